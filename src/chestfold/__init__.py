@@ -1,0 +1,25 @@
+"""chestfold: from a folder of chest images to a checked submission."""
+
+from chestfold.config import Experiment
+
+__all__ = ["Experiment", "run"]
+
+
+def run(exp: Experiment) -> None:
+    """The last line of an experiment file: read the command line, train what is asked for, collect.
+
+    Exits with code 2 and one sentence when the input is bad. Heavy imports wait until the options are known.
+    """
+    from chestfold.console import fail
+    from chestfold.files import BadInput
+    from chestfold.options import read_request
+
+    try:
+        request = read_request(exp)
+        from chestfold.experiment import run_request
+
+        run_request(request)
+    except BadInput as error:
+        fail(error)
+    except KeyboardInterrupt:
+        raise SystemExit("\nstopped; the same command goes on from the last checkpoint") from None

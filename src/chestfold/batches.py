@@ -1,0 +1,88 @@
+"""From cache rows to batches: order, augmentation and targets.
+
+What a batch holds depends on (seed, fold, epoch, sample) alone, not on how many processes make it.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from chestfold.augment import Augmenter
+from chestfold.config import Experiment
+from chestfold.rng import generator
+from chestfold.sampling import epoch_order
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images of a data set. `pixels`: uint8 (M, S, S), of which `rows` (N,) count; `labels` int64 (N,)."""
+
+    pixels: np.ndarray
+    rows: np.ndarray
+    ids: list[str]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class TrainBatches(Dataset):
+    """The batches of one fold's training; `batches[epoch, n]` is uint8 (B, 1, H, W) and class numbers int64 (B,)."""
+
+    def __init__(self, exp: Experiment, fold: int, images: Images, workers: int) -> None:
+        self._exp, self._fold, self._images, self._workers = exp, fold, images, workers
+        whole = max(1, len(self._order(0)) // exp.batch_size)
+        self.per_epoch = min(whole, exp.max_steps * exp.accumulate) if exp.max_steps else whole
+
+    @cached_property
+    def _augment(self) -> Augmenter:
+        """Made where it is used: each process has its own generators."""
+        return Augmenter(self._exp)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        rng = generator(self._exp.seed, self._fold, "order", epoch)
+        return epoch_order(self._images.labels, self._exp.sampling, rng)
+
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches `first`, first + 1, ... of an epoch. Images left over from whole batches wait for another epoch."""
+        wanted = [(epoch, n) for n in range(first, self.per_epoch)]
+        if not self._workers:
+            return (self[which] for which in wanted)
+        loader = DataLoader(
+            self, batch_size=None, sampler=wanted, num_workers=self._workers, pin_memory=torch.cuda.is_available()
+        )
+        return iter(loader)
+
+    def __getitem__(self, which: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, n = which
+        seed, fold, images, size = self._exp.seed, self._fold, self._images, self._exp.batch_size
+        positions = self._order(epoch)[n * size : (n + 1) * size]
+        made = [
+            self._augment(images.pixels[images.rows[p]], seed, fold, "augment", epoch, images.ids[p]) for p in positions
+        ]
+        return torch.from_numpy(np.stack(made)).unsqueeze(1), torch.from_numpy(images.labels[positions])
+
+
+def workers_for(device: torch.device) -> int:
+    """Processes that make batches for a GPU; none beside a processor that trains.
+
+    There the cores are taken, and a thread would be worse than none: torch's main thread would wait for Python's lock
+    after each of its operations.
+    """
+    return 0 if device.type == "cpu" else min(12, os.cpu_count() or 1)
+
+
+def plain_batches(images: Images, size: int, batch_size: int) -> Iterator[Tensor]:
+    """All images in order, without augmentation: uint8 (B, 1, size, size)."""
+    for start in range(0, len(images), batch_size):
+        pixels = images.pixels[images.rows[start : start + batch_size]]
+        if pixels.shape[-1] != size:
+            pixels = np.stack([cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in pixels])
+        yield torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(1)

@@ -1,0 +1,118 @@
+"""The leaderboard: one row per result, from files alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from chestfold import metrics, oof
+from chestfold.files import read_json, runs_dir
+from chestfold.metrics import Score
+from chestfold.results import Result, all_results
+
+COLUMNS = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the board. `gain`: paired difference in AUC to the parent, where both were trained on one fold file."""
+
+    result: Result
+    what: str
+    scores: dict[str, Score]
+    tuned_f1: Score | None
+    gain: Score | None
+    test_auc: Score | None
+
+
+def rows_by_data(results: list[Result]) -> dict[str, list[Row]]:
+    """Data set -> rows, best AUC first."""
+    by_name = {r.name: r for r in results}
+    tables: dict[str, list[Row]] = {}
+    for result in results:
+        tables.setdefault(result.about["data"], []).append(_row(result, by_name))
+    return {data: sorted(rows, key=lambda r: -r.scores["auc"].value) for data, rows in sorted(tables.items())}
+
+
+def _row(result: Result, by_name: dict[str, Result]) -> Row:
+    scores = {name: result.score("at_half", name) for name in COLUMNS}
+    test = result.about["scores"].get("test")
+    return Row(
+        result=result,
+        what=describe(result.about),
+        scores={name: score for name, score in scores.items() if score},
+        tuned_f1=result.score("cross_fitted", "f1"),
+        gain=_gain(result, by_name.get(result.about.get("parent", ""))),
+        test_auc=Score(**test["at_half"]["auc"]) if test else None,
+    )
+
+
+def _gain(result: Result, parent: Result | None) -> Score | None:
+    if parent is None or parent.about["folds"]["sha256"] != result.about["folds"]["sha256"]:
+        return None
+    ours, _ = result.oof()
+    theirs = oof.aligned(parent.oof()[0], ours["id"], oof.class_columns(ours))
+    return metrics.paired_auc(
+        oof.labels(ours), oof.probabilities(ours), oof.probabilities(theirs), ours["group"].to_numpy()
+    )
+
+
+def describe(about: dict[str, Any]) -> str:
+    """What a result is: its members, or its parent and what was changed."""
+    if about["kind"] == "ensemble":
+        return f"{about['method']} of {' + '.join(about['members'])}"
+    if not about["parent"]:
+        return f"{about['settings']['backbone']} {about['settings']['image_size']} px"
+    changes = ", ".join(f"{k} {_short(v[1])}" for k, v in about["changed"].items())
+    return f"{about['parent']} but {changes}"
+
+
+def _short(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def leaderboard(data: str, rows: list[Row]) -> Table:
+    """A rich table of one data set's rows."""
+    folds = rows[0].result.about["folds"]
+    title = f"{data}: out-of-fold, {folds['count']} folds, 95 % patient bootstrap"
+    table = Table(title=title, title_justify="left")
+    table.add_column("result", no_wrap=True)
+    table.add_column("AUC", no_wrap=True)
+    for name in [*COLUMNS[1:], "F1 tuned", "against parent (AUC)", "test AUC", "minutes"]:
+        table.add_column(name, justify="right")
+    table.add_column("what", overflow="fold")
+    for row in rows:
+        table.add_row(*cells(row))
+    return table
+
+
+def cells(row: Row) -> list[str]:
+    """The texts of a row: of the board and of RESULTS.md."""
+    plain = [f"{row.scores[name].value:.3f}" for name in COLUMNS[1:]]
+    tuned = f"{row.tuned_f1.value:.3f}" if row.tuned_f1 else "-"
+    gain = f"{row.gain.value:+.4f} [{row.gain.low:+.4f}, {row.gain.high:+.4f}]" if row.gain else "-"
+    test = f"{row.test_auc.value:.4f}" if row.test_auc else "-"
+    auc, minutes = str(row.scores["auc"]), f"{row.result.about['minutes']:.1f}"
+    return [row.result.name, auc, *plain, tuned, gain, test, minutes, row.what]
+
+
+def tables() -> list[Table]:
+    """The board, a table per data set."""
+    return [leaderboard(data, rows) for data, rows in rows_by_data(all_results()).items()]
+
+
+def unfinished() -> list[str]:
+    """A line for each run that is not collected yet: which folds are finished, and the last epoch of the others."""
+    lines = []
+    for folder in sorted(p for p in runs_dir().glob("*") if p.is_dir() and not (p / "scores.json").exists()):
+        states = [f"{fold.name} {_state(fold)}" for fold in sorted(folder.glob("fold*"))]
+        lines += [f"{folder.name}: {', '.join(states)}"] if states else []
+    return lines
+
+
+def _state(fold: Any) -> str:
+    if (fold / "manifest.json").exists():
+        return f"finished (best epoch {read_json(fold / 'manifest.json')['best_epoch']})"
+    metrics_path = fold / "metrics.jsonl"
+    done = len(metrics_path.read_text().splitlines()) if metrics_path.exists() else 0
+    return f"{done} epochs"

@@ -1,0 +1,198 @@
+"""The `chestfold` command: one thin function per verb. Heavy imports wait until the verb is known."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chestfold.console import fail, say, show
+from chestfold.files import BadInput, input_dir
+from chestfold.options import Parser
+
+FETCH_HINT = "get it from {origin} and unpack it into {folder}"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of `chestfold`; exits with code 2 and one sentence when the input is bad."""
+    try:
+        arguments = _parser().parse_args(argv)
+        arguments.verb(arguments)
+    except BadInput as error:
+        fail(error)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="chestfold",
+        description="From a folder of chest images to a checked submission. Experiments are trained by their own "
+        "files: python exps/exp021.py --help",
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    data = verbs.add_parser("data", help="list, fetch or check data sets").add_subparsers(required=True)
+    _verb(data, "list", data_list, "the data sets that are known by name")
+    fetch = _verb(data, "fetch", data_fetch, "make the phantom, or say how to get a data set")
+    fetch.add_argument("name")
+    check = _verb(data, "check", data_check, "unreadable files, duplicates, label conflicts, leaks")
+    check.add_argument("name")
+    folds = verbs.add_parser("folds", help="make or check fold files").add_subparsers(required=True)
+    make = _verb(folds, "make", folds_make, "write folds/NAME.csv and .json: stratified, grouped, duplicates joined")
+    make.add_argument("data", help="data set")
+    make.add_argument("--folds", type=int, default=5, help="number of folds [5]")
+    make.add_argument("--seed", type=int, default=0, help="[0]")
+    make.add_argument("--name", help="name of the fold file [the data set's]")
+    again = _verb(folds, "check", folds_check, "prove a fold file again, and search for leaks")
+    again.add_argument("data", help="data set")
+    again.add_argument("--name", help="name of the fold file [the data set's]")
+    blend = _verb(verbs, "ensemble", ensemble, "blend finished results into a new one")
+    blend.add_argument("members", nargs="+", help="names of finished results")
+    blend.add_argument("--name", required=True, help="name of the new result")
+    blend.add_argument("--method", default="mean", choices=["mean", "rank", "greedy", "stack"], help="[mean]")
+    blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
+    submit = _verb(verbs, "submit", submit_result, "write and check submissions/NNN_NAME.csv")
+    submit.add_argument("name", help="a finished result")
+    submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
+    _verb(verbs, "board", show_board, "the leaderboard of all results")
+    publish = _verb(verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md")
+    publish.add_argument("name", help="a finished run")
+    publish.add_argument("--overwrite", action="store_true", help="replace another published result of this name")
+    return parser
+
+
+def _verb(parent: Any, name: str, function: Callable[[argparse.Namespace], None], text: str) -> Any:
+    parser = parent.add_parser(name, help=text, description=text, allow_abbrev=False)
+    parser.set_defaults(verb=function)
+    return parser
+
+
+def data_list(arguments: argparse.Namespace) -> None:
+    """Print the catalogue."""
+    from rich.table import Table
+
+    from chestfold.data.catalogue import CATALOGUE
+
+    table = Table("name", "what", "classes (positive last named)", "patient", "licence", "here")
+    for d in CATALOGUE.values():
+        classes = ", ".join(d.classes) + f" (+ {d.positive})"
+        here = "yes" if (input_dir() / d.input_folder).is_dir() else "no"
+        table.add_row(d.name, d.about, classes, d.patient, d.licence, here)
+    show(table)
+    say(f"they lie in {input_dir()}; your own set: a folder there with a dataset.toml (see input/README.md)")
+
+
+def data_fetch(arguments: argparse.Namespace) -> None:
+    """Make the phantom set; for the others, say what to download and where to put it."""
+    from chestfold.data.catalogue import find_dataset
+    from chestfold.data.phantom import write_phantom
+
+    dataset = find_dataset(arguments.name)
+    folder = input_dir() / dataset.input_folder
+    if folder.exists():
+        say(f"{folder} is there already; nothing was changed")
+    elif dataset.name == "phantom":
+        write_phantom(folder)
+        say(f"wrote {folder}")
+    else:
+        raise BadInput(
+            f"{dataset.name} is not fetched by itself yet: " + FETCH_HINT.format(origin=dataset.origin, folder=folder)
+        )
+
+
+def data_check(arguments: argparse.Namespace) -> None:
+    """Print a data set's report; exit code 2 when a file cannot be read."""
+    from chestfold.data.catalogue import open_index
+    from chestfold.data.check import check, summary
+
+    index = open_index(arguments.name)
+    report = check(index)
+    for line in summary(index, report):
+        say(line)
+    if report.unreadable:
+        raise BadInput(f"{len(report.unreadable)} unreadable file(s) in {index.root}; replace or remove them")
+
+
+def folds_make(arguments: argparse.Namespace) -> None:
+    """Write a fold file."""
+    from chestfold import folds
+    from chestfold.data.catalogue import open_index
+
+    if arguments.folds < 2:
+        raise BadInput(f"--folds {arguments.folds}: at least 2 are needed")
+    name = arguments.name or arguments.data
+    if Path(name).name != name:
+        raise BadInput(f"--name {name}: a plain name is needed")
+    index = open_index(arguments.data)
+    made, new = folds.make(index, name, arguments.folds, arguments.seed)
+    what = "wrote" if new else "is there already, the same:"
+    say(f"{what} {folds.folds_dir() / name}.csv: {len(made.table)} images in {made.count} folds, no leak")
+
+
+def folds_check(arguments: argparse.Namespace) -> None:
+    """Prove a fold file again; exit code 2 when something straddles."""
+    from chestfold import folds
+    from chestfold.data.catalogue import open_index
+
+    name = arguments.name or arguments.data
+    report = folds.check(name, open_index(arguments.data))
+    for kind, count in report["straddling"].items():
+        say(f"{kind}: {report['found'][kind]} found, {count} in more than one fold")
+    if any(report["straddling"].values()):
+        raise BadInput(f"folds/{name}.csv leaks; make a new one")
+
+
+def ensemble(arguments: argparse.Namespace) -> None:
+    """Blend, and show every method cross-fitted beside in-sample."""
+    from rich.table import Table
+
+    from chestfold import ensemble as blending
+
+    result, rows = blending.ensemble(arguments.members, arguments.name, arguments.method, arguments.overwrite)
+    best = next(iter(rows.values()))["over"]
+    table = Table("method", "AUC cross-fitted", "AUC in-sample", f"gain over {best}", "weights")
+    for name, row in rows.items():
+        weights = " ".join(f"{w:.2f}" for w in row["weights"]) if row["weights"] else "-"
+        gain = row["gain"]
+        spoken = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        table.add_row(name, str(row["cross_fitted"]["auc"]), f"{row['in_sample']:.4f}", spoken, weights)
+    show(table)
+    say(f"{result.name} ({arguments.method}) is in {result.folder}; weights stand in the order of the members")
+    say(f"next: chestfold submit {result.name} --dry-run")
+
+
+def submit_result(arguments: argparse.Namespace) -> None:
+    """Write and check a submission; sending it comes with a later version."""
+    from chestfold.submit import write_submission
+
+    if not arguments.dry_run:
+        raise BadInput("sending is not built yet: add --dry-run, then upload the file it names by hand")
+    path, new = write_submission(arguments.name)
+    say(f"{'wrote' if new else 'the same content is already in'} {path}; it passes every check; nothing was sent")
+    say(f'to send it: kaggle competitions submit -c SLUG -f {path} -m "{arguments.name}"')
+
+
+def show_board(arguments: argparse.Namespace) -> None:
+    """Print the leaderboard and what is still training."""
+    from chestfold import board
+
+    tables = board.tables()
+    for table in tables:
+        show(table)
+    for line in board.unfinished():
+        say(f"not collected yet: {line}")
+    if not tables:
+        say("no finished result yet; start with: make demo")
+
+
+def publish_result(arguments: argparse.Namespace) -> None:
+    """Publish a finished run."""
+    from chestfold.publish import publish
+
+    target = publish(arguments.name, arguments.overwrite)
+    say(f"{target} and RESULTS.md are written; commit them")
+
+
+if __name__ == "__main__":
+    main()

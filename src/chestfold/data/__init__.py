@@ -1,0 +1,1 @@
+"""From files on disk to an index of images and a cache of pixels."""

@@ -1,0 +1,106 @@
+"""Decoded images: one uint8 memory map per (data set, size), made once, shared by all folds and experiments."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from chestfold.console import progress
+from chestfold.data.dataset import Index
+from chestfold.data.decode import TRANSFORM, decode, read_bytes
+from chestfold.files import BadInput, atomic_path, cache_dir, explained_disk_errors, sha256, sha256_json, write_text
+
+
+@dataclass(frozen=True)
+class Cache:
+    """`images`: uint8 (N, size, size), in the order of the index; `row_of`: id -> row; `content`: their hash."""
+
+    images: np.ndarray
+    row_of: dict[str, int]
+    content: str
+
+    def rows(self, ids: Iterable[str]) -> np.ndarray:
+        """Rows of `ids` in `images`, int64, in the order of `ids`."""
+        return np.array([self.row_of[i] for i in ids], np.int64)
+
+
+def in_threads(work: Callable[[int], object], count: int, label: str) -> list:
+    """`[work(0), ..., work(count - 1)]` on all cores, with a progress bar; decoders and hashes free the GIL."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(progress(pool.map(work, range(count)), label, count))
+
+
+def content_hashes(index: Index) -> list[str]:
+    """SHA-256 of every image's bytes, in index order; remembered by path, size and modification time."""
+    memo_path = cache_dir() / index.dataset.name / "hashes.json"
+    try:
+        memo = json.loads(memo_path.read_text()) if memo_path.exists() else {}
+    except ValueError:
+        memo = {}  # a memo only saves time: without it every file is hashed again
+    keys = [_stamp(index.root, place) for place in index.table["path"]]
+    missing = [i for i, key in enumerate(keys) if key not in memo]
+    if missing:
+        places = index.table["path"].tolist()
+        found = in_threads(lambda n: sha256(read_bytes(index.root, places[missing[n]])), len(missing), "hashing images")
+        memo |= {keys[i]: digest for i, digest in zip(missing, found, strict=True)}
+        write_text(memo_path, json.dumps(memo))
+    return [memo[key] for key in keys]
+
+
+def _stamp(root: Path, place: str) -> str:
+    status = (root / place.partition("#")[0]).stat()
+    return f"{root / place}|{status.st_size}|{status.st_mtime_ns}"
+
+
+def open_cache(index: Index, size: int) -> Cache:
+    """The decoded images of `index` at `size` pixels a side; decoded now if they are not there yet.
+
+    Safe when several processes start at once: one builds, the others wait for it.
+
+    Raises:
+        BadInput: images that cannot be read, the first of them by name; the disk is full.
+    """
+    ids = index.table["id"].tolist()
+    digests = content_hashes(index)
+    content = sha256_json([[i, d] for i, d in zip(ids, digests, strict=True)])
+    key = sha256_json([content, TRANSFORM, size, index.dataset.value_range])[:16]
+    path = cache_dir() / index.dataset.name / f"{size}px-{key}.npy"
+    if not path.exists():
+        with explained_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                _build(index, size, path)
+    return Cache(np.load(path, mmap_mode="r"), {i: n for n, i in enumerate(ids)}, content)
+
+
+def _build(index: Index, size: int, path: Path) -> None:
+    places = index.table["path"].tolist()
+    with atomic_path(path) as temporary:
+        images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(places), size, size))
+        _reserve(temporary)
+
+        def fill(n: int) -> str | None:
+            try:
+                images[n] = decode(index.root, places[n], size, index.dataset.value_range)
+            except BadInput as error:
+                return str(error)
+            return None
+
+        errors = [e for e in in_threads(fill, len(places), f"decoding to {size} px") if e]
+        images.flush()
+        if errors:
+            more = f" (and {len(errors) - 1} more: `chestfold data check {index.dataset.name}`)"
+            raise BadInput(errors[0] + (more if len(errors) > 1 else ""))
+
+
+def _reserve(path: Path) -> None:
+    """Take the blocks of a sparse file now: a disk that fills up under a memory map would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

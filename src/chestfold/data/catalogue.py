@@ -1,0 +1,146 @@
+"""The data sets that are known by name, and those that a user declares in a `dataset.toml` of his own."""
+
+import difflib
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+from chestfold.data.dataset import Dataset, Index
+from chestfold.data.readers import read_index
+from chestfold.files import BadInput, input_dir
+
+# bacteria_person1 and virus_person1 are different children, and so are IM-0115 and NORMAL2-IM-0115
+_KERMANY_PATIENT = r"^(?:(person\d+)_(bacteria|virus)_|((?:NORMAL2-)?IM-\d+)-)"
+_KERMANY = "kaggle: paultimothymooney/chest-xray-pneumonia (Kermany 2018, doi 10.17632/rscbjbr9sj.2)"
+
+CATALOGUE = {
+    d.name: d
+    for d in [
+        Dataset(
+            name="phantom",
+            about="generated CT-like slices, half of them with a nodule; lung and nodule masks beside them",
+            origin="made here: chestfold data fetch phantom",
+            licence="none needed",
+            classes=("no_nodule", "nodule"),
+            positive="nodule",
+            reader="csv",
+            group_column="patient",
+            patient="patient: four slices of one anatomy",
+        ),
+        Dataset(
+            name="chest_xray",
+            about="children's chest X-rays, normal or pneumonia; the official val images join train",
+            origin=_KERMANY,
+            licence="CC BY 4.0",
+            classes=("NORMAL", "PNEUMONIA"),
+            positive="PNEUMONIA",
+            reader="folders",
+            patient_pattern=_KERMANY_PATIENT,
+            patient="child: person number with subtype, or the prefix and number of a normal",
+        ),
+        Dataset(
+            name="chest_xray_3class",
+            about="the same X-rays as chest_xray: normal, bacterial or viral (from the file names)",
+            origin=_KERMANY,
+            licence="CC BY 4.0",
+            classes=("NORMAL", "BACTERIA", "VIRUS"),
+            positive="BACTERIA",
+            reader="folders",
+            folder="chest_xray",
+            class_patterns={
+                "NORMAL": r"^NORMAL/",
+                "BACTERIA": r"^PNEUMONIA/.*_bacteria_",
+                "VIRUS": r"^PNEUMONIA/.*_virus_",
+            },
+            patient_pattern=_KERMANY_PATIENT,
+            patient="child: person number with subtype, or the prefix and number of a normal",
+        ),
+        Dataset(
+            name="luna16_patches",
+            about="50 x 50 CT patches of LUNA16 candidates, nodule or not, HU -1000 to 400",
+            origin="LUNA16 (Setio 2017), from LIDC-IDRI (Armato 2011)",
+            licence="CC BY 4.0",
+            classes=("non_nodule", "nodule"),
+            positive="nodule",
+            reader="csv",
+            labels={"0": "non_nodule", "1": "nodule"},
+            group_column="scan_block",
+            patient="scan_block: contiguous candidate rows, close to scan-wise",
+        ),
+        Dataset(
+            name="iq_othnccd",
+            about="CT slices in a mediastinal window: normal, benign or malignant",
+            origin="IQ-OTH/NCCD (doi 10.17632/bhmdr45bh2.4)",
+            licence="CC BY 4.0",
+            classes=("Normal", "Benign", "Malignant"),
+            positive="Malignant",
+            reader="csv",
+            group_column="group",
+            patient="group of near duplicates; patients are not published",
+        ),
+        Dataset(
+            name="nodule_slices",
+            about="CT slices in folders Nodule and Not_Nodule: the layout of the Japanese sources",
+            origin="your own",
+            licence="your own",
+            classes=("Not_Nodule", "Nodule"),
+            positive="Nodule",
+            reader="folders",
+            patient="unknown: every image is its own group, duplicates are joined",
+        ),
+        Dataset(
+            name="pneumoniamnist",
+            about="the children's X-rays at 28 px, MedMNIST v2",
+            origin="https://medmnist.com (Yang 2023)",
+            licence="CC BY 4.0",
+            classes=("normal", "pneumonia"),
+            positive="pneumonia",
+            reader="npz",
+            labels={"0": "normal", "1": "pneumonia"},
+            patient="unknown: every image is its own group, duplicates are joined",
+        ),
+    ]
+}
+
+
+def find_dataset(name: str) -> Dataset:
+    """The declaration called `name`: from the catalogue, else from input/NAME/dataset.toml.
+
+    Raises:
+        BadInput: there is none, or the declaration is not valid.
+    """
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    declaration = input_dir() / name / "dataset.toml"
+    if Path(name).name == name and declaration.exists():
+        return _read_declaration(name, declaration)
+    near = difflib.get_close_matches(name, CATALOGUE, n=1)
+    hint = f"did you mean {near[0]}?" if near else "`chestfold data list` names them"
+    raise BadInput(f"unknown data set {name!r}: {hint}, or declare your own in {declaration}")
+
+
+def _read_declaration(name: str, path: Path) -> Dataset:
+    try:
+        values = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{path} is not valid TOML ({error})") from error
+    unknown = set(values) - {f.name for f in fields(Dataset)}
+    if unknown:
+        raise BadInput(f"{path}: unknown field {sorted(unknown)[0]!r}")
+    missing = {"classes", "positive", "reader"} - set(values)
+    if missing:
+        raise BadInput(f"{path}: the field {sorted(missing)[0]!r} is missing")
+    spoken = {"about": "declared by you", "origin": "your own", "licence": "your own", "patient": "as declared"}
+    values["classes"] = tuple(values["classes"])
+    if "value_range" in values:
+        values["value_range"] = tuple(values["value_range"])
+    dataset = Dataset(**{**spoken, **values, "name": name})
+    if dataset.reader not in ("folders", "csv", "npz") or dataset.positive not in dataset.classes:
+        raise BadInput(f"{path}: reader is folders, csv or npz, and positive is one of the classes")
+    return dataset
+
+
+def open_index(name: str) -> Index:
+    """The index of the data set called `name`, read from input/."""
+    dataset = find_dataset(name)
+    return read_index(dataset, input_dir() / dataset.input_folder)

@@ -1,0 +1,100 @@
+"""What is wrong with a data set, before a model learns it."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from chestfold.data.cache import content_hashes, in_threads
+from chestfold.data.dataset import Index
+from chestfold.data.decode import decode, open_header, read_bytes
+from chestfold.data.duplicates import exact_groups, near_pairs
+from chestfold.files import BadInput
+
+THUMBNAIL = 64
+
+
+@dataclass(frozen=True)
+class Report:
+    """Findings on all images of an index, train and test. Groups and pairs hold ids."""
+
+    unreadable: list[str]
+    formats: Counter[str]
+    exact: list[list[str]]
+    near: list[tuple[str, str]]
+    conflicts: list[tuple[str, str]]
+    both_splits: list[str]
+    repeated_across_splits: int
+
+
+def check(index: Index) -> Report:
+    """Read every image; find damaged files, odd formats, duplicates, label conflicts, patients in both splits."""
+    table = index.table
+    places, value_range = table["path"].tolist(), index.dataset.value_range
+    thumbnails = np.zeros((len(places), THUMBNAIL, THUMBNAIL), np.uint8)
+
+    def look(n: int) -> str:
+        """Format of image n; its thumbnail is kept on the way."""
+        try:
+            thumbnails[n] = decode(index.root, places[n], THUMBNAIL, value_range)
+            return _format(index, places[n])
+        except BadInput as error:
+            return f"!{error}"
+
+    seen = in_threads(look, len(places), "reading images")
+    good = [n for n, text in enumerate(seen) if not text.startswith("!")]
+    kept = replace(index, table=table.iloc[good].reset_index(drop=True))
+    ids, labels, splits = (kept.table[c].tolist() for c in ("id", "label", "split"))
+    exact, near = exact_groups(content_hashes(kept)), near_pairs(thumbnails[good])
+    links = [*exact, *near]
+    both = set(kept.train["group"]) & set(kept.test["group"])
+    return Report(
+        unreadable=[text[1:] for text in seen if text.startswith("!")],
+        formats=Counter(seen[n] for n in good),
+        exact=[[ids[n] for n in group] for group in exact],
+        near=[(ids[a], ids[b]) for a, b in near],
+        conflicts=_conflicts(links, ids, labels),
+        both_splits=sorted(both),
+        repeated_across_splits=sum(len({splits[n] for n in link}) > 1 for link in links),
+    )
+
+
+def _format(index: Index, place: str) -> str:
+    if "#" in place:
+        return "array"
+    header = open_header(read_bytes(index.root, place), index.root / place)
+    return f"{header.format} {header.mode} {header.width}x{header.height}"
+
+
+def _conflicts(links: list, ids: list[str], labels: list[str]) -> list[tuple[str, str]]:
+    """Pairs of the same picture under different labels."""
+    pairs = set()
+    for link in links:
+        known = [n for n in link if labels[n]]
+        pairs |= {(ids[known[0]], ids[n]) for n in known[1:] if labels[n] != labels[known[0]]}
+    return sorted(pairs)
+
+
+def summary(index: Index, report: Report) -> list[str]:
+    """The report in lines for a person."""
+    lines = [f"{index.dataset.name}: {index.root}", *index.notes]
+    for split, part in (("train", index.train), ("test", index.test)):
+        counts = ", ".join(f"{n or 'unlabelled'} {c}" for n, c in part["label"].value_counts().items())
+        sizes = part["group"].value_counts()
+        lines.append(
+            f"{split}: {len(part)} images ({counts}), {len(sizes)} groups, {int((sizes > 1).sum())} of them with "
+            f"more than one image (at most {int(sizes.max()) if len(sizes) else 0})"
+        )
+    shown = ", ".join(f"{kind} ({count})" for kind, count in report.formats.most_common(5))
+    more = len(report.formats) - 5
+    lines.append(f"formats: {shown}" + (f", and {more} more" if more > 0 else ""))
+    lines.append(f"unreadable: {len(report.unreadable)}")
+    lines += [f"  {text}" for text in report.unreadable]
+    lines.append(f"exact duplicates: {len(report.exact)} groups of {sum(map(len, report.exact))} files")
+    lines.append(f"near duplicates: {len(report.near)} pairs (the exact ones among them)")
+    lines.append(f"the same picture under two labels: {len(report.conflicts)}")
+    lines += [f"  {a} and {b}" for a, b in report.conflicts[:20]]
+    lines.append(f"the same picture in train and in test: {report.repeated_across_splits}")
+    lines.append(f"patients in train and in test: {len(report.both_splits)}")
+    lines += [f"  {name}" for name in report.both_splits[:20]]
+    return lines

@@ -1,0 +1,105 @@
+"""What is declared about a data set, and the index that every reader ends in."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from chestfold.files import BadInput, sha256_json
+
+COLUMNS = ["id", "path", "label", "group", "split"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The declaration of one data set. Nothing here is guessed from the files."""
+
+    name: str
+    about: str
+    origin: str
+    licence: str
+    classes: tuple[str, ...]
+    """In the order of the prediction columns."""
+    positive: str
+    """The class that precision, recall and a binary submission speak of."""
+    reader: Literal["folders", "csv", "npz"]
+    patient: str
+    """What one group is, in words; for people."""
+    patient_pattern: str = ""
+    """folders: regular expression on the file name; its groups, joined, are the patient. Empty: each image."""
+    class_patterns: dict[str, str] = field(default_factory=dict)
+    """folders: class -> regular expression on `<class folder>/<file>`. Empty: the folder names are the classes."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """csv, npz: value in the file -> class. Empty: the values are the class names."""
+    group_column: str = ""
+    """csv: column that names the patient. Empty: each image is its own."""
+    value_range: tuple[int, int] | None = None
+    """16-bit images: stored values that become black and white."""
+    folder: str = ""
+    """Folder inside input/; empty: the name."""
+
+    @property
+    def input_folder(self) -> str:
+        """Name of the folder inside input/."""
+        return self.folder or self.name
+
+    def patient_of(self, path: Path) -> str:
+        """The patient that `path` belongs to, by `patient_pattern`.
+
+        Raises:
+            BadInput: the pattern does not match the file's name.
+        """
+        match = re.search(self.patient_pattern, path.name)
+        if match is None:
+            raise BadInput(f"{path}: no patient can be read from this name (expected {self.patient_pattern!r})")
+        return "_".join(part for part in match.groups() if part)
+
+
+@dataclass(frozen=True)
+class Index:
+    """All images of a data set: `id, path, label, group, split`, one row each, sorted by split and id.
+
+    `path` is relative to `root` (an `.npz` member as `file.npz#array/row`); `label` is a class name or "" where
+    it is withheld; `split` is `train` or `test`. `notes` say what a reader left out.
+    """
+
+    dataset: Dataset
+    root: Path
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> pd.DataFrame:
+        """The labelled images that folds are made of."""
+        return self.table[self.table["split"] == "train"].reset_index(drop=True)
+
+    @property
+    def test(self) -> pd.DataFrame:
+        """The images that a submission is about."""
+        return self.table[self.table["split"] == "test"].reset_index(drop=True)
+
+    def sha256(self) -> str:
+        """Hash of ids, labels and patients of the training images: what a fold file is bound to."""
+        return sha256_json(self.train[["id", "label", "group"]].to_numpy().tolist())
+
+
+def make_index(dataset: Dataset, root: Path, rows: list[dict[str, str]], notes: list[str]) -> Index:
+    """Check the rows and put them in order.
+
+    Raises:
+        BadInput: a doubled id, an unknown class, a class without images, no image at all.
+    """
+    if not rows:
+        raise BadInput(f"{root} holds no images for {dataset.name}; its README in input/ says how to get them")
+    table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["split", "id"], ascending=[False, True])
+    doubled = table[table["id"].duplicated(keep=False)]
+    if len(doubled):
+        where = " and ".join(doubled["path"].iloc[:2])
+        raise BadInput(f"{root}: id {doubled['id'].iloc[0]!r} occurs twice ({where}); ids must be unique")
+    train = table[table["split"] == "train"]
+    for name in dataset.classes:
+        if not (train["label"] == name).any():
+            raise BadInput(f"{root}: class {name!r} has no training image; add some or change the declaration")
+    return Index(dataset, root, table.reset_index(drop=True), tuple(notes))

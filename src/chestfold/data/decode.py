@@ -1,0 +1,101 @@
+"""One image file to one grey array: any mode, any depth, the same result."""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from chestfold.data.readers import load_arrays
+from chestfold.files import BadInput
+
+TRANSFORM = "grey-area-1"
+"""Names what `decode` does to an image; part of the cache's key, changed whenever the pixels would change."""
+
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+}
+
+
+def read_bytes(root: Path, place: str) -> bytes:
+    """The bytes that decide an image: of its file, or of its row in an .npz."""
+    name, _, member = place.partition("#")
+    if not member:
+        return (root / name).read_bytes()
+    return _npz_image(root / name, member).tobytes()
+
+
+def decode(root: Path, place: str, size: int, value_range: tuple[int, int] | None = None) -> np.ndarray:
+    """The image at `place` as uint8 (size, size), one channel, 0 black to 255 white; aspect is not kept.
+
+    JPEGs are scaled down in the codec (DCT) to at least `size`, then by area.
+
+    Raises:
+        BadInput: the file is empty, truncated, no image, or 16-bit without a declared `value_range`.
+    """
+    name, _, member = place.partition("#")
+    if member:
+        return _resize(_grey(Image.fromarray(_npz_image(root / name, member)), place, value_range), size)
+    data = (root / name).read_bytes()
+    return _resize(_decode_file(data, root / name, size, value_range), size)
+
+
+def _npz_image(path: Path, member: str) -> np.ndarray:
+    array, row = member.split("/")
+    return load_arrays(path)[array][int(row)]
+
+
+def _decode_file(data: bytes, path: Path, size: int, value_range: tuple[int, int] | None) -> np.ndarray:
+    header = open_header(data, path)
+    if header.format == "JPEG" and header.mode in ("L", "RGB"):
+        factor = next((f for f in (8, 4, 2) if min(header.size) >= f * size), 0)
+        flag = _REDUCED.get(factor, cv2.IMREAD_GRAYSCALE)
+        grey = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+        if grey is None:
+            raise BadInput(f"{path} is damaged; replace or remove it")
+        return grey
+    try:
+        return _grey(ImageOps.exif_transpose(header), str(path), value_range)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadInput(f"{path} is damaged ({error}); replace or remove it") from error
+
+
+def open_header(data: bytes, path: Path) -> Image.Image:
+    """The image with its header read (size, mode, format), its pixels not yet.
+
+    Raises:
+        BadInput: empty, no image, or the file's end is missing (decoders fill up with grey, silently).
+    """
+    if not data:
+        raise BadInput(f"{path} is empty; replace or remove it")
+    try:
+        header = Image.open(io.BytesIO(data))
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        raise BadInput(f"{path} is not an image that can be read; replace or remove it") from error
+    end = _ENDS.get(header.format or "")
+    start = data.rfind(b"\xff\xda") if header.format == "JPEG" else 0
+    if end and data.rfind(end) <= start:
+        raise BadInput(f"{path} is truncated; replace or remove it")
+    return header
+
+
+def _grey(image: Image.Image, name: str, value_range: tuple[int, int] | None) -> np.ndarray:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        if value_range is None:
+            raise BadInput(f"{name} is a 16-bit image; declare its value_range (black, white)")
+        low, high = value_range
+        values = (np.asarray(image, np.float32) - low) / (high - low)
+        return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    flat = image if image.mode in ("L", "1") else image.convert("RGB")
+    return np.asarray(flat.convert("L"))
+
+
+def _resize(grey: np.ndarray, size: int) -> np.ndarray:
+    if grey.shape == (size, size):
+        return grey
+    shrinks = min(grey.shape) >= size
+    return cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

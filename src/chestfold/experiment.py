@@ -1,0 +1,267 @@
+"""The life of an experiment: prepare, train each fold once, prove and collect what the folds left."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from chestfold import checkpoint, engine, folds, oof, results
+from chestfold.batches import Images
+from chestfold.config import difference
+from chestfold.console import say
+from chestfold.data.cache import Cache, open_cache
+from chestfold.data.catalogue import open_index
+from chestfold.data.dataset import Index
+from chestfold.files import BadInput, lock, read_json, runs_dir, sha256_file, sha256_json, write_json
+from chestfold.models import create
+from chestfold.options import Request
+from chestfold.provenance import describe_code
+
+FOLD_FILES = ("best.ckpt", "oof.parquet", "test.parquet", "metrics.jsonl")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An experiment with its data in hand."""
+
+    request: Request
+    index: Index
+    folds: folds.Folds
+    cache: Cache
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of the prediction columns."""
+        return self.index.dataset.classes
+
+    def images(self, rows: pd.DataFrame) -> Images:
+        """The pixels and class numbers of some rows (id, label); -1 where the label is withheld."""
+        number = {name: n for n, name in enumerate(self.classes)} | {"": -1}
+        labels = np.array([number[label] for label in rows["label"]], np.int64)
+        return Images(self.cache.images, self.cache.rows(rows["id"]), rows["id"].tolist(), labels)
+
+    def rows(self, ids: list[str]) -> pd.DataFrame:
+        """id, group, fold, label of training images, in the order of `ids`."""
+        return self.folds.table.set_index("id").loc[ids].reset_index()
+
+    def bound(self) -> dict[str, str]:
+        """The hashes of what every prediction of this run is made from."""
+        return {
+            "index_sha256": self.index.sha256(),
+            "content_sha256": self.cache.content,
+            "folds_sha256": self.folds.sha256,
+        }
+
+
+def run_request(request: Request) -> None:
+    """Train the folds that are asked for and not finished; when all are, collect them."""
+    ready = prepare(request)
+    wanted = request.folds or tuple(range(ready.folds.count))
+    for fold in wanted:
+        ready.folds.require(fold)
+    for fold in wanted:
+        run_fold(ready, fold)
+    missing = [f for f in range(ready.folds.count) if not (fold_dir(request.name, f) / "manifest.json").exists()]
+    if missing:
+        say(f"folds {missing} are not trained yet; with all of them the run is collected and scored")
+        return
+    tell(collect(ready))
+
+
+def prepare(request: Request) -> Prepared:
+    """Index, folds and decoded images of an experiment."""
+    index = open_index(request.exp.data)
+    for note in index.notes:
+        say(f"{request.exp.data}: {note}")
+    chosen = folds.load(request.exp.fold_file, index)
+    return Prepared(request, index, chosen, open_cache(index, request.exp.cached_size))
+
+
+def fold_dir(name: str, fold: int) -> Path:
+    """Where a fold of a run lies."""
+    return runs_dir() / name / f"fold{fold}"
+
+
+def run_fold(ready: Prepared, fold: int) -> None:
+    """Train one fold and leave its predictions; does nothing when it is finished already.
+
+    Raises:
+        BadInput: another process works on it, or it was begun with other settings.
+    """
+    folder = fold_dir(ready.request.name, fold)
+    with lock(folder):
+        config = fold_config(ready, fold)
+        claim(folder, config, ready.request.overwrite)
+        if is_finished(folder, config):
+            say(f"{folder.parent.name}/{folder.name} is finished")
+            return
+        train_and_predict(ready, fold, folder, config)
+
+
+def fold_config(ready: Prepared, fold: int) -> dict[str, Any]:
+    """The content of config.json: all that decides the bytes of a fold's predictions."""
+    request = ready.request
+    return {
+        "experiment": request.name,
+        "fold": fold,
+        "settings": request.exp.to_dict(),
+        "parent": request.parent,
+        "changed": {k: list(v) for k, v in request.changed.items()},
+        "classes": list(ready.classes),
+        "positive": ready.index.dataset.positive,
+        "bound": ready.bound(),
+    }
+
+
+def claim(folder: Path, config: dict[str, Any], overwrite: bool) -> None:
+    """Bind `folder` to `config`, once.
+
+    Raises:
+        BadInput: it is bound to another one; names the differences and the ways on.
+    """
+    path = folder / "config.json"
+    if overwrite:
+        (folder / "manifest.json").unlink(missing_ok=True)  # before what it vouches for
+        for file in folder.iterdir():
+            if file.name != ".lock":
+                file.unlink()
+    if not path.exists():
+        write_json(path, config)
+        return
+    old = read_json(path)
+    changed = difference(_deciding(old), _deciding(json.loads(json.dumps(config))))
+    if changed:
+        spoken = ", ".join(f"{k}: {a} -> {b}" for k, (a, b) in changed.items())
+        raise BadInput(
+            f"{folder} was begun with other settings ({spoken}); copy the experiment to a new number to keep "
+            "both, or add --overwrite to throw the old one away"
+        )
+
+
+def _deciding(config: dict[str, Any]) -> dict[str, Any]:
+    return config["settings"] | config["bound"] | {k: config[k] for k in ("fold", "classes", "positive")}
+
+
+def is_finished(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether the manifest is there and every file that it names has its hash.
+
+    Raises:
+        BadInput: a file was changed or lost after the fold was finished.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        return False
+    for name, digest in read_json(path)["files"].items():
+        if not (folder / name).exists() or sha256_file(folder / name) != digest:
+            raise BadInput(
+                f"{folder / name} is not the file that the fold finished with; restore it, or train fold "
+                f"{config['fold']} again with --overwrite"
+            )
+    return True
+
+
+def train_and_predict(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> None:
+    """Fit, load the best epoch, predict validation and test images, and sign it all with a manifest."""
+    exp = ready.request.exp
+
+    def log(text: str) -> None:
+        say(text)
+        with (folder / "log.txt").open("a") as file:
+            file.write(text + "\n")
+
+    train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
+    log(f"{ready.request.name} fold {fold}: {len(train)} training and {len(val)} validation images")
+    state = engine.fit(exp, fold, train, val, len(ready.classes), folder, log)
+    best = checkpoint.load_weights(folder / "best.ckpt")
+    network = create(exp, len(ready.classes), pretrained=False)
+    network.module.load_state_dict(best["module"])
+    runner = engine.make_runner(network, exp)
+    write_predictions(ready, fold, folder, runner, config)
+    checkpoint.previous(folder / "last.ckpt").unlink(missing_ok=True)
+    files = {name: sha256_file(folder / name) for name in FOLD_FILES if (folder / name).exists()}
+    about = {"config_sha256": sha256_json(config), "best_epoch": best["epoch"], "epochs": state.epoch}
+    about |= {"precision": runner.precision, "minutes": minutes(folder / "metrics.jsonl")}
+    write_json(folder / "manifest.json", about | describe_code() | {"files": files})
+    log(f"fold {fold} is finished: best epoch {best['epoch']}, {exp.monitor} of each epoch in metrics.jsonl")
+
+
+def write_predictions(ready: Prepared, fold: int, folder: Path, runner: engine.Runner, config: dict[str, Any]) -> None:
+    """oof.parquet, proven against the fold file, and test.parquet where there is a test split."""
+    exp = ready.request.exp
+    provenance = config["bound"] | {"experiment": ready.request.name, "fold": fold, "data": exp.data}
+    provenance |= {"folds": ready.folds.name, "config_sha256": sha256_json(config)}
+    val = ready.rows(ready.folds.ids(fold))
+    probs = engine.predict(runner, ready.images(val), exp, exp.tta)
+    table = oof.predictions(val, fold, ready.classes, probs)
+    oof.check_against_folds(table, ready.folds, [fold], f"{folder.parent.name}/fold{fold}")
+    oof.write(folder / "oof.parquet", table, provenance)
+    test = ready.index.test
+    if len(test):
+        probs = engine.predict(runner, ready.images(test), exp, exp.tta)
+        oof.write(folder / "test.parquet", oof.predictions(test, fold, ready.classes, probs), provenance)
+
+
+def minutes(metrics_path: Path) -> float:
+    """Training time of a fold over all its starts, from the seconds of its epochs."""
+    rows = [json.loads(line) for line in metrics_path.read_text().splitlines()]
+    return round(sum(row["seconds"] or 0.0 for row in rows) / 60, 2)
+
+
+def collect(ready: Prepared) -> results.Result:
+    """Merge the folds of a finished run into runs/NAME/{oof,test}.parquet and scores.json.
+
+    Raises:
+        BadInput: a fold is missing, was changed, or was trained on other folds, data or settings.
+    """
+    request, count = ready.request, ready.folds.count
+    tables: dict[str, dict[int, pd.DataFrame]] = {"oof": {}, "test": {}}
+    manifests = []
+    for fold in range(count):
+        folder, config = fold_dir(request.name, fold), fold_config(ready, fold)
+        claim(folder, config, overwrite=False)
+        if not is_finished(folder, config):
+            raise BadInput(f"{folder} is not finished; train fold {fold} first")
+        manifests.append(read_json(folder / "manifest.json"))
+        for kind in ("oof", "test") if len(ready.index.test) else ("oof",):
+            table, origin = oof.read(folder / f"{kind}.parquet")
+            if origin["fold"] != fold or origin["folds_sha256"] != ready.folds.sha256:
+                raise BadInput(f"{folder / kind}.parquet belongs to fold {origin['fold']} of another run or fold file")
+            tables[kind][fold] = table
+    whole = oof.merge_oof(tables["oof"], ready.folds)
+    test = oof.mean_predictions([tables["test"][f] for f in range(count)]) if tables["test"] else None
+    origin: dict[str, Any] = ready.bound() | {
+        "experiment": request.name,
+        "data": request.exp.data,
+        "folds": ready.folds.name,
+    }
+    origin["members"] = {str(f): m["files"]["oof.parquet"] for f, m in enumerate(manifests)}
+    return results.write_result(runs_dir() / request.name, whole, test, origin, describe_run(ready, manifests))
+
+
+def describe_run(ready: Prepared, manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    """What scores.json says of a run besides its scores."""
+    request, first = ready.request, manifests[0]
+    return {
+        "kind": "experiment",
+        "data": request.exp.data,
+        "classes": list(ready.classes),
+        "positive": ready.index.dataset.positive,
+        "folds": {"file": ready.folds.name, "count": ready.folds.count, "sha256": ready.folds.sha256},
+        "settings": request.exp.to_dict(),
+        "parent": request.parent,
+        "changed": {k: list(v) for k, v in request.changed.items()},
+        "minutes": round(sum(m["minutes"] for m in manifests), 1),
+        "best_epochs": [m["best_epoch"] for m in manifests],
+        **{k: first[k] for k in ("machine", "precision", "commit", "date", "versions", "python")},
+    }
+
+
+def tell(result: results.Result) -> None:
+    """The scores of a collected run, and what to do next."""
+    say(f"\n{result.name}: {result.about['folds']['count']} folds collected in {result.folder}")
+    for metric in ("auc", "accuracy", "f1", "precision", "recall", "specificity", "ece"):
+        say(f"  {metric:<12} {result.score('at_half', metric)}")
+    say(f"next: chestfold board; chestfold submit {result.name} --dry-run; chestfold publish {result.name}")

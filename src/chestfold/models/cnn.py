@@ -1,0 +1,51 @@
+"""A five-block CNN from scratch: what a first course builds, and a baseline that needs no weights."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chestfold.models.timm_import import register_model
+
+WIDTHS = (16, 32, 64, 128, 256)
+
+
+class FiveBlockCNN(nn.Module):
+    """Five blocks of convolution, batch normalisation and max pooling, then four dense layers with dropout."""
+
+    def __init__(self, in_chans: int = 3, num_classes: int = 1000, drop_rate: float = 0.0) -> None:
+        super().__init__()
+        widths = (in_chans, *WIDTHS)
+        self.blocks = nn.Sequential(*[_block(a, b) for a, b in zip(widths, WIDTHS, strict=False)])
+        self.pool = nn.AdaptiveAvgPool2d(2)  # fixes the size of the dense part, so that any image size fits
+        self.dense = nn.Sequential(
+            *_dense(WIDTHS[-1] * 4, 128, drop_rate), *_dense(128, 64, drop_rate), *_dense(64, 32, drop_rate)
+        )
+        self.classifier = nn.Linear(32, num_classes)
+        self.num_classes = num_classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float (B, in_chans, H, W), H and W at least 32, to logits (B, num_classes)."""
+        return self.classifier(self.dense(torch.flatten(self.pool(self.blocks(images)), 1)))
+
+    def get_classifier(self) -> nn.Linear:
+        """The last layer, by the name that timm gives it."""
+        return self.classifier
+
+
+def _block(inside: int, outside: int) -> nn.Sequential:
+    convolution = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outside), nn.ReLU(), nn.MaxPool2d(2))
+
+
+def _dense(inside: int, outside: int, drop_rate: float) -> list[nn.Module]:
+    return [nn.Linear(inside, outside), nn.ReLU(), nn.Dropout(drop_rate)]
+
+
+@register_model
+def five_block_cnn(pretrained: bool = False, **kwargs: Any) -> FiveBlockCNN:
+    """Registered with timm as `five_block_cnn`; there are no pretrained weights."""
+    if pretrained:
+        raise RuntimeError("five_block_cnn has no pretrained weights")
+    known = {k: kwargs[k] for k in ("in_chans", "num_classes", "drop_rate") if k in kwargs}
+    return FiveBlockCNN(**known)

@@ -1,0 +1,106 @@
+"""A network from its name, with the new classifier near zero and pretrained weights proven, never assumed."""
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from chestfold.config import Experiment
+from chestfold.files import BadInput
+from chestfold.models.timm_import import timm
+
+from chestfold.models import cnn  # noqa: F401  isort: skip  (registers our own networks)
+
+INPUTS = {"RGB, x/127.5-1": (0.5, 0.5)}
+"""What a weight file's header may say of its input -> mean and standard deviation of an image in 0 to 1."""
+UNTRAINED = (0.5, 0.25)
+"""Mean and standard deviation that a network from scratch is fed with: roughly those of a radiograph."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A module that takes (x / 255 - mean) / std, float (B, 1, H, W), and gives logits (B, K)."""
+
+    module: nn.Module
+    mean: float
+    std: float
+
+
+def create(exp: Experiment, classes: int, pretrained: bool | None = None) -> Network:
+    """The network of `exp` for one input channel and `classes` outputs.
+
+    `pretrained=False` builds the same architecture without its weights, for a checkpoint to be loaded into.
+
+    Raises:
+        BadInput: unknown name; weights that are missing, damaged or of another architecture.
+    """
+    if not timm.is_model(exp.backbone):
+        near = difflib.get_close_matches(exp.backbone, timm.list_models(), n=3)
+        raise BadInput(f"unknown backbone {exp.backbone!r}; near are {', '.join(near) or 'none'}")
+    local = _local_weights(exp) if exp.pretrained else None
+    arguments, statistics = _demands(local) if local else ({}, None)
+    arguments |= {"in_chans": 1, "num_classes": classes, "drop_rate": exp.drop_rate}
+    load = exp.pretrained if pretrained is None else pretrained
+    module = _build(exp.backbone, arguments, load, local)
+    _zero_head(module)
+    if not exp.pretrained:
+        return Network(module, *UNTRAINED)
+    return Network(module, *(statistics or _hub_statistics(module)))
+
+
+def _local_weights(exp: Experiment) -> Path | None:
+    folder = os.environ.get("CHESTFOLD_WEIGHTS")
+    if not folder:
+        return None
+    path = Path(folder).expanduser() / f"{exp.backbone}.safetensors"
+    if not path.exists():
+        raise BadInput(f"{path} does not exist; put the weights there, or unset CHESTFOLD_WEIGHTS to use the hub")
+    return path
+
+
+def _demands(path: Path) -> tuple[dict[str, Any], tuple[float, float] | None]:
+    """What the header of a weight file asks of the network: constructor arguments, and input statistics."""
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is not a readable safetensors file ({error}); fetch it again") from error
+    if "input" in header and header["input"] not in INPUTS:
+        raise BadInput(f"{path} wants an input that is not known here: {header['input']!r}")
+    arguments = {"pad_type": header["pad_type"]} if "pad_type" in header else {}
+    return arguments, INPUTS.get(header.get("input", ""))
+
+
+def _build(name: str, arguments: dict[str, Any], load: bool, local: Path | None) -> nn.Module:
+    overlay: dict[str, Any] = {"pretrained_cfg_overlay": {"file": str(local)}} if local and load else {}
+    try:
+        return timm.create_model(name, pretrained=load, **overlay, **arguments)
+    except (RuntimeError, KeyError, OSError, ValueError) as error:
+        if not load:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        if local:
+            raise BadInput(f"{local} does not fit {name}: {reason}") from error
+        raise BadInput(
+            f"the pretrained weights of {name} could not be had ({reason}); set CHESTFOLD_WEIGHTS to a folder "
+            f"that holds {name}.safetensors, or train with --pretrained false"
+        ) from error
+
+
+def _hub_statistics(module: Any) -> tuple[float, float]:
+    """timm's three-channel mean and deviation as one channel's: the stem's weights are summed over the colours."""
+    cfg = module.pretrained_cfg
+    return sum(cfg["mean"]) / 3, sum(cfg["std"]) / 3
+
+
+def _zero_head(module: Any) -> None:
+    """Start the classifier at zero: the first loss is log K whatever the family's own initialisation would give."""
+    head = module.get_classifier()
+    if isinstance(head, nn.Linear):
+        nn.init.zeros_(head.weight)
+        if head.bias is not None:
+            nn.init.zeros_(head.bias)

@@ -1,0 +1,81 @@
+"""The command line of an experiment file: every setting is an option, typed by its field."""
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from chestfold.config import Experiment, difference, field_help, field_types, parse_option
+from chestfold.files import BadInput
+
+DEBUG_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one call of an experiment file asks for. `folds` empty: all of them."""
+
+    name: str
+    exp: Experiment
+    folds: tuple[int, ...]
+    overwrite: bool
+    parent: str
+    changed: dict[str, tuple[Any, Any]]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises its complaint instead of printing the usage first."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the complaint as `BadInput`."""
+        raise BadInput(f"{message} (--help lists the options)")
+
+
+def read_request(exp: Experiment, argv: list[str] | None = None, main: Path | None = None) -> Request:
+    """The request that `argv` (default: this process's) makes of `exp`, whose file is `main`.
+
+    Raises:
+        BadInput: an option is unknown or ill-typed.
+    """
+    main = main or Path(sys.modules["__main__"].__file__ or "exp")
+    given = vars(_parser(exp, main).parse_args(argv))
+    chosen = {name: parse_option(name, given[name]) for name in field_types() if given[name] is not None}
+    final = replace(exp, **chosen)
+    name = main.stem + (f"@{final.data}" if final.data != exp.data else "")
+    if given["debug"]:
+        final, name = _debug(final), f"{name}-debug"
+    parent = exp.parent or exp
+    changed = difference(parent.to_dict(), final.to_dict())
+    return Request(name, final, tuple(given["fold"] or ()), given["overwrite"], _module_of(parent), changed)
+
+
+def _parser(exp: Experiment, main: Path) -> Parser:
+    about = sys.modules["__main__"].__doc__ or ""
+    parser = Parser(prog=f"python {main.name}", description=about, allow_abbrev=False)
+    parser.add_argument("--fold", nargs="+", type=int, metavar="K", help="train these folds only (default: all)")
+    parser.add_argument("--debug", action="store_true", help="a two-minute pass: 2 short epochs, 64 px, no weights")
+    parser.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
+    values = exp.to_dict()
+    for name, about in field_help().items():
+        options = {f"--{name}", f"--{name.replace('_', '-')}"}
+        text = f"{about} [{values[name]}]".replace("%", "%%")
+        parser.add_argument(*sorted(options), dest=name, nargs="+", metavar="X", help=text)
+    return parser
+
+
+def _debug(exp: Experiment) -> Experiment:
+    small: dict[str, Any] = {
+        "image_size": min(exp.image_size, DEBUG_SIZE),
+        "source_size": 0,
+        "batch_size": min(exp.batch_size, 16),
+    }
+    return replace(exp, epochs=2, max_steps=4, pretrained=False, compile=False, **small)
+
+
+def _module_of(exp: Experiment) -> str:
+    """The experiment file that `exp` came from: the module whose EXP it is; empty for this file's own."""
+    for name, module in list(sys.modules.items()):
+        if name != "__main__" and getattr(module, "EXP", None) is exp:
+            return name
+    return ""

@@ -1,0 +1,69 @@
+"""Published results: the small files of a finished run under exps/results/, and RESULTS.md made from them."""
+
+import shutil
+from pathlib import Path
+
+from chestfold import board
+from chestfold.files import BadInput, atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
+from chestfold.results import FILES, Result, find_result, published_results
+
+HEADER = [
+    "result", "AUC [95 %]", "precision", "recall", "specificity", "F1", "accuracy", "ECE", "F1 tuned",
+    "against parent (AUC)", "test AUC", "minutes", "what",
+]  # fmt: skip
+
+
+def publish(name: str, overwrite: bool = False) -> Path:
+    """Copy a result's scores, OOF and test predictions to exps/results/NAME and make RESULTS.md anew.
+
+    Raises:
+        BadInput: not finished, a debug run, or another result is published under this name.
+    """
+    if not (runs_dir() / name / "scores.json").exists():
+        raise BadInput(f"{runs_dir() / name} holds no finished run; train all folds of {name} first")
+    if name.endswith("-debug"):
+        raise BadInput(f"{name} is a debug run; its scores mean nothing and are not published")
+    result = find_result(name)
+    result.oof()  # proves the hash
+    target = published_dir() / name
+    if target.exists() and not overwrite and not _same(result, target):
+        raise BadInput(f"{target} holds another result of this name; add --overwrite to replace it")
+    for file in FILES:
+        if (result.folder / file).exists():
+            with atomic_path(target / file) as temporary:
+                shutil.copyfile(result.folder / file, temporary)
+    write_results_page()
+    return target
+
+
+def _same(result: Result, target: Path) -> bool:
+    return sha256_file(target / "oof.parquet") == result.about["files"]["oof.parquet"]
+
+
+def write_results_page() -> Path:
+    """RESULTS.md from exps/results/ alone."""
+    parts = [
+        "# Results",
+        "Made by `chestfold publish` from `exps/results/`; not edited by hand. Out-of-fold figures at threshold 0.5 "
+        "(for more than two classes: the most probable one), 95 % intervals by bootstrap over patients. *F1 tuned*: "
+        "at a threshold chosen on the other folds. *test AUC* only where the data set publishes its test labels.",
+    ]
+    for data, rows in board.rows_by_data(list(published_results().values())).items():
+        parts.append(f"## {data}")
+        parts.append("\n".join(_markdown(rows)))
+        parts.append("\n".join(_made(row) for row in rows))
+    path = project_dir() / "RESULTS.md"
+    write_text(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def _markdown(rows: list[board.Row]) -> list[str]:
+    lines = [HEADER, ["---"] * len(HEADER), *map(board.cells, rows)]
+    return ["| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines]
+
+
+def _made(row: board.Row) -> str:
+    about = row.result.about
+    how = f"`python exps/{row.result.name}.py`" if about["kind"] == "experiment" else "`chestfold ensemble`"
+    commit = f", commit {about['commit'][:10]}" if "commit" in about else ""
+    return f"- {row.result.name}: {how}, {about['folds']['count']} folds, {about['machine']}, {about['date']}{commit}"

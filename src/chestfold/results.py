@@ -1,0 +1,132 @@
+"""A result: what a trained experiment or an ensemble leaves for those who come after it.
+
+`scores.json`, `oof.parquet` and `test.parquet` in one folder: runs/NAME, or exps/results/NAME when published.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from chestfold import metrics, oof
+from chestfold.files import BadInput, published_dir, read_json, runs_dir, sha256_file, write_json
+from chestfold.metrics import Score
+
+FILES = ("oof.parquet", "test.parquet", "scores.json")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished result; `about` is its scores.json."""
+
+    name: str
+    folder: Path
+    about: dict[str, Any]
+
+    def oof(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Out-of-fold predictions and their provenance; `BadInput` when the file is not the one that was scored."""
+        return self._table("oof.parquet")
+
+    def test(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Test predictions and their provenance; `BadInput` when there is no test split."""
+        if self.about["files"].get("test.parquet") is None:
+            raise BadInput(f"{self.name}: the data set {self.about['data']} has no test split")
+        return self._table("test.parquet")
+
+    def _table(self, name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+        path = self.folder / name
+        table = oof.read(path)
+        if sha256_file(path) != self.about["files"][name]:
+            raise BadInput(f"{path} is not the file that scores.json speaks of (hash differs); collect it again")
+        return table
+
+    def score(self, kind: str, metric: str) -> Score | None:
+        """A figure of `kind` "at_half" or "cross_fitted"; None where it does not apply."""
+        figures = self.about["scores"].get(kind)
+        return Score(**figures[metric]) if figures else None
+
+
+def score_table(table: pd.DataFrame, positive: str) -> dict[str, Any]:
+    """Scores of a labelled prediction table as JSON: at 0.5, at the cross-fitted and at the in-sample threshold.
+
+    For more than two classes the most probable class counts and there is no threshold to choose.
+    """
+    labels, probs = oof.labels(table), oof.probabilities(table)
+    groups, number = table["group"].to_numpy(), oof.class_columns(table).index(positive)
+    scores: dict[str, Any] = {"at_half": _spoken(metrics.score(labels, probs, groups, number))}
+    predicted = metrics.decide(probs, number)
+    scores["confusion"] = _counts(labels, predicted, probs.shape[1])
+    if probs.shape[1] == 2 and table["fold"].nunique() > 1:
+        fitted = metrics.cross_fitted_thresholds(labels, probs, table["fold"].to_numpy(), number)
+        whole = metrics.best_threshold(labels, probs[:, number], number)
+        scores["cross_fitted"] = _spoken(metrics.score(labels, probs, groups, number, fitted))
+        scores["in_sample"] = _spoken(metrics.score(labels, probs, groups, number, whole))
+        scores["threshold"] = whole
+    return scores
+
+
+def _spoken(scores: dict[str, Score]) -> dict[str, dict[str, float]]:
+    return {name: asdict(score) for name, score in scores.items()}
+
+
+def _counts(labels: np.ndarray, predicted: np.ndarray, classes: int) -> list[list[int]]:
+    return metrics.confusion(labels, predicted, classes, np.ones(len(labels))).astype(int).tolist()
+
+
+def write_result(
+    folder: Path,
+    oof_table: pd.DataFrame,
+    test_table: pd.DataFrame | None,
+    provenance: dict[str, Any],
+    about: dict[str, Any],
+) -> Result:
+    """Write the files of a result; `provenance` goes into the parquet schemas, `about` into scores.json.
+
+    `about` names at least `data`, `classes` and `positive`.
+    """
+    oof.write(folder / "oof.parquet", oof_table, provenance)
+    files: dict[str, str | None] = {"oof.parquet": sha256_file(folder / "oof.parquet"), "test.parquet": None}
+    scores = score_table(oof_table, about["positive"])
+    scores["per_fold_auc"] = _per_fold(oof_table)
+    if test_table is not None:
+        oof.write(folder / "test.parquet", test_table, provenance)
+        files["test.parquet"] = sha256_file(folder / "test.parquet")
+        if (test_table["label"] != "").all():
+            scores["test"] = score_table(test_table, about["positive"])
+    about = {"name": folder.name, **about, "scores": scores, "files": files}
+    write_json(folder / "scores.json", about)
+    return Result(folder.name, folder, about)
+
+
+def _per_fold(table: pd.DataFrame) -> list[float]:
+    return [metrics.macro_auc(oof.labels(t), oof.probabilities(t)) for _, t in table.groupby("fold")]
+
+
+def find_result(name: str) -> Result:
+    """The result called `name`: in runs/, else in exps/results/.
+
+    Raises:
+        BadInput: there is none.
+    """
+    for base in (runs_dir(), published_dir()):
+        path = base / name / "scores.json"
+        if Path(name).name == name and path.exists():
+            return Result(name, path.parent, read_json(path))
+    known = ", ".join(r.name for r in all_results()) or "none yet"
+    raise BadInput(f"no finished result called {name!r} (finished: {known}); train all its folds first")
+
+
+def all_results() -> list[Result]:
+    """Every finished result, by name; one in runs/ stands before its published copy."""
+    found = published_results()
+    for path in sorted(runs_dir().glob("*/scores.json")):
+        found[path.parent.name] = Result(path.parent.name, path.parent, read_json(path))
+    return [found[name] for name in sorted(found)]
+
+
+def published_results() -> dict[str, Result]:
+    """Name -> result, for what lies in exps/results/."""
+    paths = sorted(published_dir().glob("*/scores.json"))
+    return {p.parent.name: Result(p.parent.name, p.parent, read_json(p)) for p in paths}

@@ -232,13 +232,10 @@ def collect(ready: Prepared) -> results.Result:
             tables[kind][fold] = table
     whole = oof.merge_oof(tables["oof"], ready.folds)
     test = oof.mean_predictions([tables["test"][f] for f in range(count)]) if tables["test"] else None
-    origin: dict[str, Any] = ready.bound() | {
-        "experiment": request.name,
-        "data": request.exp.data,
-        "folds": ready.folds.name,
-    }
-    origin["members"] = {str(f): m["files"]["oof.parquet"] for f, m in enumerate(manifests)}
-    return results.write_result(runs_dir() / request.name, whole, test, origin, describe_run(ready, manifests))
+    provenance: dict[str, Any] = ready.bound() | {"experiment": request.name, "data": request.exp.data}
+    provenance["folds"] = ready.folds.name
+    provenance["members"] = {str(f): m["files"]["oof.parquet"] for f, m in enumerate(manifests)}
+    return results.write_result(runs_dir() / request.name, whole, test, provenance, describe_run(ready, manifests))
 
 
 def describe_run(ready: Prepared, manifests: list[dict[str, Any]]) -> dict[str, Any]:

@@ -65,12 +65,9 @@ def _parser(exp: Experiment, main: Path) -> Parser:
 
 
 def _debug(exp: Experiment) -> Experiment:
-    small: dict[str, Any] = {
-        "image_size": min(exp.image_size, DEBUG_SIZE),
-        "source_size": 0,
-        "batch_size": min(exp.batch_size, 16),
-    }
-    return replace(exp, epochs=2, max_steps=4, pretrained=False, compile=False, **small)
+    size, batch = min(exp.image_size, DEBUG_SIZE), min(exp.batch_size, 16)
+    short = replace(exp, epochs=2, max_steps=4, image_size=size, source_size=0, batch_size=batch)
+    return replace(short, pretrained=False, compile=False)
 
 
 def _module_of(exp: Experiment) -> str:

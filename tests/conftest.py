@@ -1,0 +1,142 @@
+"""A project of its own for every test: nothing here reads or writes the checkout's input/, folds/ or runs/.
+
+`tiny` is a data set of 60 training slices (20 patients, 2 classes) and 12 test images, 32 px; a fold of it trains in
+about a second. `trained` holds two finished three-fold runs of it, exp100 and exp101, and is made once a session.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores
+
+from chestfold import Experiment
+from chestfold.rng import generator
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+VARIABLES = ("PROJECT", "INPUT", "RUNS", "SUBMISSIONS", "CACHE", "WEIGHTS")
+
+DECLARATION = """
+classes = ["healthy", "ill"]
+positive = "ill"
+reader = "csv"
+group_column = "patient"
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A throw-away project. `root` holds input/, folds/, exps/ and runs/."""
+
+    root: Path
+
+    @property
+    def input(self) -> Path:
+        return self.root / "input"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    def run(self, exp: Experiment, *argv: str, name: str = "exp100"):
+        """What `python exps/NAME.py ARGV` does, in this process; errors are raised, not printed."""
+        from chestfold.experiment import run_request
+        from chestfold.options import read_request
+
+        request = read_request(exp, list(argv), Path(f"{name}.py"))
+        run_request(request)
+        return request
+
+
+def tiny_experiment(**changes) -> Experiment:
+    """A network and a recipe that train a fold of `tiny` in about a second."""
+    settings = dict(data="tiny", backbone="test_resnet", image_size=32, epochs=2, batch_size=8, lr=3e-3)
+    return Experiment(**(settings | changes))
+
+
+def picture(rng: np.random.Generator, ill: bool, side: int = 32) -> np.ndarray:
+    """Noise, and for the ill a bright disc: uint8 (side, side)."""
+    image = rng.normal(90, 25, (side, side))
+    if ill:
+        centre = [int(v) for v in rng.integers(side // 4, 3 * side // 4, 2)]
+        image += cv2.circle(np.zeros((side, side)), centre, side // 6, 90.0, -1)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def write_tiny(folder: Path, patients: int = 20, tests: int = 12) -> None:
+    """The `tiny` data set: images/, train.csv, sample_submission.csv and its declaration."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "dataset.toml").write_text(DECLARATION)
+    rows, rng = ["id,label,patient"], generator("tiny")
+    for n in range(patients * 3):
+        ill = n % 6 >= 3
+        cv2.imwrite(str(folder / "images" / f"t{n:03d}.png"), picture(rng, ill))
+        rows.append(f"t{n:03d},{'ill' if ill else 'healthy'},p{n // 3:02d}")
+    (folder / "train.csv").write_text("\n".join(rows) + "\n")
+    sample = ["id,ill"]
+    for n in range(tests):
+        cv2.imwrite(str(folder / "images" / f"x{n:03d}.png"), picture(rng, n % 2 == 1))
+        sample.append(f"x{n:03d},0.5")
+    (folder / "sample_submission.csv").write_text("\n".join(sample) + "\n")
+
+
+def make_project(root: Path) -> Project:
+    for name in ("input", "folds", "exps/results"):
+        (root / name).mkdir(parents=True)
+    write_tiny(root / "input" / "tiny")
+    return Project(root)
+
+
+def enter(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(f"CHESTFOLD_{name}", raising=False)
+    monkeypatch.setenv("CHESTFOLD_PROJECT", str(project.root))
+
+
+def make_tiny_folds(count: int = 3) -> None:
+    from chestfold import folds
+    from chestfold.data.catalogue import open_index
+
+    folds.make(open_index("tiny"), "tiny", count)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An empty project with the `tiny` data set and its three folds."""
+    made = make_project(tmp_path / "project")
+    enter(monkeypatch, made)
+    make_tiny_folds()
+    return made
+
+
+@pytest.fixture(scope="session")
+def _trained_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = make_project(tmp_path_factory.mktemp("trained") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(patch, made)
+        make_tiny_folds()
+        made.run(tiny_experiment(), name="exp100")
+        made.run(tiny_experiment(seed=1, augment="plain"), name="exp101")
+    return made
+
+
+@pytest.fixture
+def trained(_trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of a project in which exp100 and exp101 are finished and collected."""
+    shutil.copytree(_trained_once.root, tmp_path / "project")
+    made = Project(tmp_path / "project")
+    enter(monkeypatch, made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images beside the checkout; the test is skipped where there is none."""
+    if not REAL.is_dir():
+        pytest.skip(f"real images are not at {REAL}")
+    return REAL

@@ -1,0 +1,53 @@
+"""From images to a submission, in one project."""
+
+import pytest
+from conftest import tiny_experiment
+
+from chestfold import results
+from chestfold.files import read_json
+from chestfold.submit import write_submission
+
+FOLD_FILES = {
+    "config.json",
+    "manifest.json",
+    "last.ckpt",
+    "best.ckpt",
+    "metrics.jsonl",
+    "oof.parquet",
+    "test.parquet",
+    "log.txt",
+}
+
+
+def test_a_fold_leaves_what_the_design_names(trained):
+    left = {p.name for p in (trained.runs / "exp100" / "fold0").iterdir()} - {".lock"}
+    assert left == FOLD_FILES
+
+
+def test_from_images_to_submission(trained):
+    result = results.find_result("exp100")
+    table, origin = result.oof()
+    assert len(table) == 60 and table["id"].is_unique
+    assert origin["folds_sha256"] == read_json(trained.root / "folds" / "tiny.json")["sha256"]
+    path, new = write_submission("exp100")
+    assert new and path.name == "001_exp100.csv"
+    assert path.read_text().splitlines()[1].startswith("x000,0.")
+
+
+def test_learns(project):
+    project.run(tiny_experiment(epochs=8))
+    assert results.find_result("exp100").score("at_half", "auc").value > 0.9
+
+
+def test_a_finished_fold_is_not_trained_again(trained, capsys):
+    before = (trained.runs / "exp100" / "fold1" / "manifest.json").stat().st_mtime_ns
+    trained.run(tiny_experiment())
+    assert "fold1 is finished" in capsys.readouterr().out
+    assert (trained.runs / "exp100" / "fold1" / "manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("argv", [("--debug",), ("--fold", "1", "--debug")])
+def test_debug_runs_in_a_folder_of_its_own(project, argv):
+    project.run(tiny_experiment(), *argv)
+    assert (project.runs / "exp100-debug" / "fold1" / "manifest.json").exists()
+    assert not (project.runs / "exp100").exists()

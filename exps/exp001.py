@@ -7,7 +7,7 @@ from exp000 import EXP as PARENT
 
 from chestfold import run
 
-EXP = PARENT.but(augment="plain", crop_scale=0.7, ema_decay=0.98, tta="flip")
+EXP = PARENT.but(augment="plain", tta="flip")
 
 if __name__ == "__main__":
     run(EXP)

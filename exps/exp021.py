@@ -19,6 +19,7 @@ EXP = Experiment(
     randaugment=(2, 9),
     mixup_alpha=0.2,
     ema_decay=0.995,
+    monitor="loss",
     tta="flip",
 )
 

@@ -28,17 +28,15 @@ class Augmenter:
         self._compose.set_random_state(self._dice.numpy, self._dice.python)
 
     def __call__(self, image: np.ndarray, *draw: int | str) -> np.ndarray:
-        """uint8 (S, S) to uint8 (image_size, image_size)."""
+        """uint8 (image_size, image_size) to another of the same shape."""
         self._dice.throw(*draw)
         return self._compose(image=image)["image"]
 
 
 def _recipe(exp: Experiment) -> list[Any]:
-    size, steps = (exp.image_size, exp.image_size), []
+    steps: list[Any] = []
     if exp.augment == "plain":
-        steps += _plain(size, exp.crop_scale)
-    elif exp.cached_size != exp.image_size:
-        steps.append(A.Resize(*size, interpolation=cv2.INTER_AREA))
+        steps += _plain((exp.image_size, exp.image_size), exp.crop_scale)
     if exp.randaugment:
         count, strength = exp.randaugment
         steps.append(A.RandomOrder(randaugment_ops(strength), n=count, replace=True, p=1))

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -79,10 +78,7 @@ def workers_for(device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(12, os.cpu_count() or 1)
 
 
-def plain_batches(images: Images, size: int, batch_size: int) -> Iterator[Tensor]:
-    """All images in order, without augmentation: uint8 (B, 1, size, size)."""
+def plain_batches(images: Images, batch_size: int) -> Iterator[Tensor]:
+    """All images in order, without augmentation: uint8 (B, 1, S, S)."""
     for start in range(0, len(images), batch_size):
-        pixels = images.pixels[images.rows[start : start + batch_size]]
-        if pixels.shape[-1] != size:
-            pixels = np.stack([cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in pixels])
-        yield torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(1)
+        yield torch.from_numpy(images.pixels[images.rows[start : start + batch_size]]).unsqueeze(1)

@@ -11,6 +11,21 @@ from chestfold.metrics import Score
 from chestfold.results import Result, all_results
 
 COLUMNS = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece")
+HEADER = (
+    "result",
+    "AUC",
+    "precision",
+    "recall",
+    "specificity",
+    "F1",
+    "accuracy",
+    "ECE",
+    "F1 tuned",
+    "AUC against parent",
+    "test AUC",
+    "minutes",
+    "what",
+)
 
 
 @dataclass(frozen=True)
@@ -76,24 +91,25 @@ def leaderboard(data: str, rows: list[Row]) -> Table:
     folds = rows[0].result.about["folds"]
     title = f"{data}: out-of-fold, {folds['count']} folds, 95 % patient bootstrap"
     table = Table(title=title, title_justify="left")
-    table.add_column("result", no_wrap=True)
-    table.add_column("AUC", no_wrap=True)
-    for name in [*COLUMNS[1:], "F1 tuned", "against parent (AUC)", "test AUC", "minutes"]:
-        table.add_column(name, justify="right")
-    table.add_column("what", overflow="fold")
+    for name in HEADER[:-1]:
+        table.add_column(name.replace(" [", "\n["), justify="right", no_wrap=True)
+    table.add_column(HEADER[-1], overflow="fold")
     for row in rows:
-        table.add_row(*cells(row))
+        table.add_row(*[cell.replace(" [", "\n[").replace("[", "\\[") for cell in cells(row)], end_section=True)
     return table
 
 
 def cells(row: Row) -> list[str]:
-    """The texts of a row: of the board and of RESULTS.md."""
-    plain = [f"{row.scores[name].value:.3f}" for name in COLUMNS[1:]]
-    tuned = f"{row.tuned_f1.value:.3f}" if row.tuned_f1 else "-"
+    """The texts of a row, in the order of `HEADER`: of the board and of RESULTS.md."""
+    figures = [row.scores["auc"], *(row.scores[name] for name in COLUMNS[1:]), row.tuned_f1]
     gain = f"{row.gain.value:+.4f} [{row.gain.low:+.4f}, {row.gain.high:+.4f}]" if row.gain else "-"
-    test = f"{row.test_auc.value:.4f}" if row.test_auc else "-"
-    auc, minutes = str(row.scores["auc"]), f"{row.result.about['minutes']:.1f}"
-    return [row.result.name, auc, *plain, tuned, gain, test, minutes, row.what]
+    minutes = f"{row.result.about['minutes']:.1f}"
+    return [row.result.name, *map(_text, figures), gain, _text(row.test_auc), minutes, row.what]
+
+
+def _text(score: Score | None) -> str:
+    """Value and interval; four decimals, because good AUCs differ in the third."""
+    return str(score) if score else "-"
 
 
 def tables() -> list[Table]:

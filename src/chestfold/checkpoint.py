@@ -68,7 +68,7 @@ def load_newest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
 def load_weights(path: Path) -> dict[str, Any]:
     """As `load`, for a finished fold; a damaged file is the user's to mend."""
     if not path.exists():
-        raise BadInput(f"{path} does not exist; run its fold again")
+        raise BadInput(f"{path} does not exist; restore it, or train this fold again with --overwrite")
     try:
         return load(path)
     except Damaged as error:

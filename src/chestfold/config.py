@@ -26,7 +26,6 @@ class Experiment:
     backbone: str = option("resnet18", "any timm name (timm.list_models()), or one of chestfold.models")
     pretrained: bool = option(False, "start from ImageNet: CHESTFOLD_WEIGHTS/<name>.safetensors, else the hub")
     image_size: int = option(224, "pixels a side the network sees; more shows more and costs its square")
-    source_size: int = option(0, "pixels a side kept in the cache, crops come from it; 0: image_size")
     drop_rate: float = option(0.0, "dropout before the classifier, 0 to 1; raise it when a small set overfits")
 
     epochs: int = option(10, "passes over the training images")
@@ -93,18 +92,12 @@ class Experiment:
         """Name of the fold file that belongs to this experiment."""
         return self.folds or self.data
 
-    @property
-    def cached_size(self) -> int:
-        """Pixels a side of the cached images."""
-        return self.source_size or self.image_size
-
 
 _SHARE = (0.0, 1.0)
 _POSITIVE = (1, 10**9)
 _COUNT = (0, 10**9)
 RANGES: dict[str, tuple[float, float]] = {
     "image_size": (8, 4096),
-    "source_size": (0, 4096),
     "epochs": _POSITIVE,
     "batch_size": _POSITIVE,
     "accumulate": _POSITIVE,

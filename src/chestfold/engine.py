@@ -33,6 +33,7 @@ CHECKPOINT_SECONDS = 120.0
 CHECK_EVERY = 20
 """Batches between looks at the losses: on a GPU each look waits for the device."""
 PREDICT_BATCH = 64
+PACE = ("seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,7 @@ def fit(
         say(sentence)
     if saved:
         state.restore(saved)
+        write_metrics(folder / "metrics.jsonl", state.history)  # the kill may have come before its last line
         say(f"fold {fold}: going on at epoch {state.epoch + 1}, batch {state.batch + 1}")
     batches = TrainBatches(exp, fold, train, workers_for(state.runner.device))
     while state.epoch < exp.epochs and not stopped_early(exp, state.history):
@@ -273,7 +275,7 @@ def take_losses(state: State, recent: list[Tensor], fold: int) -> None:
 
 def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: Path) -> None:
     """Validate, keep the weights if they are the best so far, and make the epoch permanent."""
-    probs = predict(state.runner, val, exp, module=state.judged())
+    probs = predict(state.runner, val, module=state.judged())
     row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"]}
     row |= {"train_loss": float(np.mean(state.losses)), **validation_figures(val.labels, probs)}
     state.history = [*state.history, row]
@@ -284,11 +286,14 @@ def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: P
     checkpoint.save_keeping_previous(folder / "last.ckpt", state.to_dict())
 
 
-def write_metrics(path: Path, history: list[dict[str, Any]], pace: dict[str, float]) -> None:
-    """The history as JSON lines. Times stand here only: checkpoints of the same run have the same bytes."""
+def write_metrics(path: Path, history: list[dict[str, Any]], pace: dict[str, float] | None = None) -> None:
+    """The history as JSON lines, `pace` being the last epoch's; an epoch whose times a kill took has null there.
+
+    Times stand here only: checkpoints of the same run have the same bytes.
+    """
     lines = path.read_text().splitlines() if path.exists() else []
-    paces = {row["epoch"]: row for row in map(json.loads, lines)} | {len(history): pace}
-    rows = [row | {k: paces.get(row["epoch"], {}).get(k) for k in pace} for row in history]
+    paces = {row["epoch"]: row for row in map(json.loads, lines)} | ({len(history): pace} if pace else {})
+    rows = [row | {k: paces.get(row["epoch"], {}).get(k) for k in PACE} for row in history]
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -328,9 +333,7 @@ def describe(exp: Experiment, fold: int, row: dict[str, Any]) -> str:
 
 
 @torch.inference_mode()
-def predict(
-    runner: Runner, images: Images, exp: Experiment, tta: str = "none", module: nn.Module | None = None
-) -> np.ndarray:
+def predict(runner: Runner, images: Images, tta: str = "none", module: nn.Module | None = None) -> np.ndarray:
     """Class probabilities, float32 (N, K), in the order of `images`; the mean over the views of `tta`.
 
     Raises:
@@ -339,7 +342,7 @@ def predict(
     judged = Runner(runner.network, runner.device, runner.dtype, module or runner.call)
     (module or runner.module).eval()
     parts = []
-    for pixels in plain_batches(images, exp.image_size, PREDICT_BATCH):
+    for pixels in plain_batches(images, PREDICT_BATCH):
         batch = judged.images(pixels)
         views = [judged.logits(view).softmax(dim=1) for view in tta_views(batch, tta)]
         parts.append(torch.stack(views).mean(dim=0).cpu())

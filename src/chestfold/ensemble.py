@@ -6,6 +6,7 @@ and then applied to others, so that one piece of code scores them all honestly.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,8 @@ def ensemble(names: list[str], target: str, method: str, overwrite: bool = False
     Raises:
         BadInput: fewer than two members, one twice, another result of this name, members of different folds.
     """
+    if Path(target).name != target:
+        raise BadInput(f"--name {target}: a plain name is needed")
     if len(set(names)) != len(names) or len(names) < 2:
         raise BadInput(f"an ensemble needs two or more different members, got {' '.join(names)}")
     results = [find_result(name) for name in names]

@@ -15,7 +15,17 @@ from chestfold.console import say
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Index
-from chestfold.files import BadInput, lock, read_json, runs_dir, sha256_file, sha256_json, write_json
+from chestfold.files import (
+    BadInput,
+    explained_disk_errors,
+    lock,
+    read_json,
+    runs_dir,
+    sha256_file,
+    sha256_json,
+    sweep,
+    write_json,
+)
 from chestfold.models import create
 from chestfold.options import Request
 from chestfold.provenance import describe_code
@@ -77,7 +87,7 @@ def prepare(request: Request) -> Prepared:
     for note in index.notes:
         say(f"{request.exp.data}: {note}")
     chosen = folds.load(request.exp.fold_file, index)
-    return Prepared(request, index, chosen, open_cache(index, request.exp.cached_size))
+    return Prepared(request, index, chosen, open_cache(index, request.exp.image_size))
 
 
 def fold_dir(name: str, fold: int) -> Path:
@@ -93,6 +103,7 @@ def run_fold(ready: Prepared, fold: int) -> None:
     """
     folder = fold_dir(ready.request.name, fold)
     with lock(folder):
+        sweep(folder)
         config = fold_config(ready, fold)
         claim(folder, config, ready.request.overwrite)
         if is_finished(folder, config):
@@ -124,10 +135,7 @@ def claim(folder: Path, config: dict[str, Any], overwrite: bool) -> None:
     """
     path = folder / "config.json"
     if overwrite:
-        (folder / "manifest.json").unlink(missing_ok=True)  # before what it vouches for
-        for file in folder.iterdir():
-            if file.name != ".lock":
-                file.unlink()
+        _empty(folder)
     if not path.exists():
         write_json(path, config)
         return
@@ -139,6 +147,16 @@ def claim(folder: Path, config: dict[str, Any], overwrite: bool) -> None:
             f"{folder} was begun with other settings ({spoken}); copy the experiment to a new number to keep "
             "both, or add --overwrite to throw the old one away"
         )
+
+
+def _empty(folder: Path) -> None:
+    """Delete what a fold holds: what vouches for files before them, and last the config that they are bound to."""
+    for vouching in (folder.parent / "scores.json", folder / "manifest.json"):
+        vouching.unlink(missing_ok=True)
+    for file in folder.iterdir():
+        if file.name not in (".lock", "config.json"):
+            file.unlink()
+    (folder / "config.json").unlink(missing_ok=True)
 
 
 def _deciding(config: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +187,7 @@ def train_and_predict(ready: Prepared, fold: int, folder: Path, config: dict[str
 
     def log(text: str) -> None:
         say(text)
-        with (folder / "log.txt").open("a") as file:
+        with explained_disk_errors(folder / "log.txt"), (folder / "log.txt").open("a") as file:
             file.write(text + "\n")
 
     train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
@@ -194,13 +212,13 @@ def write_predictions(ready: Prepared, fold: int, folder: Path, runner: engine.R
     provenance = config["bound"] | {"experiment": ready.request.name, "fold": fold, "data": exp.data}
     provenance |= {"folds": ready.folds.name, "config_sha256": sha256_json(config)}
     val = ready.rows(ready.folds.ids(fold))
-    probs = engine.predict(runner, ready.images(val), exp, exp.tta)
+    probs = engine.predict(runner, ready.images(val), exp.tta)
     table = oof.predictions(val, fold, ready.classes, probs)
     oof.check_against_folds(table, ready.folds, [fold], f"{folder.parent.name}/fold{fold}")
     oof.write(folder / "oof.parquet", table, provenance)
     test = ready.index.test
     if len(test):
-        probs = engine.predict(runner, ready.images(test), exp, exp.tta)
+        probs = engine.predict(runner, ready.images(test), exp.tta)
         oof.write(folder / "test.parquet", oof.predictions(test, fold, ready.classes, probs), provenance)
 
 

@@ -111,6 +111,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def sweep(folder: Path, name: str = "*") -> None:
+    """Delete the temporary files that killed writers of `name` left in `folder`; only under a lock that they held."""
+    for left in folder.glob(f".{name}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Atomically replace `path` by `data`."""
     with atomic_path(path) as temporary:

@@ -80,7 +80,8 @@ def assert_sound(table: pd.DataFrame, index: Index, count: int) -> None:
     """Prove what a fold file promises.
 
     Raises:
-        BadInput: an id twice or missing, a group in two folds, a class missing from a fold, another label.
+        BadInput: an id twice or missing, a group in two folds, a class missing from a fold, a fold too many,
+            another label.
     """
     if table["id"].duplicated().any():
         raise BadInput(f"id {table.loc[table['id'].duplicated(), 'id'].iloc[0]!r} occurs twice in the fold file")
@@ -94,6 +95,8 @@ def assert_sound(table: pd.DataFrame, index: Index, count: int) -> None:
     spread = table.groupby("group")["fold"].nunique()
     if (spread > 1).any():
         raise BadInput(f"group {spread.idxmax()!r} lies in {spread.max()} folds")
+    if table["fold"].max() >= count:  # it would be validated nowhere and trained on everywhere
+        raise BadInput(f"the fold file has a fold {table['fold'].max()}, but is said to have {count} folds")
     cells = pd.crosstab(table["fold"], table["label"]).reindex(range(count), fill_value=0)
     if (cells == 0).any(axis=None):
         fold, label = next((f, c) for f in cells.index for c in cells.columns if cells.loc[f, c] == 0)
@@ -123,9 +126,9 @@ def make(index: Index, name: str, count: int = 5, seed: int = 0) -> tuple[Folds,
     csv_path, json_path = _paths(name)
     table, report = split(index, count, seed)
     data = table.to_csv(index=False, lineterminator="\n").encode()
-    if csv_path.exists():
-        if csv_path.read_bytes() != data:
-            raise BadInput(f"{csv_path} exists and differs; fold files are never edited, choose a new --name")
+    if csv_path.exists() and csv_path.read_bytes() != data:
+        raise BadInput(f"{csv_path} exists and differs; fold files are never edited, choose a new --name")
+    if csv_path.exists() and json_path.exists():
         return load(name, index), False
     about = {
         "data": index.dataset.name,

@@ -7,11 +7,6 @@ from chestfold import board
 from chestfold.files import BadInput, atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
 from chestfold.results import FILES, Result, find_result, published_results
 
-HEADER = [
-    "result", "AUC [95 %]", "precision", "recall", "specificity", "F1", "accuracy", "ECE", "F1 tuned",
-    "against parent (AUC)", "test AUC", "minutes", "what",
-]  # fmt: skip
-
 
 def publish(name: str, overwrite: bool = False) -> Path:
     """Copy a result's scores, OOF and test predictions to exps/results/NAME and make RESULTS.md anew.
@@ -46,7 +41,8 @@ def write_results_page() -> Path:
         "# Results",
         "Made by `chestfold publish` from `exps/results/`; not edited by hand. Out-of-fold figures at threshold 0.5 "
         "(for more than two classes: the most probable one), 95 % intervals by bootstrap over patients. *F1 tuned*: "
-        "at a threshold chosen on the other folds. *test AUC* only where the data set publishes its test labels.",
+        "at a threshold chosen on the other folds. *AUC against parent*: both on the same bootstrapped patients. "
+        "*test AUC* only where the data set publishes its test labels.",
     ]
     for data, rows in board.rows_by_data(list(published_results().values())).items():
         parts.append(f"## {data}")
@@ -58,7 +54,7 @@ def write_results_page() -> Path:
 
 
 def _markdown(rows: list[board.Row]) -> list[str]:
-    lines = [HEADER, ["---"] * len(HEADER), *map(board.cells, rows)]
+    lines = [board.HEADER, ["---"] * len(board.HEADER), *map(board.cells, rows)]
     return ["| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines]
 
 

@@ -29,15 +29,26 @@ def write_submission(name: str) -> tuple[Path, bool]:
     data = submission_csv(table, sample, result)
     folder = submissions_dir()
     with lock(folder):
-        for path in sorted(folder.glob(f"*_{name}.csv")):
-            if path.read_bytes() == data and path.with_suffix(".json").exists():
-                check_submission(path, sample)
-                return path, False
-        path = folder / f"{_next_number(folder):03d}_{name}.csv"
+        same = (p for p in sorted(folder.glob(f"[0-9][0-9][0-9]_{name}.csv")) if p.read_bytes() == data)
+        path = next(same, folder / f"{_next_number(folder):03d}_{name}.csv")
+        _write_checked(path, data, sample)
+        new = not path.with_suffix(".json").exists()
+        if new:
+            write_json(path.with_suffix(".json"), _about(result, path, sample_path))
+    return path, new
+
+
+def _write_checked(path: Path, data: bytes, sample: pd.DataFrame) -> None:
+    """A new file that would be refused does not stay."""
+    new = not path.exists()
+    if new:
         write_bytes(path, data)
+    try:
         check_submission(path, sample)
-        write_json(path.with_suffix(".json"), _about(result, path, sample_path))
-    return path, True
+    except BadInput:
+        if new:
+            path.unlink()
+        raise
 
 
 def sample_submission(result: Result, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:

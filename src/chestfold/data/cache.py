@@ -13,7 +13,16 @@ from filelock import FileLock
 from chestfold.console import progress
 from chestfold.data.dataset import Index
 from chestfold.data.decode import TRANSFORM, decode, read_bytes
-from chestfold.files import BadInput, atomic_path, cache_dir, explained_disk_errors, sha256, sha256_json, write_text
+from chestfold.files import (
+    BadInput,
+    atomic_path,
+    cache_dir,
+    explained_disk_errors,
+    sha256,
+    sha256_json,
+    sweep,
+    write_text,
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ def open_cache(index: Index, size: int) -> Cache:
             path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
+                sweep(path.parent, path.name)
                 _build(index, size, path)
     return Cache(np.load(path, mmap_mode="r"), {i: n for n, i in enumerate(ids)}, content)
 

@@ -1,9 +1,12 @@
 """The data sets that are known by name, and those that a user declares in a `dataset.toml` of his own."""
 
 import difflib
+import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.readers import read_index
@@ -119,6 +122,32 @@ def find_dataset(name: str) -> Dataset:
     raise BadInput(f"unknown data set {name!r}: {hint}, or declare your own in {declaration}")
 
 
+def _are(kind: type, values: Any) -> bool:
+    return isinstance(values, list) and all(type(v) is kind for v in values)
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, dict) and _are(str, [*value.values()])
+
+
+def _is_pattern(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(re.compile(value))
+    except re.error:
+        return False
+
+
+_WELL_FORMED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "classes": (lambda v: _are(str, v) and len(set(v)) == len(v) > 1, "a list of two or more different texts"),
+    "value_range": (lambda v: _are(int, v) and len(v) == 2 and v[0] != v[1], "two different whole numbers"),
+    "labels": (_is_map, "a table of texts"),
+    "class_patterns": (lambda v: _is_map(v) and all(map(_is_pattern, v.values())), "a table of regular expressions"),
+    "patient_pattern": (_is_pattern, "a regular expression"),
+}
+"""Field of a declaration -> (whether a value of it is well formed, what it is, in words)."""
+_TEXT: tuple[Callable[[Any], bool], str] = (lambda v: isinstance(v, str), "a text")
+
+
 def _read_declaration(name: str, path: Path) -> Dataset:
     try:
         values = tomllib.loads(path.read_text())
@@ -131,9 +160,11 @@ def _read_declaration(name: str, path: Path) -> Dataset:
     if missing:
         raise BadInput(f"{path}: the field {sorted(missing)[0]!r} is missing")
     spoken = {"about": "declared by you", "origin": "your own", "licence": "your own", "patient": "as declared"}
-    values["classes"] = tuple(values["classes"])
-    if "value_range" in values:
-        values["value_range"] = tuple(values["value_range"])
+    for field, value in values.items():
+        right, meaning = _WELL_FORMED.get(field, _TEXT)
+        if not right(value):
+            raise BadInput(f"{path}: {field} is {meaning}, not {value!r}")
+    values = {field: tuple(v) if isinstance(v, list) else v for field, v in values.items()}
     dataset = Dataset(**{**spoken, **values, "name": name})
     if dataset.reader not in ("folders", "csv", "npz") or dataset.positive not in dataset.classes:
         raise BadInput(f"{path}: reader is folders, csv or npz, and positive is one of the classes")

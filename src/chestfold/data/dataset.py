@@ -28,7 +28,8 @@ class Dataset:
     patient: str
     """What one group is, in words; for people."""
     patient_pattern: str = ""
-    """folders: regular expression on the file name; its groups, joined, are the patient. Empty: each image."""
+    """folders: regular expression on the file name; its groups, joined, are the patient (without groups:
+    all that it matches). Empty: each image."""
     class_patterns: dict[str, str] = field(default_factory=dict)
     """folders: class -> regular expression on `<class folder>/<file>`. Empty: the folder names are the classes."""
     labels: dict[str, str] = field(default_factory=dict)
@@ -54,7 +55,7 @@ class Dataset:
         match = re.search(self.patient_pattern, path.name)
         if match is None:
             raise BadInput(f"{path}: no patient can be read from this name (expected {self.patient_pattern!r})")
-        return "_".join(part for part in match.groups() if part)
+        return "_".join(part for part in match.groups() if part) or match.group()
 
 
 @dataclass(frozen=True)

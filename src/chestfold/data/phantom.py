@@ -29,7 +29,7 @@ SIDE = 128
 PIXEL = 2 / SIDE
 SLICE_GAP = 0.07  # z between the slices of a patient: wide vessels are seen in two of them, small ones in one
 SLAB = 0.045  # half of a slice's thickness: a vessel along it shows as a line, one across it as a dot
-LESION_CONTRAST = (360, 720)  # HU above lung: between haze and solid, always below the vessels
+LESION_CONTRAST = (560, 820)  # HU above lung: between haze and solid, always below the vessels
 LESION_EDGE = (0.5, 1.0)  # softness, pixels
 TWIGS = 500  # vessel ends in each lung
 BLOCK = 4  # patients among whom half of the slices are given nodules: a patient has 0 to `slices` of them
@@ -290,7 +290,7 @@ def _add_scars(density: Field, rng: Rng, lung: Image) -> None:
 def _add_nodule(density: Field, rng: Rng, lung: Image) -> Image:
     """One roundish blob, all of it inside the lung mask; returns its own mask."""
     room = cv2.distanceTransform(lung, cv2.DIST_L2, 5)
-    radius = min(rng.uniform(0.028, 0.056) * SIDE, float(room.max() - 1.5) / 1.2)
+    radius = min(rng.uniform(0.045, 0.075) * SIDE, float(room.max() - 1.5) / 1.2)
     rows, columns = np.nonzero(room > 1.2 * radius + 1)  # the outline reaches out to 1.15 radii
     spot = rng.integers(len(rows))
     dx, dy = X - X[0, columns[spot]], Y - Y[rows[spot], 0]

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -123,7 +124,7 @@ def read_csv(dataset: Dataset, root: Path) -> Index:
     folder = root / "images"
     if not folder.is_dir():
         raise BadInput(f"{folder} does not exist; {dataset.name} keeps its images there")
-    files = {path.stem: path for path in _images(folder, notes)}
+    files = _by_stem(_images(folder, notes))
     rows = _csv_rows(dataset, root, root / "train.csv", files, "train")
     test = root / "test.csv"
     test = test if test.exists() else root / "sample_submission.csv"
@@ -136,6 +137,15 @@ def read_csv(dataset: Dataset, root: Path) -> Index:
     return make_index(dataset, root, rows, notes)
 
 
+def _by_stem(images: list[Path]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in images:
+        if path.stem in files:
+            raise BadInput(f"{path} and {files[path.stem].name} have the same id {path.stem!r}; remove one of them")
+        files[path.stem] = path
+    return files
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """A CSV with every cell as text, empty cells as ""; `BadInput` when it is none or lacks an id column."""
     if not path.exists():
@@ -143,7 +153,7 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not a readable CSV ({error})") from error
+        raise BadInput(f"{path} is not a readable CSV ({' '.join(str(error).split())})") from error
     if "id" not in table:
         raise BadInput(f"{path} has no column 'id' (it has {', '.join(table.columns)})")
     return table
@@ -195,8 +205,8 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is not a readable .npz ({error})") from error
+    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:  # TypeError: one bare array, no archive
+        raise BadInput(f"{path} is not a readable .npz ({error}); fetch it again") from error
 
 
 def read_npz(dataset: Dataset, root: Path) -> Index:
@@ -209,10 +219,10 @@ def read_npz(dataset: Dataset, root: Path) -> Index:
     for part, split in SPLITS.items():
         if f"{part}_images" not in arrays:
             continue
-        cells = arrays[f"{part}_labels"].reshape(len(arrays[f"{part}_images"]), -1)
-        if cells.shape[1] != 1:
-            raise BadInput(f"{path}: {part}_labels names several labels an image; one is expected")
-        for row, cell in enumerate(cells[:, 0].tolist()):
+        cells, count = arrays.get(f"{part}_labels"), len(arrays[f"{part}_images"])
+        if cells is None or cells.size != count:
+            raise BadInput(f"{path}: {part}_labels does not hold one label for each of the {count} {part}_images")
+        for row, cell in enumerate(cells.ravel().tolist()):
             image_id = f"{part}_{row:06d}"
             label = _label_from_cell(dataset, str(cell), f"{path}, {part} row {row}")
             place = f"{path.name}#{part}_images/{row}"

@@ -45,7 +45,7 @@ def create(exp: Experiment, classes: int, pretrained: bool | None = None) -> Net
     arguments, statistics = _demands(local) if local else ({}, None)
     arguments |= {"in_chans": 1, "num_classes": classes, "drop_rate": exp.drop_rate}
     load = exp.pretrained if pretrained is None else pretrained
-    module = _build(exp.backbone, arguments, load, local)
+    module = _load(exp.backbone, arguments, local) if load else timm.create_model(exp.backbone, **arguments)
     _zero_head(module)
     if not exp.pretrained:
         return Network(module, *UNTRAINED)
@@ -75,13 +75,19 @@ def _demands(path: Path) -> tuple[dict[str, Any], tuple[float, float] | None]:
     return arguments, INPUTS.get(header.get("input", ""))
 
 
-def _build(name: str, arguments: dict[str, Any], load: bool, local: Path | None) -> nn.Module:
-    overlay: dict[str, Any] = {"pretrained_cfg_overlay": {"file": str(local)}} if local and load else {}
+def _load(name: str, arguments: dict[str, Any], local: Path | None) -> nn.Module:
+    """The pretrained network under a new classifier; every other layer is in the weights, or they are refused.
+
+    timm forgives missing layers when it is asked for another number of classes than the weights have. So it is asked
+    for theirs, and the classifier is replaced afterwards.
+    """
+    arguments = dict(arguments)
+    classes = arguments.pop("num_classes")
+    if local:
+        arguments["pretrained_cfg_overlay"] = {"file": str(local), "num_classes": _classes_of(local, name)}
     try:
-        return timm.create_model(name, pretrained=load, **overlay, **arguments)
+        module: Any = timm.create_model(name, pretrained=True, **arguments)
     except (RuntimeError, KeyError, OSError, ValueError) as error:
-        if not load:
-            raise
         reason = " ".join(str(error).split())[:200]
         if local:
             raise BadInput(f"{local} does not fit {name}: {reason}") from error
@@ -89,6 +95,16 @@ def _build(name: str, arguments: dict[str, Any], load: bool, local: Path | None)
             f"the pretrained weights of {name} could not be had ({reason}); set CHESTFOLD_WEIGHTS to a folder "
             f"that holds {name}.safetensors, or train with --pretrained false"
         ) from error
+    module.reset_classifier(classes)
+    return module
+
+
+def _classes_of(path: Path, name: str) -> int:
+    """How many classes the classifier in a weight file has; 0 when it holds none."""
+    cfg = timm.get_pretrained_cfg(name)
+    with safe_open(path, "pt") as file:
+        weight = f"{cfg.classifier}.weight" if cfg else ""
+        return file.get_slice(weight).get_shape()[0] if weight in file.keys() else 0  # noqa: SIM118
 
 
 def _hub_statistics(module: Any) -> tuple[float, float]:

@@ -1,0 +1,161 @@
+"""Training speed on a processor or a GPU: ours on real images against bare loops of the same network, side by side.
+
+    python benchmarks/train_step.py [--data chest_xray] [--seconds 6]
+
+Prints a JSON line a question, each with a ratio of rates measured in turn (A B A B ...) in this process:
+- `real_data`: engine.train_epoch on cached, augmented images, over a plain loop on one resident random batch;
+- `bf16`: bf16 and channels_last over fp32 in the default layout; also for a depthwise network, which loses by it;
+- `kept_memory`: glibc told to keep freed blocks, over its default (in processes of their own).
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from chestfold import Experiment, engine
+from chestfold.batches import Images, TrainBatches, workers_for
+from chestfold.console import say
+from chestfold.data.cache import open_cache
+from chestfold.data.catalogue import open_index
+from chestfold.files import input_dir
+from chestfold.malloc import keep_freed_memory
+from chestfold.provenance import machine
+
+BATCH = 64
+PLAIN = {"augment": "plain", "mixup_alpha": 0.2}
+STRONG = PLAIN | {"randaugment": (2, 9)}
+
+
+def train_images(data: str, size: int) -> Images:
+    """All training images of a data set."""
+    index = open_index(data)
+    cache, train = open_cache(index, size), index.train
+    labels = np.array([index.dataset.classes.index(name) for name in train["label"]])
+    return Images(cache.images, cache.rows(train["id"]), train["id"].tolist(), labels)
+
+
+def ours(exp: Experiment, images: Images) -> Callable[[], float]:
+    """A function that trains two steps through the engine and returns images a second."""
+    state = engine.start(exp, 0, 2)
+    batches = TrainBatches(exp, 0, images, workers_for(state.runner.device))
+    folder = Path(tempfile.mkdtemp())
+
+    def run() -> float:
+        began = time.perf_counter()
+        engine.train_epoch(exp, 0, state, batches, 2, folder)
+        _wait()
+        state.epoch, state.batch, state.losses = state.epoch + 1, 0, []
+        return batches.per_epoch * exp.batch_size / (time.perf_counter() - began)
+
+    return run
+
+
+def resident(exp: Experiment, channels_last: bool = True) -> Callable[[], float]:
+    """The same network and optimizer on one random batch that never leaves the device."""
+    state = engine.start(exp, 0, 2)
+    runner = state.runner
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    module = runner.module.to(memory_format=layout).train()
+    images = torch.randn(exp.batch_size, 1, exp.image_size, exp.image_size, device=runner.device)
+    images = images.contiguous(memory_format=layout)
+    targets = F.one_hot(torch.randint(0, 2, (exp.batch_size,)), 2).float().to(runner.device)
+
+    def step() -> None:
+        with torch.autocast(runner.device.type, dtype=runner.dtype, enabled=runner.dtype is not None):
+            logits = module(images)
+        F.cross_entropy(logits.float(), targets).backward()
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+
+    def run() -> float:
+        began = time.perf_counter()
+        for _ in range(exp.max_steps):
+            step()
+        _wait()
+        return exp.max_steps * exp.batch_size / (time.perf_counter() - began)
+
+    return run
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def paired(a: Callable[[], float], b: Callable[[], float], seconds: float) -> dict[str, float]:
+    """Median rates of a and b, and the median of their ratios pair by pair, after a warm-up of each."""
+    a(), b()
+    pairs, began = [], time.perf_counter()
+    while time.perf_counter() - began < seconds or len(pairs) < 5:
+        pairs.append((a(), b()))
+    rates = [round(median(r), 1) for r in zip(*pairs, strict=True)]
+    ratio = median(x / y for x, y in pairs)
+    return {"a_per_s": rates[0], "b_per_s": rates[1], "ratio": round(ratio, 3), "pairs": len(pairs)}
+
+
+def tell(question: str, figures: dict, **about: object) -> None:
+    say(json.dumps({"question": question, **about, **figures, "machine": machine()}))
+
+
+def memory_probe(keep: bool, seconds: float) -> None:
+    """Rate of one network in this process, with or without the allocator's setting."""
+    if keep:
+        keep_freed_memory()
+    engine.keep_freed_memory = lambda: False
+    run = resident(Experiment(image_size=64, batch_size=BATCH, max_steps=4))
+    run()
+    rates, began = [], time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        rates.append(run())
+    say(str(median(rates)))
+
+
+def kept_memory(seconds: float) -> dict[str, float]:
+    """Ratio of the rates of fresh processes with and without the setting, in turn."""
+
+    def rate(keep: str) -> float:
+        words = [sys.executable, __file__, "--memory-probe", keep, "--seconds", str(seconds)]
+        return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+    pairs = [(rate("keep"), rate("default")) for _ in range(3)]
+    rates = [round(median(r), 1) for r in zip(*pairs, strict=True)]
+    return {"a_per_s": rates[0], "b_per_s": rates[1], "ratio": round(median(a / b for a, b in pairs), 3)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = "chest_xray" if (input_dir() / "chest_xray").is_dir() else "phantom"
+    parser.add_argument("--data", default=default, help=f"[{default}]")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each question [20]")
+    parser.add_argument("--memory-probe", choices=["keep", "default"], help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.memory_probe:
+        memory_probe(asked.memory_probe == "keep", asked.seconds)
+        return
+    for size, steps in ((64, 6), (224, 2)):
+        images = train_images(asked.data, size)
+        exp = Experiment(data=asked.data, image_size=size, batch_size=BATCH, max_steps=steps)
+        for name, recipe in (("plain", PLAIN), ("strong", STRONG)):
+            figures = paired(ours(exp.but(**recipe), images), resident(exp), asked.seconds)
+            tell("real_data", figures, network="resnet18", px=size, recipe=name, data=asked.data)
+    for network in ("resnet18", "mobilenetv2_100"):
+        exp = Experiment(backbone=network, image_size=64, batch_size=BATCH, max_steps=4)
+        fast = resident(exp.but(precision="bf16"))
+        figures = paired(fast, resident(exp.but(precision="fp32"), channels_last=False), asked.seconds)
+        tell("bf16", figures, network=network, px=64)
+    if not torch.cuda.is_available():
+        tell("kept_memory", kept_memory(asked.seconds / 4), network="resnet18", px=64)
+
+
+if __name__ == "__main__":
+    main()

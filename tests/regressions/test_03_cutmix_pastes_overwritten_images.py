@@ -1,0 +1,36 @@
+"""Bug: CutMix worked in place and pasted from images that had been pasted into before: their labels were wrong.
+
+Here the partners are copied before anything is pasted, and the batch that was handed in is not changed.
+"""
+
+import torch
+from torch import Tensor
+
+from chestfold.mix import mix
+from chestfold.rng import generator
+
+BATCH = 6
+
+
+def cutmixed(draw: int) -> tuple[Tensor, Tensor]:
+    """A batch whose image n is filled with n and has the class n, after CutMix."""
+    images = torch.arange(BATCH).float().reshape(-1, 1, 1, 1).expand(-1, 1, 16, 16).clone()
+    return mix(images, torch.eye(BATCH), 0.0, 1.0, generator("cutmix", draw))
+
+
+def test_the_target_is_the_share_of_each_image_in_the_pixels():
+    pasted = 0
+    for draw in range(30):
+        images, targets = cutmixed(draw)
+        shares = torch.stack([(images == n).float().mean(dim=(1, 2, 3)) for n in range(BATCH)], dim=1)
+        torch.testing.assert_close(shares, targets)
+        pasted += int((shares > 0).sum() > BATCH)
+    assert pasted > 15, "the test has seen boxes"
+
+
+def test_the_batch_that_was_given_stays_as_it_is():
+    for alphas in [(0.0, 1.0), (1.0, 0.0)]:
+        images, targets = torch.rand(BATCH, 1, 16, 16), torch.eye(BATCH)
+        before = images.clone(), targets.clone()
+        mix(images, targets, *alphas, generator("given"))
+        assert torch.equal(images, before[0]) and torch.equal(targets, before[1])

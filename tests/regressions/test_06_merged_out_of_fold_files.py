@@ -1,0 +1,92 @@
+"""Bug: out-of-fold files were concatenated as they lay there, with a fold missing, an id twice, rows in another order
+or of another fold file, and the score was computed all the same.
+
+Here a merge proves every id once, in its own fold, with the fold file's label and group, and files carry the hash of
+the fold file that they belong to.
+"""
+
+import shutil
+
+import numpy as np
+import pytest
+from conftest import tiny_experiment
+
+from chestfold import folds, oof, results
+from chestfold.data.catalogue import open_index
+from chestfold.ensemble import ensemble
+from chestfold.files import BadInput
+
+
+@pytest.fixture
+def parts(trained) -> dict:
+    return {f: oof.read(trained.runs / "exp100" / f"fold{f}" / "oof.parquet")[0] for f in range(3)}
+
+
+@pytest.fixture
+def fold_file(trained) -> folds.Folds:
+    return folds.load("tiny", open_index("tiny"))
+
+
+def test_whole_parts_merge(parts, fold_file):
+    merged = oof.merge_oof(parts, fold_file)
+    assert sorted(merged["id"]) == sorted(fold_file.table["id"])
+
+
+def test_a_missing_fold_is_refused(parts, fold_file):
+    del parts[1]
+    with pytest.raises(BadInput, match=r"of fold \[1\] are missing"):
+        oof.merge_oof(parts, fold_file)
+
+
+def test_a_missing_row_is_refused(parts, fold_file):
+    lost = parts[2]["id"].iloc[0]
+    parts[2] = parts[2].iloc[1:].reset_index(drop=True)
+    with pytest.raises(BadInput, match=rf"OOF of fold 2: 1 ids missing.*{lost}"):
+        oof.merge_oof(parts, fold_file)
+
+
+def test_a_doubled_id_is_refused(parts, fold_file):
+    parts[0] = parts[0].iloc[[0, *range(len(parts[0]))]].reset_index(drop=True)
+    with pytest.raises(BadInput, match=rf"'{parts[0]['id'][0]}' occurs twice"):
+        oof.merge_oof(parts, fold_file)
+
+
+def test_two_folds_in_each_others_place_are_refused(parts, fold_file):
+    with pytest.raises(BadInput, match="OOF of fold 0"):
+        oof.merge_oof({0: parts[1], 1: parts[0], 2: parts[2]}, fold_file)
+
+
+@pytest.mark.parametrize("column", ["label", "group"])
+def test_a_column_in_another_order_than_its_ids_is_refused(parts, fold_file, column):
+    parts[1][column] = np.roll(parts[1][column].to_numpy(), 3)
+    with pytest.raises(BadInput, match=f"the {column} of '.*' is not that of folds/tiny.csv"):
+        oof.merge_oof(parts, fold_file)
+
+
+def test_whole_rows_in_another_order_give_the_same_table(parts, fold_file):
+    shuffled = {f: t.sample(frac=1, random_state=f).reset_index(drop=True) for f, t in reversed(parts.items())}
+    expected, merged = (oof.merge_oof(p, fold_file).set_index("id").sort_index() for p in (parts, shuffled))
+    assert merged.equals(expected)
+
+
+def test_parts_of_another_fold_file_are_refused(parts, fold_file):
+    other, _ = folds.make(open_index("tiny"), "other", 3, seed=1)
+    with pytest.raises(BadInput, match="OOF of fold 0"):
+        oof.merge_oof(parts, other)
+
+
+def test_a_run_with_a_foreign_file_is_not_collected(trained):
+    run = trained.runs / "exp100"
+    shutil.copy(trained.runs / "exp101" / "fold1" / "oof.parquet", run / "fold1" / "oof.parquet")
+    with pytest.raises(BadInput, match=r"fold1/oof\.parquet is not the file that the fold finished with"):
+        trained.run(tiny_experiment())
+
+
+def test_results_of_different_fold_files_are_not_blended(trained):
+    member = results.find_result("exp101")
+    table, origin = member.oof()
+    other = origin | {"folds_sha256": "0" * 64}
+    results.write_result(trained.runs / "exp102", table, member.test()[0], other, member.about)
+    with pytest.raises(BadInput, match=r"exp102 .* and exp100 .* were trained on different folds"):
+        ensemble(["exp100", "exp102"], "blend", "mean")
+    assert not (trained.runs / "blend").exists()

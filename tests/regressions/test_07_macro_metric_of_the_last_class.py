@@ -1,0 +1,59 @@
+"""Bug: a loop over the classes overwrote its figure, and what was called a macro average was that of the last class.
+
+Here every macro figure is the mean over a list, and is held against scikit-learn; no order of the classes changes it.
+"""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
+
+from chestfold import metrics
+from chestfold.engine import validation_figures
+from chestfold.rng import generator
+
+ROWS, CLASSES = 120, 3
+LABELS = np.arange(ROWS) % CLASSES
+
+
+@pytest.fixture
+def probs() -> np.ndarray:
+    """Class 0 is recognised well, class 2 hardly at all."""
+    rng = generator("seven")
+    logits = rng.normal(0, 1, (ROWS, CLASSES)) + np.eye(CLASSES)[LABELS] * np.array([4.0, 1.0, 0.1])
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+def figures(labels: np.ndarray, probs: np.ndarray) -> dict[str, float]:
+    scored = metrics.score(labels, probs, np.arange(len(labels)), positive=0)
+    return {name: scored[name].value for name in ("auc", "precision", "recall", "f1")}
+
+
+def test_macro_figures_are_those_of_scikit_learn(probs):
+    chosen = probs.argmax(axis=1)
+    expected = {
+        "auc": roc_auc_score(LABELS, probs, multi_class="ovr", average="macro"),
+        "precision": precision_score(LABELS, chosen, average="macro"),
+        "recall": recall_score(LABELS, chosen, average="macro"),
+        "f1": f1_score(LABELS, chosen, average="macro"),
+    }
+    assert figures(LABELS, probs) == pytest.approx(expected)
+    assert metrics.macro_auc(LABELS, probs) == pytest.approx(expected["auc"])
+
+
+def test_macro_specificity_is_the_mean_over_the_classes(probs):
+    chosen = probs.argmax(axis=1)
+    expected = np.mean([recall_score(c != LABELS, chosen != c) for c in range(CLASSES)])
+    scored = metrics.score(LABELS, probs, np.arange(ROWS), positive=0)
+    assert scored["specificity"].value == pytest.approx(expected)
+
+
+def test_the_figures_that_pick_the_best_epoch_are_macro_averages(probs):
+    picked = validation_figures(LABELS, probs)
+    assert picked["auc"] == pytest.approx(roc_auc_score(LABELS, probs, multi_class="ovr", average="macro"))
+    assert picked["f1"] == pytest.approx(f1_score(LABELS, probs.argmax(axis=1), average="macro"))
+
+
+def test_another_order_of_the_classes_changes_nothing(probs):
+    expected = figures(LABELS, probs)
+    for order in ([2, 0, 1], [1, 2, 0]):
+        assert figures(np.argsort(order)[LABELS], probs[:, order]) == pytest.approx(expected)

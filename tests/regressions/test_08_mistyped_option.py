@@ -1,0 +1,76 @@
+"""Bug: an option with a typing error was accepted and ignored, and the run that was meant was never made.
+
+Here an unknown or ill-typed option stops the run with one sentence, names are never completed, and every option that
+is accepted reaches the settings that the run is trained with.
+"""
+
+from pathlib import Path
+
+import pytest
+from conftest import tiny_experiment
+
+from chestfold import Experiment, cli
+from chestfold.config import field_types
+from chestfold.data.catalogue import find_dataset
+from chestfold.files import BadInput
+from chestfold.options import read_request
+
+WRONG = [
+    ("--learning_rate", "3e-4"),
+    ("--lrr", "3e-4"),
+    ("--epoch", "3"),  # not completed to --epochs
+    ("--lr", "high"),
+    ("--lr", "-1"),
+    ("--epochs", "2.5"),
+    ("--pretrained", "maybe"),
+    ("--augment", "plian"),
+    ("--randaugment", "2"),
+    ("--fold", "first"),
+    ("--fold", "9"),
+    ("epochs=3",),
+]
+
+OTHER = {
+    "data": "other", "folds": "other", "seed": "7", "backbone": "vit", "pretrained": "true", "image_size": "64",
+    "drop_rate": "0.5", "epochs": "7", "max_steps": "7", "batch_size": "7", "accumulate": "7",
+    "optimizer": "sgd", "lr": "0.5", "weight_decay": "0.5", "schedule": "step", "warmup_epochs": "1.5",
+    "clip_norm": "0.5", "label_smoothing": "0.5", "ema_decay": "0.5", "sampling": "over", "augment": "plain",
+    "crop_scale": "0.5", "randaugment": "2 9", "mixup_alpha": "0.5", "cutmix_alpha": "0.5", "monitor": "f1",
+    "patience": "7", "tta": "crops", "precision": "bf16", "compile": "true",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("argv", WRONG, ids=" ".join)
+def test_a_wrong_option_stops_the_run_before_it_begins(project, argv):
+    with pytest.raises(BadInput, match=argv[0].split("=")[0].strip("-").split("_")[0]):
+        project.run(tiny_experiment(), *argv)
+    assert not project.runs.exists()
+
+
+@pytest.mark.parametrize("name", field_types())
+def test_every_option_reaches_the_settings_under_its_own_name_only(name):
+    words = OTHER[name].split()
+    plain = tiny_experiment()
+    chosen = read_request(plain, [f"--{name}", *words], Path("exp100.py")).exp
+    before, after = plain.to_dict(), chosen.to_dict()
+    assert {k for k in before if before[k] != after[k]} == {name}
+
+
+def test_an_unknown_setting_in_an_experiment_file_is_refused_with_the_nearest_name():
+    with pytest.raises(BadInput, match="unknown setting 'batchsize'; did you mean batch_size"):
+        Experiment().but(batchsize=8)
+
+
+def test_an_unknown_field_of_a_declared_data_set_is_refused(project):
+    with (project.input / "tiny" / "dataset.toml").open("a") as file:
+        file.write('group_colum = "patient"\n')
+    with pytest.raises(BadInput, match="unknown field 'group_colum'"):
+        find_dataset("tiny")
+
+
+@pytest.mark.parametrize("argv", ["folds make tiny --fold 3", "submit exp100 --dry", "bord", "board --sort auc"])
+def test_a_wrong_word_of_the_command_exits_with_2_and_one_sentence(project, capsys, argv):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(argv.split())
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,55 @@
+"""Bug: an option for test-time augmentation was documented and accepted, and crashed after hours of training.
+
+Here the choices of an option are listed in its type, and each of them trains and predicts in this test.
+"""
+
+from typing import Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_experiment
+
+from chestfold import engine, oof
+from chestfold.batches import Images
+from chestfold.config import field_types
+from chestfold.models import create
+from chestfold.rng import generator
+
+CHOICES = {name: get_args(kind) for name, kind in field_types().items() if get_origin(kind) is Literal}
+MOST = max(map(len, CHOICES.values()))
+
+
+@pytest.mark.parametrize("turn", range(MOST))
+def test_every_choice_of_every_option_trains_and_predicts(project, turn):
+    chosen = {name: values[turn % len(values)] for name, values in CHOICES.items()}
+    project.run(tiny_experiment(epochs=1, max_steps=1, **chosen), "--fold", "2")
+    for name in ("oof", "test"):
+        assert len(oof.read(project.runs / "exp100" / "fold2" / f"{name}.parquet")[0]) > 0
+
+
+@pytest.mark.parametrize("size", [32, 33])
+@pytest.mark.parametrize(("tta", "count"), {"none": 1, "flip": 2, "crops": 10}.items())
+def test_views_have_the_promised_number_and_the_size_of_the_image(tta, count, size):
+    views = list(engine.tta_views(torch.rand(2, 1, size, size), tta))
+    assert [v.shape for v in views] == [(2, 1, size, size)] * count
+    assert len({v.numpy().tobytes() for v in views}) == count
+    assert set(CHOICES["tta"]) == {"none", "flip", "crops"}, "a new choice needs a line here"
+
+
+def test_a_prediction_is_the_mean_over_the_views():
+    exp = tiny_experiment(precision="fp32")
+    torch.manual_seed(0)
+    runner = engine.make_runner(create(exp, 2), exp)
+    torch.nn.init.normal_(runner.module.get_classifier().weight)
+    pixels = generator("views").integers(0, 256, (4, 32, 32)).astype(np.uint8)
+
+    def predicted(values: np.ndarray, tta: str) -> np.ndarray:
+        images = Images(values, np.arange(4), list("abcd"), np.zeros(4, np.int64))
+        return engine.predict(runner, images, tta)
+
+    mirrored = np.ascontiguousarray(pixels[..., ::-1])
+    both = (predicted(pixels, "none") + predicted(mirrored, "none")) / 2
+    assert np.abs(predicted(pixels, "none") - predicted(mirrored, "none")).max() > 1e-3
+    np.testing.assert_allclose(predicted(pixels, "flip"), both, atol=1e-5)
+    np.testing.assert_allclose(predicted(pixels, "crops"), predicted(mirrored, "crops"), atol=1e-5)

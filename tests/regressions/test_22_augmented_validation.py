@@ -1,0 +1,63 @@
+"""Bug: validation images went through the training augmentation, so that scores were noisy and too low.
+
+Here validation and prediction have a path of their own, in which there is no augmentation: what a network is shown is
+the decoded file.
+"""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import tiny_experiment
+
+from chestfold import checkpoint, engine, oof
+from chestfold.batches import Images, TrainBatches, plain_batches
+from chestfold.data.catalogue import open_index
+from chestfold.files import read_json
+from chestfold.models import create
+
+EXP = tiny_experiment(augment="plain", crop_scale=0.3, randaugment=(3, 10), mixup_alpha=1.0, epochs=1)
+
+
+def pictures(root, ids: list[str]) -> Images:
+    """Straight from the files: no cache, no experiment."""
+    paths = [root / "input" / "tiny" / "images" / f"{i}.png" for i in ids]
+    pixels = np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths])
+    return Images(pixels, np.arange(len(ids)), ids, np.arange(len(ids)) % 2)
+
+
+@pytest.fixture
+def strong(project):
+    """A fold that was trained with strong augmentation, and its network."""
+    folder = project.runs / "exp100" / "fold0"
+    project.run(EXP, "--fold", "0")
+    network = create(EXP, 2)
+    network.module.load_state_dict(checkpoint.load(folder / "best.ckpt")["module"])
+    return folder, engine.make_runner(network, EXP)
+
+
+@pytest.mark.parametrize("kind", ["oof", "test"])
+def test_predictions_are_those_of_the_files_as_they_are(project, strong, kind):
+    folder, runner = strong
+    table, _ = oof.read(folder / f"{kind}.parquet")
+    images = pictures(project.root, table["id"].tolist())
+    expected = engine.predict(runner, images)  # settings without augmentation
+    np.testing.assert_array_equal(oof.probabilities(table), expected)
+
+
+def test_the_figures_of_an_epoch_are_those_of_the_files_as_they_are(strong):
+    folder, _ = strong
+    table, _ = oof.read(folder / "oof.parquet")
+    expected = engine.validation_figures(oof.labels(table), oof.probabilities(table))
+    row = checkpoint.load(folder / "last.ckpt")["history"][0]
+    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert read_json(folder / "manifest.json")["best_epoch"] == 1
+
+
+def test_training_images_are_augmented_and_plain_ones_are_not(project):
+    ids = open_index("tiny").train["id"].tolist()[:8]
+    images = pictures(project.root, ids)
+    trained, labels = next(TrainBatches(EXP, 0, images, 0).epoch(0))
+    originals = {image.tobytes() for image in images.pixels}
+    assert len(labels) == 8 and not {image.numpy().tobytes() for image in trained} & originals
+    shown = np.concatenate([batch.numpy() for batch in plain_batches(images, 3)])
+    np.testing.assert_array_equal(shown[:, 0], images.pixels)

@@ -1,0 +1,103 @@
+"""Bug: the same picture lay in training and in validation under two names, and the score rewarded its recognition.
+
+Here exact and near duplicates become one group before the split, and a fold file can be searched for them again.
+"""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from chestfold import cli, folds
+from chestfold.data.cache import content_hashes
+from chestfold.data.catalogue import open_index
+from chestfold.data.duplicates import exact_groups
+from chestfold.files import read_json, sha256_file, write_json
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+EXACT, NEAR = ("t000", "t031"), ("t006", "t045")
+"""Images of two patients each, of one label."""
+
+
+@pytest.fixture
+def doubled(project):
+    """`tiny` with a copy of one image under another patient, and a re-encoded, slightly brighter one of another."""
+    images = project.input / "tiny" / "images"
+    shutil.copy(images / f"{EXACT[0]}.png", images / f"{EXACT[1]}.png")
+    picture = cv2.imread(str(images / f"{NEAR[0]}.png"), cv2.IMREAD_GRAYSCALE)
+    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    brighter = cv2.add(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), 3)
+    cv2.imwrite(str(images / f"{NEAR[1]}.png"), brighter)
+    return open_index("tiny")
+
+
+@pytest.mark.parametrize("pair", [EXACT, NEAR], ids=["exact", "near"])
+def test_duplicates_of_different_patients_are_in_one_fold(doubled, pair):
+    patients = doubled.train.set_index("id")["group"]
+    assert patients[pair[0]] != patients[pair[1]]
+    for seed in range(6):
+        table = folds.split(doubled, 3, seed)[0].set_index("id")
+        assert len(set(table.loc[list(pair), "group"])) == 1
+        whole = table[patients.reindex(table.index).isin(patients[list(pair)])]
+        assert set(whole["fold"]) == {table.loc[pair[0], "fold"]}, "with all images of both patients"
+
+
+def test_the_report_counts_them(doubled):
+    _, report = folds.split(doubled, 3, seed=0)
+    assert report["found"] == {"exact duplicates": 1, "near duplicates": 2, "groups": 18}
+    assert not any(report["straddling"].values())
+
+
+def test_a_fold_file_in_which_they_straddle_is_told(doubled, project, capsys):
+    """The fold file of the project was made before the copies were."""
+    folds.make(doubled, "joined", 3)
+    table = folds.load("joined", doubled).table
+    fold_of = table.groupby("group")["fold"].first()
+    table["group"] = doubled.train.set_index("id")["group"].loc[table["id"]].to_numpy()
+    moved = table["group"] == table.set_index("id")["group"][EXACT[1]]
+    table.loc[moved, "fold"] = (fold_of.iloc[0] + 1) % 3 if table["fold"][0] == fold_of.iloc[0] else fold_of.iloc[0]
+    path = project.root / "folds" / "joined.csv"
+    table.to_csv(path, index=False)
+    write_json(path.with_suffix(".json"), read_json(path.with_suffix(".json")) | {"sha256": sha256_file(path)})
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["folds", "check", "tiny", "--name", "joined"])
+    assert stop.value.code == 2
+    printed = capsys.readouterr()
+    assert "exact duplicates: 1 found, 1 in more than one fold" in printed.out
+    assert "leaks" in printed.err
+
+
+# The committed fold files
+
+
+@pytest.fixture
+def checkout(real_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHESTFOLD_PROJECT", str(CHECKOUT))
+    monkeypatch.setenv("CHESTFOLD_INPUT", str(real_data))
+    monkeypatch.setenv("CHESTFOLD_CACHE", str(tmp_path))
+
+
+def test_the_known_duplicates_of_the_chest_x_rays_are_found(checkout):
+    index = open_index("chest_xray")
+    digests = dict(zip(index.table["id"], content_hashes(index), strict=True))
+    groups = exact_groups([digests[i] for i in index.train["id"]])
+    assert (len(groups), sum(map(len, groups))) == (24, 50)
+    for column in ("label", "group"):
+        values = index.train[column].to_numpy()
+        assert all(len(set(values[members])) == 1 for members in groups), column
+
+
+@pytest.mark.parametrize("name", ["chest_xray", "luna16_patches"])
+def test_no_duplicate_straddles_a_committed_fold_file(checkout, name):
+    report = folds.check(name, open_index(name))
+    assert report == read_json(CHECKOUT / "folds" / f"{name}.json")["leaks"]
+    assert report["straddling"] == {"exact duplicates": 0, "near duplicates": 0, "groups": 0}
+    assert report["found"]["groups"] > 100
+
+
+def test_pictures_of_different_patients_are_not_joined(project):
+    index = open_index("tiny")
+    assert folds.linked_duplicates(index) == ([], [])
+    assert np.array_equal(folds.load("tiny", index).table["group"], index.train["group"])

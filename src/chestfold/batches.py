@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from chestfold import ranks
 from chestfold.augment import Augmenter
 from chestfold.config import Experiment
+from chestfold.files import BadInput
 from chestfold.rng import generator
 from chestfold.sampling import epoch_order
 
@@ -33,10 +35,16 @@ class Images:
 
 
 class TrainBatches(Dataset):
-    """The batches of one fold's training; `batches[epoch, n]` is uint8 (B, 1, H, W) and class numbers int64 (B,)."""
+    """The batches of one fold's training; `batches[epoch, n]` is uint8 (B, 1, H, W) and class numbers int64 (B,).
+
+    Of several processes each makes its share. `size` is the whole batch, `per_epoch` the number of batches.
+    """
 
     def __init__(self, exp: Experiment, fold: int, images: Images, workers: int) -> None:
         self._exp, self._fold, self._images, self._workers = exp, fold, images, workers
+        self.size = min(exp.batch_size, len(self._order(0)))
+        if self.size < ranks.world():
+            raise BadInput(f"a batch of {self.size} cannot be shared by {ranks.world()} processes; raise --batch-size")
         whole = max(1, len(self._order(0)) // exp.batch_size)
         self.per_epoch = min(whole, exp.max_steps * exp.accumulate) if exp.max_steps else whole
 
@@ -62,7 +70,7 @@ class TrainBatches(Dataset):
     def __getitem__(self, which: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, n = which
         seed, fold, images, size = self._exp.seed, self._fold, self._images, self._exp.batch_size
-        positions = self._order(epoch)[n * size : (n + 1) * size]
+        positions = self._order(epoch)[n * size : (n + 1) * size][ranks.rank() :: ranks.world()]
         made = [
             self._augment(images.pixels[images.rows[p]], seed, fold, "augment", epoch, images.ids[p]) for p in positions
         ]

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chestfold import checkpoint, metrics
+from chestfold import checkpoint, metrics, ranks
 from chestfold.batches import Images, TrainBatches, plain_batches, workers_for
 from chestfold.config import Experiment
 from chestfold.console import bar
@@ -69,7 +69,7 @@ class Runner:
 
 def make_runner(network: Network, exp: Experiment) -> Runner:
     """Put `network` on the GPU if there is one, in the precision that `exp` asks for or the device gains by."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = ranks.device()
     if device.type == "cpu":
         keep_freed_memory()
     module: Any = network.module
@@ -176,9 +176,21 @@ def start(exp: Experiment, fold: int, classes: int) -> State:
     """A fold before its first step; the new weights are a function of (seed, fold)."""
     torch.manual_seed(key(exp.seed, fold, "weights") >> 1)
     runner = make_runner(create(exp, classes), exp)
+    require_size(exp, runner)
     scaler = torch.amp.GradScaler(runner.device.type, enabled=runner.dtype is torch.float16)
     ema = ModelEmaV3(runner.module, decay=exp.ema_decay, use_warmup=True) if exp.ema_decay else None
     return State(runner, _optimizer(exp, runner.module), scaler, ema)
+
+
+@torch.inference_mode()
+def require_size(exp: Experiment, runner: Runner) -> None:
+    """Raise `BadInput` when the network cannot take images of this size."""
+    size = exp.image_size
+    try:
+        runner.module.eval()(torch.zeros(1, 1, size, size, device=runner.device))
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"{exp.backbone} cannot take images of {size} px ({reason}); choose another") from error
 
 
 def fit(
@@ -196,22 +208,24 @@ def fit(
         BadInput: the loss or a prediction is not a number (says at which step); the disk is full.
     """
     state = start(exp, fold, classes)
-    saved, complaints = checkpoint.load_newest(folder / "last.ckpt")
+    saved, complaints = ranks.decided_by_first(lambda: checkpoint.load_newest(folder / "last.ckpt"))
     for sentence in complaints:
         say(sentence)
     if saved:
         state.restore(saved)
-        write_metrics(folder / "metrics.jsonl", state.history)  # the kill may have come before its last line
+        if ranks.is_first():
+            write_metrics(folder / "metrics.jsonl", state.history)  # the kill may have come before its last line
         say(f"fold {fold}: going on at epoch {state.epoch + 1}, batch {state.batch + 1}")
     batches = TrainBatches(exp, fold, train, workers_for(state.runner.device))
     while state.epoch < exp.epochs and not stopped_early(exp, state.history):
         began, first = time.perf_counter(), state.batch
         train_epoch(exp, fold, state, batches, classes, folder)
         seconds = time.perf_counter() - began
-        close_epoch(exp, fold, state, val, folder)
+        row = close_epoch(exp, fold, state, val, folder)
         pace = {"seconds": seconds, "images_per_second": (batches.per_epoch - first) * exp.batch_size / seconds}
-        write_metrics(folder / "metrics.jsonl", state.history, pace)
-        say(describe(exp, fold, state.history[-1] | pace))
+        if ranks.is_first():
+            write_metrics(folder / "metrics.jsonl", state.history, pace)
+        say(describe(exp, fold, row | pace))
     return state
 
 
@@ -222,23 +236,24 @@ def train_epoch(exp: Experiment, fold: int, state: State, batches: TrainBatches,
     recent: list[Tensor] = []
     with bar(f"fold {fold} epoch {state.epoch + 1}/{exp.epochs}", batches.per_epoch - state.batch) as step:
         for pixels, labels in batches.epoch(state.epoch, state.batch):
-            draw = (exp.seed, fold, "step", state.epoch, state.batch)
+            draw = (exp.seed, fold, "step", state.epoch, state.batch, ranks.rank())
             torch.manual_seed(key(*draw) >> 1)
             targets = F.one_hot(labels, classes).float().to(runner.device)
             images, targets = mix(
                 runner.images(pixels), targets, exp.mixup_alpha, exp.cutmix_alpha, generator(*draw, "mix")
             )
             loss = F.cross_entropy(runner.logits(images), targets, label_smoothing=exp.label_smoothing)
+            loss = loss * (len(images) / batches.size)  # this process's share of the batch; 1 when it is alone
             state.scaler.scale(loss / exp.accumulate).backward()
             recent.append(loss.detach())
             state.batch += 1
             whole = state.batch % exp.accumulate == 0 or state.batch == batches.per_epoch
             if whole:
                 update_weights(exp, state, batches.per_epoch)
-            if len(recent) >= CHECK_EVERY or state.batch == batches.per_epoch:
+            due = ranks.is_first() and time.monotonic() - saved_at > CHECKPOINT_SECONDS
+            if len(recent) >= CHECK_EVERY or (due and ranks.world() == 1) or state.batch == batches.per_epoch:
                 take_losses(state, recent, fold)
-            if whole and time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-                take_losses(state, recent, fold)
+            if whole and due and not recent:
                 checkpoint.save_keeping_previous(folder / "last.ckpt", state.to_dict())
                 saved_at = time.monotonic()
             step("")
@@ -250,6 +265,7 @@ def update_weights(exp: Experiment, state: State, batches_per_epoch: int) -> Non
     number = state.epoch * per_epoch + (state.batch - 1) // exp.accumulate
     for group in state.optimizer.param_groups:
         group["lr"] = lr_at(exp, number, per_epoch)
+    ranks.sum_gradients(state.runner.module)
     if exp.clip_norm:
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.runner.module.parameters(), exp.clip_norm)
@@ -262,7 +278,7 @@ def update_weights(exp: Experiment, state: State, batches_per_epoch: int) -> Non
 
 def take_losses(state: State, recent: list[Tensor], fold: int) -> None:
     """Move the losses of the last batches into the state; a loss that is not a number ends the fold here."""
-    values = torch.stack(recent).tolist() if recent else []
+    values = ranks.total(torch.stack(recent)).tolist() if recent else []
     recent.clear()
     for n, value in enumerate(values, start=len(state.losses) + 1):
         if not math.isfinite(value):
@@ -273,13 +289,21 @@ def take_losses(state: State, recent: list[Tensor], fold: int) -> None:
     state.losses += values
 
 
-def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: Path) -> None:
-    """Validate, keep the weights if they are the best so far, and make the epoch permanent."""
-    probs = predict(state.runner, val, module=state.judged())
+def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: Path) -> dict[str, Any]:
+    """Validate, keep the weights if they are the best so far, make the epoch permanent; returns its figures."""
+    for module in {state.runner.module, state.judged()}:
+        ranks.average_buffers(module)
     row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"]}
-    row |= {"train_loss": float(np.mean(state.losses)), **validation_figures(val.labels, probs)}
+    row |= {"train_loss": float(np.mean(state.losses)), **ranks.decided_by_first(lambda: validate(state, val))}
     state.history = [*state.history, row]
     state.epoch, state.batch, state.losses = state.epoch + 1, 0, []
+    if ranks.is_first():
+        keep(exp, fold, state, folder)
+    return row
+
+
+def keep(exp: Experiment, fold: int, state: State, folder: Path) -> None:
+    """Write the checkpoints of a finished epoch: the best one first, because the last one vouches for it."""
     if best_epoch(exp, state.history) == state.epoch:
         best = {"module": state.judged().state_dict(), "epoch": state.epoch, "fold": fold}
         checkpoint.save(folder / "best.ckpt", best)
@@ -295,6 +319,11 @@ def write_metrics(path: Path, history: list[dict[str, Any]], pace: dict[str, flo
     paces = {row["epoch"]: row for row in map(json.loads, lines)} | ({len(history): pace} if pace else {})
     rows = [row | {k: paces.get(row["epoch"], {}).get(k) for k in PACE} for row in history]
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def validate(state: State, val: Images) -> dict[str, float]:
+    """The figures of `validation_figures` for the weights as they are now."""
+    return validation_figures(val.labels, predict(state.runner, val, module=state.judged()))
 
 
 def validation_figures(labels: np.ndarray, probs: np.ndarray) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The life of an experiment: prepare, train each fold once, prove and collect what the folds left."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chestfold import checkpoint, engine, folds, oof, results
+from chestfold import checkpoint, engine, folds, oof, ranks, results
 from chestfold.batches import Images
 from chestfold.config import difference
 from chestfold.console import say
@@ -72,9 +73,18 @@ def run_request(request: Request) -> None:
     wanted = request.folds or tuple(range(ready.folds.count))
     for fold in wanted:
         ready.folds.require(fold)
+    ranks.join()
     for fold in wanted:
         run_fold(ready, fold)
-    missing = [f for f in range(ready.folds.count) if not (fold_dir(request.name, f) / "manifest.json").exists()]
+    ranks.leave()
+    if ranks.is_first():
+        collect_if_complete(ready)
+
+
+def collect_if_complete(ready: Prepared) -> None:
+    """Collect and score the run, or say which folds are missing."""
+    name = ready.request.name
+    missing = [f for f in range(ready.folds.count) if not (fold_dir(name, f) / "manifest.json").exists()]
     if missing:
         say(f"folds {missing} are not trained yet; with all of them the run is collected and scored")
         return
@@ -102,14 +112,19 @@ def run_fold(ready: Prepared, fold: int) -> None:
         BadInput: another process works on it, or it was begun with other settings.
     """
     folder = fold_dir(ready.request.name, fold)
-    with lock(folder):
-        sweep(folder)
+    with lock(folder) if ranks.is_first() else nullcontext():
         config = fold_config(ready, fold)
-        claim(folder, config, ready.request.overwrite)
-        if is_finished(folder, config):
+        if ranks.decided_by_first(lambda: begin(folder, config, ready.request.overwrite)):
             say(f"{folder.parent.name}/{folder.name} is finished")
             return
         train_and_predict(ready, fold, folder, config)
+
+
+def begin(folder: Path, config: dict[str, Any], overwrite: bool) -> bool:
+    """Tidy and claim a fold's folder; returns whether it is finished already."""
+    sweep(folder)
+    claim(folder, config, overwrite)
+    return is_finished(folder, config)
 
 
 def fold_config(ready: Prepared, fold: int) -> dict[str, Any]:
@@ -183,16 +198,23 @@ def is_finished(folder: Path, config: dict[str, Any]) -> bool:
 
 def train_and_predict(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> None:
     """Fit, load the best epoch, predict validation and test images, and sign it all with a manifest."""
-    exp = ready.request.exp
 
     def log(text: str) -> None:
         say(text)
-        with explained_disk_errors(folder / "log.txt"), (folder / "log.txt").open("a") as file:
-            file.write(text + "\n")
+        if ranks.is_first():
+            with explained_disk_errors(folder / "log.txt"), (folder / "log.txt").open("a") as file:
+                file.write(text + "\n")
 
     train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
     log(f"{ready.request.name} fold {fold}: {len(train)} training and {len(val)} validation images")
-    state = engine.fit(exp, fold, train, val, len(ready.classes), folder, log)
+    engine.fit(ready.request.exp, fold, train, val, len(ready.classes), folder, log)
+    best = ranks.decided_by_first(lambda: finish(ready, fold, folder, config))
+    log(f"fold {fold} is finished: best epoch {best} by {ready.request.exp.monitor}; all epochs in metrics.jsonl")
+
+
+def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> int:
+    """Predict with the best epoch and write the manifest, which is what makes a fold finished; returns the epoch."""
+    exp = ready.request.exp
     best = checkpoint.load_weights(folder / "best.ckpt")
     network = create(exp, len(ready.classes), pretrained=False)
     network.module.load_state_dict(best["module"])
@@ -200,10 +222,10 @@ def train_and_predict(ready: Prepared, fold: int, folder: Path, config: dict[str
     write_predictions(ready, fold, folder, runner, config)
     checkpoint.previous(folder / "last.ckpt").unlink(missing_ok=True)
     files = {name: sha256_file(folder / name) for name in FOLD_FILES if (folder / name).exists()}
-    about = {"config_sha256": sha256_json(config), "best_epoch": best["epoch"], "epochs": state.epoch}
-    about |= {"precision": runner.precision, "minutes": minutes(folder / "metrics.jsonl")}
-    write_json(folder / "manifest.json", about | describe_code() | {"files": files})
-    log(f"fold {fold} is finished: best epoch {best['epoch']}, {exp.monitor} of each epoch in metrics.jsonl")
+    about = {"config_sha256": sha256_json(config), "best_epoch": best["epoch"], "precision": runner.precision}
+    about |= {"minutes": minutes(folder / "metrics.jsonl"), **describe_code(), "files": files}
+    write_json(folder / "manifest.json", about)
+    return best["epoch"]
 
 
 def write_predictions(ready: Prepared, fold: int, folder: Path, runner: engine.Runner, config: dict[str, Any]) -> None:

@@ -314,6 +314,7 @@ def test_help_imports_nothing_heavy(project, file):
         (["--fold", "one"], "invalid int value: 'one'"),
         (["--backbone", "resnet81"], "unknown backbone 'resnet81'; near are"),
         (["--image-size", "4"], "image_size = 4 lies outside 8 to 4096"),
+        (["--image-size", "16", "--backbone", "five_block_cnn"], "five_block_cnn cannot take images of 16 px"),
     ],
 )
 def test_a_wrong_option(project, argv, complaint):

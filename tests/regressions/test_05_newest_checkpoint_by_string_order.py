@@ -40,7 +40,7 @@ def test_the_newest_of_two_checkpoints_is_the_one_saved_last(tmp_path):
     path = tmp_path / "last.ckpt"
     for epoch in range(1, 12):
         checkpoint.save_keeping_previous(path, {"epoch": epoch})
-    assert checkpoint.load_newest(path) == ({"epoch": 11}, [])
+        assert checkpoint.load_newest(path) == ({"epoch": epoch}, [])
     path.write_bytes(path.read_bytes()[:-1])
     state, complaints = checkpoint.load_newest(path)
     assert state == {"epoch": 10} and len(complaints) == 1

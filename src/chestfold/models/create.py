@@ -44,6 +44,8 @@ def create(exp: Experiment, classes: int, pretrained: bool | None = None) -> Net
     local = _local_weights(exp) if exp.pretrained else None
     arguments, statistics = _demands(local) if local else ({}, None)
     arguments |= {"in_chans": 1, "num_classes": classes, "drop_rate": exp.drop_rate}
+    if (cfg := timm.get_pretrained_cfg(exp.backbone)) and cfg.fixed_input_size:
+        arguments["img_size"] = exp.image_size  # transformers that must know it
     load = exp.pretrained if pretrained is None else pretrained
     module = _load(exp.backbone, arguments, local) if load else timm.create_model(exp.backbone, **arguments)
     _zero_head(module)

@@ -1,0 +1,85 @@
+"""Several processes that train one fold together, as torchrun starts them; everything here does nothing for one.
+
+Each process takes its share of every batch and the gradients are summed, so that an experiment means the same on one
+GPU and on eight. The first process alone validates, writes and speaks; the others wait for what it decided.
+"""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    return rank() == 0
+
+
+def device() -> torch.device:
+    """This process's own GPU, or the processor."""
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
+
+
+def join() -> None:
+    """Meet the other processes, once."""
+    if world() > 1 and not dist.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(device())
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def leave() -> None:
+    """Part from the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def decided_by_first(decide: Callable[[], T]) -> T:
+    """What `decide` returns in the first process, in all of them. torchrun ends the others when it raises."""
+    if world() == 1:
+        return decide()
+    box = [decide() if is_first() else None]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]  # type: ignore[return-value]
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of `values` over the processes."""
+    if world() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def sum_gradients(module: nn.Module) -> None:
+    """Give every process the sum of all gradients."""
+    if world() > 1:
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+
+
+def average_buffers(module: nn.Module) -> None:
+    """Give every process the mean of the float buffers: each saw its own share of the batch statistics."""
+    if world() > 1:
+        for buffer in module.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(total(buffer) / world())

@@ -1,0 +1,130 @@
+"""An experiment is frozen and typed; options are spelled like its fields."""
+
+import dataclasses
+import json
+
+import pytest
+
+from chestfold import Experiment
+from chestfold.config import RANGES, difference, field_help, field_types, parse_option
+from chestfold.files import BadInput
+
+
+def test_but_changes_a_copy_that_remembers_its_parent():
+    parent = Experiment(lr=1e-2)
+    child = parent.but(lr=1e-3, backbone="resnet50")
+    assert (parent.lr, child.lr, child.backbone, child.parent) == (1e-2, 1e-3, "resnet50", parent)
+    assert difference(parent.to_dict(), child.to_dict()) == {"lr": (1e-2, 1e-3), "backbone": ("resnet18", "resnet50")}
+
+
+def test_an_experiment_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Experiment().lr = 1
+
+
+def test_a_parent_is_no_setting():
+    assert Experiment() == Experiment().but()
+    assert "parent" not in Experiment().but().to_dict() and "parent" not in field_types()
+
+
+def test_settings_survive_json():
+    settings = Experiment(randaugment=(2, 9)).to_dict()
+    assert json.loads(json.dumps(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"), [("batchsize", "batch_size"), ("learning_rte", None), ("mixup", "mixup_alpha")]
+)
+def test_an_unknown_setting_names_its_neighbour(wrong, near):
+    with pytest.raises(BadInput, match=f"unknown setting '{wrong}'") as refusal:
+        Experiment().but(**{wrong: 1})
+    assert near is None or f"did you mean {near}?" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("epochs", 2.0),
+        ("epochs", True),
+        ("epochs", "2"),
+        ("lr", "0.1"),
+        ("lr", True),
+        ("pretrained", 1),
+        ("pretrained", "yes"),
+        ("optimizer", "lion"),
+        ("randaugment", [2, 9]),
+        ("randaugment", (2, 9, 1)),
+        ("randaugment", (2, 9.5)),
+        ("backbone", None),
+    ],
+)
+def test_an_ill_typed_setting_is_refused(setting, value):
+    with pytest.raises(BadInput, match=f"{setting} = .* is not"):
+        Experiment(**{setting: value})
+
+
+@pytest.mark.parametrize("setting", RANGES)
+def test_both_ends_of_a_range_are_held(setting):
+    low, high = RANGES[setting]
+    kind = field_types()[setting]
+    step = 1 if kind is int else high * 0.01
+    for outside in (kind(low - step), kind(high + step)):
+        with pytest.raises(BadInput, match=f"{setting} = .* lies outside"):
+            Experiment(**{setting: outside})
+    Experiment(**{setting: kind(low)})
+    Experiment(**{setting: kind(high)})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_rate_that_is_no_number_is_refused(value):
+    with pytest.raises(BadInput, match="lr = .* lies outside"):
+        Experiment(lr=value)
+
+
+@pytest.mark.parametrize("value", [(0, 5), (15, 5), (2, -1), (2, 11)])
+def test_randaugment_has_a_range(value):
+    with pytest.raises(BadInput, match="1 to 14 operations, strength 0 to 10"):
+        Experiment(randaugment=value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "value"),
+    [
+        ("lr", "3e-4", 3e-4),
+        ("lr", "1", 1.0),
+        ("epochs", "12", 12),
+        ("backbone", "vit_tiny_patch16_224", "vit_tiny_patch16_224"),
+        ("optimizer", "sgd", "sgd"),
+        ("pretrained", "true", True),
+        ("pretrained", "False", False),
+        ("randaugment", "2 9", (2, 9)),
+        ("randaugment", "none", None),
+    ],
+)
+def test_an_option_is_read_as_its_field_is_typed(name, words, value):
+    read = parse_option(name, words.split())
+    assert read == value and type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("lr", "fast"),
+        ("lr", "none"),
+        ("lr", "1 2"),
+        ("epochs", "1e2"),
+        ("epochs", ""),
+        ("optimizer", "SGD"),
+        ("pretrained", "1"),
+        ("randaugment", "2"),
+        ("randaugment", "2 x"),
+        ("randaugment", "2 9 1"),
+    ],
+)
+def test_an_option_that_does_not_spell_its_type_is_refused(name, words):
+    with pytest.raises(BadInput, match=f"--{name} {words}: {name} takes"):
+        parse_option(name, words.split())
+
+
+def test_every_setting_is_explained():
+    assert all(len(text) > 20 for text in field_help().values())

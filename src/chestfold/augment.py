@@ -30,7 +30,7 @@ class Augmenter:
     def __call__(self, image: np.ndarray, *draw: int | str) -> np.ndarray:
         """uint8 (image_size, image_size) to another of the same shape."""
         self._dice.throw(*draw)
-        return self._compose(image=image)["image"]
+        return self._compose(image=image.copy())["image"]  # some operations write into what they are given
 
 
 def _recipe(exp: Experiment) -> list[Any]:

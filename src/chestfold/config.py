@@ -24,7 +24,7 @@ class Experiment:
     seed: int = option(0, "all draws are functions of it; change it to train a twin for an ensemble")
 
     backbone: str = option("resnet18", "any timm name (timm.list_models()), or one of chestfold.models")
-    pretrained: bool = option(False, "start from ImageNet: CHESTFOLD_WEIGHTS/<name>.safetensors, else the hub")
+    pretrained: bool = option(False, "start from ImageNet: input/weights/<name>.safetensors, else the hub")
     image_size: int = option(224, "pixels a side the network sees; more shows more and costs its square")
     drop_rate: float = option(0.0, "dropout before the classifier, 0 to 1; raise it when a small set overfits")
 

@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Runner:
     def images(self, pixels: Tensor) -> Tensor:
         """uint8 (B, 1, H, W) to normalised float32 on the device."""
         x = pixels.to(self.device, non_blocking=True).float()
-        x = (x / 255 - self.network.mean) / self.network.std
+        x = (x / 255 - self.network.blueprint.mean) / self.network.blueprint.std
         return x.contiguous(memory_format=torch.channels_last)
 
     def logits(self, images: Tensor) -> Tensor:
@@ -305,7 +305,8 @@ def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: P
 def keep(exp: Experiment, fold: int, state: State, folder: Path) -> None:
     """Write the checkpoints of a finished epoch: the best one first, because the last one vouches for it."""
     if best_epoch(exp, state.history) == state.epoch:
-        best = {"module": state.judged().state_dict(), "epoch": state.epoch, "fold": fold}
+        best: dict[str, Any] = {"module": state.judged().state_dict(), "network": asdict(state.runner.network.blueprint)}
+        best |= {"epoch": state.epoch, "fold": fold}
         checkpoint.save(folder / "best.ckpt", best)
     checkpoint.save_keeping_previous(folder / "last.ckpt", state.to_dict())
 

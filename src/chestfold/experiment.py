@@ -27,7 +27,7 @@ from chestfold.files import (
     sweep,
     write_json,
 )
-from chestfold.models import create
+from chestfold.models import rebuild, weights_identity
 from chestfold.options import Request
 from chestfold.provenance import describe_code
 
@@ -64,6 +64,7 @@ class Prepared:
             "index_sha256": self.index.sha256(),
             "content_sha256": self.cache.content,
             "folds_sha256": self.folds.sha256,
+            "weights": weights_identity(self.request.exp),
         }
 
 
@@ -216,9 +217,7 @@ def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> 
     """Predict with the best epoch and write the manifest, which is what makes a fold finished; returns the epoch."""
     exp = ready.request.exp
     best = checkpoint.load_weights(folder / "best.ckpt")
-    network = create(exp, len(ready.classes), pretrained=False)
-    network.module.load_state_dict(best["module"])
-    runner = engine.make_runner(network, exp)
+    runner = engine.make_runner(rebuild(best), exp)
     write_predictions(ready, fold, folder, runner, config)
     checkpoint.previous(folder / "last.ckpt").unlink(missing_ok=True)
     files = {name: sha256_file(folder / name) for name in FOLD_FILES if (folder / name).exists()}

@@ -45,6 +45,11 @@ def submissions_dir() -> Path:
     return _folder("CHESTFOLD_SUBMISSIONS", project_dir() / "submissions")
 
 
+def weights_dir() -> Path:
+    """Pretrained weights, `<timm name>.safetensors`."""
+    return _folder("CHESTFOLD_WEIGHTS", input_dir() / "weights")
+
+
 def folds_dir() -> Path:
     """Committed fold files."""
     return project_dir() / "folds"

@@ -21,7 +21,7 @@ def publish(name: str, overwrite: bool = False) -> Path:
     result = find_result(name)
     result.oof()  # proves the hash
     target = published_dir() / name
-    if target.exists() and not overwrite and not _same(result, target):
+    if not overwrite and _holds_another(target, result):
         raise BadInput(f"{target} holds another result of this name; add --overwrite to replace it")
     for file in FILES:
         if (result.folder / file).exists():
@@ -31,8 +31,10 @@ def publish(name: str, overwrite: bool = False) -> Path:
     return target
 
 
-def _same(result: Result, target: Path) -> bool:
-    return sha256_file(target / "oof.parquet") == result.about["files"]["oof.parquet"]
+def _holds_another(target: Path, result: Result) -> bool:
+    """Not so where a publication was cut off before its first file."""
+    path = target / "oof.parquet"
+    return path.exists() and sha256_file(path) != result.about["files"]["oof.parquet"]
 
 
 def write_results_page() -> Path:

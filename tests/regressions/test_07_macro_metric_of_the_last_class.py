@@ -53,6 +53,13 @@ def test_the_figures_that_pick_the_best_epoch_are_macro_averages(probs):
     assert picked["f1"] == pytest.approx(f1_score(LABELS, probs.argmax(axis=1), average="macro"))
 
 
+def test_the_validation_f1_of_two_classes_is_the_mean_of_both(probs):
+    two = probs[:, :2] / probs[:, :2].sum(axis=1, keepdims=True)
+    labels = np.minimum(LABELS, 1)
+    expected = f1_score(labels, two.argmax(axis=1), average="macro")
+    assert validation_figures(labels, two)["f1"] == pytest.approx(expected)
+
+
 def test_another_order_of_the_classes_changes_nothing(probs):
     expected = figures(LABELS, probs)
     for order in ([2, 0, 1], [1, 2, 0]):

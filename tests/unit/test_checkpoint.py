@@ -83,7 +83,11 @@ class Bomb:
         return Path.touch, (self.target,)
 
 
-@pytest.mark.parametrize("write", [torch.save, pickle.dump], ids=["torch archive", "bare pickle"])
+def bare_pickle(state: dict, file: io.BytesIO) -> None:
+    pickle.dump(state, file, protocol=2)
+
+
+@pytest.mark.parametrize("write", [torch.save, bare_pickle])
 def test_a_file_with_code_in_it_is_not_run(tmp_path, write):
     buffer = io.BytesIO()
     write({"module": Bomb(tmp_path / "ran")}, buffer)

@@ -27,7 +27,7 @@ def test_cosine_falls_from_the_peak_to_nearly_0(warmup):
     fall = rates("cosine", warmup)[round(warmup * PER_EPOCH) :]
     assert fall[0] == pytest.approx(PEAK)
     assert (np.diff(fall) < 0).all() and 0 < fall[-1] < PEAK * 1e-3
-    assert fall[len(fall) // 2] == pytest.approx(PEAK / 2)
+    assert fall[len(fall) // 2] == pytest.approx(PEAK / 2, rel=0.01)
 
 
 def test_onecycle_rises_for_a_third_and_falls_far_below_its_start():

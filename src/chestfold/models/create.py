@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from chestfold.config import Experiment
-from chestfold.files import BadInput
+from chestfold.files import BadInput, sha256_file, weights_dir
 from chestfold.models.timm_import import timm
 
 from chestfold.models import cnn  # noqa: F401  isort: skip  (registers our own networks)
@@ -22,18 +22,25 @@ UNTRAINED = (0.5, 0.25)
 
 
 @dataclass(frozen=True)
-class Network:
-    """A module that takes (x / 255 - mean) / std, float (B, 1, H, W), and gives logits (B, K)."""
+class Blueprint:
+    """All it takes to build a network again without its weights: a checkpoint carries it."""
 
-    module: nn.Module
+    backbone: str
+    arguments: dict[str, Any]
     mean: float
     std: float
 
 
-def create(exp: Experiment, classes: int, pretrained: bool | None = None) -> Network:
-    """The network of `exp` for one input channel and `classes` outputs.
+@dataclass(frozen=True)
+class Network:
+    """A module that takes (x / 255 - mean) / std, float (B, 1, H, W), and gives logits (B, K)."""
 
-    `pretrained=False` builds the same architecture without its weights, for a checkpoint to be loaded into.
+    module: nn.Module
+    blueprint: Blueprint
+
+
+def create(exp: Experiment, classes: int) -> Network:
+    """The network of `exp` for one input channel and `classes` outputs, with its weights if it is pretrained.
 
     Raises:
         BadInput: unknown name; weights that are missing, damaged or of another architecture.
@@ -41,27 +48,43 @@ def create(exp: Experiment, classes: int, pretrained: bool | None = None) -> Net
     if not timm.is_model(exp.backbone):
         near = difflib.get_close_matches(exp.backbone, timm.list_models(), n=3)
         raise BadInput(f"unknown backbone {exp.backbone!r}; near are {', '.join(near) or 'none'}")
-    local = _local_weights(exp) if exp.pretrained else None
+    local = _local_weights(exp)
     arguments, statistics = _demands(local) if local else ({}, None)
     arguments |= {"in_chans": 1, "num_classes": classes, "drop_rate": exp.drop_rate}
     if (cfg := timm.get_pretrained_cfg(exp.backbone)) and cfg.fixed_input_size:
         arguments["img_size"] = exp.image_size  # transformers that must know it
-    load = exp.pretrained if pretrained is None else pretrained
-    module = _load(exp.backbone, arguments, local) if load else timm.create_model(exp.backbone, **arguments)
-    _zero_head(module)
     if not exp.pretrained:
-        return Network(module, *UNTRAINED)
-    return Network(module, *(statistics or _hub_statistics(module)))
+        module, statistics = timm.create_model(exp.backbone, **arguments), UNTRAINED
+    else:
+        module = _load(exp.backbone, arguments, local)
+    _zero_head(module)
+    return Network(module, Blueprint(exp.backbone, arguments, *(statistics or _hub_statistics(module))))
+
+
+def rebuild(saved: dict[str, Any]) -> Network:
+    """The network of a checkpoint: `module` are its weights, `network` the fields of its blueprint."""
+    blueprint = Blueprint(**saved["network"])
+    module = timm.create_model(blueprint.backbone, **blueprint.arguments)
+    module.load_state_dict(saved["module"])
+    return Network(module, blueprint)
+
+
+def weights_identity(exp: Experiment) -> str:
+    """What a network starts from: the hash of a local file, `hub`, or `random`."""
+    local = _local_weights(exp)
+    return sha256_file(local) if local else "hub" if exp.pretrained else "random"
 
 
 def _local_weights(exp: Experiment) -> Path | None:
-    folder = os.environ.get("CHESTFOLD_WEIGHTS")
-    if not folder:
+    """The file of a pretrained network; None means the hub, which is asked only where no folder was named."""
+    if not exp.pretrained:
         return None
-    path = Path(folder).expanduser() / f"{exp.backbone}.safetensors"
-    if not path.exists():
+    path = weights_dir() / f"{exp.backbone}.safetensors"
+    if path.exists():
+        return path
+    if os.environ.get("CHESTFOLD_WEIGHTS"):
         raise BadInput(f"{path} does not exist; put the weights there, or unset CHESTFOLD_WEIGHTS to use the hub")
-    return path
+    return None
 
 
 def _demands(path: Path) -> tuple[dict[str, Any], tuple[float, float] | None]:
@@ -94,8 +117,8 @@ def _load(name: str, arguments: dict[str, Any], local: Path | None) -> nn.Module
         if local:
             raise BadInput(f"{local} does not fit {name}: {reason}") from error
         raise BadInput(
-            f"the pretrained weights of {name} could not be had ({reason}); set CHESTFOLD_WEIGHTS to a folder "
-            f"that holds {name}.safetensors, or train with --pretrained false"
+            f"the pretrained weights of {name} could not be had ({reason}); put {name}.safetensors into "
+            f"{weights_dir()} (or the folder CHESTFOLD_WEIGHTS), or train with --pretrained false"
         ) from error
     module.reset_classifier(classes)
     return module

@@ -1,0 +1,103 @@
+"""Training augmentation keeps the kind of an image and is a function of the names of its draw."""
+
+import albumentations as A
+import numpy as np
+import pytest
+from conftest import picture, tiny_experiment
+
+from chestfold.augment import Augmenter, randaugment_ops
+from chestfold.rng import generator
+
+IMAGE = (40 + 0.6 * picture(generator("augmented"), ill=True)).astype(np.uint8)  # 40 to 193: room for contrast
+IMAGE.flags.writeable = False  # as the cache's images are
+OPS = [f"{n} {type(op).__name__}" for n, op in enumerate(randaugment_ops(5))]
+
+
+def results(op: A.BasicTransform, draws: int = 12) -> list[np.ndarray]:
+    compose = A.Compose([op])
+    compose.set_random_seed(3)
+    return [compose(image=IMAGE.copy())["image"] for _ in range(draws)]
+
+
+@pytest.mark.parametrize("n", range(14), ids=OPS)
+def test_every_operation_of_randaugment_gives_a_grey_image_of_the_same_size(n):
+    for strength in (0, 5, 10):
+        for made in results(randaugment_ops(strength)[n], 4):
+            assert made.shape == IMAGE.shape and made.dtype == np.uint8
+
+
+@pytest.mark.parametrize("n", range(14), ids=OPS)
+def test_every_operation_but_the_identity_changes_the_image(n):
+    changed = any((made != IMAGE).any() for made in results(randaugment_ops(9)[n]))
+    assert changed == (n != 0)
+
+
+@pytest.mark.parametrize("n", [*range(3, 14)], ids=OPS[3:])
+def test_strength_0_does_nothing_where_there_is_a_strength(n):
+    for made in results(randaugment_ops(0)[n]):
+        assert np.abs(made.astype(int) - IMAGE).max() <= 1
+
+
+def test_there_are_14():
+    assert len(randaugment_ops(5)) == 14
+
+
+def augmenter(**changes) -> Augmenter:
+    return Augmenter(tiny_experiment(**({"augment": "plain", "crop_scale": 0.4, "randaugment": (2, 9)} | changes)))
+
+
+def test_a_draw_is_a_function_of_its_names():
+    one, other = augmenter(), augmenter()
+    expected = [one(IMAGE, 0, 1, "augment", 2, f"i{n}") for n in range(10)]
+    for n in reversed(range(10)):  # in another order, by another augmenter
+        np.testing.assert_array_equal(other(IMAGE, 0, 1, "augment", 2, f"i{n}"), expected[n])
+    assert len({made.tobytes() for made in expected}) == 10
+
+
+def test_the_image_that_is_handed_in_stays_as_it_is():
+    """albumentations' AutoContrast writes into its input."""
+    image, before = IMAGE.copy(), IMAGE.copy()
+    augment = augmenter(augment="none", randaugment=(14, 9))
+    for n in range(20):
+        augment(image, n)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("changes", [{}, {"randaugment": None}, {"augment": "none"}])
+def test_size_and_type_are_kept(changes):
+    made = augmenter(**changes)(IMAGE, 0)
+    assert made.shape == IMAGE.shape and made.dtype == np.uint8
+
+
+def test_without_augmentation_the_image_is_the_image():
+    plain = augmenter(augment="none", randaugment=None)
+    np.testing.assert_array_equal(plain(IMAGE, 0), IMAGE)
+
+
+def test_randaugment_draws_as_many_operations_as_it_is_told(monkeypatch):
+    """With replacement: the same operation may come twice."""
+    applied = []
+    honest = A.BasicTransform.__call__
+
+    def counted(op, *arguments, **options):
+        applied.append(type(op).__name__)
+        return honest(op, *arguments, **options)
+
+    monkeypatch.setattr(A.BasicTransform, "__call__", counted)
+    made = augmenter(augment="none", randaugment=(3, 9))
+    for n in range(60):
+        applied.clear()
+        made(IMAGE, n)
+        assert len(applied) == 3
+
+
+def test_a_smaller_crop_scale_crops_more():
+    """A bright left half: how far its share of the image strays from one half."""
+    half = np.zeros((64, 64), np.uint8)
+    half[:, :32] = 200
+
+    def spread(crop_scale: float) -> float:
+        crop = augmenter(crop_scale=crop_scale, randaugment=None, image_size=64)
+        return float(np.std([crop(half, n).mean() for n in range(60)]))
+
+    assert spread(0.2) > 1.5 * spread(0.95)

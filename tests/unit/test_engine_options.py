@@ -1,0 +1,173 @@
+"""Every option of the training loop trains a fold, and does what it says."""
+
+import math
+
+import pytest
+import torch
+from conftest import enter, make_project, make_tiny_folds, tiny_experiment
+
+from chestfold import checkpoint, engine, oof
+from chestfold.files import read_json
+
+ONE_EPOCH = {"epochs": 1, "max_steps": 3}
+OPTIONS = [
+    *[{"optimizer": o} for o in ("adam", "sgd")],
+    *[{"schedule": s} for s in ("onecycle", "step", "constant")],
+    *[{"sampling": s} for s in ("over", "under")],
+    *[{"precision": p} for p in ("fp32", "bf16", "fp16")],
+    *[{"monitor": m, "epochs": 2} for m in ("loss", "accuracy", "f1")],
+    *[{"tta": t} for t in ("flip", "crops")],
+    *[{"backbone": b} for b in ("five_block_cnn", "test_efficientnet", "test_vit")],
+    {"drop_rate": 0.5},
+    {"label_smoothing": 0.1},
+    {"weight_decay": 0.0, "warmup_epochs": 0.0},
+    {"mixup_alpha": 0.4, "cutmix_alpha": 1.0},
+    {"accumulate": 3, "clip_norm": 1.0, "ema_decay": 0.9, "precision": "fp16"},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def _shared(tmp_path_factory):
+    made = make_project(tmp_path_factory.mktemp("options") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(patch, made)
+        make_tiny_folds()
+    return made
+
+
+@pytest.fixture
+def shared(_shared, monkeypatch):
+    """One project for all tests here; each run has a name of its own."""
+    enter(monkeypatch, _shared)
+    return _shared
+
+
+@pytest.fixture
+def fold(shared, request):
+    """Call it with settings: trains fold 0 in a run named after the test and gives its folder."""
+    count = 0
+
+    def train(**settings):
+        nonlocal count
+        count += 1
+        name = f"exp{abs(hash((request.node.name, count)))}"
+        shared.run(tiny_experiment(**(ONE_EPOCH | settings)), "--fold", "0", name=name)
+        return shared.runs / name / "fold0"
+
+    return train
+
+
+def weights(folder) -> torch.Tensor:
+    """All weights of the last step, in one row."""
+    module = checkpoint.load(folder / "last.ckpt")["module"]
+    return torch.cat([v.flatten() for n, v in module.items() if v.is_floating_point() and "running" not in n])
+
+
+def start() -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in engine.start(tiny_experiment(), 0, 2).runner.module.parameters()])
+
+
+@pytest.mark.parametrize("settings", OPTIONS, ids=lambda s: " ".join(f"{k}={v}" for k, v in s.items()))
+def test_every_option_trains_a_fold(fold, settings):
+    folder = fold(**settings)
+    table, _ = oof.read(folder / "oof.parquet")
+    assert 18 <= len(table) <= 24 and torch.isfinite(weights(folder)).all()
+    precision = settings.get("precision", "auto")
+    assert precision in ("auto", read_json(folder / "manifest.json")["precision"])
+    assert read_json(folder / "config.json")["settings"].items() >= settings.items()
+
+
+def test_accumulated_batches_are_one_large_batch(fold):
+    """Without batch normalisation, whose statistics are those of the small batches."""
+    plain = {"backbone": "test_vit", "precision": "fp32", "max_steps": 2}
+    large, small = fold(**plain, batch_size=16), fold(**plain, batch_size=4, accumulate=4)
+    torch.testing.assert_close(weights(large), weights(small), rtol=1e-4, atol=1e-5)
+
+
+def test_the_last_batches_of_an_epoch_are_a_step_too(fold, monkeypatch):
+    """39 images in batches of 4 are 9, in threes 3 steps, in fours 2 and a rest."""
+    steps = []
+    honest = engine.update_weights
+    monkeypatch.setattr(engine, "update_weights", lambda *a: steps.append(a[1].batch) or honest(*a))
+    fold(batch_size=4, accumulate=4, max_steps=0)
+    assert steps == [4, 8, 9]
+
+
+def test_clipping_holds_the_step_down(fold):
+    plain = {"optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "precision": "fp32", "warmup_epochs": 0.0}
+    far = (weights(fold(**plain)) - start()).norm()
+    near = (weights(fold(**plain, clip_norm=1e-3)) - start()).norm()
+    assert 0 < near <= 1e-3 * 0.1 * 3 * (1 + 0.9 + 0.81) * 2 < far
+
+
+def test_weight_decay_pulls_the_weights_but_not_biases_and_norms(fold):
+    settings = {"lr": 1e-2, "precision": "fp32", "warmup_epochs": 0.0}
+    pair = [fold(**settings, weight_decay=w) for w in (0.0, 5.0)]
+    free, pulled = (checkpoint.load(folder / "last.ckpt")["module"] for folder in pair)
+    name = "layer4.0.conv1.weight"
+    assert pulled[name].norm() < 0.97 * free[name].norm()
+    torch.testing.assert_close(pulled["layer4.0.bn1.weight"], free["layer4.0.bn1.weight"], rtol=0.05, atol=0)
+
+
+def figures(**rows: list[float]):
+    """A stand-in for `validation_figures` that gives these figures, epoch after epoch."""
+    epochs = iter(zip(*rows.values(), strict=True))
+
+    def give(*_: object) -> dict[str, float]:
+        return {"loss": 1.0, "auc": 0.5, "f1": 0.5, "accuracy": 0.5} | dict(zip(rows, next(epochs), strict=True))
+
+    return give
+
+
+def epochs_of(folder) -> tuple[int, int]:
+    """Trained epochs and the best of them."""
+    about = read_json(folder / "manifest.json")
+    return about["epochs"], about["best_epoch"]
+
+
+def test_training_stops_when_patience_ends(fold, monkeypatch):
+    monkeypatch.setattr(engine, "validation_figures", figures(auc=[0.6, 0.8, 0.7, 0.75, 0.9, 0.95]))
+    assert epochs_of(fold(epochs=6, patience=2)) == (4, 2)
+
+
+def test_without_patience_all_epochs_are_trained(fold, monkeypatch):
+    monkeypatch.setattr(engine, "validation_figures", figures(auc=[0.6, 0.8, 0.7, 0.75, 0.9, 0.85]))
+    assert epochs_of(fold(epochs=6)) == (6, 5)
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("auc", 2), ("loss", 3), ("f1", 1), ("accuracy", 4)])
+def test_the_monitored_figure_picks_the_epoch(fold, monkeypatch, monitor, best):
+    rows = {
+        "auc": [0.5, 0.9, 0.5, 0.5],
+        "loss": [0.9, 0.8, 0.1, 0.7],
+        "f1": [0.9, 0.1, 0.1, 0.1],
+        "accuracy": [0.1, 0.1, 0.1, 0.9],
+    }
+    monkeypatch.setattr(engine, "validation_figures", figures(**rows))
+    folder = fold(epochs=4, monitor=monitor)
+    assert epochs_of(folder) == (4, best)
+    assert checkpoint.load(folder / "best.ckpt")["epoch"] == best
+
+
+def test_of_equal_epochs_the_one_with_the_lower_loss_is_kept(fold, monkeypatch):
+    monkeypatch.setattr(engine, "validation_figures", figures(auc=[1.0, 1.0, 1.0], loss=[0.5, 0.2, 0.3]))
+    assert epochs_of(fold(epochs=3)) == (3, 2)
+
+
+def test_validation_figures_are_those_of_the_definition():
+    probs = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]]).double().numpy()
+    labels = torch.tensor([0, 1, 1, 0]).numpy()
+    row = engine.validation_figures(labels, probs)
+    assert row["loss"] == pytest.approx(-sum(map(math.log, (0.9, 0.8, 0.4, 0.3))) / 4)
+    assert (row["accuracy"], row["auc"], row["f1"]) == pytest.approx((0.5, 0.75, 0.5))
+
+
+def test_a_short_epoch_has_as_many_steps_as_it_was_allowed(fold):
+    folder = fold(max_steps=2, epochs=2)
+    state = checkpoint.load(folder / "last.ckpt")
+    assert {int(s["step"]) for s in state["optimizer"]["state"].values()} == {4}
+
+
+def test_the_same_settings_train_the_same_weights_and_another_seed_others(fold):
+    assert torch.equal(weights(first := fold()), weights(fold()))
+    assert not torch.equal(weights(first), weights(fold(seed=1)))

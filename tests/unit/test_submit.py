@@ -1,0 +1,88 @@
+"""A submission is written in the sample's order, numbered, and described."""
+
+import pandas as pd
+import pytest
+
+from chestfold import cli, oof, results
+from chestfold.files import read_json, sha256_file
+from chestfold.submit import write_submission
+
+
+@pytest.fixture
+def sample(trained):
+    return trained.input / "tiny" / "sample_submission.csv"
+
+
+def predictions(name: str = "exp100") -> pd.Series:
+    return results.find_result(name).test()[0].set_index("id")["ill"]
+
+
+def written(path) -> pd.Series:
+    return pd.read_csv(path).set_index("id")["ill"]
+
+
+def test_ids_stand_as_in_the_sample_with_their_own_predictions(sample):
+    head, *lines = sample.read_text().splitlines()
+    sample.write_text("\n".join([head, *lines[::-1]]) + "\n")
+    path, new = write_submission("exp100")
+    assert new and written(path).index.tolist() == [f"x{n:03d}" for n in reversed(range(12))]
+    pd.testing.assert_series_equal(written(path).sort_index(), predictions().sort_index(), atol=1e-6, check_index=True)
+
+
+def test_the_same_content_keeps_its_number_and_another_gets_the_next(trained):
+    first, _ = write_submission("exp100")
+    again, new = write_submission("exp100")
+    assert (again, new) == (first, False)
+    second, _ = write_submission("exp101")
+    assert [first.name, second.name] == ["001_exp100.csv", "002_exp101.csv"]
+    assert write_submission("exp100") == (first, False)
+
+
+def test_new_content_of_the_same_name_gets_a_new_number(trained):
+    first, _ = write_submission("exp100")
+    first.write_text(first.read_text().replace("0.", "0.0", 1))
+    second, new = write_submission("exp100")
+    assert new and second.name == "002_exp100.csv"
+
+
+def test_a_name_that_ends_like_another_has_its_own_file(trained):
+    folder = trained.runs / "my_exp100"
+    (trained.runs / "exp100").rename(folder)
+    first, _ = write_submission("my_exp100")
+    folder.rename(trained.runs / "exp100")
+    second, new = write_submission("exp100")
+    assert new and (first.name, second.name) == ("001_my_exp100.csv", "002_exp100.csv")
+
+
+def test_its_json_says_what_it_was_made_of(trained):
+    cli.main(["ensemble", "exp100", "exp101", "--name", "both", "--method", "greedy"])
+    path, _ = write_submission("both")
+    about, result = read_json(path.with_suffix(".json")), results.find_result("both")
+    assert about["members"] == ["exp100", "exp101"] and sum(about["weights"]) == pytest.approx(1)
+    assert about["cv_auc"]["value"] == result.score("at_half", "auc").value
+    assert about["sha256"] == sha256_file(path)
+    assert about["files"]["test.parquet"] == sha256_file(result.folder / "test.parquet")
+    assert about["uploaded"] is None
+
+
+def test_without_a_sample_the_test_ids_with_the_positive_class(trained, sample):
+    ids = pd.read_csv(sample)["id"]
+    sample.rename(sample.with_name("test.csv"))
+    path, _ = write_submission("exp100")
+    assert list(pd.read_csv(path).columns) == ["id", "ill"]
+    assert written(path).index.tolist() == ids.tolist()
+
+
+def test_the_sample_decides_which_classes_are_sent_and_in_which_order(sample):
+    sample.write_text(sample.read_text().replace("id,ill", "id,ill,healthy").replace(",0.5", ",0.5,0.5"))
+    table = pd.read_csv(write_submission("exp100")[0])
+    assert list(table.columns) == ["id", "ill", "healthy"]
+    pd.testing.assert_series_equal(table["ill"] + table["healthy"], pd.Series([1.0] * 12), check_names=False, atol=2e-6)
+    assert oof.class_columns(results.find_result("exp100").test()[0]) == ["healthy", "ill"]
+
+
+def test_a_result_is_enough_the_experiment_and_its_folds_may_be_gone(trained):
+    for fold in range(3):
+        for file in (trained.runs / "exp100" / f"fold{fold}").iterdir():
+            file.unlink()
+    assert write_submission("exp100")[1]

@@ -1,0 +1,77 @@
+"""Test-time augmentation averages probabilities over views."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import picture, tiny_experiment
+
+from chestfold.batches import Images
+from chestfold.engine import make_runner, predict, tta_views
+from chestfold.models import create
+from chestfold.rng import generator
+
+VIEWS = {"none": 1, "flip": 2, "crops": 10}
+BATCH = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def runner():
+    """A network whose head is not at zero."""
+    torch.manual_seed(4)
+    network = create(tiny_experiment(), 2)
+    torch.nn.init.normal_(network.module.get_classifier().weight)
+    return make_runner(network, tiny_experiment(precision="fp32"))
+
+
+def images(pixels: np.ndarray) -> Images:
+    return Images(
+        pixels, np.arange(len(pixels)), [f"i{n}" for n in range(len(pixels))], np.zeros(len(pixels), np.int64)
+    )
+
+
+PIXELS = np.stack([picture(generator("tta", n), n % 2 == 1) for n in range(5)])
+
+
+@pytest.mark.parametrize(("tta", "count"), VIEWS.items())
+def test_views_have_the_size_of_the_image_and_differ(tta, count):
+    views = list(tta_views(BATCH, tta))
+    assert [view.shape for view in views] == [BATCH.shape] * count
+    assert len({view.contiguous().numpy().tobytes() for view in views}) == count
+    assert all(torch.isfinite(view).all() for view in views)
+
+
+def test_the_first_view_of_flip_is_the_image_and_the_second_its_mirror():
+    plain, mirrored = tta_views(BATCH, "flip")
+    assert torch.equal(plain, BATCH) and torch.equal(mirrored, BATCH.flip(-1))
+
+
+@pytest.mark.parametrize("size", [32, 33, 96])
+def test_crops_show_seven_eighths_of_each_corner_and_of_the_centre(size):
+    """A ramp from 0 to 1: the mean of a crop says where it was cut."""
+    ramp = torch.linspace(0, 1, size).expand(1, 1, size, size)
+    means = sorted(float(view.mean()) for view in tta_views(ramp, "crops"))
+    assert means[:4] == pytest.approx([7 / 16] * 4, abs=0.07)
+    assert means[4:6] == pytest.approx([0.5] * 2, abs=0.07)
+    assert means[6:] == pytest.approx([9 / 16] * 4, abs=0.07)
+    assert means[0] < means[-1]
+
+
+@pytest.mark.parametrize("tta", ["flip", "crops"])
+def test_a_prediction_over_flips_does_not_know_left_from_right(runner, tta):
+    mirrored = PIXELS[:, :, ::-1].copy()
+    np.testing.assert_allclose(predict(runner, images(PIXELS), tta), predict(runner, images(mirrored), tta), atol=1e-4)
+    plain = predict(runner, images(PIXELS)), predict(runner, images(mirrored))
+    assert np.abs(plain[0] - plain[1]).max() > 1e-3, "the network itself does"
+
+
+def test_probabilities_are_averaged_not_logits(runner):
+    batch = runner.images(torch.from_numpy(PIXELS).unsqueeze(1))
+    with torch.inference_mode():
+        views = [runner.module.eval()(view).softmax(dim=1) for view in tta_views(batch, "crops")]
+    expected = torch.stack(views).mean(dim=0).numpy()
+    np.testing.assert_allclose(predict(runner, images(PIXELS), "crops"), expected, atol=1e-5)
+
+
+def test_a_prediction_does_not_depend_on_its_neighbours(runner):
+    alone = np.concatenate([predict(runner, images(PIXELS[n : n + 1]), "flip") for n in range(5)])
+    np.testing.assert_allclose(predict(runner, images(PIXELS), "flip"), alone, atol=1e-5)

@@ -83,7 +83,7 @@ def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dty
     if precision != "auto":
         return named[precision]
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return torch.bfloat16 if processor_has_bf16() and not _depthwise(module) else None
 
 

@@ -1,7 +1,7 @@
-"""Chest X-rays on a laptop without a GPU: MobileNetV2 from ImageNet at 96 px, strong augmentation.
+"""Chest X-rays on a laptop without a GPU: MobileNetV2 from ImageNet at 96 px, wide crops and Mixup.
 
-Parent: none. Expectation: validation is saturated at .99 whatever one does; crops, RandAugment and Mixup are there for
-the shifted test set. Five folds in under half an hour on two cores.
+Parent: none. Expectation: validation is saturated at .99 whatever one does; crops and Mixup are there for the shifted
+test set. RandAugment (2, 9) underfits in ten epochs: fold 0 fell from .998 to .996, and under blur, zoom and contrast too.
 """
 
 from chestfold import Experiment, run
@@ -16,7 +16,6 @@ EXP = Experiment(
     lr=5e-4,
     augment="plain",
     crop_scale=0.4,
-    randaugment=(2, 9),
     mixup_alpha=0.2,
     ema_decay=0.995,
     monitor="loss",

@@ -40,13 +40,16 @@ class Row:
     test_auc: Score | None
 
 
-def rows_by_data(results: list[Result]) -> dict[str, list[Row]]:
-    """Data set -> rows, best AUC first."""
+def rows_by_folds(results: list[Result]) -> dict[str, list[Row]]:
+    """Title -> rows, best AUC first; only results on the same images and folds stand in one table. No debug runs."""
     by_name = {r.name: r for r in results}
     tables: dict[str, list[Row]] = {}
     for result in results:
-        tables.setdefault(result.about["data"], []).append(_row(result, by_name))
-    return {data: sorted(rows, key=lambda r: -r.scores["auc"].value) for data, rows in sorted(tables.items())}
+        if not result.name.endswith("-debug"):
+            folds = result.about["folds"]
+            title = f"{result.about['data']} (folds/{folds['file']}.csv {folds['sha256'][:8]}, {folds['count']} folds)"
+            tables.setdefault(title, []).append(_row(result, by_name))
+    return {title: sorted(rows, key=lambda r: -r.scores["auc"].value) for title, rows in sorted(tables.items())}
 
 
 def _row(result: Result, by_name: dict[str, Result]) -> Row:
@@ -86,11 +89,9 @@ def _short(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def leaderboard(data: str, rows: list[Row]) -> Table:
-    """A rich table of one data set's rows."""
-    folds = rows[0].result.about["folds"]
-    title = f"{data}: out-of-fold, {folds['count']} folds, 95 % patient bootstrap"
-    table = Table(title=title, title_justify="left")
+def leaderboard(title: str, rows: list[Row]) -> Table:
+    """A rich table of the rows under one title."""
+    table = Table(title=f"{title}: out-of-fold, 95 % patient bootstrap", title_justify="left")
     for name in HEADER[:-1]:
         table.add_column(name.replace(" [", "\n["), justify="right", no_wrap=True)
     table.add_column(HEADER[-1], overflow="fold")
@@ -114,7 +115,7 @@ def _text(score: Score | None) -> str:
 
 def tables() -> list[Table]:
     """The board, a table per data set."""
-    return [leaderboard(data, rows) for data, rows in rows_by_data(all_results()).items()]
+    return [leaderboard(title, rows) for title, rows in rows_by_folds(all_results()).items()]
 
 
 def unfinished() -> list[str]:

@@ -305,7 +305,10 @@ def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: P
 def keep(exp: Experiment, fold: int, state: State, folder: Path) -> None:
     """Write the checkpoints of a finished epoch: the best one first, because the last one vouches for it."""
     if best_epoch(exp, state.history) == state.epoch:
-        best: dict[str, Any] = {"module": state.judged().state_dict(), "network": asdict(state.runner.network.blueprint)}
+        best: dict[str, Any] = {
+            "module": state.judged().state_dict(),
+            "network": asdict(state.runner.network.blueprint),
+        }
         best |= {"epoch": state.epoch, "fold": fold}
         checkpoint.save(folder / "best.ckpt", best)
     checkpoint.save_keeping_previous(folder / "last.ckpt", state.to_dict())

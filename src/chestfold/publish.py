@@ -46,8 +46,8 @@ def write_results_page() -> Path:
         "at a threshold chosen on the other folds. *AUC against parent*: both on the same bootstrapped patients. "
         "*test AUC* only where the data set publishes its test labels.",
     ]
-    for data, rows in board.rows_by_data(list(published_results().values())).items():
-        parts.append(f"## {data}")
+    for title, rows in board.rows_by_folds(list(published_results().values())).items():
+        parts.append(f"## {title}")
         parts.append("\n".join(_markdown(rows)))
         parts.append("\n".join(_made(row) for row in rows))
     path = project_dir() / "RESULTS.md"

@@ -16,7 +16,7 @@ from chestfold.options import read_request
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "README.ja.md")
-COMMAND = re.compile(r"(\w+=\S* +)*(\.venv/bin/)?(chestfold|make|python\d? +\S+\.py)( |$)")
+COMMAND = re.compile(r"(\w+=\S* +)*(\.venv/bin/)?(chestfold|make|python +\S+\.py|torchrun)( |$)")
 
 
 def code_blocks(page: str) -> list[str]:
@@ -51,7 +51,8 @@ def complaint(command: str) -> str:
         if program == "chestfold":
             cli._parser().parse_args(words)
         else:
-            return experiment_complaint(Path(words[0]), words[1:])
+            script = next(n for n, word in enumerate(words) if word.endswith(".py"))
+            return script_complaint(Path(words[script]), words[script + 1 :])
     except BadInput as error:
         return str(error)
     except SystemExit as stop:  # --help
@@ -64,7 +65,7 @@ def unknown_target(words: list[str]) -> str:
     return "" if set(words) <= targets else f"no such target: {sorted(set(words) - targets)}"
 
 
-def experiment_complaint(path: Path, words: list[str]) -> str:
+def script_complaint(path: Path, words: list[str]) -> str:
     if not (CHECKOUT / path).exists():
         return f"no such file: {path}"
     if path.parts[0] == "exps":

@@ -16,8 +16,8 @@ def page(project) -> str:
 
 def rows_of(name: str) -> dict[str, str]:
     """Column of the board -> text, for one result."""
-    rows = board.rows_by_data(results.all_results())["tiny"]
-    (row,) = (r for r in rows if r.result.name == name)
+    tables = board.rows_by_folds(results.all_results()).values()
+    (row,) = (r for rows in tables for r in rows if r.result.name == name)
     return dict(zip(board.HEADER, board.cells(row), strict=True))
 
 
@@ -32,7 +32,7 @@ def test_a_row_shows_the_scores_with_their_intervals(trained):
 
 
 def test_the_best_result_stands_first(trained):
-    rows = board.rows_by_data(results.all_results())["tiny"]
+    rows = next(iter(board.rows_by_folds(results.all_results()).values()))
     assert {r.result.name for r in rows} == {"exp100", "exp101"}
     assert rows[0].scores["auc"].value >= rows[1].scores["auc"].value
 
@@ -71,7 +71,7 @@ def test_the_command_shows_the_board_and_what_is_not_collected_yet(trained, caps
     capsys.readouterr()
     cli.main(["board"])
     shown = capsys.readouterr().out
-    assert "tiny: out-of-fold, 3 folds" in shown and shown.count("exp10") >= 3
+    assert "tiny (folds/tiny.csv" in shown and "3 folds): out-of-fold" in shown and shown.count("exp10") >= 3
     assert "not collected yet: exp102: fold1 finished (best epoch 1)" in shown
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE
+from rich.markup import escape
 from rich.table import Table
 
 from chestfold import metrics, oof
@@ -26,6 +28,9 @@ HEADER = (
     "minutes",
     "what",
 )
+MAIN = ("result", "AUC", "F1", "accuracy", "AUC against parent", "test AUC")
+WIDE = 190
+"""Characters that all columns need."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +94,21 @@ def _short(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def leaderboard(title: str, rows: list[Row]) -> Table:
-    """A rich table of the rows under one title."""
-    table = Table(title=f"{title}: out-of-fold, 95 % patient bootstrap", title_justify="left")
-    for name in HEADER[:-1]:
-        table.add_column(name.replace(" [", "\n["), justify="right", no_wrap=True)
-    table.add_column(HEADER[-1], overflow="fold")
+def leaderboard(title: str, rows: list[Row], width: int) -> Table:
+    """A rich table of the rows under one title: all columns where `width` characters hold them, else the main ones."""
+    shown = HEADER if width >= WIDE else MAIN
+    table = Table(
+        title=f"{title}: out-of-fold, 95 % patient bootstrap", title_justify="left", box=SIMPLE, padding=(0, 1)
+    )
+    for name in shown:
+        table.add_column(
+            name,
+            justify="left" if name in ("result", "what") else "right",
+            min_width=24 if name == "what" else min(12, len(name)),
+        )
     for row in rows:
-        table.add_row(*[cell.replace(" [", "\n[").replace("[", "\\[") for cell in cells(row)], end_section=True)
+        texts = dict(zip(HEADER, cells(row), strict=True))
+        table.add_row(*[escape(texts[name].replace(" [", "\n[")) for name in shown], end_section=True)
     return table
 
 
@@ -113,9 +125,9 @@ def _text(score: Score | None) -> str:
     return str(score) if score else "-"
 
 
-def tables() -> list[Table]:
-    """The board, a table per data set."""
-    return [leaderboard(title, rows) for title, rows in rows_by_folds(all_results()).items()]
+def tables(width: int) -> list[Table]:
+    """The board for a terminal of `width` characters, a table for each fold file."""
+    return [leaderboard(title, rows, width) for title, rows in rows_by_folds(all_results()).items()]
 
 
 def unfinished() -> list[str]:

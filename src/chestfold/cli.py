@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chestfold.console import fail, say, show
+from chestfold.console import fail, say, show, terminal_width
 from chestfold.files import BadInput, input_dir
 from chestfold.options import Parser
-
-FETCH_HINT = "get it from {origin} and unpack it into {folder}"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -74,9 +72,9 @@ def data_list(arguments: argparse.Namespace) -> None:
 
     from chestfold.data.catalogue import CATALOGUE
 
-    table = Table("name", "what", "classes (positive last named)", "patient", "licence", "here")
+    table = Table("name", "what", "classes (* positive)", "patient", "licence", "here")
     for d in CATALOGUE.values():
-        classes = ", ".join(d.classes) + f" (+ {d.positive})"
+        classes = ", ".join(c + "*" * (c == d.positive) for c in d.classes)
         here = "yes" if (input_dir() / d.input_folder).is_dir() else "no"
         table.add_row(d.name, d.about, classes, d.patient, d.licence, here)
     show(table)
@@ -97,7 +95,7 @@ def data_fetch(arguments: argparse.Namespace) -> None:
         say(f"wrote {folder}")
     else:
         raise BadInput(
-            f"{dataset.name} is not fetched by itself yet: " + FETCH_HINT.format(origin=dataset.origin, folder=folder)
+            f"{dataset.name} is not fetched by itself yet: get it from {dataset.origin} and unpack it into {folder}"
         )
 
 
@@ -177,9 +175,11 @@ def show_board(arguments: argparse.Namespace) -> None:
     """Print the leaderboard and what is still training."""
     from chestfold import board
 
-    tables = board.tables()
+    tables = board.tables(terminal_width())
     for table in tables:
         show(table)
+    if tables and terminal_width() < board.WIDE:
+        say(f"more columns in a terminal of {board.WIDE} characters, or: chestfold board | less -S")
     for line in board.unfinished():
         say(f"not collected yet: {line}")
     if not tables:

@@ -19,10 +19,14 @@ def say(text: str) -> None:
     console.print(text, markup=False)
 
 
+def terminal_width() -> int:
+    """Characters in a line; 200 where there is no terminal to ask."""
+    return console.width if console.is_terminal else 200
+
+
 def show(renderable: Any) -> None:
-    """Print a rich table; wide enough for all its columns where there is no terminal to ask."""
-    width = None if console.is_terminal else 200
-    Console(highlight=False, width=width).print(renderable)
+    """Print a rich table."""
+    Console(highlight=False, width=terminal_width()).print(renderable)
 
 
 @contextmanager

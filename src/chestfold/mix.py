@@ -1,4 +1,7 @@
-"""Mixup and CutMix with soft targets, as pure functions of a generator; any batch size, also one."""
+"""Mixup and CutMix with soft targets, as pure functions of a generator; any batch size, also one.
+
+timm's own draws from numpy's global generator, whose state a killed run would lose, and needs even batches.
+"""
 
 import numpy as np
 import torch

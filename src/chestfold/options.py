@@ -1,4 +1,8 @@
-"""The command line of an experiment file: every setting is an option, typed by its field."""
+"""The command line of an experiment file: every setting is an option, typed by its field.
+
+argparse, not a library that builds the parser from the dataclass: `--help` answers in a fifth of a second, and a
+complaint is one sentence instead of a page.
+"""
 
 import argparse
 import sys

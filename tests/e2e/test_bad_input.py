@@ -82,6 +82,7 @@ def encoded(suffix: str) -> bytes:
         ("t004.png", b"id,label\n1,2\n", "is not an image"),
         ("t004.png", cv2.imencode(".png", np.full((8, 8), 4000, np.uint16))[1].tobytes(), "declare its value_range"),
     ],
+    ids=["truncated JPEG", "truncated PNG", "truncated BMP", "empty", "text", "16-bit"],
 )
 def test_an_image_that_cannot_be_read(project, refused, capsys, name, content, complaint):
     images = project.input / "tiny" / "images"

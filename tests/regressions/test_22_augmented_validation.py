@@ -7,13 +7,14 @@ the decoded file.
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import tiny_experiment
 
 from chestfold import checkpoint, engine, oof
 from chestfold.batches import Images, TrainBatches, plain_batches
 from chestfold.data.catalogue import open_index
 from chestfold.files import read_json
-from chestfold.models import create
+from chestfold.models import rebuild
 
 EXP = tiny_experiment(augment="plain", crop_scale=0.3, randaugment=(3, 10), mixup_alpha=1.0, epochs=1)
 
@@ -30,18 +31,18 @@ def strong(project):
     """A fold that was trained with strong augmentation, and its network."""
     folder = project.runs / "exp100" / "fold0"
     project.run(EXP, "--fold", "0")
-    network = create(EXP, 2)
-    network.module.load_state_dict(checkpoint.load(folder / "best.ckpt")["module"])
-    return folder, engine.make_runner(network, EXP)
+    return folder, engine.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), EXP)
 
 
 @pytest.mark.parametrize("kind", ["oof", "test"])
 def test_predictions_are_those_of_the_files_as_they_are(project, strong, kind):
     folder, runner = strong
     table, _ = oof.read(folder / f"{kind}.parquet")
-    images = pictures(project.root, table["id"].tolist())
-    expected = engine.predict(runner, images)  # settings without augmentation
-    np.testing.assert_array_equal(oof.probabilities(table), expected)
+    pixels = torch.from_numpy(pictures(project.root, table["id"].tolist()).pixels).unsqueeze(1)
+    runner.module.eval()
+    with torch.inference_mode():
+        expected = runner.logits(runner.images(pixels)).softmax(dim=1).numpy()
+    np.testing.assert_allclose(oof.probabilities(table), expected, atol=1e-6)
 
 
 def test_the_figures_of_an_epoch_are_those_of_the_files_as_they_are(strong):
@@ -56,8 +57,9 @@ def test_the_figures_of_an_epoch_are_those_of_the_files_as_they_are(strong):
 def test_training_images_are_augmented_and_plain_ones_are_not(project):
     ids = open_index("tiny").train["id"].tolist()[:8]
     images = pictures(project.root, ids)
+    before = images.pixels.copy()
     trained, labels = next(TrainBatches(EXP, 0, images, 0).epoch(0))
-    originals = {image.tobytes() for image in images.pixels}
+    originals = {image.tobytes() for image in before}
     assert len(labels) == 8 and not {image.numpy().tobytes() for image in trained} & originals
     shown = np.concatenate([batch.numpy() for batch in plain_batches(images, 3)])
-    np.testing.assert_array_equal(shown[:, 0], images.pixels)
+    np.testing.assert_array_equal(shown[:, 0], before)

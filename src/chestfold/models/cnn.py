@@ -23,6 +23,9 @@ class FiveBlockCNN(nn.Module):
         )
         self.classifier = nn.Linear(32, num_classes)
         self.num_classes = num_classes
+        for layer in self.modules():
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):  # torch's own start lets the signal fade in the dense part
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
         """float (B, in_chans, H, W), H and W at least 32, to logits (B, num_classes)."""

@@ -20,7 +20,7 @@ demo: setup
 	@$(DEMO_ENV) $(BIN)/chestfold folds make phantom
 	@$(DEMO_ENV) $(BIN)/python exps/exp000.py
 	@$(DEMO_ENV) $(BIN)/python exps/exp001.py
-	@$(DEMO_ENV) $(BIN)/chestfold ensemble exp000 exp001 --name demo
+	@$(DEMO_ENV) $(BIN)/chestfold ensemble exp000 exp001 --name demo --method greedy
 	@$(DEMO_ENV) $(BIN)/chestfold submit demo --dry-run
 	@$(DEMO_ENV) $(BIN)/chestfold board
 	@echo

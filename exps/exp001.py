@@ -1,6 +1,6 @@
 """A tiny residual network with random crops, flips and shifts: does augmentation help on 256 training slices?
 
-Parent: exp000. Expectation: AUC +0.05, because a nodule may lie anywhere in a lung; twice the epochs, because no image is
+Parent: exp000. Expectation: AUC +0.05, because a nodule may lie anywhere in a lung; more epochs, because no image is
 seen twice as it was.
 """
 

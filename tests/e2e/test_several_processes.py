@@ -1,8 +1,8 @@
 """torchrun: two processes train one fold together, and the result is that of one process."""
 
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 from chestfold import results
 
@@ -19,9 +19,7 @@ if __name__ == "__main__":
 
 def test_two_processes_train_one_fold_as_one_would(project):
     for name in ("exp200", "exp201"):
-        (project.root / "exps" / f"{name}.py").write_text(
-            SCRIPT.format(tests=os.path.dirname(os.path.dirname(__file__)))
-        )
+        (project.root / "exps" / f"{name}.py").write_text(SCRIPT.format(tests=str(Path(__file__).parents[1])))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     for command, name in (([sys.executable], "exp200"), (torchrun, "exp201")):
         words = [*command, str(project.root / "exps" / f"{name}.py")]

@@ -154,7 +154,7 @@ class State:
             "epoch": self.epoch,
             "batch": self.batch,
             "losses": self.losses,
-            "history": self.history,
+            "history": json.dumps(self.history),  # a pickle's bytes would tell which rows were loaded from one
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -164,8 +164,9 @@ class State:
         self.scaler.load_state_dict(saved["scaler"])
         if self.ema:
             self.ema.module.load_state_dict(saved["ema"])
-        for name in ("epoch", "batch", "losses", "history"):
+        for name in ("epoch", "batch", "losses"):
             setattr(self, name, saved[name])
+        self.history = json.loads(saved["history"])
 
     def judged(self) -> nn.Module:
         """The module that is validated and kept: the averaged one where there is an average."""

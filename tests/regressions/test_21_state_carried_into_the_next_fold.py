@@ -4,6 +4,7 @@ had then seen its own validation images.
 Here a fold starts from nothing but (settings, seed, fold): trained after others or alone, it leaves the same bytes.
 """
 
+import json
 import shutil
 
 import numpy as np
@@ -38,6 +39,6 @@ def test_a_fold_starts_with_its_own_history_and_optimizer(trained):
     chosen = folds.load("tiny", open_index("tiny"))
     for fold in range(3):
         state = checkpoint.load(trained.runs / "exp100" / f"fold{fold}" / "last.ckpt")
-        assert [row["epoch"] for row in state["history"]] == [1, 2]
+        assert [row["epoch"] for row in json.loads(state["history"])] == [1, 2]
         steps = {int(moments["step"]) for moments in state["optimizer"]["state"].values()}
         assert steps == {2 * (len(chosen.other_ids(fold)) // 8)}, "two epochs in batches of eight"

@@ -4,6 +4,8 @@ Here validation and prediction have a path of their own, in which there is no au
 the decoded file.
 """
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def test_the_figures_of_an_epoch_are_those_of_the_files_as_they_are(strong):
     folder, _ = strong
     table, _ = oof.read(folder / "oof.parquet")
     expected = engine.validation_figures(oof.labels(table), oof.probabilities(table))
-    row = checkpoint.load(folder / "last.ckpt")["history"][0]
+    row = json.loads(checkpoint.load(folder / "last.ckpt")["history"])[0]
     assert {name: row[name] for name in expected} == pytest.approx(expected)
     assert read_json(folder / "manifest.json")["best_epoch"] == 1
 

@@ -4,14 +4,12 @@
 
 Prints a JSON line a question, each with a ratio of rates measured in turn (A B A B ...) in this process:
 - `real_data`: engine.train_epoch on cached, augmented images, over a plain loop on one resident random batch;
-- `bf16`: bf16 and channels_last over fp32 in the default layout; also for a depthwise network, which loses by it;
-- `kept_memory`: glibc told to keep freed blocks, over its default (in processes of their own).
+- `bf16`: bf16 and channels_last over fp32 in the default layout, and over fp32 in channels_last, for an ordinary and
+  for a depthwise network.
 """
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,7 +26,6 @@ from chestfold.console import say
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.files import input_dir
-from chestfold.malloc import keep_freed_memory
 from chestfold.provenance import machine
 
 BATCH = 64
@@ -107,41 +104,12 @@ def tell(question: str, figures: dict, **about: object) -> None:
     say(json.dumps({"question": question, **about, **figures, "machine": machine()}))
 
 
-def memory_probe(keep: bool, seconds: float) -> None:
-    """Rate of one network in this process, with or without the allocator's setting."""
-    if keep:
-        keep_freed_memory()
-    engine.keep_freed_memory = lambda: False
-    run = resident(Experiment(image_size=64, batch_size=BATCH, max_steps=4))
-    run()
-    rates, began = [], time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        rates.append(run())
-    say(str(median(rates)))
-
-
-def kept_memory(seconds: float) -> dict[str, float]:
-    """Ratio of the rates of fresh processes with and without the setting, in turn."""
-
-    def rate(keep: str) -> float:
-        words = [sys.executable, __file__, "--memory-probe", keep, "--seconds", str(seconds)]
-        return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
-
-    pairs = [(rate("keep"), rate("default")) for _ in range(3)]
-    rates = [round(median(r), 1) for r in zip(*pairs, strict=True)]
-    return {"a_per_s": rates[0], "b_per_s": rates[1], "ratio": round(median(a / b for a, b in pairs), 3)}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = "chest_xray" if (input_dir() / "chest_xray").is_dir() else "phantom"
     parser.add_argument("--data", default=default, help=f"[{default}]")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each question [20]")
-    parser.add_argument("--memory-probe", choices=["keep", "default"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.memory_probe:
-        memory_probe(asked.memory_probe == "keep", asked.seconds)
-        return
     for size, steps in ((64, 6), (224, 2)):
         images = train_images(asked.data, size)
         exp = Experiment(data=asked.data, image_size=size, batch_size=BATCH, max_steps=steps)
@@ -149,12 +117,11 @@ def main() -> None:
             figures = paired(ours(exp.but(**recipe), images), resident(exp), asked.seconds)
             tell("real_data", figures, network="resnet18", px=size, recipe=name, data=asked.data)
     for network in ("resnet18", "mobilenetv2_100"):
-        exp = Experiment(backbone=network, image_size=64, batch_size=BATCH, max_steps=4)
-        fast = resident(exp.but(precision="bf16"))
-        figures = paired(fast, resident(exp.but(precision="fp32"), channels_last=False), asked.seconds)
-        tell("bf16", figures, network=network, px=64)
-    if not torch.cuda.is_available():
-        tell("kept_memory", kept_memory(asked.seconds / 4), network="resnet18", px=64)
+        exp = Experiment(backbone=network, image_size=64, batch_size=2 * BATCH, max_steps=2)
+        fast, slow = resident(exp.but(precision="bf16")), exp.but(precision="fp32")
+        for layout in (False, True):
+            figures = paired(fast, resident(slow, channels_last=layout), asked.seconds)
+            tell("bf16", figures, network=network, px=64, fp32="channels_last" if layout else "default layout")
 
 
 if __name__ == "__main__":

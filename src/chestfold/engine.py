@@ -22,7 +22,6 @@ from chestfold.batches import Images, TrainBatches, plain_batches, workers_for
 from chestfold.config import Experiment
 from chestfold.console import bar
 from chestfold.files import BadInput, write_text
-from chestfold.malloc import keep_freed_memory
 from chestfold.mix import mix
 from chestfold.models import Network, create
 from chestfold.models.timm_import import ModelEmaV3
@@ -70,8 +69,6 @@ class Runner:
 def make_runner(network: Network, exp: Experiment) -> Runner:
     """Put `network` on the GPU if there is one, in the precision that `exp` asks for or the device gains by."""
     device = ranks.device()
-    if device.type == "cpu":
-        keep_freed_memory()
     module: Any = network.module
     module = module.to(device, memory_format=torch.channels_last)
     call = torch.compile(module) if exp.compile else module

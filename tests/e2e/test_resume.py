@@ -269,7 +269,7 @@ def test_overwriting_a_half_trained_fold_starts_from_nothing(torn, capsys):
 
 @pytest.mark.parametrize("stop", [2, 3, 4, 5])
 def test_a_killed_overwrite_leaves_no_checkpoint_without_its_settings(torn, monkeypatch, stop):
-    unlink, deleted = Path.unlink, []
+    unlink, listing, deleted = Path.unlink, Path.iterdir, []
 
     def stopped(path: Path, missing_ok: bool = False) -> None:
         deleted.append(path.name)
@@ -279,6 +279,7 @@ def test_a_killed_overwrite_leaves_no_checkpoint_without_its_settings(torn, monk
 
     with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
         killed.setattr(Path, "unlink", stopped)
+        killed.setattr(Path, "iterdir", lambda folder: iter(sorted(listing(folder))))  # config.json before last.ckpt
         torn.run(tiny_experiment(**RICH, lr=1e-3), "--fold", "0", "--overwrite")
     assert "config.json" in {p.name for p in fold0(torn).iterdir()}
 

@@ -1,5 +1,6 @@
 """Every option of the training loop trains a fold, and does what it says."""
 
+import itertools
 import math
 
 import pytest
@@ -9,6 +10,7 @@ from conftest import enter, make_project, make_tiny_folds, tiny_experiment
 from chestfold import checkpoint, engine, oof
 from chestfold.files import read_json
 
+NUMBERS = itertools.count(100)
 ONE_EPOCH = {"epochs": 1, "max_steps": 3}
 OPTIONS = [
     *[{"optimizer": o} for o in ("adam", "sgd")],
@@ -43,14 +45,11 @@ def shared(_shared, monkeypatch):
 
 
 @pytest.fixture
-def fold(shared, request):
-    """Call it with settings: trains fold 0 in a run named after the test and gives its folder."""
-    count = 0
+def fold(shared):
+    """Call it with settings: trains fold 0 in a run of its own and gives its folder."""
 
     def train(**settings):
-        nonlocal count
-        count += 1
-        name = f"exp{abs(hash((request.node.name, count)))}"
+        name = f"exp{next(NUMBERS)}"
         shared.run(tiny_experiment(**(ONE_EPOCH | settings)), "--fold", "0", name=name)
         return shared.runs / name / "fold0"
 

@@ -78,12 +78,15 @@ def test_a_class_that_is_never_predicted_has_precision_0():
 
 
 def test_calibration_error_of_a_case_made_by_hand():
-    """Four rows at .9, one of them wrong, and two at .6, both wrong: (4 x |.75 - .9| + 2 x |0 - .6|) / 6."""
+    """Four rows at .9, two of them wrong, and two at .6, both right: (4 x |.5 - .9| + 2 x |1 - .6|) / 6.
+
+    Too sure in one bin and not sure enough in another: the two do not cancel.
+    """
     confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.6, 0.6])
     probs = np.stack([1 - confidence, confidence], axis=1)
-    labels = np.array([1, 1, 1, 0, 0, 0])
-    assert metrics.ece(labels, probs, np.ones(6)) == pytest.approx((4 * 0.15 + 2 * 0.6) / 6)
-    assert metrics.ece(labels, probs, np.array([0, 0, 0, 0, 1.0, 0])) == pytest.approx(0.6)
+    labels = np.array([1, 1, 0, 0, 1, 1])
+    assert metrics.ece(labels, probs, np.ones(6)) == pytest.approx((4 * 0.4 + 2 * 0.4) / 6)
+    assert metrics.ece(labels, probs, np.array([0, 0, 1.0, 0, 0, 0])) == pytest.approx(0.9)
 
 
 def test_a_certain_and_right_model_is_calibrated():

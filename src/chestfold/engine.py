@@ -240,7 +240,7 @@ def train_epoch(exp: Experiment, fold: int, state: State, batches: TrainBatches,
             images, targets = mix(
                 runner.images(pixels), targets, exp.mixup_alpha, exp.cutmix_alpha, generator(*draw, "mix")
             )
-            loss = F.cross_entropy(runner.logits(images), targets, label_smoothing=exp.label_smoothing)
+            loss = F.cross_entropy(train_logits(exp, runner, images), targets, label_smoothing=exp.label_smoothing)
             loss = loss * (len(images) / batches.size)  # this process's share of the batch; 1 when it is alone
             state.scaler.scale(loss / exp.accumulate).backward()
             recent.append(loss.detach())
@@ -255,6 +255,19 @@ def train_epoch(exp: Experiment, fold: int, state: State, batches: TrainBatches,
                 checkpoint.save_keeping_previous(folder / "last.ckpt", state.to_dict())
                 saved_at = time.monotonic()
             step("")
+
+
+def train_logits(exp: Experiment, runner: Runner, images: Tensor) -> Tensor:
+    """`Runner.logits`, or `BadInput` where batch normalisation is left with a single value."""
+    try:
+        return runner.logits(images)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise BadInput(
+            f"{exp.backbone} cannot be trained on {len(images)} image of {exp.image_size} px at a time: its batch "
+            "normalisation needs more than one value; raise --batch-size"
+        ) from error
 
 
 def update_weights(exp: Experiment, state: State, batches_per_epoch: int) -> None:

@@ -189,6 +189,8 @@ def ensemble(names: list[str], target: str, method: str, overwrite: bool = False
         raise BadInput(f"--name {target}: a plain name is needed")
     if len(set(names)) != len(names) or len(names) < 2:
         raise BadInput(f"an ensemble needs two or more different members, got {' '.join(names)}")
+    if any(name.endswith("-debug") for name in names) and not target.endswith("-debug"):
+        raise BadInput(f"{' '.join(names)}: a blend of debug runs means nothing; name it {target}-debug")
     results = [find_result(name) for name in names]
     members = gather(results)
     folder = runs_dir() / target

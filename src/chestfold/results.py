@@ -93,7 +93,7 @@ def write_result(
     if test_table is not None:
         oof.write(folder / "test.parquet", test_table, provenance)
         files["test.parquet"] = sha256_file(folder / "test.parquet")
-        if (test_table["label"] != "").all():
+        if set(test_table["label"]) == set(about["classes"]):  # labels that are withheld are ""
             scores["test"] = score_table(test_table, about["positive"])
     about = {"name": folder.name, **about, "scores": scores, "files": files}
     write_json(folder / "scores.json", about)

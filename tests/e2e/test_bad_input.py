@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from chestfold import cli, engine, folds, oof, results, submit
 from chestfold.data.catalogue import open_index
+from chestfold.data.decode import decode
 from chestfold.files import BadInput, read_json, sha256_file, write_json
 from chestfold.models.timm_import import timm
 
@@ -590,3 +591,24 @@ def test_a_submission_that_would_be_refused(tmp_path, given, complaint):
 def test_a_submission_like_its_sample_passes(tmp_path, sample):
     sample.to_csv(tmp_path / "001_x.csv", index=False)
     submit.check_submission(tmp_path / "001_x.csv", sample)
+
+
+# What a run cannot mean
+
+
+def test_one_image_cannot_be_normalised_over_a_batch(project):
+    said = run_refused(project, tiny_experiment(batch_size=1), "--fold", "0")
+    assert "test_resnet cannot be trained on 1 image of 32 px at a time" in said and "--batch-size" in said
+
+
+def test_an_image_that_may_not_be_opened(project, monkeypatch):
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(BadInput, match=r"t000\.png cannot be read \(Permission denied\)"):
+        decode(project.input / "tiny", "images/t000.png", 32)
+
+
+def test_debug_runs_are_not_blended_under_a_plain_name(trained, refused):
+    assert "name it blend1-debug" in refused("ensemble", "exp100-debug", "exp101-debug", "--name", "blend1")

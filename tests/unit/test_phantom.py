@@ -111,7 +111,7 @@ def test_a_nodule_is_one_round_brighter_blob_and_changes_nothing_else(patient, s
         stats[1, cv2.CC_STAT_HEIGHT],
     )
     assert count == 2
-    assert 0.025 <= np.sqrt(area / np.pi) / SIDE <= 0.06
+    assert 0.04 <= np.sqrt(area / np.pi) / SIDE <= 0.08
     assert 0.65 < width / height < 1.55 and area > 0.6 * width * height
     around = cv2.dilate(with_.nodule, np.ones((19, 19), np.uint8)) > 0
     gain = with_.image.astype(int) - without.image

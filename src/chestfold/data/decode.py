@@ -25,7 +25,7 @@ def read_bytes(root: Path, place: str) -> bytes:
     """The bytes that decide an image: of its file, or of its row in an .npz."""
     name, _, member = place.partition("#")
     if not member:
-        return (root / name).read_bytes()
+        return _file_bytes(root / name)
     return _npz_image(root / name, member).tobytes()
 
 
@@ -40,8 +40,15 @@ def decode(root: Path, place: str, size: int, value_range: tuple[int, int] | Non
     name, _, member = place.partition("#")
     if member:
         return _resize(_grey(Image.fromarray(_npz_image(root / name, member)), place, value_range), size)
-    data = (root / name).read_bytes()
+    data = _file_bytes(root / name)
     return _resize(_decode_file(data, root / name, size, value_range), size)
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); replace or remove it") from error
 
 
 def _npz_image(path: Path, member: str) -> np.ndarray:

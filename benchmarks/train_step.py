@@ -117,7 +117,7 @@ def main() -> None:
             figures = paired(ours(exp.but(**recipe), images), resident(exp), asked.seconds)
             tell("real_data", figures, network="resnet18", px=size, recipe=name, data=asked.data)
     for network in ("resnet18", "mobilenetv2_100"):
-        exp = Experiment(backbone=network, image_size=64, batch_size=2 * BATCH, max_steps=2)
+        exp = Experiment(backbone=network, image_size=64, batch_size=2 * BATCH, max_steps=6)  # long enough to be warm
         fast, slow = resident(exp.but(precision="bf16")), exp.but(precision="fp32")
         for layout in (False, True):
             figures = paired(fast, resident(slow, channels_last=layout), asked.seconds)

@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from conftest import tiny_experiment
 from chestfold import run
-EXP = tiny_experiment(backbone="test_vit", image_size=64, batch_size=12, accumulate=2, clip_norm=1.0, ema_decay=0.9)
+EXP = tiny_experiment(backbone="test_vit", image_size=64, batch_size=12, optimizer="sgd", lr=0.1, accumulate=2)
 if __name__ == "__main__":
     run(EXP)
 """
@@ -28,4 +28,4 @@ def test_two_processes_train_one_fold_as_one_would(project):
     assert done.stdout.count("fold 0  epoch  1/2") == 1  # the first process alone speaks
     alone, together = (results.find_result(name).oof()[0].sort_values("id") for name in ("exp200", "exp201"))
     # test_vit has no batch statistics: only rounding differs, because gradients are summed in another order
-    assert abs(alone["ill"].to_numpy() - together["ill"].to_numpy()).max() < 0.02
+    assert abs(alone["ill"].to_numpy() - together["ill"].to_numpy()).max() < 0.002

@@ -4,8 +4,8 @@
 
 Prints a JSON line a question, each with a ratio of rates measured in turn (A B A B ...) in this process:
 - `real_data`: engine.train_epoch on cached, augmented images, over a plain loop on one resident random batch;
-- `bf16`: bf16 and channels_last over fp32 in the default layout, and over fp32 in channels_last, for an ordinary and
-  for a depthwise network.
+- `bf16`: bf16 and channels_last over fp32 in the default layout, and over fp32 in channels_last, for an ordinary, a
+  grouped and a depthwise network.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def main() -> None:
         for name, recipe in (("plain", PLAIN), ("strong", STRONG)):
             figures = paired(ours(exp.but(**recipe), images), resident(exp), asked.seconds)
             tell("real_data", figures, network="resnet18", px=size, recipe=name, data=asked.data)
-    for network in ("resnet18", "mobilenetv2_100"):
+    for network in ("resnet18", "resnext50_32x4d", "mobilenetv2_100"):
         exp = Experiment(backbone=network, image_size=64, batch_size=2 * BATCH, max_steps=6)  # long enough to be warm
         fast, slow = resident(exp.but(precision="bf16")), exp.but(precision="fp32")
         for layout in (False, True):

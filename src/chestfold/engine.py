@@ -90,8 +90,8 @@ def processor_has_bf16() -> bool:
 
 
 def _depthwise(module: nn.Module) -> bool:
-    """Depthwise convolutions lose by bf16 on a processor: benchmarks/train_step.py measures it."""
-    return any(isinstance(m, nn.Conv2d) and m.groups > 1 for m in module.modules())
+    """Depthwise convolutions lose by bf16 on a processor, grouped ones gain: benchmarks/train_step.py measures it."""
+    return any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in module.modules())
 
 
 def lr_at(exp: Experiment, step: int, per_epoch: int) -> float:

@@ -1,7 +1,8 @@
 """Several processes that train one fold together, as torchrun starts them; everything here does nothing for one.
 
 Each process takes its share of every batch and the gradients are summed, so that an experiment means the same on one
-GPU and on eight. The first process alone validates, writes and speaks; the others wait for what it decided.
+GPU and on eight, but for batch statistics, which each takes over its own share and averages after an epoch. The first
+process alone validates, writes and speaks; the others wait for what it decided.
 """
 
 import os

@@ -170,3 +170,18 @@ def test_a_short_epoch_has_as_many_steps_as_it_was_allowed(fold):
 def test_the_same_settings_train_the_same_weights_and_another_seed_others(fold):
     assert torch.equal(weights(first := fold()), weights(fold()))
     assert not torch.equal(weights(first), weights(fold(seed=1)))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "has_bf16", "precision"),
+    [
+        ("test_resnet", True, "bf16"),
+        ("resnext26ts", True, "bf16"),
+        ("test_efficientnet", True, "fp32"),
+        ("test_resnet", False, "fp32"),
+    ],
+)
+def test_a_processor_uses_bf16_where_it_has_it_and_nothing_is_depthwise(monkeypatch, backbone, has_bf16, precision):
+    monkeypatch.setattr(engine, "processor_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert engine.start(tiny_experiment(backbone=backbone), 0, 2).runner.precision == precision

@@ -10,12 +10,13 @@ from rich.table import Table
 from chestfold import metrics, oof
 from chestfold.files import read_json, runs_dir
 from chestfold.metrics import Score
-from chestfold.results import Result, all_results
+from chestfold.results import Result, all_results, spoken_folds, trained_folds
 
 COLUMNS = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece")
 HEADER = (
     "result",
     "AUC",
+    "AUC, shifted",
     "precision",
     "recall",
     "specificity",
@@ -28,8 +29,8 @@ HEADER = (
     "minutes",
     "what",
 )
-MAIN = ("result", "AUC", "F1", "accuracy", "AUC against parent", "test AUC")
-WIDE = 190
+MAIN = ("result", "AUC", "AUC, shifted", "F1", "accuracy", "AUC against parent")
+WIDE = 205
 """Characters that all columns need."""
 
 
@@ -40,6 +41,7 @@ class Row:
     result: Result
     what: str
     scores: dict[str, Score]
+    shifted: Score | None
     tuned_f1: Score | None
     gain: Score | None
     test_auc: Score | None
@@ -51,8 +53,8 @@ def rows_by_folds(results: list[Result]) -> dict[str, list[Row]]:
     tables: dict[str, list[Row]] = {}
     for result in results:
         if not result.name.endswith("-debug"):
-            folds = result.about["folds"]
-            title = f"{result.about['data']} (folds/{folds['file']}.csv {folds['sha256'][:8]}, {folds['count']} folds)"
+            folds, spoken = result.about["folds"], spoken_folds(result.about)
+            title = f"{result.about['data']} (folds/{folds['file']}.csv {folds['sha256'][:8]}, {spoken})"
             tables.setdefault(title, []).append(_row(result, by_name))
     return {title: sorted(rows, key=lambda r: -r.scores["auc"].value) for title, rows in sorted(tables.items())}
 
@@ -64,6 +66,7 @@ def _row(result: Result, by_name: dict[str, Result]) -> Row:
         result=result,
         what=describe(result.about),
         scores={name: score for name, score in scores.items() if score},
+        shifted=result.score("shifted", "auc"),
         tuned_f1=result.score("cross_fitted", "f1"),
         gain=_gain(result, by_name.get(result.about.get("parent", ""))),
         test_auc=Score(**test["at_half"]["auc"]) if test else None,
@@ -71,13 +74,17 @@ def _row(result: Result, by_name: dict[str, Result]) -> Row:
 
 
 def _gain(result: Result, parent: Result | None) -> Score | None:
-    if parent is None or parent.about["folds"]["sha256"] != result.about["folds"]["sha256"]:
+    if parent is None or _images_scored(parent.about) != _images_scored(result.about):
         return None
     ours, _ = result.oof()
     theirs = oof.aligned(parent.oof()[0], ours["id"], oof.class_columns(ours))
     return metrics.paired_auc(
         oof.labels(ours), oof.probabilities(ours), oof.probabilities(theirs), ours["group"].to_numpy()
     )
+
+
+def _images_scored(about: dict[str, Any]) -> tuple[str, list[int]]:
+    return about["folds"]["sha256"], trained_folds(about)
 
 
 def describe(about: dict[str, Any]) -> str:
@@ -114,7 +121,7 @@ def leaderboard(title: str, rows: list[Row], width: int) -> Table:
 
 def cells(row: Row) -> list[str]:
     """The texts of a row, in the order of `HEADER`: of the board and of RESULTS.md."""
-    figures = [row.scores["auc"], *(row.scores[name] for name in COLUMNS[1:]), row.tuned_f1]
+    figures = [row.scores["auc"], row.shifted, *(row.scores[name] for name in COLUMNS[1:]), row.tuned_f1]
     gain = f"{row.gain.value:+.4f} [{row.gain.low:+.4f}, {row.gain.high:+.4f}]" if row.gain else "-"
     minutes = f"{row.result.about['minutes']:.1f}"
     return [row.result.name, *map(_text, figures), gain, _text(row.test_auc), minutes, row.what]
@@ -131,11 +138,13 @@ def tables(width: int) -> list[Table]:
 
 
 def unfinished() -> list[str]:
-    """A line for each run that is not collected yet: which folds are finished, and the last epoch of the others."""
+    """A line for each run with folds that are begun and not collected: how far each of its folds is."""
     lines = []
-    for folder in sorted(p for p in runs_dir().glob("*") if p.is_dir() and not (p / "scores.json").exists()):
-        states = [f"{fold.name} {_state(fold)}" for fold in sorted(folder.glob("fold*"))]
-        lines += [f"{folder.name}: {', '.join(states)}"] if states else []
+    for folder in sorted(p for p in runs_dir().glob("*") if p.is_dir()):
+        begun = sorted(p for p in folder.glob("fold*") if (p / "config.json").exists())
+        collected = (folder / "scores.json").exists() and all((p / "manifest.json").exists() for p in begun)
+        states = [f"{fold.name} {_state(fold)}" for fold in begun]
+        lines += [f"{folder.name}: {', '.join(states)}"] if states and not collected else []
     return lines
 
 

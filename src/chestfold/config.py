@@ -27,6 +27,8 @@ class Experiment:
     pretrained: bool = option(False, "start from ImageNet: input/weights/<name>.safetensors, else the hub")
     image_size: int = option(224, "pixels a side the network sees; more shows more and costs its square")
     drop_rate: float = option(0.0, "dropout before the classifier, 0 to 1; raise it when a small set overfits")
+    head_width: int = option(0, "hidden ReLU units between the pooled features and the classifier; 0: none")
+    freeze: bool = option(False, "train the new head only; all other weights and statistics stay as they were loaded")
 
     epochs: int = option(10, "passes over the training images")
     max_steps: int = option(0, "optimizer steps in an epoch at most; 0: a whole pass")
@@ -45,19 +47,26 @@ class Experiment:
     sampling: Literal["natural", "over", "under"] = option(
         "natural", "over: repeat the rare classes; under: leave out of the frequent, anew in each epoch"
     )
-
-    augment: Literal["none", "plain"] = option(
-        "none", "plain: random resized crop, flip, shift/scale/rotate, brightness/contrast"
+    class_weights: Literal["none", "balanced"] = option(
+        "none", "balanced: errors on a class weigh by the inverse of its share; not together with sampling"
     )
-    crop_scale: float = option(0.7, "plain: smallest share of the area that a random crop keeps, 0 to 1")
+    train_per_class: int = option(0, "train on so many images of each class, drawn once a fold; 0: on all")
+
+    augment: Literal["none", "plain", "turned"] = option(
+        "none",
+        "plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; turned: with all eight "
+        "turns and mirrorings in the place of the flip, for CT patches, where no side is up",
+    )
+    crop_scale: float = option(0.7, "plain, turned: smallest share of the area that a random crop keeps, 0 to 1")
     randaugment: tuple[int, int] | None = option(None, "RandAugment: operations an image, strength 0 to 10")
     mixup_alpha: float = option(0.0, "Mixup, Beta(alpha, alpha); 0: off; 0.2 to 1")
     cutmix_alpha: float = option(0.0, "CutMix; 0: off; with Mixup too, each batch draws one of the two")
 
     monitor: Metric = option("auc", "validation figure that picks the best epoch")
     patience: int = option(0, "stop after so many epochs without a better one; 0: never")
-    tta: Literal["none", "flip", "crops"] = option(
-        "none", "views averaged at prediction: flip: 2; crops: centre and corners, each flipped: 10"
+    vote_epochs: int = option(0, "predict with the mean over the last so many epochs; 0: with the best epoch alone")
+    tta: Literal["none", "flip", "turns", "crops"] = option(
+        "none", "views averaged at prediction: flip: 2; turns: 8; crops: centre and corners, each flipped: 10"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto", "auto: mixed precision on a GPU; on a processor bf16 if it has it and the network gains by it"
@@ -75,12 +84,28 @@ class Experiment:
                 raise BadInput(f"{name} = {getattr(self, name)} lies outside {low} to {high}")
         if self.randaugment and not (0 < self.randaugment[0] <= 14 and 0 <= self.randaugment[1] <= 10):
             raise BadInput(f"randaugment = {self.randaugment}: 1 to 14 operations, strength 0 to 10")
+        if self.sampling != "natural" and self.class_weights != "none":
+            raise BadInput(
+                f"sampling = {self.sampling} and class_weights = {self.class_weights}: choose one of the two"
+            )
 
     def but(self, **changes: Any) -> "Experiment":
         """A copy with some fields changed that remembers this one as its parent."""
         for name in changes:
             require_field(name)
         return replace(self, parent=self, **changes)
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> "Experiment":
+        """The record that `to_dict` was taken from; a setting that an older version did not know has its default.
+
+        Raises:
+            BadInput: a setting is unknown here.
+        """
+        for name in settings:
+            require_field(name)
+        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+        return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as JSON types, without the parent."""
@@ -103,6 +128,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "accumulate": _POSITIVE,
     "max_steps": _COUNT,
     "patience": _COUNT,
+    "vote_epochs": (0, 100),
+    "head_width": (0, 65536),
+    "train_per_class": _COUNT,
     "seed": (0, 2**63),
     "lr": (1e-12, 1e3),
     "weight_decay": (0.0, 10.0),

@@ -23,9 +23,10 @@ from chestfold.config import Experiment
 from chestfold.console import bar
 from chestfold.files import BadInput, write_text
 from chestfold.mix import mix
-from chestfold.models import Network, create
+from chestfold.models import Network, create, training_mode
 from chestfold.models.timm_import import ModelEmaV3
 from chestfold.rng import generator, key
+from chestfold.sampling import balanced_weights
 
 CHECKPOINT_SECONDS = 120.0
 """A long epoch is saved in the middle too: a kill costs at most this much work."""
@@ -139,6 +140,7 @@ class State:
     epoch: int = 0
     batch: int = 0
     losses: list[float] = field(default_factory=list)
+    hits: list[float] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,6 +153,7 @@ class State:
             "epoch": self.epoch,
             "batch": self.batch,
             "losses": self.losses,
+            "hits": self.hits,
             "history": json.dumps(self.history),  # a pickle's bytes would tell which rows were loaded from one
         }
 
@@ -161,7 +164,7 @@ class State:
         self.scaler.load_state_dict(saved["scaler"])
         if self.ema:
             self.ema.module.load_state_dict(saved["ema"])
-        for name in ("epoch", "batch", "losses"):
+        for name in ("epoch", "batch", "losses", "hits"):
             setattr(self, name, saved[name])
         self.history = json.loads(saved["history"])
 
@@ -215,9 +218,10 @@ def fit(
             write_metrics(folder / "metrics.jsonl", state.history)  # the kill may have come before its last line
         say(f"fold {fold}: going on at epoch {state.epoch + 1}, batch {state.batch + 1}")
     batches = TrainBatches(exp, fold, train, workers_for(state.runner.device))
+    weights = class_weights(exp, train, classes, state.runner.device)
     while state.epoch < exp.epochs and not stopped_early(exp, state.history):
         began, first = time.perf_counter(), state.batch
-        train_epoch(exp, fold, state, batches, classes, folder)
+        train_epoch(exp, fold, state, batches, weights, folder)
         seconds = time.perf_counter() - began
         row = close_epoch(exp, fold, state, val, folder)
         pace = {"seconds": seconds, "images_per_second": (batches.per_epoch - first) * exp.batch_size / seconds}
@@ -227,23 +231,31 @@ def fit(
     return state
 
 
-def train_epoch(exp: Experiment, fold: int, state: State, batches: TrainBatches, classes: int, folder: Path) -> None:
-    """All steps of the epoch from `state.batch` on."""
+def class_weights(exp: Experiment, train: Images, classes: int, device: torch.device) -> Tensor:
+    """What an error on each class weighs in the loss, float32 (classes,)."""
+    balanced = exp.class_weights == "balanced"
+    weights = balanced_weights(train.labels, classes) if balanced else np.ones(classes, np.float32)
+    return torch.from_numpy(weights).to(device)
+
+
+def train_epoch(exp: Experiment, fold: int, state: State, batches: TrainBatches, weights: Tensor, folder: Path) -> None:
+    """All steps of the epoch from `state.batch` on; `weights`: of the classes, (K,)."""
     runner, saved_at = state.runner, time.monotonic()
-    runner.module.train()
+    training_mode(runner.module, exp.freeze)
     recent: list[Tensor] = []
     with bar(f"fold {fold} epoch {state.epoch + 1}/{exp.epochs}", batches.per_epoch - state.batch) as step:
         for pixels, labels in batches.epoch(state.epoch, state.batch):
             draw = (exp.seed, fold, "step", state.epoch, state.batch, ranks.rank())
             torch.manual_seed(key(*draw) >> 1)
-            targets = F.one_hot(labels, classes).float().to(runner.device)
+            targets = F.one_hot(labels, len(weights)).float().to(runner.device)
             images, targets = mix(
                 runner.images(pixels), targets, exp.mixup_alpha, exp.cutmix_alpha, generator(*draw, "mix")
             )
-            loss = F.cross_entropy(train_logits(exp, runner, images), targets, label_smoothing=exp.label_smoothing)
-            loss = loss * (len(images) / batches.size)  # this process's share of the batch; 1 when it is alone
-            state.scaler.scale(loss / exp.accumulate).backward()
-            recent.append(loss.detach())
+            logits = train_logits(exp, runner, images)
+            loss = F.cross_entropy(logits, targets, weight=weights, label_smoothing=exp.label_smoothing)
+            share = len(images) / batches.size  # this process's share of the batch; 1 when it is alone
+            state.scaler.scale(loss * share / exp.accumulate).backward()
+            recent.append(torch.stack([loss.detach(), hit_rate(logits, targets)]) * share)
             state.batch += 1
             whole = state.batch % exp.accumulate == 0 or state.batch == batches.per_epoch
             if whole:
@@ -255,6 +267,12 @@ def train_epoch(exp: Experiment, fold: int, state: State, batches: TrainBatches,
                 checkpoint.save_keeping_previous(folder / "last.ckpt", state.to_dict())
                 saved_at = time.monotonic()
             step("")
+
+
+@torch.no_grad()
+def hit_rate(logits: Tensor, targets: Tensor) -> Tensor:
+    """Share of a batch whose largest logit stands at its target; of a mixed image, at the larger of its two."""
+    return (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
 
 
 def train_logits(exp: Experiment, runner: Runner, images: Tensor) -> Tensor:
@@ -288,16 +306,17 @@ def update_weights(exp: Experiment, state: State, batches_per_epoch: int) -> Non
 
 
 def take_losses(state: State, recent: list[Tensor], fold: int) -> None:
-    """Move the losses of the last batches into the state; a loss that is not a number ends the fold here."""
+    """Move losses and hit rates of the last batches into the state; a loss that is no number ends the fold here."""
     values = ranks.total(torch.stack(recent)).tolist() if recent else []
     recent.clear()
-    for n, value in enumerate(values, start=len(state.losses) + 1):
+    for n, (value, _) in enumerate(values, start=len(state.losses) + 1):
         if not math.isfinite(value):
             raise BadInput(
                 f"the loss of fold {fold} became {value} at epoch {state.epoch + 1}, batch {n}; lower --lr, set "
                 "--clip-norm 1 or --precision fp32 (with --overwrite); the last checkpoint is untouched"
             )
-    state.losses += values
+    state.losses += [loss for loss, _ in values]
+    state.hits += [hits for _, hits in values]
 
 
 def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: Path) -> dict[str, Any]:
@@ -305,24 +324,31 @@ def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: P
     for module in {state.runner.module, state.judged()}:
         ranks.average_buffers(module)
     row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"]}
-    row |= {"train_loss": float(np.mean(state.losses)), **ranks.decided_by_first(lambda: validate(state, val))}
+    row |= {"train_loss": float(np.mean(state.losses)), "train_accuracy": float(np.mean(state.hits))}
+    row |= ranks.decided_by_first(lambda: validate(state, val))
     state.history = [*state.history, row]
-    state.epoch, state.batch, state.losses = state.epoch + 1, 0, []
+    state.epoch, state.batch, state.losses, state.hits = state.epoch + 1, 0, [], []
     if ranks.is_first():
         keep(exp, fold, state, folder)
     return row
 
 
 def keep(exp: Experiment, fold: int, state: State, folder: Path) -> None:
-    """Write the checkpoints of a finished epoch: the best one first, because the last one vouches for it."""
+    """Write the checkpoints of a finished epoch: the last one last, because it vouches for the others."""
+    weights: dict[str, Any] = {"module": state.judged().state_dict(), "epoch": state.epoch, "fold": fold}
+    weights["network"] = asdict(state.runner.network.blueprint)
     if best_epoch(exp, state.history) == state.epoch:
-        best: dict[str, Any] = {
-            "module": state.judged().state_dict(),
-            "network": asdict(state.runner.network.blueprint),
-        }
-        best |= {"epoch": state.epoch, "fold": fold}
-        checkpoint.save(folder / "best.ckpt", best)
+        checkpoint.save(folder / "best.ckpt", weights)
+    if exp.vote_epochs:
+        checkpoint.save(folder / f"epoch{state.epoch:04d}.ckpt", weights)
     checkpoint.save_keeping_previous(folder / "last.ckpt", state.to_dict())
+    for old in voting_epochs(folder)[: -exp.vote_epochs or None]:
+        old.unlink()
+
+
+def voting_epochs(folder: Path) -> list[Path]:
+    """The epochs of a fold that are kept for a vote, oldest first."""
+    return sorted(folder.glob("epoch????.ckpt"))
 
 
 def write_metrics(path: Path, history: list[dict[str, Any]], pace: dict[str, float] | None = None) -> None:
@@ -402,11 +428,16 @@ def predict(runner: Runner, images: Images, tta: str = "none", module: nn.Module
 
 def tta_views(images: Tensor, tta: str) -> Iterator[Tensor]:
     """The views of a batch (B, 1, H, W) that a prediction is averaged over, all of the same size."""
-    crops = [images] if tta != "crops" else list(_five_crops(images))
-    for view in crops:
+    several = {"crops": _five_crops, "turns": _four_turns}.get(tta)
+    for view in several(images) if several else [images]:
         yield view
         if tta != "none":
             yield view.flip(-1)
+
+
+def _four_turns(images: Tensor) -> Iterator[Tensor]:
+    """By 0, 90, 180 and 270 degrees."""
+    return (images.rot90(quarter, (-2, -1)).contiguous(memory_format=torch.channels_last) for quarter in range(4))
 
 
 def _five_crops(images: Tensor) -> Iterator[Tensor]:

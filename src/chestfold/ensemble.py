@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from chestfold import metrics, oof
 from chestfold.files import BadInput, lock, runs_dir, sha256_json
-from chestfold.results import Result, find_result, write_result
+from chestfold.results import Result, find_result, spoken_folds, trained_folds, write_result
 from chestfold.rng import generator
 
 BAGS = 10
@@ -109,11 +109,15 @@ METHODS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], Fitted]] = {
 
 @dataclass(frozen=True)
 class Members:
-    """The members' OOF predictions (M, N, K), aligned by id to `table`, which gives id, group, fold and label."""
+    """The members' OOF predictions (M, N, K), aligned by id to `table`, which gives id, group, fold and label.
+
+    `shifted`: the same under each shift, where every member has them.
+    """
 
     names: list[str]
     table: pd.DataFrame
     probs: np.ndarray
+    shifted: dict[str, np.ndarray] | None
     about: dict[str, Any]
     origin: dict[str, Any]
 
@@ -135,7 +139,7 @@ def gather(members: list[Result]) -> Members:
         BadInput: a member was trained on other folds, or its ids or classes differ.
     """
     first, origin = members[0].oof()
-    stack = []
+    tables = []
     for member in members:
         table, theirs = member.oof()
         if theirs["folds_sha256"] != origin["folds_sha256"]:
@@ -144,19 +148,44 @@ def gather(members: list[Result]) -> Members:
                 f"(folds {origin['folds']}, {origin['folds_sha256'][:8]}) were trained on different folds; "
                 "their OOF files cannot be blended"
             )
-        stack.append(oof.probabilities(oof.aligned(table, first["id"], oof.class_columns(first))))
-    return Members([m.name for m in members], first, np.stack(stack), members[0].about, origin)
+        if trained_folds(member.about) != trained_folds(members[0].about):
+            raise BadInput(
+                f"{member.name} holds {spoken_folds(member.about)} and {members[0].name} "
+                f"{spoken_folds(members[0].about)}; train the missing ones first"
+            )
+        tables.append(table)
+    names = [m.name for m in members]
+    return Members(names, first, _stack(first, tables), _shifts(first, members), members[0].about, origin)
 
 
-def cross_fit(method: str, members: Members) -> np.ndarray:
-    """OOF predictions (N, K) of a blend whose weights for each fold come from the other folds."""
+def _stack(first: pd.DataFrame, tables: list[pd.DataFrame]) -> np.ndarray:
+    classes = oof.class_columns(first)
+    return np.stack([oof.probabilities(oof.aligned(table, first["id"], classes)) for table in tables])
+
+
+def _shifts(first: pd.DataFrame, members: list[Result]) -> dict[str, np.ndarray] | None:
+    """Shift -> (M, N, K); None when a member has no shifted predictions, or others."""
+    found = [member.shifted() for member in members]
+    whole = [tables for tables in found if tables is not None]
+    if len(whole) < len(members) or any(set(tables) != set(whole[0]) for tables in whole):
+        return None
+    return {name: _stack(first, [tables[name] for tables in whole]) for name in whole[0]}
+
+
+def cross_fit(method: str, members: Members, probs: np.ndarray) -> np.ndarray:
+    """Blend of `probs` (M, N, K) to (N, K), whose weights for each fold come from the OOF of the other folds."""
     folds = members.table["fold"].to_numpy()
-    blended = np.empty(members.probs.shape[1:])
+    blended = np.empty(probs.shape[1:])
     for fold in np.unique(folds):
         others = folds != fold
         fitted = METHODS[method](members.probs[:, others], members.labels[others], members.groups[others])
-        blended[~others] = fitted.apply(members.probs[:, ~others])
+        blended[~others] = fitted.apply(probs[:, ~others])
     return blended
+
+
+def possible_methods(members: Members) -> list[str]:
+    """All methods, or with a single fold those that fit nothing: there are no other folds to fit on."""
+    return list(METHODS) if members.table["fold"].nunique() > 1 else ["mean", "rank"]
 
 
 def compare(members: Members) -> dict[str, dict[str, Any]]:
@@ -166,9 +195,9 @@ def compare(members: Members) -> dict[str, dict[str, Any]]:
     singles = [metrics.macro_auc(labels, p) for p in members.probs]
     best = int(np.argmax(singles))
     rows = {}
-    for name, fit in METHODS.items():
-        honest = cross_fit(name, members)
-        fitted = fit(members.probs, labels, groups)
+    for name in possible_methods(members):
+        honest = cross_fit(name, members, members.probs)
+        fitted = METHODS[name](members.probs, labels, groups)
         rows[name] = {
             "cross_fitted": metrics.score(labels, honest, groups, positive),
             "in_sample": metrics.macro_auc(labels, fitted.apply(members.probs)),
@@ -196,13 +225,18 @@ def ensemble(names: list[str], target: str, method: str, overwrite: bool = False
     folder = runs_dir() / target
     with lock(folder):
         _claim(target, names, method, overwrite)
+        if method not in possible_methods(members):
+            raise BadInput(
+                f"--method {method} fits weights on other folds, and {names[0]} holds one; take mean or rank"
+            )
         table = compare(members)
         fitted = METHODS[method](members.probs, members.labels, members.groups)
-        blended = _with(members.table, cross_fit(method, members))
+        blended = _with(members.table, cross_fit(method, members, members.probs))
         test = _blend_tests(results, members, fitted)
         origin = members.origin | {"experiment": target, "members": {r.name: _oof_hash(r) for r in results}}
         origin["config_sha256"] = sha256_json([names, method])
-        return write_result(folder, blended, test, origin, _describe(members, results, method, table)), table
+        about = _describe(members, results, method, table)
+        return write_result(folder, blended, test, origin, about, _blend_shifts(method, members)), table
 
 
 def _claim(target: str, names: list[str], method: str, overwrite: bool) -> None:
@@ -234,6 +268,13 @@ def _blend_tests(results: list[Result], members: Members, fitted: Fitted) -> pd.
     first = oof.aligned(first, first["id"], classes)
     tables = [oof.aligned(r.test()[0], first["id"], classes) for r in results]
     return _with(first, fitted.apply(np.stack([oof.probabilities(t) for t in tables])))
+
+
+def _blend_shifts(method: str, members: Members) -> pd.DataFrame | None:
+    if members.shifted is None:
+        return None
+    blends = {name: _with(members.table, cross_fit(method, members, probs)) for name, probs in members.shifted.items()}
+    return oof.stacked(blends)
 
 
 def _describe(members: Members, results: list[Result], method: str, table: dict) -> dict[str, Any]:

@@ -1,17 +1,19 @@
 """The life of an experiment: prepare, train each fold once, prove and collect what the folds left."""
 
 import json
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
-from chestfold import checkpoint, engine, folds, oof, ranks, results
+from chestfold import checkpoint, engine, figures, folds, oof, ranks, results
 from chestfold.batches import Images
-from chestfold.config import difference
+from chestfold.config import Experiment, difference
 from chestfold.console import say
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
@@ -27,11 +29,15 @@ from chestfold.files import (
     sweep,
     write_json,
 )
-from chestfold.models import rebuild, weights_identity
+from chestfold.models import MissingWeights, weights_identity
 from chestfold.options import Request
+from chestfold.predict import load_voters, vote
 from chestfold.provenance import describe_code
+from chestfold.rng import generator
+from chestfold.sampling import few_per_class
+from chestfold.shift import SHIFTS, shifted
 
-FOLD_FILES = ("best.ckpt", "oof.parquet", "test.parquet", "metrics.jsonl")
+FOLD_FILES = ("best.ckpt", "oof.parquet", "test.parquet", "shifted.parquet", "metrics.jsonl")
 
 
 @dataclass(frozen=True)
@@ -69,27 +75,40 @@ class Prepared:
 
 
 def run_request(request: Request) -> None:
-    """Train the folds that are asked for and not finished; when all are, collect them."""
+    """Train the folds that are asked for and not finished; collect what is finished then."""
     ready = prepare(request)
     wanted = request.folds or tuple(range(ready.folds.count))
     for fold in wanted:
         ready.folds.require(fold)
     ranks.join()
     for fold in wanted:
-        run_fold(ready, fold)
+        with noted_when_not_run(request):
+            run_fold(ready, fold)
     ranks.leave()
     if ranks.is_first():
-        collect_if_complete(ready)
+        tell(collect(ready, finished_folds(ready)))
 
 
-def collect_if_complete(ready: Prepared) -> None:
-    """Collect and score the run, or say which folds are missing."""
-    name = ready.request.name
-    missing = [f for f in range(ready.folds.count) if not (fold_dir(name, f) / "manifest.json").exists()]
-    if missing:
-        say(f"folds {missing} are not trained yet; with all of them the run is collected and scored")
-        return
-    tell(collect(ready))
+@contextmanager
+def noted_when_not_run(request: Request) -> Iterator[None]:
+    """Leave runs/NAME/not_run.json when the pretrained weights cannot be had: the board has a row for it."""
+    try:
+        yield
+    except MissingWeights as error:
+        about: dict[str, Any] = {
+            "name": request.name,
+            "why": "weights",
+            "sentence": str(error),
+            "data": request.exp.data,
+        }
+        about |= {"settings": request.exp.to_dict(), "date": describe_code()["date"]}
+        write_json(runs_dir() / request.name / results.NOT_RUN, about)
+        raise
+
+
+def finished_folds(ready: Prepared) -> list[int]:
+    """Numbers of the folds that have their manifest."""
+    return [f for f in range(ready.folds.count) if (fold_dir(ready.request.name, f) / "manifest.json").exists()]
 
 
 def prepare(request: Request) -> Prepared:
@@ -176,7 +195,13 @@ def _empty(folder: Path) -> None:
 
 
 def _deciding(config: dict[str, Any]) -> dict[str, Any]:
-    return config["settings"] | config["bound"] | {k: config[k] for k in ("fold", "classes", "positive")}
+    """A setting that an older version did not know had its default."""
+    return (
+        Experiment().to_dict()
+        | config["settings"]
+        | config["bound"]
+        | {k: config[k] for k in ("fold", "classes", "positive")}
+    )
 
 
 def is_finished(folder: Path, config: dict[str, Any]) -> bool:
@@ -207,40 +232,59 @@ def train_and_predict(ready: Prepared, fold: int, folder: Path, config: dict[str
                 file.write(text + "\n")
 
     train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
+    train = chosen_images(ready.request.exp, fold, train)
     log(f"{ready.request.name} fold {fold}: {len(train)} training and {len(val)} validation images")
     engine.fit(ready.request.exp, fold, train, val, len(ready.classes), folder, log)
     best = ranks.decided_by_first(lambda: finish(ready, fold, folder, config))
     log(f"fold {fold} is finished: best epoch {best} by {ready.request.exp.monitor}; all epochs in metrics.jsonl")
 
 
+def chosen_images(exp: Experiment, fold: int, train: Images) -> Images:
+    """The training images of a fold, or `train_per_class` of each class."""
+    if not exp.train_per_class:
+        return train
+    kept = few_per_class(train.labels, exp.train_per_class, generator(exp.seed, fold, "few"))
+    return Images(train.pixels, train.rows[kept], [train.ids[k] for k in kept], train.labels[kept])
+
+
 def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> int:
     """Predict with the best epoch and write the manifest, which is what makes a fold finished; returns the epoch."""
     exp = ready.request.exp
-    best = checkpoint.load_weights(folder / "best.ckpt")
-    runner = engine.make_runner(rebuild(best), exp)
-    write_predictions(ready, fold, folder, runner, config)
+    voters = load_voters(folder, exp)
+    write_predictions(ready, fold, folder, voters, config)
     checkpoint.previous(folder / "last.ckpt").unlink(missing_ok=True)
-    files = {name: sha256_file(folder / name) for name in FOLD_FILES if (folder / name).exists()}
-    about = {"config_sha256": sha256_json(config), "best_epoch": best["epoch"], "precision": runner.precision}
+    kept = [*FOLD_FILES, *(path.name for path in engine.voting_epochs(folder))]
+    files = {name: sha256_file(folder / name) for name in kept if (folder / name).exists()}
+    best = checkpoint.load_weights(folder / "best.ckpt")["epoch"]
+    about = {"config_sha256": sha256_json(config), "best_epoch": best, "precision": voters[0].precision}
     about |= {"minutes": minutes(folder / "metrics.jsonl"), **describe_code(), "files": files}
     write_json(folder / "manifest.json", about)
-    return best["epoch"]
+    return best
 
 
-def write_predictions(ready: Prepared, fold: int, folder: Path, runner: engine.Runner, config: dict[str, Any]) -> None:
-    """oof.parquet, proven against the fold file, and test.parquet where there is a test split."""
-    exp = ready.request.exp
+def write_predictions(
+    ready: Prepared, fold: int, folder: Path, voters: list[engine.Runner], config: dict[str, Any]
+) -> None:
+    """oof.parquet and shifted.parquet, proven against the fold file, and test.parquet where there is a test split."""
+    exp, classes = ready.request.exp, ready.classes
     provenance = config["bound"] | {"experiment": ready.request.name, "fold": fold, "data": exp.data}
     provenance |= {"folds": ready.folds.name, "config_sha256": sha256_json(config)}
-    val = ready.rows(ready.folds.ids(fold))
-    probs = engine.predict(runner, ready.images(val), exp.tta)
-    table = oof.predictions(val, fold, ready.classes, probs)
-    oof.check_against_folds(table, ready.folds, [fold], f"{folder.parent.name}/fold{fold}")
+    val, test = ready.rows(ready.folds.ids(fold)), ready.index.test
+    images, name = ready.images(val), f"{folder.parent.name}/fold{fold}"
+    table = oof.predictions(val, fold, classes, vote(voters, images, exp.tta))
+    oof.check_against_folds(table, ready.folds, [fold], name)
     oof.write(folder / "oof.parquet", table, provenance)
-    test = ready.index.test
+    moved = {s: oof.predictions(val, fold, classes, vote(voters, moved_images(s, images), exp.tta)) for s in SHIFTS}
+    oof.write(folder / "shifted.parquet", oof.stacked(moved), provenance)
     if len(test):
-        probs = engine.predict(runner, ready.images(test), exp.tta)
-        oof.write(folder / "test.parquet", oof.predictions(test, fold, ready.classes, probs), provenance)
+        probs = vote(voters, ready.images(test), exp.tta)
+        oof.write(folder / "test.parquet", oof.predictions(test, fold, classes, probs), provenance)
+
+
+def moved_images(shift: str, images: Images) -> Images:
+    """The same images under a shift of acquisition."""
+    pixels = shifted(shift, images.pixels[images.rows], images.ids)
+    return Images(pixels, np.arange(len(images)), images.ids, images.labels)
 
 
 def minutes(metrics_path: Path) -> float:
@@ -249,58 +293,88 @@ def minutes(metrics_path: Path) -> float:
     return round(sum(row["seconds"] or 0.0 for row in rows) / 60, 2)
 
 
-def collect(ready: Prepared) -> results.Result:
-    """Merge the folds of a finished run into runs/NAME/{oof,test}.parquet and scores.json.
+def collect(ready: Prepared, trained: list[int]) -> results.Result:
+    """Merge the `trained` folds of a run into runs/NAME/{oof,shifted,test}.parquet, scores.json and its figures.
 
     Raises:
         BadInput: a fold is missing, was changed, or was trained on other folds, data or settings.
     """
-    request, count = ready.request, ready.folds.count
-    tables: dict[str, dict[int, pd.DataFrame]] = {"oof": {}, "test": {}}
-    manifests = []
-    for fold in range(count):
-        folder, config = fold_dir(request.name, fold), fold_config(ready, fold)
-        claim(folder, config, overwrite=False)
-        if not is_finished(folder, config):
-            raise BadInput(f"{folder} is not finished; train fold {fold} first")
-        manifests.append(read_json(folder / "manifest.json"))
-        for kind in ("oof", "test") if len(ready.index.test) else ("oof",):
-            table, origin = oof.read(folder / f"{kind}.parquet")
-            if origin["fold"] != fold or origin["folds_sha256"] != ready.folds.sha256:
-                raise BadInput(f"{folder / kind}.parquet belongs to fold {origin['fold']} of another run or fold file")
-            tables[kind][fold] = table
-    whole = oof.merge_oof(tables["oof"], ready.folds)
-    test = oof.mean_predictions([tables["test"][f] for f in range(count)]) if tables["test"] else None
-    provenance: dict[str, Any] = ready.bound() | {"experiment": request.name, "data": request.exp.data}
-    provenance["folds"] = ready.folds.name
-    provenance["members"] = {str(f): m["files"]["oof.parquet"] for f, m in enumerate(manifests)}
-    return results.write_result(runs_dir() / request.name, whole, test, provenance, describe_run(ready, manifests))
+    name, folder = ready.request.name, runs_dir() / ready.request.name
+    with FileLock(folder / ".collect.lock"):  # two processes may finish two folds at the same moment
+        manifests = {f: finished_manifest(ready, f) for f in trained}
+        whole = oof.merge_oof(fold_tables(ready, trained, "oof"), ready.folds, trained)
+        tests = fold_tables(ready, trained, "test") if len(ready.index.test) else {}
+        test = oof.mean_predictions([tests[f] for f in trained]) if tests else None
+        provenance: dict[str, Any] = ready.bound() | {"experiment": name, "data": ready.request.exp.data}
+        provenance["folds"] = ready.folds.name
+        provenance["members"] = {str(f): m["files"]["oof.parquet"] for f, m in manifests.items()}
+        about = describe_run(ready, manifests)
+        result = results.write_result(folder, whole, test, provenance, about, merged_shifts(ready, manifests))
+        (folder / results.NOT_RUN).unlink(missing_ok=True)
+        histories = {f: figures.read_history(fold_dir(name, f) / "metrics.jsonl") for f in trained}
+        figures.learning_curves(folder / "curves.png", name, histories)
+        figures.confusion(folder / "confusion.png", name, result.about)
+        return result
 
 
-def describe_run(ready: Prepared, manifests: list[dict[str, Any]]) -> dict[str, Any]:
+def finished_manifest(ready: Prepared, fold: int) -> dict[str, Any]:
+    """The manifest of a fold that is finished with the settings in hand; `BadInput` when it is not."""
+    folder, config = fold_dir(ready.request.name, fold), fold_config(ready, fold)
+    claim(folder, config, overwrite=False)
+    if not is_finished(folder, config):
+        raise BadInput(f"{folder} is not finished; train fold {fold} first")
+    return read_json(folder / "manifest.json")
+
+
+def fold_tables(ready: Prepared, trained: list[int], kind: str) -> dict[int, pd.DataFrame]:
+    """Fold -> its table of `kind`; `BadInput` when one belongs to another fold or fold file."""
+    tables = {}
+    for fold in trained:
+        path = fold_dir(ready.request.name, fold) / f"{kind}.parquet"
+        tables[fold], origin = oof.read(path)
+        if origin["fold"] != fold or origin["folds_sha256"] != ready.folds.sha256:
+            raise BadInput(f"{path} belongs to fold {origin['fold']} of another run or fold file")
+    return tables
+
+
+def merged_shifts(ready: Prepared, manifests: dict[int, dict[str, Any]]) -> pd.DataFrame | None:
+    """The folds' predictions under each shift; None where a fold was finished before there were any."""
+    if not all("shifted.parquet" in m["files"] for m in manifests.values()):
+        return None
+    trained = list(manifests)
+    parts = {f: oof.unstacked(table) for f, table in fold_tables(ready, trained, "shifted").items()}
+    return oof.stacked({s: oof.merge_oof({f: parts[f][s] for f in trained}, ready.folds, trained) for s in SHIFTS})
+
+
+def describe_run(ready: Prepared, manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """What scores.json says of a run besides its scores."""
-    request, first = ready.request, manifests[0]
+    request, first = ready.request, next(iter(manifests.values()))
+    about_folds: dict[str, Any] = {"file": ready.folds.name, "count": ready.folds.count, "sha256": ready.folds.sha256}
     return {
         "kind": "experiment",
         "data": request.exp.data,
         "classes": list(ready.classes),
         "positive": ready.index.dataset.positive,
-        "folds": {"file": ready.folds.name, "count": ready.folds.count, "sha256": ready.folds.sha256},
+        "folds": about_folds | {"trained": list(manifests)},
         "settings": request.exp.to_dict(),
         "parent": request.parent,
         "changed": {k: list(v) for k, v in request.changed.items()},
-        "minutes": round(sum(m["minutes"] for m in manifests), 1),
-        "best_epochs": [m["best_epoch"] for m in manifests],
+        "minutes": round(sum(m["minutes"] for m in manifests.values()), 1),
+        "best_epochs": [m["best_epoch"] for m in manifests.values()],
         **{k: first[k] for k in ("machine", "precision", "commit", "date", "versions", "python")},
     }
 
 
 def tell(result: results.Result) -> None:
     """The scores of a collected run, and what to do next."""
-    say(f"\n{result.name}: {result.about['folds']['count']} folds collected in {result.folder}")
+    say(f"\n{result.name}: {results.spoken_folds(result.about)} collected in {result.folder}")
     for metric in ("auc", "accuracy", "f1", "precision", "recall", "specificity", "ece"):
         say(f"  {metric:<12} {result.score('at_half', metric)}")
+    say(f"  {'auc, shifted':<12} {result.score('shifted', 'auc')}")
     if result.name.endswith("-debug"):
         say("a debug run: it shows that everything works, its scores mean nothing")
         return
+    missing = set(range(result.about["folds"]["count"])) - set(results.trained_folds(result.about))
+    if missing:
+        say(f"folds {sorted(missing)} are not trained yet; without them the figures speak of a part of the images")
     say(f"next: chestfold board; chestfold submit {result.name} --dry-run; chestfold publish {result.name}")

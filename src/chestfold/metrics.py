@@ -138,6 +138,16 @@ def score(
     return {name: _interval(point[name], [d[name] for d in draws]) for name in NAMES}
 
 
+def mean_auc(labels: np.ndarray, many: list[np.ndarray], groups: np.ndarray) -> Score:
+    """Mean AUC of several predictions (N, K) of the same rows, all drawn with the same patients."""
+    rankings = [Ranking(labels == c, probs[:, c]) for probs in many for c in _scored_classes(probs)]
+
+    def mean(weights: np.ndarray) -> float:
+        return float(np.mean([r.auc(weights) for r in rankings]))
+
+    return _interval(mean(np.ones(len(labels))), [mean(w) for w in patient_weights(groups)])
+
+
 def paired_auc(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray) -> Score:
     """AUC of `ours` minus AUC of `theirs` on the same rows, both drawn with the same patients."""
     classes = _scored_classes(ours)

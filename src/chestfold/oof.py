@@ -17,6 +17,8 @@ from chestfold.files import BadInput, atomic_path
 from chestfold.folds import Folds
 
 KEYS = ["id", "group", "fold", "label"]
+SHIFT = "shift"
+"""Column of a stacked table: the same images once under each shift."""
 _META = b"chestfold"
 
 
@@ -29,7 +31,7 @@ def predictions(rows: pd.DataFrame, fold: int, classes: Sequence[str], probs: np
 
 def class_columns(table: pd.DataFrame) -> list[str]:
     """The classes of a prediction table, in order."""
-    return [c for c in table.columns if c not in KEYS]
+    return [c for c in table.columns if c not in (*KEYS, SHIFT)]
 
 
 def probabilities(table: pd.DataFrame) -> np.ndarray:
@@ -49,8 +51,9 @@ def check_probabilities(table: pd.DataFrame, name: str) -> None:
     Raises:
         BadInput: names the file and the first offending id.
     """
-    if table["id"].duplicated().any():
-        raise BadInput(f"{name}: id {table.loc[table['id'].duplicated(), 'id'].iloc[0]!r} occurs twice")
+    doubled = table.duplicated(_identity(table))
+    if doubled.any():
+        raise BadInput(f"{name}: id {table.loc[doubled, 'id'].iloc[0]!r} occurs twice")
     probs = probabilities(table)
     wrong = ~np.isfinite(probs).all(axis=1)
     if wrong.any():
@@ -58,6 +61,20 @@ def check_probabilities(table: pd.DataFrame, name: str) -> None:
     wrong = (np.abs(probs.sum(axis=1) - 1) > 1e-5) | (probs < 0).any(axis=1)
     if wrong.any():
         raise BadInput(f"{name}: the probabilities of {table['id'][wrong.argmax()]!r} do not sum to 1")
+
+
+def _identity(table: pd.DataFrame) -> list[str]:
+    return [SHIFT, "id"] if SHIFT in table else ["id"]
+
+
+def stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Shift -> prediction table, as one table with a column that names the shift."""
+    return pd.concat([t.assign(**{SHIFT: name}) for name, t in tables.items()], ignore_index=True)
+
+
+def unstacked(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What `stacked` was made from: shift -> prediction table."""
+    return {str(name): t.drop(columns=SHIFT).reset_index(drop=True) for name, t in table.groupby(SHIFT, sort=True)}
 
 
 def check_against_folds(table: pd.DataFrame, folds: Folds, wanted: Sequence[int], name: str) -> None:
@@ -82,7 +99,7 @@ def check_against_folds(table: pd.DataFrame, folds: Folds, wanted: Sequence[int]
 def write(path: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
     """Write a prediction table sorted by id, with its provenance: same rows, same bytes."""
     check_probabilities(table, path.name)
-    ordered = pa.Table.from_pandas(table.sort_values("id"), preserve_index=False)
+    ordered = pa.Table.from_pandas(table.sort_values(_identity(table)), preserve_index=False)
     ordered = ordered.replace_schema_metadata({_META: json.dumps(provenance, sort_keys=True).encode()})
     with atomic_path(path) as temporary:
         pq.write_table(ordered, temporary, compression="zstd")
@@ -108,19 +125,19 @@ def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return table, json.loads(meta)
 
 
-def merge_oof(parts: dict[int, pd.DataFrame], folds: Folds) -> pd.DataFrame:
-    """All folds' OOF tables as one, proven against the fold file.
+def merge_oof(parts: dict[int, pd.DataFrame], folds: Folds, wanted: Sequence[int]) -> pd.DataFrame:
+    """The OOF tables of the `wanted` folds as one, proven against the fold file.
 
     Raises:
         BadInput: a fold is missing, or a table is not that of its fold.
     """
-    missing = sorted(set(range(folds.count)) - set(parts))
+    missing = sorted(set(wanted) - set(parts))
     if missing:
         raise BadInput(f"the out-of-fold predictions of fold {missing} are missing; train them first")
     for fold, table in parts.items():
         check_against_folds(table, folds, [fold], f"OOF of fold {fold}")
     whole = pd.concat([parts[f] for f in sorted(parts)], ignore_index=True)
-    check_against_folds(whole, folds, range(folds.count), "merged OOF")
+    check_against_folds(whole, folds, wanted, "merged OOF")
     return whole
 
 

@@ -5,6 +5,7 @@ complaint is one sentence instead of a page.
 """
 
 import argparse
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,12 +47,20 @@ def read_request(exp: Experiment, argv: list[str] | None = None, main: Path | No
     given = vars(_parser(exp, main).parse_args(argv))
     chosen = {name: parse_option(name, given[name]) for name in field_types() if given[name] is not None}
     final = replace(exp, **chosen)
-    name = main.stem + (f"@{final.data}" if final.data != exp.data else "")
+    tag = _checked_tag(given["tag"])
+    name = main.stem + (f"-{tag}" if tag else "") + (f"@{final.data}" if final.data != exp.data else "")
     if given["debug"]:
         final, name = _debug(final), f"{name}-debug"
-    parent = exp.parent or exp
-    changed = difference(parent.to_dict(), final.to_dict())
-    return Request(name, final, tuple(given["fold"] or ()), given["overwrite"], _module_of(parent), changed)
+    base = exp if tag else exp.parent or exp
+    changed = difference(base.to_dict(), final.to_dict())
+    parent = main.stem if tag else _module_of(base)
+    return Request(name, final, tuple(given["fold"] or ()), given["overwrite"], parent, changed)
+
+
+def _checked_tag(tag: str | None) -> str:
+    if tag and (tag == "debug" or not re.fullmatch(r"[a-z0-9_]+", tag)):
+        raise BadInput(f"--tag {tag}: small letters, digits and _ make a tag, and it is not 'debug'")
+    return tag or ""
 
 
 def _parser(exp: Experiment, main: Path) -> Parser:
@@ -59,6 +68,7 @@ def _parser(exp: Experiment, main: Path) -> Parser:
     parser = Parser(prog=f"python {main.name}", description=about, allow_abbrev=False)
     parser.add_argument("--fold", nargs="+", type=int, metavar="K", help="train these folds only (default: all)")
     parser.add_argument("--debug", action="store_true", help="a two-minute pass: 2 short epochs, 64 px, no weights")
+    parser.add_argument("--tag", help="name of this variant: runs/EXP-TAG, compared with the experiment itself")
     parser.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
     values = exp.to_dict()
     for name, about in field_help().items():

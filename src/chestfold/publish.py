@@ -5,7 +5,7 @@ from pathlib import Path
 
 from chestfold import board
 from chestfold.files import BadInput, atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
-from chestfold.results import FILES, Result, find_result, published_results
+from chestfold.results import FILES, Result, find_result, published_results, spoken_folds
 
 
 def publish(name: str, overwrite: bool = False) -> Path:
@@ -64,4 +64,4 @@ def _made(row: board.Row) -> str:
     about = row.result.about
     how = f"`python exps/{row.result.name}.py`" if about["kind"] == "experiment" else "`chestfold ensemble`"
     commit = f", commit {about['commit'][:10]}" if "commit" in about else ""
-    return f"- {row.result.name}: {how}, {about['folds']['count']} folds, {about['machine']}, {about['date']}{commit}"
+    return f"- {row.result.name}: {how}, {spoken_folds(about)}, {about['machine']}, {about['date']}{commit}"

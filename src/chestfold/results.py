@@ -14,7 +14,9 @@ from chestfold import metrics, oof
 from chestfold.files import BadInput, published_dir, read_json, runs_dir, sha256_file, write_json
 from chestfold.metrics import Score
 
-FILES = ("oof.parquet", "test.parquet", "scores.json")
+FILES = ("oof.parquet", "shifted.parquet", "test.parquet", "scores.json")
+NOT_RUN = "not_run.json"
+"""Why an experiment could not be run where it was tried."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ class Result:
             raise BadInput(f"{self.name}: the data set {self.about['data']} has no test split")
         return self._table("test.parquet")
 
+    def shifted(self) -> dict[str, pd.DataFrame] | None:
+        """Shift -> out-of-fold predictions of the shifted images; None where there are none."""
+        if self.about["files"].get("shifted.parquet") is None:
+            return None
+        return oof.unstacked(self._table("shifted.parquet")[0])
+
     def _table(self, name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
         path = self.folder / name
         table = oof.read(path)
@@ -43,9 +51,22 @@ class Result:
         return table
 
     def score(self, kind: str, metric: str) -> Score | None:
-        """A figure of `kind` "at_half" or "cross_fitted"; None where it does not apply."""
+        """A figure of `kind` "at_half", "cross_fitted" or "shifted"; None where it does not apply."""
         figures = self.about["scores"].get(kind)
         return Score(**figures[metric]) if figures else None
+
+
+def trained_folds(about: dict[str, Any]) -> list[int]:
+    """The folds that a result holds; all of them where it was collected before there were others."""
+    return about["folds"].get("trained", list(range(about["folds"]["count"])))
+
+
+def spoken_folds(about: dict[str, Any]) -> str:
+    """`5 folds`, or `fold 0 of 5`."""
+    trained, count = trained_folds(about), about["folds"]["count"]
+    if len(trained) == count:
+        return f"{count} folds"
+    return f"fold{'s' * (len(trained) > 1)} {', '.join(map(str, trained))} of {count}"
 
 
 def score_table(table: pd.DataFrame, positive: str) -> dict[str, Any]:
@@ -81,15 +102,21 @@ def write_result(
     test_table: pd.DataFrame | None,
     provenance: dict[str, Any],
     about: dict[str, Any],
+    shifted: pd.DataFrame | None,
 ) -> Result:
     """Write the files of a result; `provenance` goes into the parquet schemas, `about` into scores.json.
 
-    `about` names at least `data`, `classes` and `positive`.
+    `shifted` is a stacked table. `about` names at least `data`, `classes` and `positive`.
     """
     oof.write(folder / "oof.parquet", oof_table, provenance)
-    files: dict[str, str | None] = {"oof.parquet": sha256_file(folder / "oof.parquet"), "test.parquet": None}
+    files: dict[str, str | None] = {"oof.parquet": sha256_file(folder / "oof.parquet")}
+    files |= {"shifted.parquet": None, "test.parquet": None}
     scores = score_table(oof_table, about["positive"])
     scores["per_fold_auc"] = _per_fold(oof_table)
+    if shifted is not None:
+        oof.write(folder / "shifted.parquet", shifted, provenance)
+        files["shifted.parquet"] = sha256_file(folder / "shifted.parquet")
+        scores["shifted"] = score_shifted(oof.unstacked(shifted))
     if test_table is not None:
         oof.write(folder / "test.parquet", test_table, provenance)
         files["test.parquet"] = sha256_file(folder / "test.parquet")
@@ -98,6 +125,17 @@ def write_result(
     about = {"name": folder.name, **about, "scores": scores, "files": files}
     write_json(folder / "scores.json", about)
     return Result(folder.name, folder, about)
+
+
+def score_shifted(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """The mean AUC over all shifts with its interval, and the AUC under each of them."""
+    first = next(iter(tables.values()))
+    labels, groups = oof.labels(first), first["group"].to_numpy()
+    probs = {
+        name: oof.probabilities(oof.aligned(t, first["id"], oof.class_columns(first))) for name, t in tables.items()
+    }
+    whole = metrics.mean_auc(labels, list(probs.values()), groups)
+    return {"auc": asdict(whole), "per_shift": {name: metrics.macro_auc(labels, p) for name, p in probs.items()}}
 
 
 def _per_fold(table: pd.DataFrame) -> list[float]:
@@ -130,3 +168,9 @@ def published_results() -> dict[str, Result]:
     """Name -> result, for what lies in exps/results/."""
     paths = sorted(published_dir().glob("*/scores.json"))
     return {p.parent.name: Result(p.parent.name, p.parent, read_json(p)) for p in paths}
+
+
+def not_run(base: Path) -> dict[str, dict[str, Any]]:
+    """Name -> not_run.json, for the experiments under `base` that could not be run and have no result there."""
+    paths = sorted(p for p in base.glob(f"*/{NOT_RUN}") if not (p.parent / "scores.json").exists())
+    return {p.parent.name: read_json(p) for p in paths}

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from chestfold.files import BadInput
+
 
 def epoch_order(labels: np.ndarray, sampling: str, rng: np.random.Generator) -> np.ndarray:
     """Positions in `labels` (int64, N) in a random order.
@@ -21,3 +23,22 @@ def _exactly(members: np.ndarray, target: int, rng: np.random.Generator) -> np.n
     """`target` of `members`, each as often as any other, give or take one."""
     whole, rest = divmod(target, len(members))
     return np.concatenate([np.tile(members, whole), rng.choice(members, rest, replace=False)])
+
+
+def few_per_class(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions in `labels` (int64, N) of `count` random images of each class, ascending.
+
+    Raises:
+        BadInput: a class has fewer.
+    """
+    members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    fewest = min(len(m) for m in members)
+    if fewest < count:
+        raise BadInput(f"train_per_class = {count}, but a class has {fewest} training images; lower it")
+    return np.sort(np.concatenate([rng.choice(m, count, replace=False) for m in members]))
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The weight of each class, float32 (classes,), inverse to its share; their mean over the images is 1."""
+    counts = np.bincount(labels, minlength=classes)
+    return (len(labels) / (classes * np.maximum(counts, 1))).astype(np.float32)

@@ -39,9 +39,9 @@ def decode(root: Path, place: str, size: int, value_range: tuple[int, int] | Non
     """
     name, _, member = place.partition("#")
     if member:
-        return _resize(_grey(Image.fromarray(_npz_image(root / name, member)), place, value_range), size)
+        return resize(_grey(Image.fromarray(_npz_image(root / name, member)), place, value_range), size)
     data = _file_bytes(root / name)
-    return _resize(_decode_file(data, root / name, size, value_range), size)
+    return resize(_decode_file(data, root / name, size, value_range), size)
 
 
 def _file_bytes(path: Path) -> bytes:
@@ -101,7 +101,8 @@ def _grey(image: Image.Image, name: str, value_range: tuple[int, int] | None) ->
     return np.asarray(flat.convert("L"))
 
 
-def _resize(grey: np.ndarray, size: int) -> np.ndarray:
+def resize(grey: np.ndarray, size: int) -> np.ndarray:
+    """uint8 (H, W) to (size, size): by area where it shrinks, else bilinear."""
     if grey.shape == (size, size):
         return grey
     shrinks = min(grey.shape) >= size

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,19 @@ from torch import nn
 
 from chestfold.config import Experiment
 from chestfold.files import BadInput, sha256_file, weights_dir
+from chestfold.models.head import HeadPlan, WithHead, count_features, freeze, without_classifier
 from chestfold.models.timm_import import timm
 
-from chestfold.models import cnn  # noqa: F401  isort: skip  (registers our own networks)
+from chestfold.models import cnn, efficientnet  # noqa: F401  isort: skip  (registers our own networks)
 
 INPUTS = {"RGB, x/127.5-1": (0.5, 0.5)}
 """What a weight file's header may say of its input -> mean and standard deviation of an image in 0 to 1."""
 UNTRAINED = (0.5, 0.25)
 """Mean and standard deviation that a network from scratch is fed with: roughly those of a radiograph."""
+
+
+class MissingWeights(BadInput):
+    """Pretrained weights that could not be had where this runs."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Blueprint:
     arguments: dict[str, Any]
     mean: float
     std: float
+    head: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,14 +63,24 @@ def create(exp: Experiment, classes: int) -> Network:
         module, statistics = timm.create_model(exp.backbone, **arguments), UNTRAINED
     else:
         module = _load(exp.backbone, arguments, local)
+    statistics = statistics or _hub_statistics(module)
+    plan = None
+    if exp.head_width:
+        trunk = without_classifier(module, exp.backbone)
+        plan = HeadPlan(count_features(trunk, exp.image_size), exp.head_width, classes, exp.drop_rate)
+        module = WithHead(trunk, plan)
     _zero_head(module)
-    return Network(module, Blueprint(exp.backbone, arguments, *(statistics or _hub_statistics(module))))
+    if exp.freeze:
+        freeze(module)
+    return Network(module, Blueprint(exp.backbone, arguments, *statistics, asdict(plan) if plan else None))
 
 
 def rebuild(saved: dict[str, Any]) -> Network:
     """The network of a checkpoint: `module` are its weights, `network` the fields of its blueprint."""
     blueprint = Blueprint(**saved["network"])
     module = timm.create_model(blueprint.backbone, **blueprint.arguments)
+    if blueprint.head:
+        module = WithHead(without_classifier(module, blueprint.backbone), HeadPlan(**blueprint.head))
     module.load_state_dict(saved["module"])
     return Network(module, blueprint)
 
@@ -83,7 +99,7 @@ def _local_weights(exp: Experiment) -> Path | None:
     if path.exists():
         return path
     if os.environ.get("CHESTFOLD_WEIGHTS"):
-        raise BadInput(f"{path} does not exist; put the weights there, or unset CHESTFOLD_WEIGHTS to use the hub")
+        raise MissingWeights(f"{path} does not exist; put the weights there, or unset CHESTFOLD_WEIGHTS to use the hub")
     return None
 
 
@@ -116,7 +132,7 @@ def _load(name: str, arguments: dict[str, Any], local: Path | None) -> nn.Module
         reason = " ".join(str(error).split())[:200]
         if local:
             raise BadInput(f"{local} does not fit {name}: {reason}") from error
-        raise BadInput(
+        raise MissingWeights(
             f"the pretrained weights of {name} could not be had ({reason}); put {name}.safetensors into "
             f"{weights_dir()} (or the folder CHESTFOLD_WEIGHTS), or train with --pretrained false"
         ) from error

@@ -1,0 +1,13 @@
+"""MobileNetV2 from ImageNet on CT nodule patches: the other half of the blend.
+
+Parent: exp031. Expectation: level with exp031, errors elsewhere.
+"""
+
+from exp031 import EXP as PARENT
+
+from chestfold import run
+
+EXP = PARENT.but(backbone="mobilenetv2_100", pretrained=True, epochs=8, lr=5e-4)
+
+if __name__ == "__main__":
+    run(EXP)

@@ -1,0 +1,90 @@
+"""A small head on pretrained features: pooling, one hidden layer, dropout, a linear classifier.
+
+What transfer learning on a few hundred images trains. It stands in the place of all that follows the features, also of
+VGG's two layers of 4,096, which hold 119 of its 138 million weights and are built for 1,000 classes at 224 px.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chestfold.files import BadInput
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """All it takes to build the head again."""
+
+    features: int
+    width: int
+    classes: int
+    drop_rate: float
+
+
+class WithHead(nn.Module):
+    """A timm network without its classifier, and a head in its place."""
+
+    def __init__(self, trunk: Any, plan: HeadPlan) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.hidden = nn.Linear(plan.features, plan.width)
+        self.drop = nn.Dropout(plan.drop_rate)
+        self.classifier = nn.Linear(plan.width, plan.classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float (B, 1, H, W) to logits (B, K)."""
+        pooled = self.trunk.forward_head(self.trunk.forward_features(images), pre_logits=True)
+        return self.classifier(self.drop(torch.relu(self.hidden(pooled.flatten(1)))))
+
+    def get_classifier(self) -> nn.Linear:
+        """The last layer, by the name that timm gives it."""
+        return self.classifier
+
+
+def without_classifier(trunk: Any, name: str) -> Any:
+    """`trunk` reduced to its features.
+
+    Raises:
+        BadInput: the family does not tell features and head apart.
+    """
+    if not hasattr(trunk, "forward_head"):
+        raise BadInput(f"{name} cannot take another head; leave head_width at 0")
+    trunk.reset_classifier(0)
+    if hasattr(trunk, "pre_logits"):
+        trunk.pre_logits = nn.Identity()
+    return trunk
+
+
+@torch.inference_mode()
+def count_features(trunk: Any, size: int) -> int:
+    """How many numbers `trunk` gives for an image of `size` pixels a side."""
+    was = trunk.training
+    trunk.eval()
+    pooled = trunk.forward_head(trunk.forward_features(torch.zeros(1, 1, size, size)), pre_logits=True)
+    trunk.train(was)
+    return pooled.flatten(1).shape[1]
+
+
+def head_modules(module: Any) -> list[nn.Module]:
+    """What a frozen network still trains: the new head, or the classifier alone."""
+    return (
+        [module.hidden, module.drop, module.classifier] if isinstance(module, WithHead) else [module.get_classifier()]
+    )
+
+
+def freeze(module: nn.Module) -> None:
+    """No gradient for anything but the head."""
+    module.requires_grad_(False)
+    for part in head_modules(module):
+        part.requires_grad_(True)
+
+
+def training_mode(module: nn.Module, frozen: bool) -> None:
+    """As `module.train()`; where all but the head is frozen, its dropout and batch statistics stand still too."""
+    module.train()
+    if frozen:
+        kept = {id(m) for part in head_modules(module) for m in part.modules()}
+        for part in module.modules():
+            part.training = id(part) in kept

@@ -9,7 +9,7 @@ from exp021 import EXP as PARENT
 from chestfold import run
 
 EXP = PARENT.but(
-    image_size=128, epochs=6, crop_scale=0.3, cutmix_alpha=1.0, class_weights="balanced", monitor="auc", seed=1
+    image_size=128, epochs=4, crop_scale=0.3, cutmix_alpha=1.0, class_weights="balanced", monitor="auc", seed=1
 )
 
 if __name__ == "__main__":

@@ -70,12 +70,12 @@ def data_list(arguments: argparse.Namespace) -> None:
     """Print the catalogue."""
     from rich.table import Table
 
-    from chestfold.data.catalogue import CATALOGUE
+    from chestfold.data.catalogue import CATALOGUE, folders_of
 
     table = Table("name", "what", "classes (* positive)", "patient", "licence", "here")
     for d in CATALOGUE.values():
         classes = ", ".join(c + "*" * (c == d.positive) for c in d.classes)
-        here = "yes" if (input_dir() / d.input_folder).is_dir() else "no"
+        here = "yes" if all(folder.is_dir() for folder in folders_of(d)) else "no"
         table.add_row(d.name, d.about, classes, d.patient, d.licence, here)
     show(table)
     say(f"they lie in {input_dir()}; your own set: a folder there with a dataset.toml (see input/README.md)")
@@ -83,12 +83,13 @@ def data_list(arguments: argparse.Namespace) -> None:
 
 def data_fetch(arguments: argparse.Namespace) -> None:
     """Make the phantom set; for the others, say what to download and where to put it."""
-    from chestfold.data.catalogue import find_dataset
+    from chestfold.data.catalogue import find_dataset, folders_of
     from chestfold.data.phantom import write_phantom
 
     dataset = find_dataset(arguments.name)
-    folder = input_dir() / dataset.input_folder
-    if folder.exists():
+    missing = [folder for folder in folders_of(dataset) if not folder.exists()]
+    folder = missing[0] if missing else folders_of(dataset)[0]
+    if not missing:
         say(f"{folder} is there already; nothing was changed")
     elif dataset.name == "phantom":
         write_phantom(folder)

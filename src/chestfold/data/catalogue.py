@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chestfold.data.dataset import Dataset, Index
-from chestfold.data.readers import read_index
+from chestfold.data.readers import join, read_index
 from chestfold.files import BadInput, input_dir
 
 # bacteria_person1 and virus_person1 are different children, and so are IM-0115 and NORMAL2-IM-0115
@@ -57,6 +57,30 @@ CATALOGUE = {
             },
             patient_pattern=_KERMANY_PATIENT,
             patient="child: person number with subtype, or the prefix and number of a normal",
+        ),
+        Dataset(
+            name="hannover_covid",
+            about="COVID-19 chest X-rays of 71 adults; one class, a part of covid_4class",
+            origin="COVID-19 Image Repository, Hannover Medical School (doi 10.25835/0090041)",
+            licence="CC BY 3.0",
+            classes=("COVID19",),
+            positive="COVID19",
+            reader="csv",
+            table="images.csv",
+            group_column="patient_id",
+            patient="patient_id",
+        ),
+        Dataset(
+            name="covid_4class",
+            about="chest_xray_3class and hannover_covid as one set. CONFOUNDED: every COVID-19 image is of an adult from "
+            "one hospital, every other of a child from another, so the source gives the class away",
+            origin="chest_xray and hannover_covid",
+            licence="CC BY 4.0, CC BY 3.0",
+            classes=("NORMAL", "BACTERIA", "VIRUS", "COVID19"),
+            positive="COVID19",
+            reader="joined",
+            parts=("chest_xray_3class", "hannover_covid"),
+            patient="as in its parts",
         ),
         Dataset(
             name="luna16_patches",
@@ -171,7 +195,16 @@ def _read_declaration(name: str, path: Path) -> Dataset:
     return dataset
 
 
+def folders_of(dataset: Dataset) -> list[Path]:
+    """The folders in input/ that the images of `dataset` lie in."""
+    if dataset.parts:
+        return [folder for part in dataset.parts for folder in folders_of(find_dataset(part))]
+    return [input_dir() / dataset.input_folder]
+
+
 def open_index(name: str) -> Index:
     """The index of the data set called `name`, read from input/."""
     dataset = find_dataset(name)
+    if dataset.parts:
+        return join(dataset, input_dir(), [open_index(part) for part in dataset.parts])
     return read_index(dataset, input_dir() / dataset.input_folder)

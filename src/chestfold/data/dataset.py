@@ -24,7 +24,7 @@ class Dataset:
     """In the order of the prediction columns."""
     positive: str
     """The class that precision, recall and a binary submission speak of."""
-    reader: Literal["folders", "csv", "npz"]
+    reader: Literal["folders", "csv", "npz", "joined"]
     patient: str
     """What one group is, in words; for people."""
     patient_pattern: str = ""
@@ -34,6 +34,10 @@ class Dataset:
     """folders: class -> regular expression on `<class folder>/<file>`. Empty: the folder names are the classes."""
     labels: dict[str, str] = field(default_factory=dict)
     """csv, npz: value in the file -> class. Empty: the values are the class names."""
+    table: str = "train.csv"
+    """csv: the file that lists the training images."""
+    parts: tuple[str, ...] = ()
+    """joined: the data sets of the catalogue that this one is made of; their class names are kept."""
     group_column: str = ""
     """csv: column that names the patient. Empty: each image is its own."""
     value_range: tuple[int, int] | None = None
@@ -43,8 +47,8 @@ class Dataset:
 
     @property
     def input_folder(self) -> str:
-        """Name of the folder inside input/."""
-        return self.folder or self.name
+        """Name of the folder inside input/; of a joined set, whose parts lie in several, input/ itself."""
+        return "." if self.parts else self.folder or self.name
 
     def patient_of(self, path: Path) -> str:
         """The patient that `path` belongs to, by `patient_pattern`.

@@ -24,6 +24,8 @@ def read_index(dataset: Dataset, root: Path) -> Index:
     """
     if not root.is_dir():
         raise BadInput(f"{root} does not exist; `chestfold data fetch {dataset.name}` says how to get it")
+    if dataset.reader == "joined":
+        raise ValueError(f"{dataset.name} is read by its parts: catalogue.open_index")
     reader = {"folders": read_folders, "csv": read_csv, "npz": read_npz}[dataset.reader]
     return reader(dataset, root)
 
@@ -119,13 +121,16 @@ def _images(folder: Path, notes: list[str]) -> list[Path]:
 
 
 def read_csv(dataset: Dataset, root: Path) -> Index:
-    """`train.csv` (id, label, patient column) and `images/`; the test ids from test.csv or sample_submission.csv."""
+    """`train.csv` (id, label, patient column) and `images/`; the test ids from test.csv or sample_submission.csv.
+
+    A set of a single class needs no label column.
+    """
     notes: list[str] = []
     folder = root / "images"
     if not folder.is_dir():
         raise BadInput(f"{folder} does not exist; {dataset.name} keeps its images there")
     files = _by_stem(_images(folder, notes))
-    rows = _csv_rows(dataset, root, root / "train.csv", files, "train")
+    rows = _csv_rows(dataset, root, root / dataset.table, files, "train")
     test = root / "test.csv"
     test = test if test.exists() else root / "sample_submission.csv"
     if test.exists():
@@ -163,12 +168,13 @@ def _csv_rows(
     dataset: Dataset, root: Path, table_path: Path, files: dict[str, Path], split: str
 ) -> list[dict[str, str]]:
     table = read_table(table_path)
-    labelled = "label" in table
     if split == "train":
+        if len(dataset.classes) == 1:
+            table["label"] = dataset.classes[0]
         for column in ["label", *filter(None, [dataset.group_column])]:
             if column not in table:
                 raise BadInput(f"{table_path} has no column {column!r} (it has {', '.join(table.columns)})")
-    rows = []
+    labelled, rows = "label" in table, []
     for line, record in enumerate(table.to_dict("records"), start=2):
         where = f"{table_path}, line {line}"
         image_id = str(record["id"])
@@ -194,6 +200,20 @@ def _label_from_cell(dataset: Dataset, cell: str, where: str) -> str:
     if label not in dataset.classes:
         raise BadInput(f"{where}: unknown class {cell!r}; declared are {', '.join(dataset.classes)}")
     return label
+
+
+# Several data sets as one
+
+
+def join(dataset: Dataset, root: Path, parts: list[Index]) -> Index:
+    """The images of `parts`, all below `root`; ids and patients carry the name of their part."""
+    rows: list[dict[str, str]] = []
+    for part in parts:
+        folder = part.root.relative_to(root).as_posix()
+        for row in part.table.to_dict("records"):
+            named = {key: f"{folder}/{row[key]}" for key in ("id", "path", "group")}
+            rows.append({"label": str(row["label"]), "split": str(row["split"]), **named})
+    return make_index(dataset, root, rows, [f"{p.dataset.name}: {note}" for p in parts for note in p.notes])
 
 
 # MedMNIST

@@ -117,9 +117,9 @@ class Members:
     names: list[str]
     table: pd.DataFrame
     probs: np.ndarray
-    shifted: dict[str, np.ndarray] | None
     about: dict[str, Any]
     origin: dict[str, Any]
+    shifted: dict[str, np.ndarray] | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -155,7 +155,7 @@ def gather(members: list[Result]) -> Members:
             )
         tables.append(table)
     names = [m.name for m in members]
-    return Members(names, first, _stack(first, tables), _shifts(first, members), members[0].about, origin)
+    return Members(names, first, _stack(first, tables), members[0].about, origin, _shifts(first, members))
 
 
 def _stack(first: pd.DataFrame, tables: list[pd.DataFrame]) -> np.ndarray:

@@ -102,7 +102,7 @@ def write_result(
     test_table: pd.DataFrame | None,
     provenance: dict[str, Any],
     about: dict[str, Any],
-    shifted: pd.DataFrame | None,
+    shifted: pd.DataFrame | None = None,
 ) -> Result:
     """Write the files of a result; `provenance` goes into the parquet schemas, `about` into scores.json.
 

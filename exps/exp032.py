@@ -7,7 +7,7 @@ from exp031 import EXP as PARENT
 
 from chestfold import run
 
-EXP = PARENT.but(backbone="mobilenetv2_100", pretrained=True, epochs=5, lr=5e-4)
+EXP = PARENT.but(backbone="mobilenetv2_100", pretrained=True, epochs=4, lr=5e-4)
 
 if __name__ == "__main__":
     run(EXP)

@@ -265,7 +265,10 @@ def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> 
 def write_predictions(
     ready: Prepared, fold: int, folder: Path, voters: list[engine.Runner], config: dict[str, Any]
 ) -> None:
-    """oof.parquet and shifted.parquet, proven against the fold file, and test.parquet where there is a test split."""
+    """oof.parquet and shifted.parquet, proven against the fold file, and test.parquet where there is a test split.
+
+    The eight shifts are predicted from one view: with the views of `tta` they would cost more than some trainings.
+    """
     exp, classes = ready.request.exp, ready.classes
     provenance = config["bound"] | {"experiment": ready.request.name, "fold": fold, "data": exp.data}
     provenance |= {"folds": ready.folds.name, "config_sha256": sha256_json(config)}
@@ -274,7 +277,7 @@ def write_predictions(
     table = oof.predictions(val, fold, classes, vote(voters, images, exp.tta))
     oof.check_against_folds(table, ready.folds, [fold], name)
     oof.write(folder / "oof.parquet", table, provenance)
-    moved = {s: oof.predictions(val, fold, classes, vote(voters, moved_images(s, images), exp.tta)) for s in SHIFTS}
+    moved = {s: oof.predictions(val, fold, classes, vote(voters, moved_images(s, images), "none")) for s in SHIFTS}
     oof.write(folder / "shifted.parquet", oof.stacked(moved), provenance)
     if len(test):
         probs = vote(voters, ready.images(test), exp.tta)

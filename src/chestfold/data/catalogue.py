@@ -72,8 +72,8 @@ CATALOGUE = {
         ),
         Dataset(
             name="covid_4class",
-            about="chest_xray_3class and hannover_covid as one set. CONFOUNDED: every COVID-19 image is of an adult from "
-            "one hospital, every other of a child from another, so the source gives the class away",
+            about="chest_xray_3class and hannover_covid as one set. CONFOUNDED: every COVID-19 image is of an adult "
+            "from one hospital, every other of a child from another, so the source gives the class away",
             origin="chest_xray and hannover_covid",
             licence="CC BY 4.0, CC BY 3.0",
             classes=("NORMAL", "BACTERIA", "VIRUS", "COVID19"),

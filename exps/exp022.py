@@ -1,7 +1,6 @@
 """ConvNeXt-Tiny on the children's X-rays under a competitor's recipe: strong augmentation against the shifted test set.
 
-Parent: none. Expectation: validation as everything else (.99); test AUC .99, from RandAugment, Mixup, CutMix and wide
-crops at 224 px.
+Parent: none. Expectation: validation as everything else (.99); test AUC .99, from augmentation at 224 px.
 """
 
 from chestfold import Experiment, run

@@ -93,11 +93,12 @@ def describe(about: dict[str, Any]) -> str:
         return f"{about['method']} of {' + '.join(about['members'])}"
     if not about["parent"]:
         return f"{about['settings']['backbone']} {about['settings']['image_size']} px"
-    changes = ", ".join(f"{k} {_short(v[1])}" for k, v in about["changed"].items())
+    changes = ", ".join(f"{k} {short(v[1])}" for k, v in about["changed"].items())
     return f"{about['parent']} but {changes}"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A setting's value in a table."""
     return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -53,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     submit = _verb(verbs, "submit", submit_result, "write and check submissions/NNN_NAME.csv")
     submit.add_argument("name", help="a finished result")
     submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
-    _verb(verbs, "board", show_board, "the leaderboard of all results")
+    board = _verb(verbs, "board", show_board, "the leaderboard of all results, or the sources' tables beside ours")
+    board.add_argument("--table", default="results", choices=["results", "sources"], help="[results]")
     publish = _verb(verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md")
     publish.add_argument("name", help="a finished run")
     publish.add_argument("--overwrite", action="store_true", help="replace another published result of this name")
@@ -173,9 +174,13 @@ def submit_result(arguments: argparse.Namespace) -> None:
 
 
 def show_board(arguments: argparse.Namespace) -> None:
-    """Print the leaderboard and what is still training."""
-    from chestfold import board
+    """Print the leaderboard and what is still training, or the sources' tables."""
+    from chestfold import board, sources
 
+    if arguments.table == "sources":
+        for table in sources.terminal_tables():
+            show(table)
+        return
     tables = board.tables(terminal_width())
     for table in tables:
         show(table)

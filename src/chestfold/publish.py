@@ -1,11 +1,12 @@
 """Published results: the small files of a finished run under exps/results/, and RESULTS.md made from them."""
 
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from chestfold import board
+from chestfold import board, sources
 from chestfold.files import BadInput, atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
-from chestfold.results import FILES, Result, find_result, published_results, spoken_folds
+from chestfold.results import FILES, NOT_RUN, Result, find_result, not_run, published_results, spoken_folds
 
 
 def publish(name: str, overwrite: bool = False) -> Path:
@@ -14,6 +15,8 @@ def publish(name: str, overwrite: bool = False) -> Path:
     Raises:
         BadInput: not finished, a debug run, or another result is published under this name.
     """
+    if (runs_dir() / name / NOT_RUN).exists():
+        return _publish_not_run(name)
     if not (runs_dir() / name / "scores.json").exists():
         raise BadInput(f"{runs_dir() / name} holds no finished run; train all folds of {name} first")
     if name.endswith("-debug"):
@@ -25,10 +28,25 @@ def publish(name: str, overwrite: bool = False) -> Path:
         raise BadInput(f"{target} holds another result of this name; add --overwrite to replace it")
     for file in FILES:
         if (result.folder / file).exists():
-            with atomic_path(target / file) as temporary:
-                shutil.copyfile(result.folder / file, temporary)
+            _copy(result.folder / file, target / file)
+    (target / NOT_RUN).unlink(missing_ok=True)
     write_results_page()
     return target
+
+
+def _publish_not_run(name: str) -> Path:
+    """Publish that an experiment could not be run, and why."""
+    target = published_dir() / name
+    if (target / "scores.json").exists():
+        raise BadInput(f"{target} holds a result of {name}; that it could not be run here is no news")
+    _copy(runs_dir() / name / NOT_RUN, target / NOT_RUN)
+    write_results_page()
+    return target
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def _holds_another(target: Path, result: Result) -> bool:
@@ -44,19 +62,24 @@ def write_results_page() -> Path:
         "Made by `chestfold publish` from `exps/results/`; not edited by hand. Out-of-fold figures at threshold 0.5 "
         "(for more than two classes: the most probable one), 95 % intervals by bootstrap over patients. *F1 tuned*: "
         "at a threshold chosen on the other folds. *AUC against parent*: both on the same bootstrapped patients. "
-        "*test AUC* only where the data set publishes its test labels.",
+        "*test AUC* only where the data set publishes its test labels. *AUC, shifted*: the mean AUC of the same images "
+        "under eight shifts of acquisition (contrast, brightness, blur, zoom, two strengths each), from one view.",
     ]
-    for title, rows in board.rows_by_folds(list(published_results().values())).items():
+    published = published_results()
+    for title, rows in board.rows_by_folds(list(published.values())).items():
         parts.append(f"## {title}")
-        parts.append("\n".join(_markdown(rows)))
+        parts.append("\n".join(_markdown(board.HEADER, map(board.cells, rows))))
         parts.append("\n".join(_made(row) for row in rows))
+    parts.append("# The sources' tables")
+    for table, lines in sources.shown(published, not_run(published_dir())):
+        parts += [f"## {table.title}", table.note, "\n".join(_markdown(sources.HEADER, lines))]
     path = project_dir() / "RESULTS.md"
     write_text(path, "\n\n".join(parts) + "\n")
     return path
 
 
-def _markdown(rows: list[board.Row]) -> list[str]:
-    lines = [board.HEADER, ["---"] * len(board.HEADER), *map(board.cells, rows)]
+def _markdown(header: Sequence[str], rows: Iterable[list[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
     return ["| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines]
 
 

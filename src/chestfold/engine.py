@@ -164,8 +164,9 @@ class State:
         self.scaler.load_state_dict(saved["scaler"])
         if self.ema:
             self.ema.module.load_state_dict(saved["ema"])
-        for name in ("epoch", "batch", "losses", "hits"):
+        for name in ("epoch", "batch", "losses"):
             setattr(self, name, saved[name])
+        self.hits = saved.get("hits", [])  # checkpoints from before training accuracy was counted have none
         self.history = json.loads(saved["history"])
 
     def judged(self) -> nn.Module:

@@ -35,20 +35,21 @@ class Augmenter:
 
 def _recipe(exp: Experiment) -> list[Any]:
     steps: list[Any] = []
-    if exp.augment != "none":
-        mirror = A.HorizontalFlip(p=0.5) if exp.augment == "plain" else A.D4(p=1)
-        steps += _plain((exp.image_size, exp.image_size), exp.crop_scale, mirror)
+    if exp.augment == "plain":
+        steps += _plain((exp.image_size, exp.image_size), exp.crop_scale)
+    if exp.augment == "turned":
+        steps.append(A.D4(p=1))
     if exp.randaugment:
         count, strength = exp.randaugment
         steps.append(A.RandomOrder(randaugment_ops(strength), n=count, replace=True, p=1))
     return steps
 
 
-def _plain(size: tuple[int, int], crop_scale: float, mirror: Any) -> list[Any]:
-    """Random resized crop, `mirror`, shift/scale/rotate, brightness/contrast."""
+def _plain(size: tuple[int, int], crop_scale: float) -> list[Any]:
+    """Random resized crop, flip, shift/scale/rotate, brightness/contrast."""
     return [
         A.RandomResizedCrop(size, scale=(crop_scale, 1.0), ratio=(0.8, 1.25), interpolation=cv2.INTER_AREA),
-        mirror,
+        A.HorizontalFlip(p=0.5),
         A.Affine(translate_percent=(-0.06, 0.06), scale=(0.9, 1.1), rotate=(-10, 10), p=0.7),
         A.RandomBrightnessContrast(0.3, 0.3, p=0.7),
     ]

@@ -54,10 +54,10 @@ class Experiment:
 
     augment: Literal["none", "plain", "turned"] = option(
         "none",
-        "plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; turned: with all eight "
-        "turns and mirrorings in the place of the flip, for CT patches, where no side is up",
+        "plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; turned: one of the eight turns and "
+        "mirrorings, for CT patches, where no side is up and brightness is density",
     )
-    crop_scale: float = option(0.7, "plain, turned: smallest share of the area that a random crop keeps, 0 to 1")
+    crop_scale: float = option(0.7, "plain: smallest share of the area that a random crop keeps, 0 to 1")
     randaugment: tuple[int, int] | None = option(None, "RandAugment: operations an image, strength 0 to 10")
     mixup_alpha: float = option(0.0, "Mixup, Beta(alpha, alpha); 0: off; 0.2 to 1")
     cutmix_alpha: float = option(0.0, "CutMix; 0: off; with Mixup too, each batch draws one of the two")

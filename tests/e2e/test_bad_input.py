@@ -20,7 +20,7 @@ from chestfold.files import BadInput, read_json, sha256_file, write_json
 from chestfold.models.timm_import import timm
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PREDICTIONS = ("best.ckpt", "oof.parquet", "test.parquet")
+PREDICTIONS = ("best.ckpt", "oof.parquet", "shifted.parquet", "test.parquet")
 
 
 @pytest.fixture
@@ -469,9 +469,11 @@ def test_overwriting_a_fold_takes_back_the_scores_of_its_run(trained):
 
 def test_folds_of_different_settings_are_not_collected(project):
     project.run(tiny_experiment(epochs=1), "--fold", "0", "1")
+    before = contents(project.runs / "exp100", ["scores.json", "oof.parquet"])
     sentence = run_refused(project, tiny_experiment(epochs=1), "--fold", "2", "--lr", "0.001")
     assert "begun with other settings (lr: 0.003 -> 0.001)" in sentence
-    assert not (project.runs / "exp100" / "scores.json").exists()
+    assert contents(project.runs / "exp100", ["scores.json", "oof.parquet"]) == before
+    assert results.find_result("exp100").about["folds"]["trained"] == [0, 1]
 
 
 def test_images_that_changed_under_a_run(trained):

@@ -14,14 +14,21 @@ FOLD_FILES = {
     "best.ckpt",
     "metrics.jsonl",
     "oof.parquet",
+    "shifted.parquet",
     "test.parquet",
     "log.txt",
 }
+RUN_FILES = {"oof.parquet", "shifted.parquet", "test.parquet", "scores.json", "curves.png", "confusion.png"}
 
 
 def test_a_fold_leaves_what_the_design_names(trained):
     left = {p.name for p in (trained.runs / "exp100" / "fold0").iterdir()} - {".lock"}
     assert left == FOLD_FILES
+
+
+def test_a_run_leaves_what_the_design_names(trained):
+    left = {p.name for p in (trained.runs / "exp100").iterdir() if p.is_file() and not p.name.startswith(".")}
+    assert left == RUN_FILES
 
 
 def test_from_images_to_submission(trained):

@@ -16,11 +16,14 @@ def folds_by_id(root) -> pd.Series:
 
 def test_fold_zero_writes_fold_zero_and_nothing_else(project):
     project.run(tiny_experiment(epochs=1, max_steps=1), "--fold", "0")
-    assert [p.name for p in (project.runs / "exp100").iterdir()] == ["fold0"]
-    table, origin = oof.read(project.runs / "exp100" / "fold0" / "oof.parquet")
+    run = project.runs / "exp100"
+    assert [p.name for p in run.iterdir() if p.is_dir()] == ["fold0"]
+    _, origin = oof.read(run / "fold0" / "oof.parquet")
+    assert origin["fold"] == 0
     folds = folds_by_id(project.root)
-    assert set(table["id"]) == set(folds[folds == 0].index)
-    assert set(table["fold"]) == {0} == {origin["fold"]}
+    for place in (run / "fold0", run):
+        table, _ = oof.read(place / "oof.parquet")
+        assert set(table["id"]) == set(folds[folds == 0].index) and set(table["fold"]) == {0}
 
 
 def test_every_fold_of_a_whole_run_predicts_its_own_images(trained):

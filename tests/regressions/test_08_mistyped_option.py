@@ -32,7 +32,8 @@ WRONG = [
 
 OTHER = {
     "data": "other", "folds": "other", "seed": "7", "backbone": "vit", "pretrained": "true", "image_size": "64",
-    "drop_rate": "0.5", "epochs": "7", "max_steps": "7", "batch_size": "7", "accumulate": "7",
+    "drop_rate": "0.5", "head_width": "7", "freeze": "true", "train_per_class": "7", "class_weights": "balanced",
+    "vote_epochs": "7", "epochs": "7", "max_steps": "7", "batch_size": "7", "accumulate": "7",
     "optimizer": "sgd", "lr": "0.5", "weight_decay": "0.5", "schedule": "step", "warmup_epochs": "1.5",
     "clip_norm": "0.5", "label_smoothing": "0.5", "ema_decay": "0.5", "sampling": "over", "augment": "plain",
     "crop_scale": "0.5", "randaugment": "2 9", "mixup_alpha": "0.5", "cutmix_alpha": "0.5", "monitor": "f1",

@@ -18,23 +18,36 @@ from chestfold.rng import generator
 
 CHOICES = {name: get_args(kind) for name, kind in field_types().items() if get_origin(kind) is Literal}
 MOST = max(map(len, CHOICES.values()))
+VIEWS = {"none": 1, "flip": 2, "turns": 8, "crops": 10}
+
+
+def choices_of(turn: int) -> dict[str, str]:
+    chosen = {name: values[turn % len(values)] for name, values in CHOICES.items()}
+    if chosen["sampling"] != "natural":  # not together with class weights
+        chosen["class_weights"] = "none"
+    return chosen
+
+
+def test_every_choice_has_its_turn():
+    turns = [choices_of(turn) for turn in range(MOST)]
+    assert {name: {turn[name] for turn in turns} for name in CHOICES} == {k: set(v) for k, v in CHOICES.items()}
 
 
 @pytest.mark.parametrize("turn", range(MOST))
 def test_every_choice_of_every_option_trains_and_predicts(project, turn):
-    chosen = {name: values[turn % len(values)] for name, values in CHOICES.items()}
+    chosen = choices_of(turn)
     project.run(tiny_experiment(epochs=1, max_steps=1, **chosen), "--fold", "2")
     for name in ("oof", "test"):
         assert len(oof.read(project.runs / "exp100" / "fold2" / f"{name}.parquet")[0]) > 0
 
 
 @pytest.mark.parametrize("size", [32, 33])
-@pytest.mark.parametrize(("tta", "count"), {"none": 1, "flip": 2, "crops": 10}.items())
+@pytest.mark.parametrize(("tta", "count"), VIEWS.items())
 def test_views_have_the_promised_number_and_the_size_of_the_image(tta, count, size):
     views = list(engine.tta_views(torch.rand(2, 1, size, size), tta))
     assert [v.shape for v in views] == [(2, 1, size, size)] * count
     assert len({v.numpy().tobytes() for v in views}) == count
-    assert set(CHOICES["tta"]) == {"none", "flip", "crops"}, "a new choice needs a line here"
+    assert set(CHOICES["tta"]) == set(VIEWS), "a new choice needs its number"
 
 
 def test_a_prediction_is_the_mean_over_the_views():

@@ -1,5 +1,6 @@
 """The board shows results from files alone; RESULTS.md is made from the published ones alone."""
 
+import re
 import shutil
 
 import pytest
@@ -8,6 +9,9 @@ from conftest import tiny_experiment
 from chestfold import board, cli, results
 from chestfold.files import BadInput, read_json, write_json
 from chestfold.publish import publish, write_results_page
+
+
+FILES = {"scores.json", "oof.parquet", "shifted.parquet", "test.parquet"}
 
 
 def page(project) -> str:
@@ -27,6 +31,7 @@ def rows_of(name: str) -> dict[str, str]:
 def test_a_row_shows_the_scores_with_their_intervals(trained):
     result, row = results.find_result("exp100"), rows_of("exp100")
     assert row["AUC"] == str(result.score("at_half", "auc"))
+    assert row["AUC, shifted"] == str(result.score("shifted", "auc"))
     assert "[" in row["F1"] and "[" in row["F1 tuned"]
     assert row["what"] == "test_resnet 32 px" and row["test AUC"] == row["AUC against parent"] == "-"
 
@@ -68,6 +73,7 @@ def test_an_ensemble_names_its_members(trained):
 
 def test_the_command_shows_the_board_and_what_is_not_collected_yet(trained, capsys):
     trained.run(tiny_experiment(epochs=1), "--fold", "1", name="exp102")
+    (trained.runs / "exp102" / "scores.json").unlink()
     capsys.readouterr()
     cli.main(["board"])
     shown = capsys.readouterr().out
@@ -106,7 +112,7 @@ def test_publishing_twice_changes_nothing(trained):
     target = publish("exp100")
     first = {p.name: p.read_bytes() for p in target.iterdir()}
     before = page(trained)
-    assert set(first) == {"scores.json", "oof.parquet", "test.parquet"}
+    assert set(first) == FILES
     assert publish("exp100") == target
     assert {p.name: p.read_bytes() for p in target.iterdir()} == first and page(trained) == before
 
@@ -122,13 +128,13 @@ def test_another_result_of_the_same_name_is_refused_until_it_is_meant(trained):
     results.published_results()["exp100"].oof()
 
 
-@pytest.mark.parametrize("left", [(), ("oof.parquet",), ("oof.parquet", "test.parquet")])
+@pytest.mark.parametrize("left", [(), ("oof.parquet",), ("oof.parquet", "shifted.parquet", "test.parquet")])
 def test_a_publication_that_was_cut_off_is_completed(trained, left):
     whole = publish("exp100")
     for path in whole.iterdir():
         if path.name not in left:
             path.unlink()
-    assert {p.name for p in publish("exp100").iterdir()} == {"scores.json", "oof.parquet", "test.parquet"}
+    assert {p.name for p in publish("exp100").iterdir()} == FILES
 
 
 def test_a_debug_run_is_not_published(project):
@@ -138,7 +144,15 @@ def test_a_debug_run_is_not_published(project):
     assert not (project.root / "RESULTS.md").exists()
 
 
-def test_a_run_with_folds_missing_is_not_published(project):
+def test_a_run_that_is_not_collected_is_not_published(project):
     project.run(tiny_experiment(epochs=1), "--fold", "0")
+    (project.runs / "exp100" / "scores.json").unlink()
     with pytest.raises(BadInput, match="holds no finished run; train all folds of exp100 first"):
         publish("exp100")
+
+
+def test_a_run_with_folds_missing_is_published_as_such(project):
+    project.run(tiny_experiment(epochs=1), "--fold", "0")
+    publish("exp100")
+    assert re.search(r"## tiny \(folds/tiny\.csv \w{8}, fold 0 of 3\)", page(project))
+    assert "- exp100: `python exps/exp100.py`, fold 0 of 3," in page(project)

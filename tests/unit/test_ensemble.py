@@ -81,7 +81,7 @@ def test_predictions_of_a_fold_do_not_know_its_labels(method, classes):
     other = given.table.copy()
     other.loc[inside, "label"] = np.roll(other.loc[inside, "label"].to_numpy(), 1)
     changed = Members(given.names, other, given.probs, given.about, given.origin)
-    before, after = cross_fit(method, given), cross_fit(method, changed)
+    before, after = cross_fit(method, given, given.probs), cross_fit(method, changed, given.probs)
     np.testing.assert_array_equal(before[inside], after[inside])
     assert (before[~inside] != after[~inside]).any() == (method in FITTED), "those of the other folds do know them"
 
@@ -90,7 +90,7 @@ def test_predictions_of_a_fold_do_not_know_its_labels(method, classes):
 def test_noise_looks_good_in_sample_and_like_noise_cross_fitted(method):
     given = members([0.0] * 20)
     fitted = METHODS[method](given.probs, given.labels, given.groups)
-    in_sample, honest = auc(given, fitted.apply(given.probs)), auc(given, cross_fit(method, given))
+    in_sample, honest = auc(given, fitted.apply(given.probs)), auc(given, cross_fit(method, given, given.probs))
     assert in_sample > honest + 0.05 and honest < 0.55
 
 
@@ -100,7 +100,7 @@ def test_the_table_holds_every_method_with_its_gain_over_the_best_member():
     assert list(rows) == list(METHODS)
     for method, row in rows.items():
         assert row["over"] == "m1"
-        honest = auc(given, cross_fit(method, given))
+        honest = auc(given, cross_fit(method, given, given.probs))
         assert row["cross_fitted"]["auc"].value == pytest.approx(honest)
         assert row["gain"].value == pytest.approx(honest - auc(given, given.probs[1]))
         assert row["gain"].low <= row["gain"].value <= row["gain"].high
@@ -113,14 +113,14 @@ def test_the_table_holds_every_method_with_its_gain_over_the_best_member():
 @pytest.mark.parametrize("method", METHODS)
 def test_blending_helps_members_that_err_differently(method, classes):
     given = members([0.8, 0.8, 0.8, 0.8], classes)
-    blended = cross_fit(method, given)
+    blended = cross_fit(method, given, given.probs)
     assert auc(given, blended) > max(auc(given, p) for p in given.probs) + 0.03
     assert (blended > 0).all() and np.isfinite(blended).all()
 
 
 def test_the_mean_is_the_mean():
     given = members([0.5, 1.0])
-    np.testing.assert_allclose(cross_fit("mean", given), given.probs.mean(axis=0))
+    np.testing.assert_allclose(cross_fit("mean", given, given.probs), given.probs.mean(axis=0))
 
 
 def test_ranks_forget_how_sure_a_member_is():
@@ -135,7 +135,7 @@ def test_ranks_forget_how_sure_a_member_is():
 @pytest.mark.parametrize("classes", [2, 3])
 def test_mean_ranks_are_distributions(classes):
     given = members([1.0, 0.5], classes)
-    np.testing.assert_allclose(cross_fit("rank", given).sum(axis=1), 1)
+    np.testing.assert_allclose(cross_fit("rank", given, given.probs).sum(axis=1), 1)
 
 
 def test_greedy_weights_sum_to_1_and_prefer_the_able():

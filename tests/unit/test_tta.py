@@ -10,7 +10,7 @@ from chestfold.engine import make_runner, predict, tta_views
 from chestfold.models import create
 from chestfold.rng import generator
 
-VIEWS = {"none": 1, "flip": 2, "crops": 10}
+VIEWS = {"none": 1, "flip": 2, "turns": 8, "crops": 10}
 BATCH = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
 

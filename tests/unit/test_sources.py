@@ -79,7 +79,7 @@ def test_the_sources_figures_are_those_of_the_texts():
 
 
 def stop_for_weights(project, name: str) -> None:
-    write_json(project.runs / name / NOT_RUN, {"name": name, "why": "weights", "sentence": "none here"})
+    write_json(project.runs / name / NOT_RUN, {"name": name, "why": "weights"})
 
 
 def test_the_board_prints_the_sources_tables(trained, capsys, monkeypatch):

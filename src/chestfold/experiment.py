@@ -94,11 +94,10 @@ def noted_when_not_run(request: Request) -> Iterator[None]:
     """Leave runs/NAME/not_run.json when the pretrained weights cannot be had: the board has a row for it."""
     try:
         yield
-    except MissingWeights as error:
+    except MissingWeights:
         about: dict[str, Any] = {
             "name": request.name,
             "why": "weights",
-            "sentence": str(error),
             "data": request.exp.data,
         }
         about |= {"settings": request.exp.to_dict(), "date": describe_code()["date"]}

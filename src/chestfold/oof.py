@@ -99,6 +99,8 @@ def check_against_folds(table: pd.DataFrame, folds: Folds, wanted: Sequence[int]
 def write(path: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
     """Write a prediction table sorted by id, with its provenance: same rows, same bytes."""
     check_probabilities(table, path.name)
+    if SHIFT in table:  # eight times as many rows, in the precision that a network has
+        table = table.astype(dict.fromkeys(class_columns(table), np.float32))
     ordered = pa.Table.from_pandas(table.sort_values(_identity(table)), preserve_index=False)
     ordered = ordered.replace_schema_metadata({_META: json.dumps(provenance, sort_keys=True).encode()})
     with atomic_path(path) as temporary:

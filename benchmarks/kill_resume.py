@@ -28,7 +28,7 @@ def environment(work: Path, name: str) -> dict[str, str]:
     """Runs, cache and submissions of their own; the fold file and the images are shared."""
     places = {"RUNS": work / name / "runs", "SUBMISSIONS": work / name / "submissions", "CACHE": work / name / "cache"}
     places |= {"INPUT": work / "input", "PROJECT": ROOT}
-    return os.environ | {f"CHESTFOLD_{k}": str(v) for k, v in places.items()}
+    return os.environ | {"WANDB_MODE": "disabled"} | {f"CHESTFOLD_{k}": str(v) for k, v in places.items()}
 
 
 def call(words: list[str], env: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+os.environ["WANDB_MODE"] = "disabled"  # its own tests switch it on
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores
 
 from chestfold import Experiment

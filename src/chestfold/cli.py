@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     blend.add_argument("members", nargs="+", help="names of finished results")
     blend.add_argument("--name", required=True, help="name of the new result")
     blend.add_argument("--method", default="mean", choices=["mean", "rank", "greedy", "stack"], help="[mean]")
+    blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
     blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
     submit = _verb(verbs, "submit", submit_result, "write and check submissions/NNN_NAME.csv")
     submit.add_argument("name", help="a finished result")
@@ -148,7 +149,9 @@ def ensemble(arguments: argparse.Namespace) -> None:
     from rich.table import Table
 
     from chestfold import ensemble as blending
+    from chestfold import follow
 
+    mode = follow.mode_of(arguments.wandb)
     result, rows = blending.ensemble(arguments.members, arguments.name, arguments.method, arguments.overwrite)
     best = next(iter(rows.values()))["over"]
     table = Table("method", "AUC cross-fitted", "AUC in-sample", f"gain over {best}", "weights")
@@ -160,6 +163,7 @@ def ensemble(arguments: argparse.Namespace) -> None:
     show(table)
     say(f"{result.name} ({arguments.method}) is in {result.folder}; weights stand in the order of the members")
     say(f"next: chestfold submit {result.name} --dry-run")
+    follow.settle([follow.show_result(result.name, mode)])
 
 
 def submit_result(arguments: argparse.Namespace) -> None:

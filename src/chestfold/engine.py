@@ -31,7 +31,7 @@ from chestfold.sampling import balanced_weights
 CHECKPOINT_SECONDS = 120.0
 """A long epoch is saved in the middle too: a kill costs at most this much work."""
 CHECK_EVERY = 20
-"""Batches between looks at the losses: on a GPU each look waits for the device."""
+"""Batches between looks at losses and gradients: on a GPU each look waits for the device."""
 PREDICT_BATCH = 64
 PACE = ("seconds", "images_per_second")
 
@@ -141,6 +141,7 @@ class State:
     batch: int = 0
     losses: list[float] = field(default_factory=list)
     hits: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,6 +155,7 @@ class State:
             "batch": self.batch,
             "losses": self.losses,
             "hits": self.hits,
+            "norms": self.norms,
             "history": json.dumps(self.history),  # a pickle's bytes would tell which rows were loaded from one
         }
 
@@ -166,7 +168,7 @@ class State:
             self.ema.module.load_state_dict(saved["ema"])
         for name in ("epoch", "batch", "losses"):
             setattr(self, name, saved[name])
-        self.hits = saved.get("hits", [])  # checkpoints from before training accuracy was counted have none
+        self.hits, self.norms = saved.get("hits", []), saved.get("norms", [])  # older checkpoints have none
         self.history = json.loads(saved["history"])
 
     def judged(self) -> nn.Module:
@@ -291,14 +293,15 @@ def train_logits(exp: Experiment, runner: Runner, images: Tensor) -> Tensor:
 
 def update_weights(exp: Experiment, state: State, batches_per_epoch: int) -> None:
     """One optimizer step at the rate of its place in the run, then the moving average."""
-    per_epoch = math.ceil(batches_per_epoch / exp.accumulate)
-    number = state.epoch * per_epoch + (state.batch - 1) // exp.accumulate
+    per_epoch, step = math.ceil(batches_per_epoch / exp.accumulate), (state.batch - 1) // exp.accumulate
+    number = state.epoch * per_epoch + step
     for group in state.optimizer.param_groups:
         group["lr"] = lr_at(exp, number, per_epoch)
     ranks.sum_gradients(state.runner.module)
-    if exp.clip_norm:
+    if exp.clip_norm or step % CHECK_EVERY == 0:
         state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_(state.runner.module.parameters(), exp.clip_norm)
+        norm = nn.utils.clip_grad_norm_(state.runner.module.parameters(), exp.clip_norm or math.inf)
+        state.norms += [float(norm)] if step % CHECK_EVERY == 0 else []
     state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)
@@ -326,9 +329,10 @@ def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: P
         ranks.average_buffers(module)
     row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"]}
     row |= {"train_loss": float(np.mean(state.losses)), "train_accuracy": float(np.mean(state.hits))}
+    row["grad_norm"] = float(np.mean(state.norms)) if state.norms else None
     row |= ranks.decided_by_first(lambda: validate(state, val))
     state.history = [*state.history, row]
-    state.epoch, state.batch, state.losses, state.hits = state.epoch + 1, 0, [], []
+    state.epoch, state.batch, state.losses, state.hits, state.norms = state.epoch + 1, 0, [], [], []
     if ranks.is_first():
         keep(exp, fold, state, folder)
     return row

@@ -1,6 +1,7 @@
 """The life of an experiment: prepare, train each fold once, prove and collect what the folds left."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from chestfold import checkpoint, engine, figures, folds, oof, ranks, results
-from chestfold.batches import Images
+from chestfold import checkpoint, engine, figures, folds, follow, oof, ranks, results
+from chestfold.batches import Images, TrainBatches
 from chestfold.config import Experiment, difference
 from chestfold.console import say
 from chestfold.data.cache import Cache, open_cache
@@ -81,12 +82,15 @@ def run_request(request: Request) -> None:
     for fold in wanted:
         ready.folds.require(fold)
     ranks.join()
+    followers = []
     for fold in wanted:
         with noted_when_not_run(request):
-            run_fold(ready, fold)
+            followers.append(run_fold(ready, fold))
     ranks.leave()
     if ranks.is_first():
-        tell(collect(ready, finished_folds(ready)))
+        result = collect(ready, finished_folds(ready))
+        tell(result)
+        follow.settle([*followers, follow.show_result(result.name, request.wandb)])
 
 
 @contextmanager
@@ -124,8 +128,8 @@ def fold_dir(name: str, fold: int) -> Path:
     return runs_dir() / name / f"fold{fold}"
 
 
-def run_fold(ready: Prepared, fold: int) -> None:
-    """Train one fold and leave its predictions; does nothing when it is finished already.
+def run_fold(ready: Prepared, fold: int) -> subprocess.Popen | None:
+    """Train one fold and leave its predictions; does nothing when it is finished already. Returns its W&B follower.
 
     Raises:
         BadInput: another process works on it, or it was begun with other settings.
@@ -135,8 +139,10 @@ def run_fold(ready: Prepared, fold: int) -> None:
         config = fold_config(ready, fold)
         if ranks.decided_by_first(lambda: begin(folder, config, ready.request.overwrite)):
             say(f"{folder.parent.name}/{folder.name} is finished")
-            return
+            return None
+        follower = follow.follower(folder, ready.request.wandb) if ranks.is_first() else None
         train_and_predict(ready, fold, folder, config)
+        return follower
 
 
 def begin(folder: Path, config: dict[str, Any], overwrite: bool) -> bool:
@@ -232,6 +238,9 @@ def train_and_predict(ready: Prepared, fold: int, folder: Path, config: dict[str
 
     train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
     train = chosen_images(ready.request.exp, fold, train)
+    if ranks.is_first() and not (folder / "inputs.png").exists():
+        first, _ = TrainBatches(ready.request.exp, fold, train, workers=0)[0, 0]
+        figures.inputs(folder / "inputs.png", first[:, 0].numpy())
     log(f"{ready.request.name} fold {fold}: {len(train)} training and {len(val)} validation images")
     engine.fit(ready.request.exp, fold, train, val, len(ready.classes), folder, log)
     best = ranks.decided_by_first(lambda: finish(ready, fold, folder, config))

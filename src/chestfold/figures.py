@@ -67,6 +67,17 @@ def confusion(path: Path, name: str, about: dict[str, Any]) -> None:
     _save(figure, path)
 
 
+def inputs(path: Path, images: np.ndarray) -> None:
+    """What the network is fed with: the first 16 of `images`, uint8 (B, S, S), four in a row."""
+    import cv2
+
+    tiles = [np.pad(image, 1) for image in images[:16]]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 4)
+    sheet = np.vstack([np.hstack(tiles[n : n + 4]) for n in range(0, len(tiles), 4)])
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
+
+
 def _figure(width: float, height: float) -> Any:
     """A figure of so many inches; no window, no state that two threads would share."""
     from matplotlib.figure import Figure

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from chestfold.config import Experiment, difference, field_help, field_types, parse_option
 from chestfold.files import BadInput
+from chestfold.follow import MODES, Mode, mode_of
 
 DEBUG_SIZE = 64
 
@@ -27,6 +28,7 @@ class Request:
     overwrite: bool
     parent: str
     changed: dict[str, tuple[Any, Any]]
+    wandb: Mode = "disabled"
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,7 +56,9 @@ def read_request(exp: Experiment, argv: list[str] | None = None, main: Path | No
     base = exp if tag else exp.parent or exp
     changed = difference(base.to_dict(), final.to_dict())
     parent = main.stem if tag else _module_of(base)
-    return Request(name, final, tuple(given["fold"] or ()), given["overwrite"], parent, changed)
+    return Request(
+        name, final, tuple(given["fold"] or ()), given["overwrite"], parent, changed, mode_of(given["wandb"])
+    )
 
 
 def _checked_tag(tag: str | None) -> str:
@@ -69,6 +73,7 @@ def _parser(exp: Experiment, main: Path) -> Parser:
     parser.add_argument("--fold", nargs="+", type=int, metavar="K", help="train these folds only (default: all)")
     parser.add_argument("--debug", action="store_true", help="a two-minute pass: 2 short epochs, 64 px, no weights")
     parser.add_argument("--tag", help="name of this variant: runs/EXP-TAG, compared with the experiment itself")
+    parser.add_argument("--wandb", choices=MODES, help="default: WANDB_MODE, else online with a key, offline without")
     parser.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
     values = exp.to_dict()
     for name, about in field_help().items():

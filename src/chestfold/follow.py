@@ -1,0 +1,75 @@
+"""W&B beside training: every fold gets a process that reads its folder and writes a W&B run (`chestfold.track`).
+
+The fold never waits for it and never imports wandb, so that nothing that W&B does can stop or slow a fold.
+"""
+
+import netrc
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Literal, cast
+
+from chestfold.console import say
+from chestfold.files import BadInput, explained_disk_errors, runs_dir
+
+Mode = Literal["offline", "online", "disabled"]
+MODES: tuple[Mode, ...] = ("offline", "online", "disabled")
+PATIENCE = 20.0
+"""Seconds that a finished run waits for its followers before it leaves them to themselves."""
+LOG = "wandb.log"
+
+
+def mode_of(asked: str | None) -> Mode:
+    """What `--wandb` asks for; else what WANDB_MODE says; else online where a key is configured, offline where none is.
+
+    Raises:
+        BadInput: WANDB_MODE is none of the three.
+    """
+    chosen = asked or os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+    if chosen not in MODES:
+        raise BadInput(f"WANDB_MODE is {chosen!r}; offline, online and disabled are understood")
+    return cast(Mode, chosen)
+
+
+def _has_key() -> bool:
+    """Whether W&B would find a key: in the environment, or in ~/.netrc where `wandb login` puts it."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
+    try:
+        return netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def follower(folder: Path, mode: Mode) -> subprocess.Popen | None:
+    """Start the process that shows the fold in `folder` while it trains; None where nothing is to be shown."""
+    return _start(["fold", str(folder)], folder / LOG, mode)
+
+
+def show_result(name: str, mode: Mode) -> subprocess.Popen | None:
+    """Start the process that shows a collected result or an ensemble, and the leaderboard."""
+    return _start(["result", name], runs_dir() / name / LOG, mode)
+
+
+def _start(arguments: list[str], log: Path, mode: Mode) -> subprocess.Popen | None:
+    if mode == "disabled":
+        return None
+    command = [sys.executable, "-m", "chestfold.track", *arguments, "--mode", mode, "--parent", str(os.getpid())]
+    with explained_disk_errors(log), log.open("ab") as out:
+        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+
+
+def settle(followers: list[subprocess.Popen | None]) -> None:
+    """Wait for followers, together for `PATIENCE` seconds at most."""
+    deadline = time.monotonic() + PATIENCE
+    for process in filter(None, followers):
+        try:
+            code = process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            say("W&B is still busy and goes on by itself; nothing here depends on it")
+            return
+        if code:
+            say(f"W&B could not show a part of this run ({LOG} in its folder says why); nothing here depends on it")

@@ -9,7 +9,7 @@ from conftest import Project, enter
 
 from chestfold import cli, results
 
-NAMES = "[...document.querySelector('.board').tBodies[0].rows].map(row => row.cells[0].textContent)"
+NAMES = "[...document.querySelector('.board').tBodies[0].rows].map(row => row.querySelector('a').textContent)"
 STRAYS = """[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll') || e.matches('.scroll'))
     .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
 

@@ -14,6 +14,8 @@ COLOURS = 8
 """Classes s0 to s7 of the page; further series begin again, dashed."""
 WIDTH, HEIGHT = 340, 250
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 38
+_KINDS = {"public": "s0", "private": "s1"}
+"""Score of a leaderboard -> its colour."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def grid(
 
 
 def path(axes: Axes, x: np.ndarray, y: np.ndarray, class_: str) -> Html:
-    """A line through the points; those that fall on a pixel's tenth that is drawn already are left out."""
+    """A line through the points; those that crowd within a pixel are thinned."""
     points = [(axes.px(a), axes.py(b)) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
     return tag("path", d="M" + " ".join(f"{a:g},{b:g}" for a, b in thin(points)), class_=f"line {class_}")
 
@@ -245,40 +247,34 @@ def whisker(value: float, low: float, high: float, ends: tuple[float, float]) ->
 
 @dataclass(frozen=True)
 class Point:
-    """A dot of the scatter plot: a result's validation score with its interval, and its score on a leaderboard."""
+    """Of the scatter plot: a result's validation score with its interval, and its scores on a leaderboard by name."""
 
     name: str
     cv: float
     low: float
     high: float
-    score: float
-    private: bool
+    scores: dict[str, float]
 
 
 def scatter(title: str, points: Sequence[Point]) -> Html:
     """Validation across, leaderboard up; the diagonal is where both agree."""
     x = spread([v for p in points for v in (p.low, p.high)])
-    y = spread([p.score for p in points], 0.15)
+    y = spread([v for p in points for v in p.scores.values()], 0.15)
     axes = Axes(x, y, width=520, height=320)
     low, high = max(x[0], y[0]), min(x[1], y[1])
     parts = [grid(axes, "AUC, out-of-fold", "score on the leaderboard")]
     if low < high:
         parts.append(line(axes.px(low), axes.py(low), axes.px(high), axes.py(high), "guide"))
     parts += [_scattered(axes, p) for p in points]
-    names = [("s0", "public"), ("s1", "private")]
-    return join([svg(axes, title, *parts), legend(names)])
+    return join([svg(axes, title, *parts), legend([(_KINDS[k], k) for k in _KINDS])])
 
 
 def _scattered(axes: Axes, point: Point) -> Html:
-    class_, y = "s1" if point.private else "s0", axes.py(point.score)
-    kind = "private" if point.private else "public"
-    title = f"{point.name}: out-of-fold {point.cv:.4f} [{point.low:.4f}, {point.high:.4f}], {kind} {point.score:.4f}"
-    inside = point.cv > (axes.x[0] + axes.x[1]) / 2
-    side = axes.px(point.cv) + (-8 if inside else 8)
-    return join(
-        [
-            line(axes.px(point.low), y, axes.px(point.high), y, "whisker"),
-            dot(axes, point.cv, point.score, class_, title),
-            words(side, y - 7, point.name, "tick end" if inside else "tick"),
-        ]
-    )
+    """Dots over each other for the scores of one result; whiskers and name stand at the first."""
+    x, heights = axes.px(point.cv), [axes.py(score) for score in point.scores.values()]
+    marks = [line(axes.px(point.low), heights[0], axes.px(point.high), heights[0], "whisker")]
+    marks.append(line(x, heights[0], x, heights[-1], "whisker"))
+    spoken = f"{point.name}: out-of-fold {point.cv:.4f} [{point.low:.4f}, {point.high:.4f}]"
+    marks += [dot(axes, point.cv, v, _KINDS[k], f"{spoken}, {k} {v:.4f}") for k, v in point.scores.items()]
+    right = point.cv > (axes.x[0] + axes.x[1]) / 2
+    return join([*marks, words(x + (-8 if right else 8), heights[0] - 7, point.name, "tick end" if right else "tick")])

@@ -68,7 +68,6 @@ class Column:
     name: str
     cell: Callable[[Row, dict[str, str]], Cell]
     rising: bool = False
-    words: bool = False
 
 
 def boards(tables: Mapping[str, list[Row]], known: Mapping[str, Standing]) -> Html:
@@ -91,7 +90,7 @@ def _board(title: str, rows: list[Row], known: Mapping[str, Standing]) -> Html:
 
 def _columns(rows: Sequence[Row], ends: tuple[float, float], known: Mapping[str, Standing]) -> list[Column]:
     columns = [
-        Column("result", _name, rising=True, words=True),
+        Column("result", _name, rising=True),
         Column("AUC", lambda row, texts: _auc(row, texts, ends)),
         Column("AUC, shifted", lambda row, texts: _figure(texts["AUC, shifted"], row.shifted)),
         Column("F1", lambda row, texts: _figure(texts["F1"], row.scores["f1"])),
@@ -110,7 +109,6 @@ def _columns(rows: Sequence[Row], ends: tuple[float, float], known: Mapping[str,
         *columns,
         Column("folds", lambda row, _: _folds(row.result)),
         Column("minutes", lambda row, texts: Cell(texts["minutes"], row.result.about["minutes"]), rising=True),
-        Column("what", lambda row, texts: Cell(texts["what"], texts["what"]), rising=True, words=True),
     ]
 
 
@@ -123,7 +121,6 @@ def _header(column: Column, sorted_by: bool) -> Html:
         scope="col",
         aria_sort="descending" if sorted_by else "none",
         data_first="ascending" if column.rising else "descending",
-        class_="words" if column.words else None,
     )
 
 
@@ -131,7 +128,7 @@ def _td(column: Column, cell: Cell) -> Html:
     sort = cell.sort if isinstance(cell.sort, str) or (cell.sort is not None and isfinite(cell.sort)) else ""
     if column.name == "result":
         return tag("th", cell.content, scope="row", data_sort=sort)
-    return tag("td", cell.content, data_sort=sort, class_="words" if column.words else None)
+    return tag("td", cell.content, data_sort=sort)
 
 
 def link(name: str) -> Html:
@@ -140,7 +137,7 @@ def link(name: str) -> Html:
 
 
 def _name(row: Row, texts: dict[str, str]) -> Cell:
-    return Cell(link(row.result.name), row.result.name)
+    return Cell(join([link(row.result.name), tag("div", row.what, class_="what")]), row.result.name)
 
 
 def _auc(row: Row, texts: dict[str, str], ends: tuple[float, float]) -> Cell:
@@ -169,21 +166,20 @@ def _folds(result: Result) -> Cell:
 
 
 def against_leaderboard(tables: Mapping[str, list[Row]], known: Mapping[str, Standing]) -> Html:
-    """Validation across, the competition's leaderboard up: a chart for each data set of which a score is known."""
+    """Validation across, the competition's leaderboard up: a chart for each table in which a score is known."""
     drawn = []
     for title, rows in tables.items():
-        points = [p for row in rows for p in _points(row, known.get(row.result.name, NOT_SENT))]
+        points = [_point(row, known[row.result.name]) for row in rows if row.result.name in known]
         if points:
-            drawn.append(
-                tag("figure", tag("figcaption", title), charts.scatter(f"Leaderboard over AUC: {title}", points))
-            )
+            drawing = charts.scatter(f"Leaderboard over AUC: {title}", points)
+            drawn.append(tag("figure", tag("figcaption", title), drawing))
     if drawn:
         return tag("div", *drawn, class_="charts wide card")
     return tag("p", "No submission has a score from a competition's leaderboard yet, so there is nothing to compare.")
 
 
-def _points(row: Row, standing: Standing) -> list[charts.Point]:
+def _point(row: Row, standing: Standing) -> charts.Point:
     auc = row.scores["auc"]
-    scores = [(standing.public, False), (standing.private, True)]
-    name = row.result.name
-    return [charts.Point(name, auc.value, auc.low, auc.high, s, p) for s, p in scores if s is not None]
+    scores = {"public": standing.public, "private": standing.private}
+    known = {kind: score for kind, score in scores.items() if score is not None}
+    return charts.Point(row.result.name, auc.value, auc.low, auc.high, known)

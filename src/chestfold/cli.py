@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chestfold.console import fail, say, show, terminal_width
-from chestfold.files import BadInput, input_dir
+from chestfold.files import BadInput, input_dir, runs_dir
 from chestfold.options import Parser
 
 
@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
     board = _verb(verbs, "board", show_board, "the leaderboard of all results, or the sources' tables beside ours")
     board.add_argument("--table", default="results", choices=["results", "sources"], help="[results]")
+    report = _verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
+    report.add_argument("--out", type=Path, help="the file to write [runs/report.html]")
     publish = _verb(verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md")
     publish.add_argument("name", help="a finished run")
     publish.add_argument("--overwrite", action="store_true", help="replace another published result of this name")
@@ -194,6 +196,16 @@ def show_board(arguments: argparse.Namespace) -> None:
         say(f"not collected yet: {line}")
     if not tables:
         say("no finished result yet; start with: make demo")
+
+
+def write_page(arguments: argparse.Namespace) -> None:
+    """Write the HTML page of all results."""
+    from chestfold.report.page import write_report
+
+    path = arguments.out or runs_dir() / "report.html"
+    count = write_report(path)
+    size = path.stat().st_size / 1e6
+    say(f"wrote {path}: {count} result{'s' * (count != 1)}, {size:.1f} MB; open it in a browser, it needs no network")
 
 
 def publish_result(arguments: argparse.Namespace) -> None:

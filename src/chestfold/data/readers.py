@@ -112,7 +112,8 @@ def _images(folder: Path, notes: list[str]) -> list[Path]:
     """Image files of a folder in name order (a directory listing has none); the others are noted."""
     files = sorted(p for p in folder.iterdir() if p.is_file())
     images = [p for p in files if p.suffix.lower() in IMAGE_SUFFIXES and not _is_junk(p)]
-    others = Counter(p.suffix or p.name for p in files if p not in set(images) and p.suffix != ".csv")
+    kept = set(images)
+    others = Counter(p.suffix or p.name for p in files if p not in kept and p.suffix != ".csv")
     notes += [f"ignored: {n} file(s) {kind} in {folder.name}/" for kind, n in sorted(others.items())]
     return images
 

@@ -1,0 +1,128 @@
+"""The page as a whole: one file, that asks for nothing from anywhere."""
+
+import base64
+import hashlib
+import json
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+from chestfold import board, sources
+from chestfold.files import BadInput, published_dir, runs_dir, write_text
+from chestfold.report import leaderboard
+from chestfold.report.markup import Html, join, table, tag, text
+from chestfold.report.pictures import Album
+from chestfold.report.section import section
+from chestfold.results import Result, all_results, not_run
+
+READING = (
+    "Out-of-fold figures at threshold 0.5 (for more than two classes: the most probable one) with 95 % intervals by "
+    "bootstrap over patients. AUC, shifted: the mean AUC of the same images under eight shifts of acquisition. AUC "
+    "against parent: both on the same bootstrapped patients. ECE: calibration error of the top class."
+)
+
+
+def write_report(path: Path) -> int:
+    """Write the page; returns how many results it shows.
+
+    Raises:
+        BadInput: there is no result, one of them is damaged, or `path` cannot be a file.
+    """
+    if path.is_dir() or any(parent.is_file() for parent in path.parents):
+        raise BadInput(f"--out {path}: a file is needed, in a folder that is there or can be made")
+    shown = [r for r in all_results() if not r.name.endswith("-debug")]
+    if not shown:
+        raise BadInput("there is no finished result to report yet; start with: make demo")
+    write_text(path, page(shown, datetime.now(UTC)))
+    return len(shown)
+
+
+def page(results: list[Result], now: datetime) -> str:
+    """The page of these results, as text."""
+    tables, known, album = board.rows_by_folds(results), leaderboard.standings(results), Album()
+    rows = [row for group in tables.values() for row in group]
+    names = {row.result.name for row in rows}
+    main = tag(
+        "main",
+        _chapter("Leaderboards", tag("p", READING, class_="note"), leaderboard.boards(tables, known), _training()),
+        _chapter("Validation against the leaderboard", leaderboard.against_leaderboard(tables, known)),
+        _chapter("Experiments", *[section(row, names, album) for row in rows]),
+        _chapter("The sources' tables", *_sources(results)),
+    )
+    script = _asset("script.js")
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        _policy(script),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", "chestfold: results"),
+        tag("style", _asset("style.css")),
+    )
+    pictures = Html(json.dumps(album.shown))
+    data = tag("script", pictures, type="application/json", id="page:pictures")
+    body = tag("body", _header(results, now), main, data, tag("script", script))
+    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def _asset(name: str) -> Html:
+    return Html(files("chestfold.report").joinpath(name).read_text(encoding="utf-8"))
+
+
+def _policy(script: str) -> Html:
+    """Only this script runs, and nothing is loaded from anywhere: a text that slipped through would stay a text."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
+    return Html(f'<meta http-equiv="Content-Security-Policy" content="{rules}">')
+
+
+def _header(results: list[Result], now: datetime) -> Html:
+    count = f"{len(results)} result{'s' * (len(results) != 1)}"
+    made = tag("time", f"{now:%Y-%m-%d %H:%M} UTC", datetime=now.isoformat(timespec="seconds"))
+    chapters = ("Leaderboards", "Validation against the leaderboard", "Experiments", "The sources' tables")
+    links = [tag("a", title, href=f"#{_anchor(title)}") for title in chapters]
+    return tag(
+        "header",
+        tag("h1", "chestfold: results"),
+        tag("p", "Made ", made, f" from {count}. ", tag("strong", "Not for clinical use.")),
+        tag("nav", *links, aria_label="Chapters"),
+        tag("noscript", tag("p", "Sorting, links into experiments and pictures need JavaScript.")),
+    )
+
+
+def _anchor(title: str) -> str:
+    """With a colon, which no name of a result on any system holds."""
+    return "page:" + title.lower().replace("'", "").replace(" ", "-")
+
+
+def _chapter(title: str, *parts: Html) -> Html:
+    return tag("section", tag("h2", title), *parts, id=_anchor(title), class_="chapter")
+
+
+def _training() -> Html:
+    lines = board.unfinished()
+    if not lines:
+        return Html()
+    return tag(
+        "div",
+        tag("h3", "Not collected yet"),
+        tag("ul", *[tag("li", line) for line in lines], class_="begun"),
+        class_="card",
+    )
+
+
+def _sources(results: list[Result]) -> list[Html]:
+    stopped = not_run(published_dir()) | not_run(runs_dir())
+    shown = []
+    for source, lines in sources.shown({r.name: r for r in results}, stopped):
+        rows = [[_words(n, cell) for n, cell in enumerate(line)] for line in lines]
+        parts = [tag("h3", source.title), tag("p", source.note, class_="note")]
+        shown.append(
+            tag("section", *parts, table(sources.HEADER, rows, class_="source", label=source.title), class_="card")
+        )
+    return shown
+
+
+def _words(column: int, cell: str) -> Html:
+    figures = sources.HEADER.index("AUC")
+    return leaderboard.figure(cell) if column >= figures else join([text(cell)])

@@ -1,0 +1,90 @@
+"""The worst validation errors, and their pictures as small JPEGs, each once for the whole page."""
+
+import base64
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from chestfold import metrics, oof
+from chestfold.data.catalogue import open_index
+from chestfold.data.dataset import Index
+from chestfold.data.decode import decode
+from chestfold.files import BadInput
+
+SHOWN = 12
+PIXELS = 160
+QUALITY = 70
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An image that was called something else: `probability` of what it was called, `fold` of the model that did so."""
+
+    id: str
+    truth: str
+    predicted: str
+    probability: float
+    fold: int
+
+
+def worst(table: pd.DataFrame, positive: str) -> list[Mistake]:
+    """The wrong answers at threshold 0.5 that give the true class the least probability, at most `SHOWN`."""
+    labels, probs, classes = oof.labels(table), oof.probabilities(table), oof.class_columns(table)
+    predicted = metrics.decide(probs, classes.index(positive))
+    wrong = np.flatnonzero(predicted != labels)
+    order = wrong[np.argsort(probs[wrong, labels[wrong]], kind="stable")][:SHOWN]
+    return [
+        Mistake(
+            table["id"][n], classes[labels[n]], classes[predicted[n]], float(probs[n, predicted[n]]), table["fold"][n]
+        )
+        for n in order.tolist()
+    ]
+
+
+@dataclass
+class Album:
+    """Pictures of the page, `shown`: key -> data URI. An image that several results get wrong is in it once."""
+
+    shown: dict[str, str] = field(default_factory=dict)
+    _indexes: dict[str, Index | None] = field(default_factory=dict)
+    _keys: dict[tuple[str, str], str | None] = field(default_factory=dict)
+
+    def has(self, data: str, index_sha256: str) -> bool:
+        """Whether input/ holds the data set that a result was trained on."""
+        index = self._index(data)
+        return index is not None and index.sha256() == index_sha256
+
+    def key(self, data: str, image_id: str) -> str | None:
+        """The key of an image's picture; None where it cannot be read."""
+        if (data, image_id) not in self._keys:
+            self._keys[data, image_id] = self._add(data, image_id)
+        return self._keys[data, image_id]
+
+    def _index(self, data: str) -> Index | None:
+        if data not in self._indexes:
+            try:
+                self._indexes[data] = open_index(data)
+            except BadInput:  # the page is of results; it says where pictures are missing
+                self._indexes[data] = None
+        return self._indexes[data]
+
+    def _add(self, data: str, image_id: str) -> str | None:
+        index = self._index(data)
+        if index is None:
+            return None
+        place = index.train.loc[index.train["id"] == image_id, "path"].iloc[0]
+        try:
+            pixels = decode(index.root, place, PIXELS, index.dataset.value_range)
+        except BadInput:  # one damaged image: its card says so
+            return None
+        key = f"p{len(self.shown)}"
+        self.shown[key] = data_uri(pixels)
+        return key
+
+
+def data_uri(pixels: np.ndarray) -> str:
+    """Grey pixels, uint8 (H, W), as a JPEG inside an address."""
+    _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()

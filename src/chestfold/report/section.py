@@ -1,0 +1,246 @@
+"""The section of one result: what it is, its figures, its charts and its worst errors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from chestfold import board, oof
+from chestfold.board import Row, short
+from chestfold.figures import History, read_history
+from chestfold.files import BadInput
+from chestfold.metrics import ECE_BINS
+from chestfold.report import charts, curves
+from chestfold.report.curves import Curve
+from chestfold.report.leaderboard import figure, link
+from chestfold.report.markup import Html, table, tag
+from chestfold.report.pictures import PIXELS, Album, Mistake, worst
+from chestfold.results import Result, spoken_folds, trained_folds
+
+_CONFUSION = {True: "Confusion at threshold 0.5", False: "Confusion"}
+_RELIABILITY = (
+    "Bars: how many of a bin are right; dots: at their mean probability. Below the dotted line the model is too sure."
+)
+FACTS = ("machine", "precision", "date", "commit")
+
+
+def section(row: Row, linked: set[str], album: Album) -> Html:
+    """A result, closed until one opens it or follows a link to #NAME; `linked`: the names that have a section."""
+    name, texts = row.result.name, dict(zip(board.HEADER, board.cells(row), strict=True))
+    summary = tag(
+        "summary",
+        tag("span", name, class_="run"),
+        tag("span", row.what, class_="what"),
+        tag("span", "AUC ", figure(texts["AUC"]), class_="headline"),
+    )
+    predictions, origin = row.result.oof()
+    parts = [
+        _facts(row.result),
+        tag("div", _figures(texts), _origin(row.result, linked), class_="pair"),
+        _learning(row.result),
+        _judgement(row.result, predictions),
+        _errors(row.result, predictions, origin, album),
+    ]
+    return tag("details", summary, *parts, id=name, class_="card result")
+
+
+def _facts(result: Result) -> Html:
+    about = result.about
+    facts = {
+        "data": about["data"],
+        "classes": ", ".join(c + " (positive)" * (c == about["positive"]) for c in about["classes"]),
+        "folds": spoken_folds(about),
+        "minutes": f"{about['minutes']:.1f}",
+    }
+    if "best_epochs" in about:
+        facts["best epochs"] = ", ".join(map(str, about["best_epochs"]))
+    facts |= {key: str(about[key])[:60] for key in FACTS if key in about}
+    if "commit" in facts:
+        facts["commit"] = facts["commit"][:10]
+    return tag("dl", *[tag("div", tag("dt", key), tag("dd", value)) for key, value in facts.items()], class_="facts")
+
+
+def _figures(texts: dict[str, str]) -> Html:
+    names = [name for name in board.HEADER if name not in ("result", "minutes", "what") and texts[name] != "-"]
+    shown = table(["figure", "out-of-fold"], [[name, figure(texts[name])] for name in names], class_="figures")
+    return tag("section", tag("h4", "Figures, with 95 % intervals"), shown)
+
+
+def _origin(result: Result, linked: set[str]) -> Html:
+    return _members(result, linked) if result.about["kind"] == "ensemble" else _changes(result, linked)
+
+
+def _changes(result: Result, linked: set[str]) -> Html:
+    parent = result.about["parent"]
+    if not parent:
+        return tag("section", tag("h4", "What was changed"), tag("p", "Nothing: it has no parent."), _settings(result))
+    rows = [[key, short(old), short(new)] for key, (old, new) in result.about["changed"].items()]
+    heading = tag("h4", "What was changed against ", _linked(parent, linked))
+    shown = table(["setting", parent, result.name], rows, class_="settings")
+    return tag("section", heading, shown, _settings(result))
+
+
+def _linked(name: str, linked: set[str]) -> Any:
+    return link(name) if name in linked else name
+
+
+def _members(result: Result, linked: set[str]) -> Html:
+    about = result.about
+    weights = about.get("weights") or [None] * len(about["members"])
+    rows = [
+        [_linked(name, linked), "-" if weight is None else f"{weight:.3f}"]
+        for name, weight in zip(about["members"], weights, strict=True)
+    ]
+    methods = [
+        [name + " (this one)" * (name == about["method"]), f"{m['cross_fitted_auc']:.4f}", f"{m['in_sample_auc']:.4f}"]
+        for name, m in about.get("methods", {}).items()
+    ]
+    parts = [tag("h4", f"Members and weights, by {about['method']}"), table(["member", "weight"], rows)]
+    if methods:
+        parts.append(table(["method", "AUC cross-fitted", "AUC in-sample"], methods, class_="spaced"))
+    return tag("section", *parts)
+
+
+def _settings(result: Result) -> Html:
+    rows = [[key, short(value)] for key, value in result.about["settings"].items()]
+    shown = table(["setting", "value"], rows, class_="settings")
+    return tag("details", tag("summary", "All settings"), shown, class_="inner")
+
+
+def _learning(result: Result) -> Html:
+    heading = tag("h4", "Learning curves")
+    if result.about["kind"] == "ensemble":
+        return Html()
+    histories = _histories(result)
+    if not histories:
+        sentence = "The learning curves of a published result are not published: they lie where it was trained."
+        return tag("section", heading, tag("p", sentence))
+    pairs = [("loss", "train_loss"), ("auc", None), ("accuracy", "train_accuracy")]
+    shown = [_over_epochs(result, histories, key, training) for key, training in pairs]
+    names = [(charts.series(f), f"fold {f}") for f in histories]
+    note = "Lines: validation; dashed: training, taken during the epoch on augmented images. Dots: epochs kept."
+    keys = charts.legend(names)
+    return tag("section", heading, tag("div", *shown, class_="charts"), keys, tag("p", note, class_="note"))
+
+
+def _histories(result: Result) -> dict[int, History]:
+    """Fold -> its epochs; empty for a published result."""
+    paths = {fold: result.folder / f"fold{fold}" / "metrics.jsonl" for fold in trained_folds(result.about)}
+    return {fold: _read(path) for fold, path in paths.items() if path.exists()}
+
+
+def _read(path: Any) -> History:
+    try:
+        return read_history(path)
+    except ValueError as error:
+        raise BadInput(f"{path} is damaged ({error}); run its fold again, or delete the file") from error
+
+
+def _over_epochs(result: Result, histories: dict[int, History], key: str, training: str | None) -> Html:
+    lines, best = [], []
+    for fold, history in histories.items():
+        if training:
+            lines += [(f"{charts.series(fold)} training", c) for c in [_curve(history, training)] if len(c.x)]
+        lines.append((charts.series(fold), _curve(history, key)))
+        kept = dict(zip(trained_folds(result.about), result.about["best_epochs"], strict=True)).get(fold)
+        best += [(row["epoch"], row[key], charts.series(fold)) for row in history if row["epoch"] == kept]
+    name = {"auc": "AUC"}.get(key, key)
+    return _chart(name, charts.epochs(f"{result.name}: {name} over the epochs", name, lines, best))
+
+
+def _curve(history: History, key: str) -> Curve:
+    rows = [row for row in history if row.get(key) is not None]
+    return Curve(key, np.array([row["epoch"] for row in rows], float), np.array([row[key] for row in rows], float))
+
+
+def _chart(caption: str, drawing: Html, note: str = "") -> Html:
+    return tag("figure", tag("figcaption", caption), drawing, tag("p", note, class_="note") if note else Html())
+
+
+def _judgement(result: Result, predictions: pd.DataFrame) -> Html:
+    """What the OOF predictions show."""
+    labels, probs = oof.labels(predictions), oof.probabilities(predictions)
+    classes, name = oof.class_columns(predictions), result.name
+    drawn = curves.drawn_classes(labels, classes, result.about["positive"])
+    roc = curves.roc(labels, probs, classes, drawn)
+    precision = curves.precision_recall(labels, probs, classes, drawn)
+    bins = curves.reliability(labels, probs)
+    shown = [
+        _chart(_CONFUSION[len(classes) == 2], _confusion(result)),
+        _per_fold(result),
+        _chart("ROC", charts.rates(f"{name}: ROC", "false positive rate", "true positive rate", roc, chance=True)),
+        _chart(
+            "Precision and recall",
+            charts.rates(f"{name}: precision over recall", "recall", "precision", precision, chance=False),
+        ),
+        _chart(f"Reliability, {ECE_BINS} bins", charts.reliability(f"{name}: reliability", bins), _RELIABILITY),
+    ]
+    shifts = _per_shift(result)
+    shown += [shifts] if shifts else []
+    return tag("section", tag("h4", "Out-of-fold predictions"), tag("div", *shown, class_="columns"))
+
+
+def _confusion(result: Result) -> Html:
+    """Counts and each row's shares; the shade is the share."""
+    counts, classes = np.array(result.about["scores"]["confusion"]), result.about["classes"]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    rows = []
+    for n, name in enumerate(classes):
+        cells = [_shaded(int(c), float(s)) for c, s in zip(counts[n], shares[n], strict=True)]
+        rows.append([tag("th", name, scope="row"), *cells])
+    return table([tag("th", "true \\ called", scope="col"), *classes], rows, class_="confusion")
+
+
+def _shaded(count: int, share: float) -> Html:
+    inside = [tag("b", count), tag("span", f" {share:.1%}", class_="interval")]
+    return tag("td", *inside, style=f"--share:{share * 100:.0f}%", class_="dark" if share > 0.55 else None)
+
+
+def _per_fold(result: Result) -> Html:
+    values = result.about["scores"]["per_fold_auc"]
+    rows = [(f"fold {f}", v) for f, v in zip(trained_folds(result.about), values, strict=True)]
+    whole = result.about["scores"]["at_half"]["auc"]["value"]
+    drawn = charts.bars(f"{result.name}: AUC of each fold", rows, ("all folds together", whole), _base(values))
+    return _chart("AUC of each fold", drawn, "Dotted: all folds together.")
+
+
+def _per_shift(result: Result) -> Html | None:
+    shifted = result.about["scores"].get("shifted")
+    if not shifted:
+        return None
+    rows, values = list(shifted["per_shift"].items()), list(shifted["per_shift"].values())
+    mean = shifted["auc"]["value"]
+    drawn = charts.bars(f"{result.name}: AUC under each shift", rows, ("mean", mean), _base(values))
+    return _chart("AUC under each shift", drawn, "Dotted: the mean.")
+
+
+def _base(values: Sequence[float]) -> float:
+    """Bars of AUC begin at chance, unless one lies below."""
+    return 0.0 if any(value < 0.5 for value in values) else 0.5
+
+
+def _errors(result: Result, predictions: pd.DataFrame, origin: dict[str, Any], album: Album) -> Html:
+    heading, mistakes = tag("h4", "The worst validation errors"), worst(predictions, result.about["positive"])
+    if not mistakes:
+        return tag("section", heading, tag("p", "None: every image was called what it is."))
+    if album.has(result.about["data"], origin["index_sha256"]):
+        keys = [album.key(result.about["data"], m.id) for m in mistakes]
+        cards = [_card(m, key) for m, key in zip(mistakes, keys, strict=True)]
+        note = f"Square, grey and {PIXELS} px, as decoded for a model; the least probable true class first."
+        return tag("section", heading, tag("div", *cards, class_="errors"), tag("p", note, class_="note"))
+    sentence = "Without pictures: the images that this was trained on are not in input/."
+    rows = [[m.id, m.truth, m.predicted, f"{m.probability:.4f}", m.fold] for m in mistakes]
+    shown = table(["id", "true", "called", "probability", "fold"], rows)
+    return tag("section", heading, tag("p", sentence), shown)
+
+
+def _card(mistake: Mistake, key: str | None) -> Html:
+    about = f"{mistake.truth}, called {mistake.predicted}"
+    picture = tag("img", data_picture=key, alt=about, width=PIXELS, height=PIXELS)
+    words = [
+        tag("b", mistake.truth),
+        tag("span", "called ", mistake.predicted, f" {mistake.probability:.4f}"),
+        tag("span", f"{mistake.id}, fold {mistake.fold}", class_="id"),
+    ]
+    return tag("figure", picture if key else tag("p", "unreadable", class_="missing"), tag("figcaption", *words))

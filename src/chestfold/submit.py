@@ -139,5 +139,5 @@ def _about(result: Result, path: Path, sample_path: Path | None) -> dict[str, An
         "folds_sha256": result.about["folds"]["sha256"],
         "sample_sha256": sample_path and sha256_file(sample_path),
         "sha256": sha256(path.read_bytes()),
-        "uploaded": None,
+        "uploads": [],
     }

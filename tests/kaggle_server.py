@@ -38,6 +38,7 @@ class Kaggle(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.sent: dict[str, bytes] = {}
         self.ranges: list[str] = []
+        self.kernels: list[dict] = []
         self.authorizations: set[str] = set()
         self.closing = threading.Event()
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
@@ -84,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         method = self.path.rpartition("/")[2]
         self.server.asked.append(method)
         self.server.authorizations.add(self.headers.get("Authorization", ""))
-        if method in ("GetDatasetMetadata", "DownloadDataset"):
+        if method in ("GetDatasetMetadata", "DownloadDataset", "SaveKernel"):
             return getattr(self, method)(body)
         competition = self.server.competitions.get(body["competitionName"])
         if competition is None:
@@ -134,6 +135,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def GetDatasetMetadata(self, body: dict) -> None:
         self.answer({"info": {"licenses": [{"name": "CC-BY-4.0"}]}})
+
+    def SaveKernel(self, body: dict) -> None:
+        self.server.kernels.append(body)
+        self.answer({"versionNumber": 1, "url": f"https://www.kaggle.com/code/{body['slug']}"})
 
     def DownloadDataset(self, body: dict) -> None:
         self.redirect(f"{body['ownerSlug']}/{body['datasetSlug']}")

@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("-m", "--message", help="description of the submission at Kaggle [NAME]")
     submit.add_argument("--wait", type=float, default=30, metavar="MINUTES", help="for the score, at most [30]")
     submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
+    kernel = _verb(verbs, "kernel", write_kernel, "write submissions/kernel_NAME/ for a code competition")
+    kernel.add_argument("name", help="a run in runs/, with its checkpoints")
+    kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")
+    kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
     board = _verb(verbs, "board", show_board, "the leaderboard of all results, or the sources' tables beside ours")
     board.add_argument("--table", default="results", choices=["results", "sources"], help="[results]")
     publish = _verb(verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md")
@@ -178,6 +182,17 @@ def submit_result(arguments: argparse.Namespace) -> None:
     entry = send(path, arguments.competition, arguments.message or arguments.name, arguments.wait)
     for line in spoken(path, entry):
         say(line)
+
+
+def write_kernel(arguments: argparse.Namespace) -> None:
+    """Write what a code competition takes, and say how to send it."""
+    from chestfold import kernel
+
+    folder = kernel.write_kernel(arguments.name, arguments.competition, arguments.owner)
+    count = len(list((folder / "weights").glob("*.safetensors")))
+    say(f"wrote {folder}: {kernel.SCRIPT}, its metadata, and weights/ with {count} network(s); nothing was sent")
+    say(f"next, in this order: kaggle datasets create -p {folder / 'weights'}")
+    say(f"                     kaggle kernels push -p {folder}")
 
 
 def show_board(arguments: argparse.Namespace) -> None:

@@ -290,6 +290,8 @@ def _refused() -> str:
 
 # Its credentials
 
+_KEY_FILES = ("kaggle.json", "credentials.json")
+
 
 def _credentials() -> Iterator[str]:
     """Every credential value that the program might use, and the forms in which it might print them."""
@@ -299,7 +301,7 @@ def _credentials() -> Iterator[str]:
     for folder in _config_folders():
         for name in ("access_token", "access_token.txt"):
             yield from _words_of(str(folder / name))
-        for name in ("kaggle.json", "credentials.json"):
+        for name in _KEY_FILES:
             values = _fields_of(folder / name)
             keys.append((values.get("username", ""), values.get("key", "")))
             yield from (v for k, v in values.items() if k in ("access_token", "refresh_token"))
@@ -307,6 +309,12 @@ def _credentials() -> Iterator[str]:
         if key:
             yield base64.b64encode(f"{user or os.environ.get('KAGGLE_USERNAME', '')}:{key}".encode()).decode()
             yield key
+
+
+def username() -> str:
+    """The name that is configured for Kaggle; empty where there is only a token, which does not tell it."""
+    named = [_fields_of(folder / file).get("username", "") for folder in _config_folders() for file in _KEY_FILES]
+    return os.environ.get("KAGGLE_USERNAME") or next(filter(None, named), "")
 
 
 def _config_folders() -> list[Path]:

@@ -67,7 +67,8 @@ def _look(source: Source, path: Path) -> Submission | None:
 
 def _begin(path: Path, source: Source, message: str, clock: Clock) -> Submission | None:
     """Upload the file, or give back the entry that Kaggle has already."""
-    found = _look(source, path)
+    with waiting(f"asking Kaggle about {source.slug}"):
+        found = _look(source, path)
     begun = (_recorded(path, source) or {}).get("status") == "BEGUN"
     if found is None and begun:  # it may have arrived a moment ago and not be listed yet
         clock.sleep(PAUSES[0])
@@ -91,8 +92,8 @@ def _announce(path: Path, source: Source, description: str) -> None:
             "the day ends at midnight UTC"
         )
     rows = len(path.read_bytes().splitlines()) - 1
-    left = f"{limits[1]} left today" if limits else "how many are left today Kaggle does not say"
-    say(f'to {source.page} goes {path.name} ({rows} rows) as "{description}"; submissions: {left}')
+    left = f"; {limits[1]} submissions are left today" if limits else ""
+    say(f'to {source.page} goes {path.name} ({rows} rows) as "{description}"{left}')
 
 
 def _left(source: Source) -> tuple[int, int] | None:

@@ -93,7 +93,7 @@ def test_a_submission_is_sent_followed_and_entered_in_the_ledger(kaggle, chestfo
     contest = kaggle.competitions[CONTEST] = Competition(statuses=["PENDING", "COMPLETE"])
     code, shown = chestfold("submit", "exp100", "--competition", CONTEST, "-m", f"first try {KEY}")
     assert code == 0, shown
-    assert "4 left today" in shown and "COMPLETE: public 0.93125" in shown and "CV AUC" in shown
+    assert "4 submissions are left today" in shown and "COMPLETE: public 0.93125" in shown and "CV AUC" in shown
     path = submission(finished).with_suffix(".csv")
     assert kaggle.sent[CONTEST] == path.read_bytes()
     (entry,) = contest.entries

@@ -20,6 +20,9 @@ def main(argv: list[str] | None = None) -> None:
         fail(error)
     except BrokenPipeError:
         sys.exit(0)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -32,8 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     data = verbs.add_parser("data", help="list, fetch or check data sets").add_subparsers(required=True)
     _verb(data, "list", data_list, "the data sets that are known by name")
-    fetch = _verb(data, "fetch", data_fetch, "make the phantom, or say how to get a data set")
-    fetch.add_argument("name")
+    fetch = _verb(data, "fetch", data_fetch, "make the phantom; download a data set or a competition from Kaggle")
+    fetch.add_argument("name", nargs="?", help="a data set of `chestfold data list`")
+    fetch.add_argument("--competition", metavar="SLUG", help="all files of a competition, into input/SLUG")
     check = _verb(data, "check", data_check, "unreadable files, duplicates, label conflicts, leaks")
     check.add_argument("name")
     folds = verbs.add_parser("folds", help="make or check fold files").add_subparsers(required=True)
@@ -51,9 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     blend.add_argument("--method", default="mean", choices=["mean", "rank", "greedy", "stack"], help="[mean]")
     blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
     blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
-    submit = _verb(verbs, "submit", submit_result, "write and check submissions/NNN_NAME.csv")
+    submit = _verb(verbs, "submit", submit_result, "write and check submissions/NNN_NAME.csv, send it to Kaggle")
     submit.add_argument("name", help="a finished result")
+    submit.add_argument("--competition", metavar="SLUG", help="where to send it: the last part of its address")
+    submit.add_argument("-m", "--message", help="description of the submission at Kaggle [NAME]")
+    submit.add_argument("--wait", type=float, default=30, metavar="MINUTES", help="for the score, at most [30]")
     submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
+    kernel = _verb(verbs, "kernel", write_kernel, "write submissions/kernel_NAME/ for a code competition")
+    kernel.add_argument("name", help="a run in runs/, with its checkpoints")
+    kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")
+    kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
     board = _verb(verbs, "board", show_board, "the leaderboard of all results, or the sources' tables beside ours")
     board.add_argument("--table", default="results", choices=["results", "sources"], help="[results]")
     report = _verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
@@ -86,22 +97,15 @@ def data_list(arguments: argparse.Namespace) -> None:
 
 
 def data_fetch(arguments: argparse.Namespace) -> None:
-    """Make the phantom set; for the others, say what to download and where to put it."""
-    from chestfold.data.catalogue import find_dataset, folders_of
-    from chestfold.data.phantom import write_phantom
+    """Make the phantom set, or download a data set or a competition; what is there is proven by its checksums."""
+    from chestfold.fetch import fetch_competition, fetch_dataset
 
-    dataset = find_dataset(arguments.name)
-    missing = [folder for folder in folders_of(dataset) if not folder.exists()]
-    folder = missing[0] if missing else folders_of(dataset)[0]
-    if not missing:
-        say(f"{folder} is there already; nothing was changed")
-    elif dataset.name == "phantom":
-        write_phantom(folder)
-        say(f"wrote {folder}")
+    if (arguments.name is None) == (arguments.competition is None):
+        raise BadInput("give the name of a data set (chestfold data list), or --competition and its slug")
+    if arguments.name:
+        fetch_dataset(arguments.name)
     else:
-        raise BadInput(
-            f"{dataset.name} is not fetched by itself yet: get it from {dataset.origin} and unpack it into {folder}"
-        )
+        fetch_competition(arguments.competition)
 
 
 def data_check(arguments: argparse.Namespace) -> None:
@@ -169,14 +173,32 @@ def ensemble(arguments: argparse.Namespace) -> None:
 
 
 def submit_result(arguments: argparse.Namespace) -> None:
-    """Write and check a submission; sending it comes with a later version."""
+    """Write and check a submission; send it and wait for its score unless this is a dry run."""
     from chestfold.submit import write_submission
 
-    if not arguments.dry_run:
-        raise BadInput("sending is not built yet: add --dry-run, then upload the file it names by hand")
+    if not (arguments.dry_run or arguments.competition):
+        raise BadInput("say where to: --competition and the competition's slug, or --dry-run to send nothing")
     path, new = write_submission(arguments.name)
-    say(f"{'wrote' if new else 'the same content is already in'} {path}; it passes every check; nothing was sent")
-    say(f'to send it: kaggle competitions submit -c SLUG -f {path} -m "{arguments.name}"')
+    say(f"{'wrote' if new else 'the same content is already in'} {path}; it passes every check")
+    if arguments.dry_run:
+        say(f"nothing was sent; to send it: chestfold submit {arguments.name} --competition SLUG -m MESSAGE")
+        return
+    from chestfold.send import send, spoken
+
+    entry = send(path, arguments.competition, arguments.message or arguments.name, arguments.wait)
+    for line in spoken(path, entry):
+        say(line)
+
+
+def write_kernel(arguments: argparse.Namespace) -> None:
+    """Write what a code competition takes, and say how to send it."""
+    from chestfold import kernel
+
+    folder = kernel.write_kernel(arguments.name, arguments.competition, arguments.owner)
+    count = len(list((folder / "weights").glob("*.safetensors")))
+    say(f"wrote {folder}: {kernel.SCRIPT}, its metadata, and weights/ with {count} network(s); nothing was sent")
+    say(f"next, in this order: kaggle datasets create -p {folder / 'weights'}")
+    say(f"                     kaggle kernels push -p {folder}")
 
 
 def show_board(arguments: argparse.Namespace) -> None:

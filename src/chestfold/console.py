@@ -50,6 +50,16 @@ def progress(items: Iterable[Any], label: str, total: int) -> Iterator[Any]:
             step("")
 
 
+@contextmanager
+def waiting(label: str) -> Iterator[Callable[[str], None]]:
+    """A line that moves while nothing can be counted; call what it yields to add a remark. Silent in a pipe."""
+    if not console.is_terminal:
+        yield lambda remark: None
+        return
+    with console.status(label) as shown:
+        yield lambda remark: shown.update(f"{label} {remark}")
+
+
 def fail(error: BadInput) -> NoReturn:
     """One sentence on stderr, exit code 2."""
     print(f"error: {error}", file=sys.stderr)

@@ -1,5 +1,7 @@
 """From a result to a numbered submission file that was checked before anything leaves the machine."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,17 @@ import pandas as pd
 from chestfold import oof
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.readers import read_table
-from chestfold.files import BadInput, input_dir, lock, sha256, sha256_file, submissions_dir, write_bytes, write_json
+from chestfold.files import (
+    BadInput,
+    input_dir,
+    lock,
+    read_json,
+    sha256,
+    sha256_file,
+    submissions_dir,
+    write_bytes,
+    write_json,
+)
 from chestfold.results import Result, find_result
 
 DIGITS = 6
@@ -139,5 +151,39 @@ def _about(result: Result, path: Path, sample_path: Path | None) -> dict[str, An
         "folds_sha256": result.about["folds"]["sha256"],
         "sample_sha256": sample_path and sha256_file(sample_path),
         "sha256": sha256(path.read_bytes()),
-        "uploaded": None,
+        "uploads": [],
     }
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a competition's leaderboard said of a submission; None: not known, or not yet."""
+
+    public: float | None
+    private: float | None
+
+
+NOT_SENT = Standing(None, None)
+
+
+def standings(results: Sequence[Result]) -> dict[str, Standing]:
+    """Name -> the newest scored submission of each result. One of an older OOF file of that name does not count."""
+    hashes = {r.name: r.about["files"]["oof.parquet"] for r in results}
+    found = {}
+    for path in sorted(submissions_dir().glob("[0-9][0-9][0-9]_*.json")):
+        about = read_json(path)
+        name = about.get("result")
+        current = name in hashes and about.get("files", {}).get("oof.parquet", hashes[name]) == hashes[name]
+        for upload in about.get("uploads") or []:
+            standing = Standing(_number(upload.get("public")), _number(upload.get("private")))
+            if current and standing != NOT_SENT:
+                found[name] = standing
+    return found
+
+
+def _number(value: Any) -> float | None:
+    """Kaggle gives its scores as texts, empty where there is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

@@ -17,9 +17,10 @@ import wandb
 from chestfold import board, oof
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
-from chestfold.files import input_dir, read_json, runs_dir, sha256_file, sha256_json, submissions_dir
+from chestfold.files import input_dir, read_json, runs_dir, sha256_file, sha256_json
 from chestfold.follow import MODES
 from chestfold.results import Result, all_results, find_result, spoken_folds
+from chestfold.submit import Standing, standings
 
 PROJECT = "chestfold"
 POLL = 2.0
@@ -179,19 +180,13 @@ def summary_of(result: Result) -> dict[str, float | str]:
             if "value" in figure:
                 scores |= {f"{label}{metric}": figure["value"], f"{label}{metric} low": figure["low"]}
                 scores[f"{label}{metric} high"] = figure["high"]
-    public, private = leaderboard_scores().get(result.name, ("-", "-"))
-    return scores | {"LB public": public, "LB private": private}
+    return scores | dict(zip(("LB public", "LB private"), lb_texts(standings([result]).get(result.name)), strict=True))
 
 
-def leaderboard_scores() -> dict[str, tuple[str, str]]:
-    """Result -> public and private score of its newest submission that Kaggle has scored."""
-    found = {}
-    for path in sorted(submissions_dir().glob("[0-9][0-9][0-9]_*.json")):
-        about = read_json(path)
-        sent = about.get("uploaded") or {}
-        if sent.get("publicScore") or sent.get("privateScore"):
-            found[about["result"]] = (str(sent.get("publicScore") or "-"), str(sent.get("privateScore") or "-"))
-    return found
+def lb_texts(standing: Standing | None) -> list[str]:
+    """Public and private score of a submission, `-` for one that is not known."""
+    scores = [standing.public, standing.private] if standing else [None, None]
+    return ["-" if score is None else f"{score:g}" for score in scores]
 
 
 LEADERBOARD = ("data", "folds", "parent", *board.HEADER, "LB public", "LB private")
@@ -199,12 +194,12 @@ LEADERBOARD = ("data", "folds", "parent", *board.HEADER, "LB public", "LB privat
 
 def leaderboard_rows() -> list[list[str]]:
     """The board as texts, in the order of `LEADERBOARD`: from files alone."""
-    scored = leaderboard_scores()
-    rows = []
-    for lines in board.rows_by_folds(all_results()).values():
+    results = all_results()
+    scored, rows = standings(results), []
+    for lines in board.rows_by_folds(results).values():
         for line in lines:
             about = line.result.about
-            lb = scored.get(line.result.name, ("-", "-"))
+            lb = lb_texts(scored.get(line.result.name))
             rows.append([about["data"], spoken_folds(about), about.get("parent") or "-", *board.cells(line), *lb])
     return rows
 

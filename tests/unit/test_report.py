@@ -310,9 +310,9 @@ def submission(project, number: int, name: str, **about) -> None:
 
 def test_scores_of_a_leaderboard_are_shown_beside_validation(trained):
     assert "No submission has a score" in made()
-    submission(trained, 1, "exp100", uploaded={"public_score": "0.5", "private_score": ""})
-    submission(trained, 2, "exp100", uploaded={"public_score": "0.8123", "private_score": ""})
-    submission(trained, 3, "exp101", uploaded=None)
+    submission(trained, 1, "exp100", uploads=[{"public": "0.5", "private": ""}])
+    submission(trained, 2, "exp100", uploads=[{"public": "0.8123", "private": ""}])
+    submission(trained, 3, "exp101", uploads=[])
     text = made()
     head, *lines = Tables(text).found["board"][0]
     assert {line[0][:6]: line[head.index("LB public")] for line in lines} == {"exp100": "0.8123", "exp101": "-"}
@@ -322,7 +322,7 @@ def test_scores_of_a_leaderboard_are_shown_beside_validation(trained):
 
 
 def test_the_score_of_an_older_run_of_the_same_name_does_not_count(trained):
-    submission(trained, 1, "exp100", uploaded={"public_score": 0.9}, files={"oof.parquet": "another"})
+    submission(trained, 1, "exp100", uploads=[{"public": 0.9}], files={"oof.parquet": "another"})
     assert "No submission has a score" in made()
 
 

@@ -62,7 +62,7 @@ def test_its_json_says_what_it_was_made_of(trained):
     assert about["cv_auc"]["value"] == result.score("at_half", "auc").value
     assert about["sha256"] == sha256_file(path)
     assert about["files"]["test.parquet"] == sha256_file(result.folder / "test.parquet")
-    assert about["uploaded"] is None
+    assert about["uploads"] == []
 
 
 def test_without_a_sample_the_test_ids_with_the_positive_class(trained, sample):

@@ -14,7 +14,8 @@ from chestfold.files import BadInput, input_dir
 
 # bacteria_person1 and virus_person1 are different children, and so are IM-0115 and NORMAL2-IM-0115
 _KERMANY_PATIENT = r"^(?:(person\d+)_(bacteria|virus)_|((?:NORMAL2-)?IM-\d+)-)"
-_KERMANY = "kaggle: paultimothymooney/chest-xray-pneumonia (Kermany 2018, doi 10.17632/rscbjbr9sj.2)"
+_KERMANY_KAGGLE = "paultimothymooney/chest-xray-pneumonia"
+_KERMANY = f"kaggle: {_KERMANY_KAGGLE} (Kermany 2018, doi 10.17632/rscbjbr9sj.2)"
 
 CATALOGUE = {
     d.name: d
@@ -40,6 +41,7 @@ CATALOGUE = {
             reader="folders",
             patient_pattern=_KERMANY_PATIENT,
             patient="child: person number with subtype, or the prefix and number of a normal",
+            kaggle=_KERMANY_KAGGLE,
         ),
         Dataset(
             name="chest_xray_3class",
@@ -57,6 +59,7 @@ CATALOGUE = {
             },
             patient_pattern=_KERMANY_PATIENT,
             patient="child: person number with subtype, or the prefix and number of a normal",
+            kaggle=_KERMANY_KAGGLE,
         ),
         Dataset(
             name="hannover_covid",
@@ -177,7 +180,7 @@ def _read_declaration(name: str, path: Path) -> Dataset:
         values = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{path} is not valid TOML ({error})") from error
-    unknown = set(values) - {f.name for f in fields(Dataset)}
+    unknown = set(values) - {f.name for f in fields(Dataset) if f.name != "kaggle"}  # its folder is there already
     if unknown:
         raise BadInput(f"{path}: unknown field {sorted(unknown)[0]!r}")
     missing = {"classes", "positive", "reader"} - set(values)

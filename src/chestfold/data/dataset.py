@@ -44,6 +44,8 @@ class Dataset:
     """16-bit images: stored values that become black and white."""
     folder: str = ""
     """Folder inside input/; empty: the name."""
+    kaggle: str = ""
+    """`owner/name` of the Kaggle data set that holds exactly this; empty: none does."""
 
     @property
     def input_folder(self) -> str:

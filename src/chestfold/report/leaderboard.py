@@ -8,49 +8,11 @@ from urllib.parse import quote
 
 from chestfold import board
 from chestfold.board import Row
-from chestfold.files import read_json, submissions_dir
 from chestfold.metrics import Score
 from chestfold.report import charts
 from chestfold.report.markup import Html, join, table, tag
 from chestfold.results import Result, trained_folds
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What a competition's leaderboard said of a submission; None: not known, or not yet."""
-
-    public: float | None
-    private: float | None
-
-
-NOT_SENT = Standing(None, None)
-
-
-def standings(results: Sequence[Result]) -> dict[str, Standing]:
-    """Name -> the newest scored submission of each result. One of an older OOF file of that name does not count."""
-    hashes = {r.name: r.about["files"]["oof.parquet"] for r in results}
-    found = {}
-    for path in sorted(submissions_dir().glob("[0-9][0-9][0-9]_*.json")):
-        about = read_json(path)
-        name, standing = about.get("result"), _standing(about.get("uploaded"))
-        current = name in hashes and about.get("files", {}).get("oof.parquet", hashes[name]) == hashes[name]
-        if current and standing != NOT_SENT:
-            found[name] = standing
-    return found
-
-
-def _standing(uploaded: Any) -> Standing:
-    if not isinstance(uploaded, dict):
-        return NOT_SENT
-    return Standing(*(_number(uploaded.get(key)) for key in ("public_score", "private_score")))
-
-
-def _number(value: Any) -> float | None:
-    """Kaggle gives its scores as texts, empty where there is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+from chestfold.submit import NOT_SENT, Standing
 
 
 @dataclass(frozen=True)

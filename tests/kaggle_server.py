@@ -1,0 +1,172 @@
+"""A stand-in for Kaggle on this machine, for the real `kaggle` program: what it is asked, it answers as Kaggle would.
+
+The program is pointed at it as at a proxy. How a competition behaves is set by the fields of `Competition`.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+ETAG = '"one"'
+
+
+@dataclass
+class Competition:
+    """`statuses`: what each look at the list shows, the last one for ever. `drops`: requests that get no answer."""
+
+    statuses: list[str] = field(default_factory=lambda: ["COMPLETE"])
+    reason: str = ""
+    refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
+    drops: list[str] = field(default_factory=list)
+    limits: dict[str, int] = field(default_factory=lambda: {"numToday": 1, "numTotal": 7, "numAllowedNow": 4})
+    entries: list[dict] = field(default_factory=list)
+
+
+class Kaggle(ThreadingHTTPServer):
+    """Starts at once in a thread, on a free port. `files`: path -> bytes to download; `asked`: every request's name."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.competitions: dict[str, Competition] = {}
+        self.files: dict[str, bytes] = {}
+        self.stops_after: int | None = None
+        self.when_stopped: Callable[[], None] = lambda: None
+        self.asked: list[str] = []
+        self.sent: dict[str, bytes] = {}
+        self.ranges: list[str] = []
+        self.kernels: list[dict] = []
+        self.authorizations: set[str] = set()
+        self.closing = threading.Event()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        self.closing.set()
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request, client_address) -> None:
+        """A client that went away is no error here."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+            "HTTP_PROXY": f"http://127.0.0.1:{self.server_address[1]}",
+            "http_proxy": f"http://127.0.0.1:{self.server_address[1]}",
+            "NO_PROXY": "",
+            "no_proxy": "",
+        }
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Kaggle
+
+    def log_message(self, *words) -> None:
+        pass
+
+    def answer(self, value: dict, code: int = 200) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def refuse(self, code: int, message: str) -> None:
+        self.answer({"code": code, "message": message}, code)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        method = self.path.rpartition("/")[2]
+        self.server.asked.append(method)
+        self.server.authorizations.add(self.headers.get("Authorization", ""))
+        if method in ("GetDatasetMetadata", "DownloadDataset", "SaveKernel"):
+            return getattr(self, method)(body)
+        competition = self.server.competitions.get(body["competitionName"])
+        if competition is None:
+            return self.refuse(404, "Not found")
+        if method in competition.refusals:
+            return self.refuse(*competition.refusals[method])
+        return getattr(self, method)(body, competition)
+
+    def StartSubmissionUpload(self, body: dict, competition: Competition) -> None:
+        self.answer({"token": body["fileName"], "createUrl": f"http://localhost/upload/{body['competitionName']}"})
+
+    def do_PUT(self) -> None:
+        slug = self.path.rpartition("/")[2]
+        competition, size = self.server.competitions[slug], int(self.headers["Content-Length"])
+        self.server.asked.append("PUT")
+        if "PUT" in competition.drops:
+            competition.drops.remove("PUT")
+            self.rfile.read(size // 2)
+            self.close_connection = True
+            return None
+        self.server.sent[slug] = self.rfile.read(size)
+        if "PUT" in competition.refusals:
+            return self.refuse(*competition.refusals["PUT"])
+        return self.answer({})
+
+    def CreateSubmission(self, body: dict, competition: Competition) -> None:
+        entry = {"ref": 4000 + len(competition.entries), "fileName": body["blobFileTokens"]}
+        entry |= {"date": "2026-11-21T10:00:00Z", "description": body["submissionDescription"]}
+        competition.entries.insert(0, entry)
+        if "CreateSubmission" in competition.drops:
+            self.close_connection = True
+            return None
+        return self.answer({"message": "Successfully submitted to A Competition", "ref": entry["ref"]})
+
+    def ListSubmissions(self, body: dict, competition: Competition) -> None:
+        status = competition.statuses[0]
+        if competition.entries and len(competition.statuses) > 1:
+            competition.statuses.pop(0)
+        state = {"status": status, "publicScore": "", "privateScore": "", "errorDescription": ""}
+        state |= {"COMPLETE": {"publicScore": "0.93125"}, "ERROR": {"errorDescription": competition.reason}}.get(
+            status, {}
+        )
+        self.answer({"submissions": [entry | state for entry in competition.entries]})
+
+    def GetSubmissionLimits(self, body: dict, competition: Competition) -> None:
+        self.answer(competition.limits)
+
+    def GetDatasetMetadata(self, body: dict) -> None:
+        self.answer({"info": {"licenses": [{"name": "CC-BY-4.0"}]}})
+
+    def SaveKernel(self, body: dict) -> None:
+        self.server.kernels.append(body)
+        self.answer({"versionNumber": 1, "url": f"https://www.kaggle.com/code/{body['slug']}"})
+
+    def DownloadDataset(self, body: dict) -> None:
+        self.redirect(f"{body['ownerSlug']}/{body['datasetSlug']}")
+
+    def DownloadDataFiles(self, body: dict, competition: Competition) -> None:
+        self.redirect(body["competitionName"])
+
+    def redirect(self, name: str) -> None:
+        if name not in self.server.files:
+            return self.refuse(404, "Not found")
+        self.send_response(302)
+        self.send_header("Location", f"http://localhost/files/{name}.zip")
+        self.send_header("Content-Length", "0")
+        return self.end_headers()
+
+    def do_GET(self) -> None:
+        data = self.server.files[self.path.partition("/files/")[2].removesuffix(".zip")]
+        wanted = self.headers.get("Range", "")
+        start = int(wanted[len("bytes=") : -1]) if wanted and self.headers.get("If-Range") == ETAG else 0
+        self.server.ranges.append(wanted)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(data) - start))
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", ETAG)
+        self.send_header("Last-Modified", "Fri, 20 Nov 2026 10:00:00 GMT")
+        self.end_headers()
+        self.wfile.write(data[start : self.server.stops_after])
+        if self.server.stops_after is not None:
+            self.wfile.flush()
+            self.server.when_stopped()
+            self.server.closing.wait(30)

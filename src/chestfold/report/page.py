@@ -14,6 +14,7 @@ from chestfold.report.markup import Html, join, table, tag, text
 from chestfold.report.pictures import Album
 from chestfold.report.section import section
 from chestfold.results import Result, all_results, not_run
+from chestfold.submit import standings
 
 READING = (
     "Out-of-fold figures at threshold 0.5 (for more than two classes: the most probable one) with 95 % intervals by "
@@ -39,7 +40,7 @@ def write_report(path: Path) -> int:
 
 def page(results: list[Result], now: datetime) -> str:
     """The page of these results, as text."""
-    tables, known, album = board.rows_by_folds(results), leaderboard.standings(results), Album()
+    tables, known, album = board.rows_by_folds(results), standings(results), Album()
     rows = [row for group in tables.values() for row in group]
     names = {row.result.name for row in rows}
     main = tag(

@@ -10,7 +10,6 @@ from chestfold import board, cli, results
 from chestfold.files import BadInput, read_json, write_json
 from chestfold.publish import publish, write_results_page
 
-
 FILES = {"scores.json", "oof.parquet", "shifted.parquet", "test.parquet"}
 
 

@@ -106,6 +106,15 @@ def make_tiny_folds(count: int = 3) -> None:
     folds.make(open_index("tiny"), "tiny", count)
 
 
+def collect_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pictures and few bootstrap draws, for tests of many runs that look at neither."""
+    from chestfold import figures, metrics
+
+    monkeypatch.setattr(metrics.patient_weights, "__defaults__", (20,))
+    for name in ("learning_curves", "confusion"):
+        monkeypatch.setattr(figures, name, lambda *_: None)
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An empty project with the `tiny` data set and its three folds."""

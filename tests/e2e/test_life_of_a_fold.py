@@ -4,7 +4,7 @@ import pytest
 from conftest import tiny_experiment
 
 from chestfold import results
-from chestfold.files import read_json
+from chestfold.files import BadInput, read_json, write_json
 from chestfold.submit import write_submission
 
 FOLD_FILES = {
@@ -51,6 +51,28 @@ def test_a_finished_fold_is_not_trained_again(trained, capsys):
     trained.run(tiny_experiment())
     assert "fold1 is finished" in capsys.readouterr().out
     assert (trained.runs / "exp100" / "fold1" / "manifest.json").stat().st_mtime_ns == before
+
+
+def forget_settings(folder, *names: str) -> None:
+    """Make config.json one of an older version."""
+    config = read_json(folder / "config.json")
+    for name in names:
+        del config["settings"][name]
+    write_json(folder / "config.json", config)
+
+
+def test_a_fold_of_an_older_version_that_knew_fewer_settings_is_finished_too(trained, capsys):
+    for fold in range(3):
+        forget_settings(trained.runs / "exp100" / f"fold{fold}", "head_width", "freeze", "vote_epochs")
+    trained.run(tiny_experiment())
+    said = capsys.readouterr().out
+    assert all(f"exp100/fold{fold} is finished" in said for fold in range(3))
+
+
+def test_a_setting_that_an_older_version_did_not_know_is_not_changed_unnoticed(trained):
+    forget_settings(trained.runs / "exp100" / "fold0", "head_width")
+    with pytest.raises(BadInput, match=r"was begun with other settings \(head_width: 0 -> 8\)"):
+        trained.run(tiny_experiment(head_width=8), "--fold", "0")
 
 
 @pytest.mark.parametrize("argv", [("--debug",), ("--fold", "1", "--debug")])

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from conftest import Project, enter, make_project, make_tiny_folds, tiny_experiment
 
-from chestfold import engine, experiment, submit
+from chestfold import engine, experiment, figures, submit
 from chestfold.data import cache
 from chestfold.data.catalogue import open_index
 from chestfold.files import read_json
@@ -72,7 +72,8 @@ def die_in_the_middle_of_writing(ending: str, nth: int) -> None:
 
 
 def child(work: Callable, root: Path, *arguments: object) -> None:
-    """Entry of a child process: `work` in the project at `root`, silently."""
+    """Entry of a child process: `work` in the project at `root`, silently and without pictures."""
+    figures.learning_curves = figures.confusion = lambda *_: None
     os.environ["CHESTFOLD_PROJECT"] = str(root)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
@@ -130,8 +131,13 @@ def contents(folder: Path) -> dict[str, object]:
     """What must be the same: weights and predictions to the byte, and the figures of every epoch, but not its times."""
     rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     history = [{name: value for name, value in row.items() if name not in engine.PACE} for row in rows]
-    files = {name: (folder / name).read_bytes() for name in ("best.ckpt", "oof.parquet", "test.parquet")}
+    names = ("best.ckpt", "oof.parquet", "shifted.parquet", "test.parquet")
+    files = {name: (folder / name).read_bytes() for name in names}
     return files | {"history": history}
+
+
+def voters(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("epoch*")}
 
 
 def fold0(project: Project) -> Path:
@@ -158,7 +164,8 @@ POINTS = {
     "while last.ckpt is moved aside": ("at", "checkpoint.save", 4),
     "between last.ckpt and metrics.jsonl": ("at", "engine.write_metrics", 2),
     "before the predictions": ("at", "experiment.write_predictions", 1),
-    "between oof.parquet and test.parquet": ("at", "oof.write", 2),
+    "between oof.parquet and shifted.parquet": ("at", "oof.write", 2),
+    "between shifted.parquet and test.parquet": ("at", "oof.write", 3),
     "before the manifest": ("torn", "manifest.json", 1),
 }
 ONLY_IN_THE_EPOCH = "while last.ckpt is moved aside"
@@ -176,6 +183,34 @@ def test_a_killed_fold_goes_on_to_the_same_bytes(project, undisturbed, point, sa
     assert not list(project.runs.rglob("*.tmp")) and not list(project.runs.rglob("*.previous"))
 
 
+VOTING = RICH | {"epochs": 4, "vote_epochs": 2, "max_steps": 2}
+VOTING_POINTS = {
+    "in the middle of a voter": ("torn", "epoch0003.ckpt", 1),
+    "between a voter and last.ckpt": ("at", "checkpoint.save_keeping_previous", 4),
+    "before an older voter is deleted": ("at", "engine.voting_epochs", 3),
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed_vote(tmp_path_factory) -> dict[str, object]:
+    """What fold 0 leaves whose last two epochs vote."""
+    made = make_project(tmp_path_factory.mktemp("vote") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(patch, made)
+        make_tiny_folds()
+        made.run(tiny_experiment(**VOTING), "--fold", "0")
+    return contents(fold0(made)) | voters(fold0(made))
+
+
+@pytest.mark.parametrize("point", VOTING_POINTS)
+def test_a_killed_fold_votes_with_the_same_epochs(project, undisturbed_vote, point):
+    command = (VOTING, ("--fold", "0"))
+    assert outcome(project, train, *command, VOTING_POINTS[point], False) == -signal.SIGKILL
+    assert outcome(project, train, *command, (), False) == 0
+    assert contents(fold0(project)) | voters(fold0(project)) == undisturbed_vote
+    assert sorted(voters(fold0(project))) == ["epoch0003.ckpt", "epoch0004.ckpt"]
+
+
 def test_a_run_killed_again_and_again_ends_in_the_same_submission(project, trained_reference):
     fold_points = [POINTS[k] for k in ("in the first epoch", "in the middle of last.ckpt", "before the manifest")]
     for point in [("at", "data.cache.decode", 20), *fold_points, ("at", "experiment.train_and_predict", 3)]:
@@ -188,7 +223,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_submission(project, train
     run, same = project.runs / "exp100", trained_reference.runs / "exp100"
     for fold in range(3):
         assert contents(run / f"fold{fold}") == contents(same / f"fold{fold}")
-    for name in ("oof.parquet", "test.parquet"):
+    for name in ("oof.parquet", "shifted.parquet", "test.parquet"):
         assert (run / name).read_bytes() == (same / name).read_bytes()
     assert read_json(run / "scores.json")["scores"] == read_json(same / "scores.json")["scores"]
     (sent,) = (project.root / "submissions").glob("*.csv")

@@ -101,3 +101,23 @@ def test_a_smaller_crop_scale_crops_more():
         return float(np.std([crop(half, n).mean() for n in range(60)]))
 
     assert spread(0.2) > 1.5 * spread(0.95)
+
+
+def eight_symmetries(image: np.ndarray) -> list[np.ndarray]:
+    return [np.rot90(side, quarter) for side in (image, image[:, ::-1]) for quarter in range(4)]
+
+
+def test_turned_gives_each_of_the_eight_symmetries_and_nothing_else():
+    turn = augmenter(augment="turned", randaugment=None)
+    wanted = [view.tobytes() for view in eight_symmetries(IMAGE)]
+    assert len(set(wanted)) == 8
+    times = [wanted.index(turn(IMAGE, n).tobytes()) for n in range(160)]
+    assert min(np.bincount(times, minlength=8)) >= 8
+
+
+def test_plain_never_turns_an_image_on_its_side():
+    """A bright top stays above, whatever else is done."""
+    top = np.full((64, 64), 60, np.uint8)
+    top[:32] = 180
+    plain = augmenter(randaugment=None, image_size=64)
+    assert all(made[:20].mean() > made[-20:].mean() + 20 for made in (plain(top, n) for n in range(60)))

@@ -22,6 +22,25 @@ def test_an_experiment_is_frozen():
         Experiment().lr = 1
 
 
+def test_a_record_is_read_back_as_it_was():
+    exp = Experiment(randaugment=(2, 9), lr=3e-4, backbone="resnet50", freeze=True, head_width=8)
+    assert Experiment.from_dict(json.loads(json.dumps(exp.to_dict()))) == exp
+
+
+def test_a_setting_that_a_record_does_not_know_has_its_default():
+    settings = Experiment(lr=3e-4).to_dict()
+    for name in ("head_width", "freeze", "train_per_class", "class_weights", "vote_epochs"):
+        del settings[name]
+    assert Experiment.from_dict(settings) == Experiment(lr=3e-4)
+
+
+def test_a_record_with_an_unknown_or_ill_typed_setting_is_refused():
+    with pytest.raises(BadInput, match="unknown setting 'head_widht'; did you mean head_width"):
+        Experiment.from_dict(Experiment().to_dict() | {"head_widht": 8})
+    with pytest.raises(BadInput, match="head_width = 8.5 is not a whole number"):
+        Experiment.from_dict(Experiment().to_dict() | {"head_width": 8.5})
+
+
 def test_a_parent_is_no_setting():
     assert Experiment() == Experiment().but()
     assert "parent" not in Experiment().but().to_dict() and "parent" not in field_types()

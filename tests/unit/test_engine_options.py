@@ -3,12 +3,17 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
-from conftest import enter, make_project, make_tiny_folds, tiny_experiment
+from conftest import collect_quickly, enter, make_project, make_tiny_folds, tiny_experiment
 
-from chestfold import checkpoint, engine, oof
-from chestfold.files import read_json
+from chestfold import checkpoint, engine, experiment, oof
+from chestfold.batches import Images, TrainBatches
+from chestfold.config import Experiment
+from chestfold.files import BadInput, read_json
+from chestfold.models import rebuild
+from chestfold.rng import generator
 
 NUMBERS = itertools.count(100)
 ONE_EPOCH = {"epochs": 1, "max_steps": 3}
@@ -18,12 +23,16 @@ OPTIONS = [
     *[{"sampling": s} for s in ("over", "under")],
     *[{"precision": p} for p in ("fp32", "bf16", "fp16")],
     *[{"monitor": m, "epochs": 2} for m in ("loss", "accuracy", "f1")],
-    *[{"tta": t} for t in ("flip", "crops")],
+    *[{"tta": t} for t in ("flip", "turns", "crops")],
     *[{"backbone": b} for b in ("five_block_cnn", "test_efficientnet", "test_vit")],
     {"drop_rate": 0.5},
     {"label_smoothing": 0.1},
     {"weight_decay": 0.0, "warmup_epochs": 0.0},
     {"mixup_alpha": 0.4, "cutmix_alpha": 1.0},
+    {"head_width": 8, "drop_rate": 0.5},
+    {"freeze": True, "head_width": 8, "precision": "fp16"},
+    {"train_per_class": 6, "class_weights": "balanced"},
+    {"augment": "turned"},
     {"accumulate": 3, "clip_norm": 1.0, "ema_decay": 0.9, "precision": "fp16"},
 ]  # fmt: skip
 
@@ -41,6 +50,7 @@ def _shared(tmp_path_factory):
 def shared(_shared, monkeypatch):
     """One project for all tests here; each run has a name of its own."""
     enter(monkeypatch, _shared)
+    collect_quickly(monkeypatch)
     return _shared
 
 
@@ -185,3 +195,94 @@ def test_a_processor_uses_bf16_where_it_has_it_and_nothing_is_depthwise(monkeypa
     monkeypatch.setattr(engine, "processor_has_bf16", lambda: has_bf16)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert engine.start(tiny_experiment(backbone=backbone), 0, 2).runner.precision == precision
+
+
+# A few images of each class, and classes that weigh alike
+
+
+def rare(pixels: int = 32) -> Images:
+    """Twelve healthy and four ill."""
+    noise = generator("rare").integers(0, 256, (16, pixels, pixels)).astype(np.uint8)
+    return Images(noise, np.arange(16), [f"i{n:02d}" for n in range(16)], np.repeat([0, 1], [12, 4]))
+
+
+def test_a_fold_is_trained_on_so_many_of_each_class(fold):
+    folder = fold(train_per_class=5)
+    assert "10 training and 21 validation images" in (folder / "log.txt").read_text()
+
+
+def test_what_is_drawn_depends_on_seed_and_fold_alone():
+    def ids(number: int = 0, **changes) -> list[str]:
+        return experiment.chosen_images(tiny_experiment(train_per_class=3, **changes), number, rare()).ids
+
+    kept = ids()
+    assert kept == ids(lr=1e-4, epochs=9, backbone="test_vit", augment="plain")
+    assert kept != ids(1) and kept != ids(seed=1)
+
+
+def test_the_drawn_images_keep_their_pixels_and_labels():
+    whole = rare()
+    few = experiment.chosen_images(tiny_experiment(train_per_class=3), 0, whole)
+    for row, image_id, label in zip(few.rows, few.ids, few.labels, strict=True):
+        assert (whole.ids[row], whole.labels[row]) == (image_id, label)
+
+
+def test_more_of_each_class_than_there_are_is_refused(fold):
+    with pytest.raises(BadInput, match=r"train_per_class = 100, but a class has \d+ training images; lower it"):
+        fold(train_per_class=100)
+
+
+def first_loss(tmp_path, **changes) -> tuple[float, np.ndarray]:
+    """The loss of the first batch, of a classifier at zero, and the class numbers in that batch."""
+    exp = tiny_experiment(max_steps=1, precision="fp32", **changes)
+    state, batches = engine.start(exp, 0, 2), TrainBatches(exp, 0, rare(), 0)
+    weights = engine.class_weights(exp, rare(), 2, state.runner.device)
+    engine.train_epoch(exp, 0, state, batches, weights, tmp_path)
+    return state.losses[0], batches[0, 0][1].numpy()
+
+
+def test_balanced_weights_enter_the_loss(tmp_path):
+    plain, labels = first_loss(tmp_path)
+    weighed, same = first_loss(tmp_path, class_weights="balanced")
+    assert labels.tolist() == same.tolist()
+    assert plain == pytest.approx(math.log(2))
+    expected = np.where(labels == 1, 16 / 8, 16 / 24).mean()
+    assert weighed == pytest.approx(math.log(2) * expected) and abs(expected - 1) > 0.05
+
+
+@pytest.mark.parametrize("sampling", ["over", "under"])
+def test_class_weights_and_sampling_exclude_each_other(sampling):
+    with pytest.raises(BadInput, match=f"sampling = {sampling} and class_weights = balanced: choose one of the two"):
+        Experiment(sampling=sampling, class_weights="balanced")
+
+
+# A vote of the last epochs
+
+
+def epochs_kept(folder) -> list[str]:
+    return sorted(path.name for path in folder.glob("epoch*"))
+
+
+def test_the_last_epochs_are_kept_and_vouched_for(fold):
+    folder = fold(epochs=4, vote_epochs=2)
+    assert epochs_kept(folder) == ["epoch0003.ckpt", "epoch0004.ckpt"]
+    assert set(epochs_kept(folder)) < set(read_json(folder / "manifest.json")["files"])
+
+
+def test_without_a_vote_no_epoch_is_kept(fold):
+    assert epochs_kept(fold(epochs=2)) == []
+
+
+def test_fewer_epochs_than_voters_all_vote(fold):
+    assert epochs_kept(fold(epochs=2, vote_epochs=5)) == ["epoch0001.ckpt", "epoch0002.ckpt"]
+
+
+def test_a_vote_is_the_mean_of_the_epochs_predictions(shared):
+    exp = tiny_experiment(**ONE_EPOCH | {"epochs": 4, "vote_epochs": 2})
+    ready = experiment.prepare(shared.run(exp, "--fold", "0", name="exp099"))
+    folder = shared.runs / "exp099" / "fold0"
+    table, _ = oof.read(folder / "oof.parquet")
+    images = ready.images(ready.rows(table["id"].tolist()))
+    each = [engine.predict(engine.make_runner(rebuild(checkpoint.load(p)), exp), images) for p in folder.glob("epoch*")]
+    assert np.abs(each[0] - each[1]).max() > 1e-4
+    np.testing.assert_allclose(oof.probabilities(table), np.mean(each, axis=0), atol=1e-6)

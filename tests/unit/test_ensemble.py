@@ -94,6 +94,15 @@ def test_noise_looks_good_in_sample_and_like_noise_cross_fitted(method):
     assert in_sample > honest + 0.05 and honest < 0.55
 
 
+@pytest.mark.parametrize("method", FITTED)
+def test_shifted_predictions_are_blended_with_the_weights_of_the_unshifted(method):
+    given = members([0.5, 1.0, 0.2])
+    moved = members([0.2, 0.2, 1.5]).probs
+    inside = given.table["fold"].to_numpy() == 1
+    fitted = METHODS[method](given.probs[:, ~inside], given.labels[~inside], given.groups[~inside])
+    np.testing.assert_allclose(cross_fit(method, given, moved)[inside], fitted.apply(moved[:, inside]))
+
+
 def test_the_table_holds_every_method_with_its_gain_over_the_best_member():
     given = members([0.5, 1.2, 0.8])
     rows = blending.compare(given)

@@ -1,10 +1,11 @@
-"""Which images an epoch sees."""
+"""Which images an epoch sees, and what an error on each class weighs."""
 
 import numpy as np
 import pytest
 
+from chestfold.files import BadInput
 from chestfold.rng import generator
-from chestfold.sampling import epoch_order
+from chestfold.sampling import balanced_weights, epoch_order, few_per_class
 
 LABELS = np.array([0] * 10 + [1] * 4 + [2] * 3)
 
@@ -44,3 +45,47 @@ def test_an_order_is_a_function_of_its_draw(sampling):
 def test_classes_are_mixed_in_an_order(sampling):
     shuffled = LABELS[order(sampling, 0)]
     assert shuffled.tolist() != sorted(shuffled)
+
+
+# A few of each class
+
+
+def few(count: int, *draw: object) -> np.ndarray:
+    return few_per_class(LABELS, count, generator(*draw))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_there_are_so_many_of_each_class(count):
+    kept = few(count, 0)
+    assert np.bincount(LABELS[kept]).tolist() == [count] * 3
+    assert len(set(kept)) == len(kept) and kept.tolist() == sorted(kept)
+
+
+def test_the_few_are_a_function_of_their_draw():
+    assert few(2, 0, 1).tolist() == few(2, 0, 1).tolist()
+    assert len({tuple(few(2, 0, n)) for n in range(20)}) > 10
+
+
+def test_any_image_may_be_among_the_few():
+    assert {int(n) for draw in range(60) for n in few(1, draw)} == set(range(17))
+
+
+def test_more_than_a_class_has_is_refused():
+    with pytest.raises(BadInput, match="train_per_class = 4, but a class has 3 training images; lower it"):
+        few(4, 0)
+
+
+# Class weights
+
+
+def test_the_mean_of_the_weights_over_the_images_is_1():
+    weights = balanced_weights(LABELS, 3)
+    assert weights.dtype == np.float32 and weights[LABELS].mean() == pytest.approx(1)
+
+
+def test_every_class_weighs_the_same_in_all():
+    assert balanced_weights(LABELS, 3) * np.bincount(LABELS) == pytest.approx([17 / 3] * 3)
+
+
+def test_equal_classes_weigh_1():
+    assert balanced_weights(np.arange(10) % 2, 2).tolist() == [1, 1]

@@ -75,3 +75,19 @@ def test_probabilities_are_averaged_not_logits(runner):
 def test_a_prediction_does_not_depend_on_its_neighbours(runner):
     alone = np.concatenate([predict(runner, images(PIXELS[n : n + 1]), "flip") for n in range(5)])
     np.testing.assert_allclose(predict(runner, images(PIXELS), "flip"), alone, atol=1e-5)
+
+
+def test_turns_are_the_eight_symmetries_of_the_image():
+    sides = (BATCH, BATCH.flip(-1))
+    wanted = {side.rot90(quarter, (-2, -1)).numpy().tobytes() for side in sides for quarter in range(4)}
+    views = list(tta_views(BATCH, "turns"))
+    assert {view.numpy().tobytes() for view in views} == wanted and len(wanted) == 8
+    assert torch.equal(views[0], BATCH)
+
+
+@pytest.mark.parametrize("quarter", [1, 2, 3])
+def test_a_prediction_over_turns_does_not_know_which_side_is_up(runner, quarter):
+    turned = np.rot90(PIXELS, quarter, (1, 2)).copy()
+    upright, aside = predict(runner, images(PIXELS), "turns"), predict(runner, images(turned), "turns")
+    np.testing.assert_allclose(upright, aside, atol=1e-5)
+    assert np.abs(predict(runner, images(PIXELS)) - predict(runner, images(turned))).max() > 1e-3

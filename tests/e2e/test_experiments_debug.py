@@ -1,0 +1,74 @@
+"""Every experiment file passes through everything, on a small phantom, and says what it is for."""
+
+import ast
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Project, collect_quickly, enter
+
+from chestfold import folds
+from chestfold.data.catalogue import open_index
+from chestfold.data.phantom import write_phantom
+from chestfold.files import read_json
+from chestfold.options import read_request
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "exps"
+FILES = sorted(EXPERIMENTS.glob("exp*.py"))
+
+
+@pytest.fixture(scope="module")
+def _phantom(tmp_path_factory) -> Project:
+    made = Project(tmp_path_factory.mktemp("debug"))
+    with pytest.MonkeyPatch.context() as patch:
+        enter(patch, made)
+        write_phantom(made.input / "phantom", patients=20, slices=4)
+        folds.make(open_index("phantom"), "phantom", 4)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    """Experiments import each other by name."""
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    yield
+    for path in FILES:
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture
+def phantom(_phantom, monkeypatch) -> Project:
+    """A project with 64 training and 16 test slices."""
+    enter(monkeypatch, _phantom)
+    collect_quickly(monkeypatch)
+    return _phantom
+
+
+def test_there_are_experiments():
+    assert len(FILES) >= 30
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_experiment_passes_a_debug_run(phantom, path):
+    exp = importlib.import_module(path.stem).EXP
+    made = phantom.run(exp, "--data", "phantom", "--debug", "--fold", "0", name=path.stem)
+    about = read_json(phantom.runs / made.name / "scores.json")
+    assert made.name == (f"{path.stem}-debug" if exp.data == "phantom" else f"{path.stem}@phantom-debug")
+    assert about["settings"]["backbone"] == exp.backbone and about["folds"]["trained"] == [0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_experiment_is_short_and_says_what_is_expected_of_it(path):
+    text = path.read_text()
+    assert len(text.splitlines()) < 30
+    docstring = ast.get_docstring(ast.parse(text))
+    assert "Parent: " in docstring and "Expectation: " in docstring
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_parent_that_an_experiment_names_is_the_one_it_has(path):
+    module = importlib.import_module(path.stem)
+    named = re.search(r"Parent: (\w+)\.", module.__doc__)[1]
+    assert (read_request(module.EXP, [], path).parent or "none") == named

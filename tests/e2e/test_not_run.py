@@ -1,0 +1,68 @@
+"""An experiment whose weights cannot be had leaves a note of it, which goes when it has run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_experiment
+from safetensors.torch import save_file
+
+from chestfold import results
+from chestfold.files import BadInput, read_json, runs_dir
+from chestfold.models import MissingWeights
+from chestfold.models.timm_import import timm
+
+EXP = tiny_experiment(pretrained=True, epochs=1, max_steps=2)
+
+
+@pytest.fixture
+def weights(project, monkeypatch) -> Path:
+    """An empty folder of weight files, in use."""
+    folder = project.root / "weights"
+    folder.mkdir()
+    monkeypatch.setenv("CHESTFOLD_WEIGHTS", str(folder))
+    return folder
+
+
+def note(project) -> Path:
+    return project.runs / "exp100" / results.NOT_RUN
+
+
+def put_weights(folder: Path) -> None:
+    torch.manual_seed(1)
+    save_file(timm.create_model("test_resnet").state_dict(), folder / "test_resnet.safetensors")
+
+
+def test_missing_weights_leave_a_note(project, weights):
+    with pytest.raises(MissingWeights) as refusal:
+        project.run(EXP, "--fold", "0")
+    about = read_json(note(project))
+    assert str(refusal.value).startswith(f"{weights / 'test_resnet.safetensors'} does not exist")
+    assert (about["name"], about["why"], about["data"]) == ("exp100", "weights", "tiny")
+    assert about["settings"] == EXP.to_dict()
+    assert str(project.root) not in note(project).read_text(), "the note is published"
+    assert set(results.not_run(runs_dir())) == {"exp100"} and results.all_results() == []
+
+
+def test_the_note_goes_when_the_experiment_has_run(project, weights):
+    with pytest.raises(MissingWeights):
+        project.run(EXP, "--fold", "0")
+    put_weights(weights)
+    project.run(EXP, "--fold", "0")
+    assert not note(project).exists() and results.not_run(runs_dir()) == {}
+    assert results.find_result("exp100").about["folds"]["trained"] == [0]
+
+
+def test_weights_that_are_there_and_damaged_leave_no_note(project, weights):
+    put_weights(weights)
+    path = weights / "test_resnet.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(BadInput, match="is not a readable safetensors file"):
+        project.run(EXP, "--fold", "0")
+    assert not note(project).exists()
+
+
+def test_a_network_that_has_no_weights_leaves_a_note_too(project):
+    with pytest.raises(MissingWeights, match="weights of five_block_cnn could not be had"):
+        project.run(tiny_experiment(backbone="five_block_cnn", pretrained=True), "--fold", "0")
+    assert read_json(note(project))["settings"]["backbone"] == "five_block_cnn"

@@ -1,0 +1,110 @@
+"""Every fold predicts its validation images under every shift; the board's column is their mean AUC."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import tiny_experiment
+
+from chestfold import board, checkpoint, engine, experiment, metrics, oof, results
+from chestfold.ensemble import ensemble
+from chestfold.files import read_json, write_json
+from chestfold.models import rebuild
+from chestfold.shift import SHIFTS
+
+
+def by_id(table: pd.DataFrame) -> pd.DataFrame:
+    return table.set_index("id").sort_index()
+
+
+def shifted_cell(name: str) -> str:
+    (rows,) = board.rows_by_folds(results.all_results()).values()
+    (row,) = (r for r in rows if r.result.name == name)
+    return dict(zip(board.HEADER, board.cells(row), strict=True))["AUC, shifted"]
+
+
+def forget_shifts(folder) -> None:
+    """Make a result one from before there were shifts."""
+    about = read_json(folder / "scores.json")
+    about["files"]["shifted.parquet"] = None
+    del about["scores"]["shifted"]
+    write_json(folder / "scores.json", about)
+    (folder / "shifted.parquet").unlink()
+
+
+def test_a_fold_holds_each_of_its_images_once_under_each_shift(trained):
+    folder = trained.runs / "exp100" / "fold1"
+    tables = oof.unstacked(oof.read(folder / "shifted.parquet")[0])
+    assert set(tables) == set(SHIFTS)
+    plain = oof.read(folder / "oof.parquet")[0]
+    for table in tables.values():
+        assert sorted(table["id"]) == sorted(plain["id"]) and table["id"].is_unique
+        pd.testing.assert_frame_equal(by_id(table)[oof.KEYS[1:]], by_id(plain)[oof.KEYS[1:]])
+        assert np.abs(by_id(table)["ill"] - by_id(plain)["ill"]).max() > 1e-4
+
+
+@pytest.mark.parametrize(("name", "changes"), [("exp100", {}), ("exp101", {"seed": 1, "augment": "plain"})])
+def test_every_experiment_sees_the_images_moved_alike(trained, name, changes):
+    exp = tiny_experiment(**changes)
+    ready = experiment.prepare(trained.run(exp, "--fold", "0", name=name))
+    folder = trained.runs / name / "fold0"
+    tables = oof.unstacked(oof.read(folder / "shifted.parquet")[0])
+    runner = engine.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
+    for shift in ("zoom 1.25", "contrast 1.6"):
+        images = ready.images(ready.rows(tables[shift]["id"].tolist()))
+        expected = engine.predict(runner, experiment.moved_images(shift, images))
+        np.testing.assert_allclose(oof.probabilities(tables[shift]), expected, atol=1e-5)
+
+
+def test_shifted_images_are_predicted_from_one_view(project):
+    exp = tiny_experiment(epochs=1, max_steps=2, tta="crops")
+    ready = experiment.prepare(project.run(exp, "--fold", "0"))
+    folder = project.runs / "exp100" / "fold0"
+    table = oof.unstacked(oof.read(folder / "shifted.parquet")[0])["blur 0.01"]
+    runner = engine.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
+    images = experiment.moved_images("blur 0.01", ready.images(ready.rows(table["id"].tolist())))
+    np.testing.assert_allclose(oof.probabilities(table), engine.predict(runner, images), atol=1e-5)
+
+
+def test_the_score_is_the_mean_auc_over_the_shifts(trained):
+    result = results.find_result("exp100")
+    score, each = result.score("shifted", "auc"), result.about["scores"]["shifted"]["per_shift"]
+    assert set(each) == set(SHIFTS)
+    assert score.value == pytest.approx(np.mean(list(each.values())))
+    assert score.low <= score.value <= score.high
+    zoomed = result.shifted()["zoom 1.1"]
+    assert len(zoomed) == 60
+    assert each["zoom 1.1"] == pytest.approx(metrics.macro_auc(oof.labels(zoomed), oof.probabilities(zoomed)))
+
+
+def test_a_mean_of_two_runs_is_shifted_as_its_members_are(trained):
+    result, _ = ensemble(["exp100", "exp101"], "both", "mean")
+    members = [results.find_result(name).shifted() for name in ("exp100", "exp101")]
+    blended = result.shifted()
+    assert set(blended) == set(SHIFTS)
+    for shift, table in blended.items():
+        mean = sum(by_id(member[shift])["ill"] for member in members) / 2
+        np.testing.assert_allclose(by_id(table)["ill"], mean, atol=1e-6)
+    score = result.score("shifted", "auc")
+    assert score.low <= score.value <= score.high and shifted_cell("both") == str(score)
+
+
+def test_an_ensemble_with_a_member_without_shifts_has_none(trained):
+    forget_shifts(trained.runs / "exp101")
+    result, _ = ensemble(["exp100", "exp101"], "both", "mean")
+    assert result.about["files"]["shifted.parquet"] is None and result.shifted() is None
+    assert "shifted" not in result.about["scores"]
+    assert shifted_cell("exp100") != "-" and shifted_cell("exp101") == shifted_cell("both") == "-"
+
+
+def test_folds_from_before_there_were_shifts_are_collected_without_them(trained):
+    for fold in range(3):
+        folder = trained.runs / "exp100" / f"fold{fold}"
+        manifest = read_json(folder / "manifest.json")
+        del manifest["files"]["shifted.parquet"]
+        write_json(folder / "manifest.json", manifest)
+        (folder / "shifted.parquet").unlink()
+    before = results.find_result("exp100").score("at_half", "auc")
+    trained.run(tiny_experiment())
+    result = results.find_result("exp100")
+    assert result.shifted() is None and shifted_cell("exp100") == "-"
+    assert result.score("at_half", "auc") == before

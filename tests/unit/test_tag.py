@@ -1,0 +1,57 @@
+"""A variant under a name of its own, compared with the experiment that it varies."""
+
+from pathlib import Path
+
+import pytest
+from conftest import tiny_experiment
+
+from chestfold import board, results
+from chestfold.files import BadInput
+from chestfold.options import read_request
+
+EXP = tiny_experiment().but(augment="plain")
+
+
+def request(*argv: str, exp=EXP):
+    return read_request(exp, list(argv), Path("exp100.py"))
+
+
+def test_a_tag_names_the_run_and_its_parent_is_the_experiment_itself():
+    made = request("--tag", "slow_2", "--lr", "0.001")
+    assert (made.name, made.parent) == ("exp100-slow_2", "exp100")
+    assert made.changed == {"lr": (EXP.lr, 0.001)}
+
+
+def test_without_a_tag_the_parent_is_that_of_the_file():
+    made = request("--lr", "0.001")
+    assert made.name == "exp100" and set(made.changed) == {"augment", "lr"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (["--tag", "x", "--data", "other"], "exp100-x@other"),
+        (["--tag", "x", "--debug"], "exp100-x-debug"),
+        (["--tag", "x", "--data", "other", "--debug"], "exp100-x@other-debug"),
+        (["--tag", "x", "--data", "tiny"], "exp100-x"),
+    ],
+)
+def test_a_tag_stands_before_the_data_and_debug(argv, name):
+    assert request(*argv).name == name
+
+
+@pytest.mark.parametrize("tag", ["debug", "A/B", "../b", "Big", "a-b", "a b", "a@b", "é", "."])
+def test_a_tag_that_is_no_plain_word_is_refused(project, tag):
+    with pytest.raises(BadInput, match="small letters, digits and _ make a tag, and it is not 'debug'") as refusal:
+        project.run(EXP, "--tag", tag)
+    assert str(refusal.value).startswith(f"--tag {tag}: ") and not project.runs.exists()
+
+
+def test_the_board_compares_a_variant_with_its_experiment(trained):
+    trained.run(tiny_experiment(), "--tag", "slow", "--lr", "0.001", "--epochs", "1")
+    assert {p.name for p in trained.runs.iterdir()} == {"exp100", "exp100-slow", "exp101"}
+    (rows,) = board.rows_by_folds(results.all_results()).values()
+    (row,) = (row for row in rows if row.result.name == "exp100-slow")
+    assert row.what == "exp100 but epochs 1, lr 0.001"
+    aucs = [results.find_result(name).score("at_half", "auc").value for name in ("exp100-slow", "exp100")]
+    assert row.gain.value == pytest.approx(aucs[0] - aucs[1])

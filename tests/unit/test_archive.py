@@ -52,7 +52,7 @@ def linked() -> zipfile.ZipInfo:
     return info
 
 
-@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "..\\x", "C:x", linked()], ids=str)
+@pytest.mark.parametrize("name", ["/proc/x", "../x", "a/../../x", "..\\x", "C:x", linked()], ids=str)
 def test_what_leads_outside_is_refused_and_nothing_is_unpacked(made, tmp_path, name):
     path = made({"good.png": b"g", name: b"/etc"})
     with pytest.raises(BadInput, match="not to be trusted"):

@@ -86,7 +86,7 @@ def _parser(exp: Experiment, main: Path) -> Parser:
 def _debug(exp: Experiment) -> Experiment:
     size, batch = min(exp.image_size, DEBUG_SIZE), min(exp.batch_size, 16)
     short = replace(exp, epochs=2, max_steps=4, image_size=size, batch_size=batch)
-    return replace(short, pretrained=False, compile=False)
+    return replace(short, pretrained=False, train_per_class=0, compile=False)
 
 
 def _module_of(exp: Experiment) -> str:

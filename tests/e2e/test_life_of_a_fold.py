@@ -59,7 +59,7 @@ def forget_settings(folder, *names: str) -> None:
     config = read_json(folder / "config.json")
     for name in names:
         del config["settings"][name]
-    write_json(folder / "config.json", "inputs.png", config)
+    write_json(folder / "config.json", config)
 
 
 def test_a_fold_of_an_older_version_that_knew_fewer_settings_is_finished_too(trained, capsys):

@@ -151,7 +151,8 @@ def _belongs(name: str, experiment: str) -> bool:
 def run_in_words(about: dict[str, Any]) -> str:
     """At which size, for how many epochs and on which folds a result was trained, and how a variant differs."""
     settings = about["settings"]
-    text = f"{settings['image_size']} px, {settings['epochs']} epochs, {spoken_folds(about)}"
+    epochs = settings["epochs"]
+    text = f"{settings['image_size']} px, {epochs} epoch{'s' * (epochs > 1)}, {spoken_folds(about)}"
     if "@" in about["name"]:
         text += f", data {about['data']}"
     if not about["name"].startswith(f"{about['parent']}-"):

@@ -27,6 +27,7 @@ CATALOGUE = {
             licence="none needed",
             classes=("no_nodule", "nodule"),
             positive="nodule",
+            view="axial",
             reader="csv",
             group_column="patient",
             patient="patient: four slices of one anatomy",
@@ -38,6 +39,7 @@ CATALOGUE = {
             licence="CC BY 4.0",
             classes=("NORMAL", "PNEUMONIA"),
             positive="PNEUMONIA",
+            view="projection",
             reader="folders",
             patient_pattern=_KERMANY_PATIENT,
             patient="child: person number with subtype, or the prefix and number of a normal",
@@ -50,6 +52,7 @@ CATALOGUE = {
             licence="CC BY 4.0",
             classes=("NORMAL", "BACTERIA", "VIRUS"),
             positive="BACTERIA",
+            view="projection",
             reader="folders",
             folder="chest_xray",
             class_patterns={
@@ -68,6 +71,7 @@ CATALOGUE = {
             licence="CC BY 3.0",
             classes=("COVID19",),
             positive="COVID19",
+            view="projection",
             reader="csv",
             table="images.csv",
             group_column="patient_id",
@@ -81,6 +85,7 @@ CATALOGUE = {
             licence="CC BY 4.0, CC BY 3.0",
             classes=("NORMAL", "BACTERIA", "VIRUS", "COVID19"),
             positive="COVID19",
+            view="projection",
             reader="joined",
             parts=("chest_xray_3class", "hannover_covid"),
             patient="as in its parts",
@@ -92,6 +97,7 @@ CATALOGUE = {
             licence="CC BY 4.0",
             classes=("non_nodule", "nodule"),
             positive="nodule",
+            view="patch",
             reader="csv",
             labels={"0": "non_nodule", "1": "nodule"},
             group_column="scan_block",
@@ -104,6 +110,7 @@ CATALOGUE = {
             licence="CC BY 4.0",
             classes=("Normal", "Benign", "Malignant"),
             positive="Malignant",
+            view="axial",
             reader="csv",
             group_column="group",
             patient="group of near duplicates; patients are not published",
@@ -115,6 +122,7 @@ CATALOGUE = {
             licence="your own",
             classes=("Not_Nodule", "Nodule"),
             positive="Nodule",
+            view="axial",
             reader="folders",
             patient="unknown: every image is its own group, duplicates are joined",
         ),
@@ -125,6 +133,7 @@ CATALOGUE = {
             licence="CC BY 4.0",
             classes=("normal", "pneumonia"),
             positive="pneumonia",
+            view="projection",
             reader="npz",
             labels={"0": "normal", "1": "pneumonia"},
             patient="unknown: every image is its own group, duplicates are joined",
@@ -164,9 +173,11 @@ def _is_pattern(value: Any) -> bool:
         return False
 
 
+VIEWS = ("axial", "projection", "patch")
 _WELL_FORMED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "classes": (lambda v: _are(str, v) and len(set(v)) == len(v) > 1, "a list of two or more different texts"),
     "value_range": (lambda v: _are(int, v) and len(v) == 2 and v[0] != v[1], "two different whole numbers"),
+    "view": (lambda v: v in VIEWS, "one of axial, projection, patch"),
     "labels": (_is_map, "a table of texts"),
     "class_patterns": (lambda v: _is_map(v) and all(map(_is_pattern, v.values())), "a table of regular expressions"),
     "patient_pattern": (_is_pattern, "a regular expression"),

@@ -44,6 +44,8 @@ class Dataset:
     """16-bit images: stored values that become black and white."""
     folder: str = ""
     """Folder inside input/; empty: the name."""
+    view: Literal["", "axial", "projection", "patch"] = ""
+    """What one image shows: a slice of CT across the chest, an X-ray of all of it, or a part. Empty: not declared."""
     kaggle: str = ""
     """`owner/name` of the Kaggle data set that holds exactly this; empty: none does."""
 

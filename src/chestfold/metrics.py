@@ -168,7 +168,9 @@ def class_means(values: np.ndarray, labels: np.ndarray, groups: np.ndarray, clas
         return [*each, float(np.mean(each))]
 
     draws = [means(w) for w in patient_weights(groups)]
-    return [_interval(point, list(drawn)) for point, drawn in zip(means(np.ones(len(values))), zip(*draws), strict=True)]
+    return [
+        _interval(point, list(drawn)) for point, drawn in zip(means(np.ones(len(values))), zip(*draws), strict=True)
+    ]
 
 
 def best_threshold(labels: np.ndarray, scores: np.ndarray, positive: int) -> float:

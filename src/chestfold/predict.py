@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from chestfold import checkpoint, engine
-from chestfold.batches import Images
+from chestfold.batches import Images, images_of
 from chestfold.config import Experiment
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.decode import decode, resize
 from chestfold.files import BadInput, read_json, runs_dir
+from chestfold.masking import treatment
 from chestfold.models import rebuild
 
 
@@ -51,7 +52,7 @@ class Model:
         """
         size = self.exp.image_size
         pixels = _from_array(image, size) if isinstance(image, np.ndarray) else self._from_file(Path(image))
-        one = Images(pixels[None], np.zeros(1, np.int64), [str(image)[:200]], np.full(1, -1, np.int64))
+        one = images_of(treatment(self.exp), pixels[None], [str(image)[:200]], np.full(1, -1, np.int64))
         probs = np.mean([vote(voters, one, self.exp.tta)[0] for voters in self.folds], axis=0)
         return {name: float(p) for name, p in zip(self.classes, probs, strict=True)}
 

@@ -55,7 +55,7 @@ def five_block_cnn(pretrained: bool = False, **kwargs: Any) -> FiveBlockCNN:
 
 
 class FineCNN(nn.Module):
-    """Six 3 x 3 and two 1 x 1 convolutions, two of them followed by pooling; a linear layer on each map's largest value.
+    """Six 3 x 3 and two 1 x 1 convolutions, pooling after two and four, a linear layer on each map's largest value.
 
     Its last map has a cell for every 4 x 4 pixels and each cell sees 32 x 32 of them, and the largest value, unlike the
     mean, is one cell's alone: a heat map of it can point at a nodule. That of a ResNet-18 has a cell for every 32 x 32

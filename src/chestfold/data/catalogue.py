@@ -30,6 +30,7 @@ CATALOGUE = {
             reader="csv",
             group_column="patient",
             patient="patient: four slices of one anatomy",
+            hu_window=(-1100, 420),
         ),
         Dataset(
             name="chest_xray",
@@ -96,6 +97,7 @@ CATALOGUE = {
             labels={"0": "non_nodule", "1": "nodule"},
             group_column="scan_block",
             patient="scan_block: contiguous candidate rows, close to scan-wise",
+            hu_window=(-1000, 400),
         ),
         Dataset(
             name="iq_othnccd",
@@ -167,6 +169,8 @@ def _is_pattern(value: Any) -> bool:
 _WELL_FORMED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "classes": (lambda v: _are(str, v) and len(set(v)) == len(v) > 1, "a list of two or more different texts"),
     "value_range": (lambda v: _are(int, v) and len(v) == 2 and v[0] != v[1], "two different whole numbers"),
+    "hu_window": (lambda v: _are(int, v) and len(v) == 2 and v[0] < v[1], "two whole numbers, black below white"),
+    "pixel_mm": (lambda v: type(v) in (int, float) and v > 0, "a number above 0"),
     "labels": (_is_map, "a table of texts"),
     "class_patterns": (lambda v: _is_map(v) and all(map(_is_pattern, v.values())), "a table of regular expressions"),
     "patient_pattern": (_is_pattern, "a regular expression"),

@@ -48,6 +48,8 @@ class Dataset:
     """Millimetres from pixel to pixel. None: not known, or not the same for all images."""
     folder: str = ""
     """Folder inside input/; empty: the name."""
+    view: Literal["", "axial", "projection", "patch"] = ""
+    """What one image shows: a slice of CT across the chest, an X-ray of all of it, or a part. Empty: not declared."""
     kaggle: str = ""
     """`owner/name` of the Kaggle data set that holds exactly this; empty: none does."""
 

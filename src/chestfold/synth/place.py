@@ -1,5 +1,7 @@
 """A place for a nodule: in the lung with all that it takes along, clear of vessels."""
 
+from statistics import NormalDist
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +10,14 @@ from chestfold.rng import generator
 from chestfold.synth.outline import Unfit
 from chestfold.synth.poisson import Mask
 
-CLEAR = 0.01
+CLEAR = 0.05
 """Share of a region's pixels that may be vessel."""
 BRIGHT = 20
 """Grey values of 255 that a vessel is above the lung at least, however even the lung."""
 LUNG_HU = (-980, -600)
 """Where the median of a lung lies, from emphysema to a bad breath-hold."""
+
+_Z5, _Z25 = (NormalDist().inv_cdf(share) for share in (0.05, 0.25))
 
 
 def find_place(grey: NDArray[np.uint8], lung: Mask, region: Mask, *names: int | str) -> tuple[int, int]:
@@ -42,11 +46,14 @@ def find_place(grey: NDArray[np.uint8], lung: Mask, region: Mask, *names: int | 
 
 
 def find_vessels(grey: NDArray[np.uint8], lung: Mask) -> Mask:
-    """What is brighter than the lung's own noise, bool (H, W): vessels, and whatever else should not be covered."""
+    """What is brighter than the lung's own tissue, bool (H, W): vessels, and whatever else should not be covered.
+
+    The tissue's mean and spread are read off its dark side, 5th to 25th percentile, where no vessel is.
+    """
     calm = cv2.GaussianBlur(grey, (0, 0), 0.7).astype(np.float32)
-    middle = np.median(calm[lung])
-    noise = 1.4826 * np.median(np.abs(calm[lung] - middle))  # of normal noise, its standard deviation
-    return lung & (calm > middle + max(4 * noise, BRIGHT))
+    dark, darkish = np.percentile(calm[lung], [5, 25])
+    spread = (darkish - dark) / (_Z25 - _Z5)
+    return lung & (calm > darkish - _Z25 * spread + max(4 * spread, BRIGHT))
 
 
 def shows_lung(grey: NDArray[np.uint8], lung: Mask, window: tuple[int, int]) -> bool:

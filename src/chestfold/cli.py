@@ -72,11 +72,28 @@ def _parser() -> argparse.ArgumentParser:
     publish = _verb(verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md")
     publish.add_argument("name", help="a finished run")
     publish.add_argument("--overwrite", action="store_true", help="replace another published result of this name")
-    _synth_verbs(verbs.add_parser("synth", help="synthetic nodules").add_subparsers(required=True))
+    synth = verbs.add_parser("synth", help="synthetic nodules: train, blend, judge, quiz")
+    steps = synth.add_subparsers(required=True)
+    _synth_verbs(steps)
+    _blend_verbs(steps)
     return parser
 
 
 def _synth_verbs(synth: Any) -> None:
+    train = _verb(synth, "train", synth_train, "train a generator on the nodules of a fold's training part")
+    train.add_argument("name", help="the generators lie in runs/synth/NAME/foldK")
+    train.add_argument("--data", required=True, help="data set with a fold file")
+    train.add_argument("--fold", nargs="+", type=int, required=True, metavar="K", help="one generator for each")
+    train.add_argument("--architecture", default="sagan", help="sagan, or sources: transposed convolutions, no average")
+    train.add_argument("--steps", type=int, default=8000, help="of both networks [8000]")
+    train.add_argument("--batch", type=int, default=32, help="real patches in a step [32]")
+    train.add_argument("--width", type=int, default=32, help="channels at 32 x 32 [32]")
+    train.add_argument("--share", type=float, default=1.0, help="of the fold's training nodules, 0 to 1 [1]")
+    train.add_argument("--seed", type=int, default=0, help="[0]")
+    train.add_argument("--overwrite", action="store_true", help="throw away what is there, train anew")
+
+
+def _blend_verbs(synth: Any) -> None:
     blend = _verb(synth, "blend", synth_blend, "put nodules into healthy images: a data set with masks and lineage")
     blend.add_argument("name", help="name of the new data set")
     blend.add_argument("--nodules", required=True, help="real, a set of patches, or a trained generator's folder")
@@ -261,6 +278,17 @@ def publish_result(arguments: argparse.Namespace) -> None:
 
     target = publish(arguments.name, arguments.overwrite)
     say(f"{target} and RESULTS.md are written; commit them")
+
+
+def synth_train(arguments: argparse.Namespace) -> None:
+    """Train the generators of some folds."""
+    from chestfold.synth.train import Recipe, train
+
+    given = vars(arguments)
+    settings = {k: given[k] for k in ("data", "architecture", "steps", "batch", "width", "share", "seed")}
+    for fold in arguments.fold:
+        folder = train(arguments.name, Recipe(fold=fold, **settings), arguments.overwrite)
+        say(f"{folder}: generator.safetensors, metrics.jsonl and the sample pictures")
 
 
 def synth_blend(arguments: argparse.Namespace) -> None:

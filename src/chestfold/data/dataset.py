@@ -42,8 +42,14 @@ class Dataset:
     """csv: column that names the patient. Empty: each image is its own."""
     value_range: tuple[int, int] | None = None
     """16-bit images: stored values that become black and white."""
+    hu_window: tuple[int, int] | None = None
+    """CT: the Hounsfield units that are shown black and white. None: not known, or not the same for all images."""
+    pixel_mm: float | None = None
+    """Millimetres from pixel to pixel. None: not known, or not the same for all images."""
     folder: str = ""
     """Folder inside input/; empty: the name."""
+    view: Literal["", "axial", "projection", "patch"] = ""
+    """What one image shows: a slice of CT across the chest, an X-ray of all of it, or a part. Empty: not declared."""
     kaggle: str = ""
     """`owner/name` of the Kaggle data set that holds exactly this; empty: none does."""
 

@@ -19,6 +19,8 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
 }
+_UNREDUCED = 1 << 30
+"""A size that no codec reduces to."""
 
 
 def read_bytes(root: Path, place: str) -> bytes:
@@ -42,6 +44,14 @@ def decode(root: Path, place: str, size: int, value_range: tuple[int, int] | Non
         return resize(_grey(Image.fromarray(_npz_image(root / name, member)), place, value_range), size)
     data = _file_bytes(root / name)
     return resize(_decode_file(data, root / name, size, value_range), size)
+
+
+def decode_whole(root: Path, place: str, value_range: tuple[int, int] | None = None) -> np.ndarray:
+    """The image at `place` in its own size, uint8 (H, W); else as `decode`."""
+    name, _, member = place.partition("#")
+    if member:
+        return _grey(Image.fromarray(_npz_image(root / name, member)), place, value_range)
+    return _decode_file(_file_bytes(root / name), root / name, _UNREDUCED, value_range)
 
 
 def _file_bytes(path: Path) -> bytes:

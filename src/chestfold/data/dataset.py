@@ -41,7 +41,9 @@ class Dataset:
     group_column: str = ""
     """csv: column that names the patient. Empty: each image is its own."""
     value_range: tuple[int, int] | None = None
-    """16-bit images: stored values that become black and white."""
+    """16-bit images: stored values that become black and white (DICOM: after the rescale)."""
+    ct_window: str = ""
+    """DICOM files of CT: a name of dicom.CT_WINDOWS. Empty: the window that each file names itself."""
     folder: str = ""
     """Folder inside input/; empty: the name."""
     kaggle: str = ""

@@ -46,6 +46,8 @@ class Dataset:
     """DICOM files of CT: a name of dicom.CT_WINDOWS. Empty: the window that each file names itself."""
     folder: str = ""
     """Folder inside input/; empty: the name."""
+    view: Literal["", "axial", "projection", "patch"] = ""
+    """What one image shows: a slice of CT across the chest, an X-ray of all of it, or a part. Empty: not declared."""
     kaggle: str = ""
     """`owner/name` of the Kaggle data set that holds exactly this; empty: none does."""
 

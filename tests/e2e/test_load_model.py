@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from conftest import tiny_experiment
 
-from chestfold import oof, results
+from chestfold import Predictor, oof, results
 from chestfold.files import BadInput, read_json, write_json
-from chestfold import Predictor
 
 
 def place(project, image_id: str) -> Path:

@@ -62,12 +62,14 @@ def decode_whole(
     return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def decode_whole(root: Path, place: str, value_range: tuple[int, int] | None = None) -> np.ndarray:
+def decode_native(
+    root: Path, place: str, value_range: tuple[int, int] | None = None, ct_window: str = ""
+) -> np.ndarray:
     """The image at `place` in its own size, uint8 (H, W); else as `decode`."""
     name, _, member = place.partition("#")
     if member:
         return _grey(Image.fromarray(_npz_image(root / name, member)), place, value_range)
-    return _decode_file(_file_bytes(root / name), root / name, _UNREDUCED, value_range)
+    return _decode_file(_file_bytes(root / name), root / name, _UNREDUCED, value_range, ct_window)
 
 
 def _file_bytes(path: Path) -> bytes:

@@ -226,6 +226,16 @@ def test_a_data_set_of_ones_own_is_a_folder_with_a_declaration(project):
     assert index.table["group"].tolist() == ["a1", "a2", "b1"]
 
 
+def test_what_an_image_shows_is_declared_in_the_words_that_are_known(project):
+    with (project.input / "tiny" / "dataset.toml").open("a") as file:
+        file.write('view = "axial"\n')
+    assert open_index("tiny").dataset.view == "axial"
+    text = (project.input / "tiny" / "dataset.toml").read_text().replace('"axial"', '"coronal"')
+    (project.input / "tiny" / "dataset.toml").write_text(text)
+    with pytest.raises(BadInput, match="view is one of axial, projection, patch, not 'coronal'"):
+        open_index("tiny")
+
+
 def test_the_hash_of_an_index_is_that_of_ids_labels_and_patients_in_training(hospital):
     before = read_index(CODES, hospital).sha256()
     table(hospital, "sample_submission.csv", "id,ill", "y,0.5")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chestfold.data.dataset import Dataset, Index
+from chestfold.data.dicom import CT_WINDOWS
 from chestfold.data.readers import join, read_index
 from chestfold.files import BadInput, input_dir
 
@@ -27,9 +28,11 @@ CATALOGUE = {
             licence="none needed",
             classes=("no_nodule", "nodule"),
             positive="nodule",
+            view="axial",
             reader="csv",
             group_column="patient",
             patient="patient: four slices of one anatomy",
+            hu_window=(-1100, 420),
         ),
         Dataset(
             name="chest_xray",
@@ -38,6 +41,7 @@ CATALOGUE = {
             licence="CC BY 4.0",
             classes=("NORMAL", "PNEUMONIA"),
             positive="PNEUMONIA",
+            view="projection",
             reader="folders",
             patient_pattern=_KERMANY_PATIENT,
             patient="child: person number with subtype, or the prefix and number of a normal",
@@ -50,6 +54,7 @@ CATALOGUE = {
             licence="CC BY 4.0",
             classes=("NORMAL", "BACTERIA", "VIRUS"),
             positive="BACTERIA",
+            view="projection",
             reader="folders",
             folder="chest_xray",
             class_patterns={
@@ -68,6 +73,7 @@ CATALOGUE = {
             licence="CC BY 3.0",
             classes=("COVID19",),
             positive="COVID19",
+            view="projection",
             reader="csv",
             table="images.csv",
             group_column="patient_id",
@@ -81,6 +87,7 @@ CATALOGUE = {
             licence="CC BY 4.0, CC BY 3.0",
             classes=("NORMAL", "BACTERIA", "VIRUS", "COVID19"),
             positive="COVID19",
+            view="projection",
             reader="joined",
             parts=("chest_xray_3class", "hannover_covid"),
             patient="as in its parts",
@@ -92,10 +99,12 @@ CATALOGUE = {
             licence="CC BY 4.0",
             classes=("non_nodule", "nodule"),
             positive="nodule",
+            view="patch",
             reader="csv",
             labels={"0": "non_nodule", "1": "nodule"},
             group_column="scan_block",
             patient="scan_block: contiguous candidate rows, close to scan-wise",
+            hu_window=(-1000, 400),
         ),
         Dataset(
             name="iq_othnccd",
@@ -104,6 +113,7 @@ CATALOGUE = {
             licence="CC BY 4.0",
             classes=("Normal", "Benign", "Malignant"),
             positive="Malignant",
+            view="axial",
             reader="csv",
             group_column="group",
             patient="group of near duplicates; patients are not published",
@@ -115,6 +125,7 @@ CATALOGUE = {
             licence="your own",
             classes=("Not_Nodule", "Nodule"),
             positive="Nodule",
+            view="axial",
             reader="folders",
             patient="unknown: every image is its own group, duplicates are joined",
         ),
@@ -125,6 +136,7 @@ CATALOGUE = {
             licence="CC BY 4.0",
             classes=("normal", "pneumonia"),
             positive="pneumonia",
+            view="projection",
             reader="npz",
             labels={"0": "normal", "1": "pneumonia"},
             patient="unknown: every image is its own group, duplicates are joined",
@@ -164,9 +176,14 @@ def _is_pattern(value: Any) -> bool:
         return False
 
 
+VIEWS = ("axial", "projection", "patch")
 _WELL_FORMED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "classes": (lambda v: _are(str, v) and len(set(v)) == len(v) > 1, "a list of two or more different texts"),
     "value_range": (lambda v: _are(int, v) and len(v) == 2 and v[0] != v[1], "two different whole numbers"),
+    "hu_window": (lambda v: _are(int, v) and len(v) == 2 and v[0] < v[1], "two whole numbers, black below white"),
+    "pixel_mm": (lambda v: type(v) in (int, float) and v > 0, "a number above 0"),
+    "ct_window": (lambda v: isinstance(v, str) and v in CT_WINDOWS, f"one of {', '.join(CT_WINDOWS)}"),
+    "view": (lambda v: v in VIEWS, "one of axial, projection, patch"),
     "labels": (_is_map, "a table of texts"),
     "class_patterns": (lambda v: _is_map(v) and all(map(_is_pattern, v.values())), "a table of regular expressions"),
     "patient_pattern": (_is_pattern, "a regular expression"),
@@ -195,6 +212,8 @@ def _read_declaration(name: str, path: Path) -> Dataset:
     dataset = Dataset(**{**spoken, **values, "name": name})
     if dataset.reader not in ("folders", "csv", "npz") or dataset.positive not in dataset.classes:
         raise BadInput(f"{path}: reader is folders, csv or npz, and positive is one of the classes")
+    if dataset.value_range and dataset.ct_window:
+        raise BadInput(f"{path}: value_range and ct_window both say what is black and white; keep one of them")
     return dataset
 
 

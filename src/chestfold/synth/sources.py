@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,22 +19,13 @@ from chestfold.synth.paste import Cutting, Grey, Window, cut_out, to_hu
 from chestfold.synth.place import find_place, shows_lung
 from chestfold.synth.poisson import Mask
 
+if TYPE_CHECKING:
+    from chestfold.synth.generator import Trained  # needs torch: imported where a generator is opened
+
 REAL = "luna16_patches"
 """The data set that `--nodules real` means."""
 DRAWS = 64
 """Patches that a generator draws at a time."""
-
-
-class Generator(Protocol):
-    """A trained generator. `parents`: the ids of the real nodules it saw, images of the data set `data`."""
-
-    sha256: str
-    data: str
-    fold: int
-    parents: list[str]
-
-    def draw(self, count: int, seed: int) -> np.ndarray:
-        """Patches uint8 (count, 64, 64), a pure function of its arguments."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +134,7 @@ class RealNodules:
 class DrawnNodules:
     """Patches of a trained generator."""
 
-    drawn_by: Generator
+    drawn_by: "Trained"
     dataset: Dataset
     window: Window
     shown_in: Window
@@ -193,7 +184,7 @@ def open_nodules(source: str, shown_in: Window, fold: int | None, seed: int) -> 
 
 
 def _drawn(folder: Path, shown_in: Window, fold: int | None, seed: int) -> Nodules:
-    from chestfold.synth.generator import load_generator  # needs torch
+    from chestfold.synth.generator import load_generator
 
     drawn_by = load_generator(folder)
     if fold is not None and drawn_by.fold != fold:

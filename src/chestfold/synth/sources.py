@@ -172,6 +172,8 @@ def open_nodules(source: str, shown_in: Window, fold: int | None, seed: int) -> 
     """
     if source != "real" and Path(source).is_dir():
         return _drawn(Path(source), shown_in, fold, seed)
+    if Path(source).name != source:
+        raise BadInput(f"--nodules {source}: there is no such folder; train a generator: chestfold synth train --help")
     index = open_index(REAL if source == "real" else source)
     dataset = index.dataset
     if dataset.view != "patch":
@@ -188,7 +190,8 @@ def _drawn(folder: Path, shown_in: Window, fold: int | None, seed: int) -> Nodul
 
     drawn_by = load_generator(folder)
     if fold is not None and drawn_by.fold != fold:
-        raise BadInput(f"{folder} was trained for fold {drawn_by.fold}, not for --fold {fold}: it has seen its nodules")
+        trained = f"{folder} was trained for fold {drawn_by.fold}, not for --fold {fold}"
+        raise BadInput(f"{trained}, whose validation nodules it has seen; take the generator of fold {fold}")
     index = open_index(drawn_by.data)
     native = decode_whole(index.root, str(index.train["path"][0]), index.dataset.value_range).shape[0]
     shrink = native / drawn_by.draw(1, 0).shape[-1]  # it saw the patches at its own size

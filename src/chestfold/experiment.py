@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from chestfold import checkpoint, engine, figures, folds, follow, oof, ranks, results
+from chestfold import checkpoint, engine, familiar, figures, folds, follow, oof, ranks, results
 from chestfold.batches import Images, TrainBatches
 from chestfold.config import Experiment, difference
 from chestfold.console import say
@@ -38,7 +38,7 @@ from chestfold.rng import generator
 from chestfold.sampling import few_per_class
 from chestfold.shift import SHIFTS, shifted
 
-FOLD_FILES = ("best.ckpt", "oof.parquet", "test.parquet", "shifted.parquet", "metrics.jsonl")
+FOLD_FILES = ("best.ckpt", "oof.parquet", "test.parquet", "shifted.parquet", familiar.FILE, "metrics.jsonl")
 
 
 @dataclass(frozen=True)
@@ -260,6 +260,10 @@ def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> 
     exp = ready.request.exp
     voters = load_voters(folder, exp)
     write_predictions(ready, fold, folder, voters, config)
+    try:
+        write_familiar(ready, fold, folder, voters[-1])
+    except familiar.NoLayer as error:
+        say(f"fold {fold}: {error}; chestfold predict will not tell what is unlike the training data")
     checkpoint.previous(folder / "last.ckpt").unlink(missing_ok=True)
     kept = [*FOLD_FILES, *(path.name for path in engine.voting_epochs(folder))]
     files = {name: sha256_file(folder / name) for name in kept if (folder / name).exists()}
@@ -290,6 +294,26 @@ def write_predictions(
     if len(test):
         probs = vote(voters, ready.images(test), exp.tta)
         oof.write(folder / "test.parquet", oof.predictions(test, fold, classes, probs), provenance)
+
+
+def write_familiar(ready: Prepared, fold: int, folder: Path, runner: engine.Runner) -> None:
+    """familiar.npz, by which `chestfold predict` knows a picture that is unlike the training data.
+
+    Raises:
+        NoLayer: the network has no features to compare.
+    """
+    exp = ready.request.exp
+    train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
+    both = (chosen_images(exp, fold, train), val)
+    some = [few(images, generator(exp.seed, fold, "familiar", n)) for n, images in enumerate(both)]
+    known = familiar.learn(runner, some[0], some[1], sha256_file(folder / "best.ckpt"))
+    familiar.write(folder / familiar.FILE, known)
+
+
+def few(images: Images, rng: np.random.Generator) -> Images:
+    """At most `familiar.LOOKED_AT` of `images`, in their order."""
+    chosen = np.sort(rng.permutation(len(images))[: familiar.LOOKED_AT])
+    return replace(images, rows=images.rows[chosen], ids=[images.ids[n] for n in chosen], labels=images.labels[chosen])
 
 
 def moved_images(shift: str, images: Images) -> Images:

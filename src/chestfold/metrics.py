@@ -159,6 +159,21 @@ def paired_auc(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups:
     return _interval(gap(np.ones(len(labels))), [gap(w) for w in patient_weights(groups)])
 
 
+def class_means(values: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: list[int]) -> list[Score]:
+    """The mean of `values` (N,) over the rows of each class, and last the mean of these means."""
+
+    def means(weights: np.ndarray) -> list[float]:
+        heavy = [weights * (labels == c) for c in classes]
+        each = [float((w * values).sum() / w.sum()) if w.sum() else float("nan") for w in heavy]
+        return [*each, float(np.mean(each))]
+
+    draws = [means(w) for w in patient_weights(groups)]
+    return [
+        _interval(point, list(drawn))
+        for point, drawn in zip(means(np.ones(len(values))), zip(*draws, strict=True), strict=True)
+    ]
+
+
 def best_threshold(labels: np.ndarray, scores: np.ndarray, positive: int) -> float:
     """The threshold on the positive class's probability with the highest F1, half-way between two scores."""
     order = np.argsort(-scores, kind="stable")

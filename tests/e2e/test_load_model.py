@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from conftest import tiny_experiment
 
-from chestfold import oof, results
+from chestfold import Predictor, oof, results
 from chestfold.files import BadInput, read_json, write_json
-from chestfold.predict import load_model
 
 
 def place(project, image_id: str) -> Path:
@@ -60,7 +59,7 @@ def test_a_run_of_an_older_version_is_loaded(trained):
     for name in ("vote_epochs", "head_width"):
         del config["settings"][name]
     write_json(path, config)
-    assert set(load_model("exp100")(place(trained, "x000"))) == {"healthy", "ill"}
+    assert set(Predictor("exp100")(place(trained, "x000")).probabilities) == {"healthy", "ill"}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ class FiveBlockCNN(nn.Module):
         )
         self.classifier = nn.Linear(32, num_classes)
         self.num_classes = num_classes
+        self.feature_info = [  # where a layer stands, as timm's networks say it
+            {"module": f"blocks.{n}", "num_chs": width, "reduction": 2 ** (n + 1)} for n, width in enumerate(WIDTHS)
+        ]
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):  # torch's own start lets the signal fade in the dense part
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -21,7 +21,7 @@ import pandas as pd
 from chestfold.console import bar
 from chestfold.data.catalogue import CATALOGUE
 from chestfold.data.dataset import Dataset
-from chestfold.data.decode import decode_whole
+from chestfold.data.decode import decode_native
 from chestfold.files import BadInput, explained_disk_errors, input_dir, sha256_file
 from chestfold.provenance import code_commit
 from chestfold.rng import generator
@@ -270,7 +270,7 @@ def _real_nodule(hosts: Hosts, image_id: str, picture: Grey) -> Mask | None:
     if hosts.dataset.view == "patch":
         return find_nodule(to_hu(picture, hosts.window)).mask
     path = hosts.index.root / "masks/nodule" / f"{image_id}.png"
-    return decode_whole(path.parent, path.name) > 0 if path.exists() else None
+    return decode_native(path.parent, path.name) > 0 if path.exists() else None
 
 
 def _write_tables(work: Workshop) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from chestfold.data.decode import decode_whole
+from chestfold.data.decode import decode_native
 from chestfold.data.readers import read_table
 from chestfold.files import BadInput, input_dir, read_json, sha256_file
 from chestfold.synth.paste import Grey
@@ -36,8 +36,8 @@ class Blends:
         """The picture called `image_id`, of one table or the other, with its mask."""
         images, masks = ("real/images", "real/masks") if truth == "real" else ("images", "masks/nodule")
         file = f"{image_id}.png"
-        mask = decode_whole(self.folder / masks, file) > 0 if (self.folder / masks / file).exists() else None
-        return Card(image_id, truth, decode_whole(self.folder / images, file), mask)
+        mask = decode_native(self.folder / masks, file) > 0 if (self.folder / masks / file).exists() else None
+        return Card(image_id, truth, decode_native(self.folder / images, file), mask)
 
 
 def open_blends(name: str) -> Blends:

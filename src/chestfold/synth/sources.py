@@ -10,7 +10,7 @@ import pandas as pd
 from chestfold import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Dataset, Index
-from chestfold.data.decode import decode_whole
+from chestfold.data.decode import decode_native
 from chestfold.data.lungs import segment_lungs
 from chestfold.files import BadInput
 from chestfold.rng import generator, key
@@ -19,8 +19,8 @@ from chestfold.synth.paste import Cutting, Grey, Window, cut_out, to_hu
 from chestfold.synth.place import find_place, shows_lung
 from chestfold.synth.poisson import Mask
 
-if TYPE_CHECKING:
-    from chestfold.synth.generator import Trained  # needs torch: imported where a generator is opened
+if TYPE_CHECKING:  # it needs torch
+    from chestfold.synth.generator import Trained
 
 REAL = "luna16_patches"
 """The data set that `--nodules real` means."""
@@ -123,7 +123,9 @@ class RealNodules:
         return Nodule(found, [str(self.table["id"][row])], str(self.table["group"][row]))
 
     def _find(self, row: int) -> Cutting | Unfit:
-        grey = decode_whole(self.index.root, str(self.table["path"][row]), self.dataset.value_range)
+        grey = decode_native(
+            self.index.root, str(self.table["path"][row]), self.dataset.value_range, self.dataset.ct_window
+        )
         try:
             return cut_out(to_hu(grey, self.window), self.scale, self.shown_in)
         except Unfit as why:
@@ -193,7 +195,9 @@ def _drawn(folder: Path, shown_in: Window, fold: int | None, seed: int) -> Nodul
         trained = f"{folder} was trained for fold {drawn_by.fold}, not for --fold {fold}"
         raise BadInput(f"{trained}, whose validation nodules it has seen; take the generator of fold {fold}")
     index = open_index(drawn_by.data)
-    native = decode_whole(index.root, str(index.train["path"][0]), index.dataset.value_range).shape[0]
+    native = decode_native(
+        index.root, str(index.train["path"][0]), index.dataset.value_range, index.dataset.ct_window
+    ).shape[0]
     shrink = native / drawn_by.draw(1, 0).shape[-1]  # it saw the patches at its own size
     return DrawnNodules(drawn_by, index.dataset, window_of(index.dataset), shown_in, seed, shrink)
 
@@ -219,7 +223,7 @@ class Hosts:
 
     def decoded(self, place: str) -> Grey:
         """Any image of the data set in its own size."""
-        return decode_whole(self.index.root, place, self.dataset.value_range)
+        return decode_native(self.index.root, place, self.dataset.value_range, self.dataset.ct_window)
 
     def use(self, row: int, cutting: Cutting, *names: int | str) -> tuple[Grey, tuple[int, int]]:
         """The image of a row and a place (row, column) in it; Unfit where there is none."""

@@ -2,6 +2,7 @@
 
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from conftest import collect_quickly
@@ -43,18 +44,18 @@ def test_the_judge_is_an_experiment_whose_folds_part_families(made, capsys):
 
 
 def test_a_judge_of_another_set_is_refused(made):
-    judging._write_data(judging.open_blends("made"), "made_judge")
+    judging._write_data(judging.open_blends("made"), "made_judge", False)
     shutil.rmtree(made.input / "made")
     blend(Request("made", "patches", "patches", count=20))
     with pytest.raises(BadInput, match="was made of another made"):
-        judging._write_data(judging.open_blends("made"), "made_judge")
+        judging._write_data(judging.open_blends("made"), "made_judge", False)
 
 
 def test_without_a_place_there_is_nothing_to_compare_with(made):
     blends = judging.open_blends("made")
     blends.real["box"] = ""
     with pytest.raises(BadInput, match="no real nodule whose place is known"):
-        judging._write_data(blends, "other_judge")
+        judging._write_data(blends, "other_judge", False)
 
 
 @pytest.mark.parametrize("place", [(60, 60), (3, 3), (118, 90)])
@@ -63,3 +64,16 @@ def test_a_cutting_holds_the_nodule_and_stays_in_the_picture(place):
     mask[place[0] : place[0] + 2, place[1] : place[1] + 3] = True
     cut = judging.cutting(Card("a", "real", mask.astype(np.uint8), mask))
     assert cut.shape == (50, 50) and cut.sum() == 6
+
+
+def test_the_control_hides_all_that_was_changed_in_real_and_blended_ones_alike(made):
+    blends = judging.open_blends("made")
+    for image_id, truth in (("s00000", "synthetic"), ("r00000", "real")):
+        card = blends.card(image_id, truth)
+        black = judging.hidden(card).picture == 0
+        assert black[card.mask].all() and 0.02 < black.mean() < 0.5
+        if truth == "synthetic":
+            changed = cv2.imread(str(blends.folder / "masks/changed" / f"{image_id}.png"), cv2.IMREAD_GRAYSCALE) > 0
+            assert np.array_equal(black & ~changed, (card.picture == 0) & ~changed) and black[changed].all()
+    judging._write_data(blends, "made_surroundings", True)
+    assert len(open_index("made_surroundings").train) == 48

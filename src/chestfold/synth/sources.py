@@ -11,6 +11,7 @@ from chestfold import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.decode import decode_native
+from chestfold.data.dicom import CT_WINDOWS
 from chestfold.data.lungs import segment_lungs
 from chestfold.files import BadInput
 from chestfold.rng import generator, key
@@ -76,6 +77,9 @@ def window_of(dataset: Dataset, asked: Window | None = None) -> Window:
     if asked and asked[0] >= asked[1]:
         raise BadInput(f"a window of {asked[0]} to {asked[1]} HU shows nothing: black lies below white")
     window = asked or dataset.hu_window
+    if window is None and dataset.ct_window:
+        level, width = CT_WINDOWS[dataset.ct_window]
+        window = round(level - width / 2), round(level + width / 2)
     if window is None:
         raise BadInput(
             f"{dataset.name} declares no hu_window, so nobody knows how grey a nodule is in it; declare it, or for "

@@ -127,6 +127,7 @@ def _blend_verbs(synth: Any) -> None:
     judge = _verb(synth, "judge", synth_judge, "train a classifier to tell real nodules from blended ones")
     judge.add_argument("name", help="a data set that synth blend has made")
     judge.add_argument("--epochs", type=int, default=8, help="[8]")
+    judge.add_argument("--surroundings", action="store_true", help="the control: all that blending touched is black")
 
 
 def _verb(parent: Any, name: str, function: Callable[[argparse.Namespace], None], text: str) -> Any:
@@ -377,8 +378,11 @@ def synth_judge(arguments: argparse.Namespace) -> None:
     """Train the judge of a set of blended nodules; its AUC is how well they can be told from real ones."""
     from chestfold.synth.judge import judge
 
-    result = judge(arguments.name, arguments.epochs)
-    say(f"AUC of real against blended: {result.score('at_half', 'auc')} (0.5: nobody can tell), in {result.folder}")
+    result = judge(arguments.name, arguments.epochs, arguments.surroundings)
+    what = ", by their surroundings alone" if arguments.surroundings else ""
+    say(
+        f"AUC of real against blended{what}: {result.score('at_half', 'auc')} (0.5: it cannot tell), in {result.folder}"
+    )
 
 
 if __name__ == "__main__":

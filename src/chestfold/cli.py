@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     synth = verbs.add_parser("synth", help="synthetic nodules: train, blend, judge, quiz")
     steps = synth.add_subparsers(required=True)
     _synth_verbs(steps)
+    _measure_verb(steps)
     _blend_verbs(steps)
     return parser
 
@@ -91,6 +92,17 @@ def _synth_verbs(synth: Any) -> None:
     train.add_argument("--share", type=float, default=1.0, help="of the fold's training nodules, 0 to 1 [1]")
     train.add_argument("--seed", type=int, default=0, help="[0]")
     train.add_argument("--overwrite", action="store_true", help="throw away what is there, train anew")
+
+
+def _measure_verb(synth: Any) -> None:
+    measure = _verb(
+        synth, "measure", synth_measure, "how like real nodules a generator's are: KID, copying, checkerboard"
+    )
+    measure.add_argument(
+        "names", nargs="+", metavar="NAME", help="generators; the last is what others are compared with"
+    )
+    measure.add_argument("--fold", type=int, default=0, metavar="K", help="[0]")
+    measure.add_argument("--judge", required=True, metavar="RUN", help="a run on the same folds, for its features")
 
 
 def _blend_verbs(synth: Any) -> None:
@@ -115,6 +127,7 @@ def _blend_verbs(synth: Any) -> None:
     judge = _verb(synth, "judge", synth_judge, "train a classifier to tell real nodules from blended ones")
     judge.add_argument("name", help="a data set that synth blend has made")
     judge.add_argument("--epochs", type=int, default=8, help="[8]")
+    judge.add_argument("--surroundings", action="store_true", help="the control: all that blending touched is black")
 
 
 def _verb(parent: Any, name: str, function: Callable[[argparse.Namespace], None], text: str) -> Any:
@@ -291,6 +304,26 @@ def synth_train(arguments: argparse.Namespace) -> None:
         say(f"{folder}: generator.safetensors, metrics.jsonl and the sample pictures")
 
 
+def synth_measure(arguments: argparse.Namespace) -> None:
+    """Print what is measured of some generators beside real patches and noise."""
+    from rich.table import Table
+
+    from chestfold.synth.measure import measure
+
+    rows, ways = measure(arguments.names, arguments.fold, arguments.judge)
+    table = Table("patches", "KID", "nearest training patch", "close to one", "power, period 2", "period 4")
+    for name, row in rows.items():
+        near = "-" if row.distance is None else f"{row.distance:.1f}"
+        close = "-" if row.close is None else f"{row.close:.1%}"
+        kid = f"{row.kid.mean:.4f} ± {row.kid.deviation:.4f}" if row.kid.deviation else "0: the yardstick"
+        table.add_row(name, kid, near, close, f"{row.power_2:.2f}", f"{row.power_4:.2f}")
+    show(table)
+    last = arguments.names[-1]
+    for name, way in ways.items():
+        say(f"{name}: {way:.2f} of the way from the floor (real, training) to {last}")
+    say(f"measures.json, real_and_made.png and nearest.png are in runs/synth/NAME/fold{arguments.fold}")
+
+
 def synth_blend(arguments: argparse.Namespace) -> None:
     """Blend nodules into healthy images, and say what was made and what could not be used."""
     from chestfold.synth.blend import Request, blend, seams
@@ -345,8 +378,11 @@ def synth_judge(arguments: argparse.Namespace) -> None:
     """Train the judge of a set of blended nodules; its AUC is how well they can be told from real ones."""
     from chestfold.synth.judge import judge
 
-    result = judge(arguments.name, arguments.epochs)
-    say(f"AUC of real against blended: {result.score('at_half', 'auc')} (0.5: nobody can tell), in {result.folder}")
+    result = judge(arguments.name, arguments.epochs, arguments.surroundings)
+    what = ", by their surroundings alone" if arguments.surroundings else ""
+    say(
+        f"AUC of real against blended{what}: {result.score('at_half', 'auc')} (0.5: it cannot tell), in {result.folder}"
+    )
 
 
 if __name__ == "__main__":

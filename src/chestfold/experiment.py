@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +20,7 @@ from chestfold.console import say
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Index
+from chestfold.data.synthetic import open_part, require_no_kin
 from chestfold.files import (
     BadInput,
     explained_disk_errors,
@@ -36,7 +37,7 @@ from chestfold.options import Request
 from chestfold.predict import load_voters, vote
 from chestfold.provenance import describe_code
 from chestfold.rng import generator
-from chestfold.sampling import few_per_class
+from chestfold.sampling import drawn_share, few_per_class
 from chestfold.shift import SHIFTS, shifted
 
 FOLD_FILES = ("best.ckpt", "oof.parquet", "test.parquet", "shifted.parquet", familiar.FILE, "metrics.jsonl")
@@ -172,7 +173,7 @@ def fold_config(ready: Prepared, fold: int) -> dict[str, Any]:
         "changed": {k: list(v) for k, v in request.changed.items()},
         "classes": list(ready.classes),
         "positive": ready.index.dataset.positive,
-        "bound": ready.bound(),
+        "bound": ready.bound() | bound_synthetic(ready, fold),
     }
 
 
@@ -246,7 +247,8 @@ def train_and_predict(ready: Prepared, fold: int, folder: Path, config: dict[str
                 file.write(text + "\n")
 
     train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
-    train = chosen_images(ready.request.exp, fold, train)
+    train = chosen_images(ready.request.exp, fold, with_share(ready, fold, train))
+    train = with_synthetic(ready, fold, train, log)
     if ranks.is_first() and not (folder / "inputs.png").exists():
         first, _ = TrainBatches(ready.request.exp, fold, train, workers=0)[0, 0]
         figures.inputs(folder / "inputs.png", first[:, 0].numpy())
@@ -266,6 +268,51 @@ def spoken_declined(kind: str, images: Images) -> list[str]:
         return []
     why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
     return [f"no lungs were found in {reasons.total()} of {len(images)} {kind} images, which are seen whole ({why})"]
+
+
+def with_share(ready: Prepared, fold: int, train: Images) -> Images:
+    """The training images of a fold, with `positive_share` of the positive class."""
+    exp, positive = ready.request.exp, ready.classes.index(ready.index.dataset.positive)
+    if exp.positive_share == 1:
+        return train
+    ids = [i for i, label in zip(train.ids, train.labels, strict=True) if label == positive]
+    dropped = set(ids) - set(drawn_share(ids, exp.positive_share, exp.seed, fold))
+    kept = np.array([n for n, i in enumerate(train.ids) if i not in dropped], np.int64)
+    return replace(train, rows=train.rows[kept], ids=[train.ids[k] for k in kept], labels=train.labels[kept])
+
+
+def with_synthetic(ready: Prepared, fold: int, train: Images, log: Callable[[str], None]) -> Images:
+    """The training images of a fold and its synthetic ones, after the proof that none is kin to a held-out image.
+
+    Raises:
+        BadInput: one is; the classes of the two sets differ.
+    """
+    exp = ready.request.exp
+    if not exp.synthetic:
+        return train
+    part = open_part(exp.synthetic, fold, exp.image_size)
+    real = pd.concat([ready.folds.table, ready.index.test])
+    require_no_kin(part, dict(zip(real["id"], real["group"], strict=True)), held_out(ready, fold))
+    strangers = sorted(set(part.table["label"]) - set(ready.classes))
+    if strangers:
+        raise BadInput(f"{part.path}: class {strangers[0]!r} is not one of {', '.join(ready.classes)}")
+    unseen = len(part.parents() - set(train.ids))
+    log(f"{len(part.ids)} synthetic images of {part.name}, from {len(part.parents())} real ones"
+        f"{f', {unseen} of which are not trained upon' * bool(unseen)}")  # fmt: skip
+    labels = np.array([ready.classes.index(label) for label in part.table["label"]], np.int64)
+    pixels = np.concatenate([train.pixels[train.rows], part.pixels])
+    return images_of(train.how, pixels, [*train.ids, *part.ids], np.concatenate([train.labels, labels]))
+
+
+def held_out(ready: Prepared, fold: int) -> set[str]:
+    """Ids of the images that no training image of a fold may descend from."""
+    return {*ready.folds.ids(fold), *ready.index.test["id"]}
+
+
+def bound_synthetic(ready: Prepared, fold: int) -> dict[str, str]:
+    """The hash of a fold's synthetic images and of what is said of them; nothing where there are none."""
+    exp = ready.request.exp
+    return {"synthetic_sha256": open_part(exp.synthetic, fold, exp.image_size).sha256} if exp.synthetic else {}
 
 
 def chosen_images(exp: Experiment, fold: int, train: Images) -> Images:

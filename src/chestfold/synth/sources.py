@@ -11,6 +11,7 @@ from chestfold import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.decode import decode_native
+from chestfold.data.dicom import CT_WINDOWS
 from chestfold.data.lungs import segment_lungs
 from chestfold.files import BadInput
 from chestfold.rng import generator, key
@@ -76,6 +77,9 @@ def window_of(dataset: Dataset, asked: Window | None = None) -> Window:
     if asked and asked[0] >= asked[1]:
         raise BadInput(f"a window of {asked[0]} to {asked[1]} HU shows nothing: black lies below white")
     window = asked or dataset.hu_window
+    if window is None and dataset.ct_window:
+        level, width = CT_WINDOWS[dataset.ct_window]
+        window = round(level - width / 2), round(level + width / 2)
     if window is None:
         raise BadInput(
             f"{dataset.name} declares no hu_window, so nobody knows how grey a nodule is in it; declare it, or for "
@@ -174,6 +178,8 @@ def open_nodules(source: str, shown_in: Window, fold: int | None, seed: int) -> 
     """
     if source != "real" and Path(source).is_dir():
         return _drawn(Path(source), shown_in, fold, seed)
+    if Path(source).name != source:
+        raise BadInput(f"--nodules {source}: there is no such folder; train a generator: chestfold synth train --help")
     index = open_index(REAL if source == "real" else source)
     dataset = index.dataset
     if dataset.view != "patch":
@@ -186,11 +192,12 @@ def open_nodules(source: str, shown_in: Window, fold: int | None, seed: int) -> 
 
 
 def _drawn(folder: Path, shown_in: Window, fold: int | None, seed: int) -> Nodules:
-    from chestfold.synth.generator import load_generator  # needs torch
+    from chestfold.synth.generator import load_generator
 
     drawn_by = load_generator(folder)
     if fold is not None and drawn_by.fold != fold:
-        raise BadInput(f"{folder} was trained for fold {drawn_by.fold}, not for --fold {fold}: it has seen its nodules")
+        trained = f"{folder} was trained for fold {drawn_by.fold}, not for --fold {fold}"
+        raise BadInput(f"{trained}, whose validation nodules it has seen; take the generator of fold {fold}")
     index = open_index(drawn_by.data)
     native = decode_native(
         index.root, str(index.train["path"][0]), index.dataset.value_range, index.dataset.ct_window

@@ -88,15 +88,15 @@ class Predictor:
         """
         return self.answers([self.pixels(image)])[0]
 
-    def many(self, paths: Sequence[Path]) -> Iterator[tuple[Path, "Looked | BadInput"]]:
-        """Each file, in order, with its answer and pixels, or with the reason why it could not be read."""
+    def many(self, paths: Sequence[Path]) -> Iterator[list[tuple[Path, "Looked | BadInput"]]]:
+        """Files by the batch, in order, each with its answer and pixels, or with the reason why it could not be read."""
         _ = self.levels  # a data set that is not declared here is one complaint, not one for each file
         chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead = [pool.submit(_tried, self.pixels, path) for path in chunks[0]] if chunks else []
             for n, chunk in enumerate(chunks):
                 ready, ahead = ahead, [pool.submit(_tried, self.pixels, p) for p in (*chunks, [])[n + 1]]
-                yield from zip(chunk, self._answered(ready), strict=True)
+                yield list(zip(chunk, self._answered(ready), strict=True))
 
     def _answered(self, futures: "list[Future[Pixels | BadInput]]") -> "list[Looked | BadInput]":
         results = [future.result() for future in futures]

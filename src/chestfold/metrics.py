@@ -169,7 +169,8 @@ def class_means(values: np.ndarray, labels: np.ndarray, groups: np.ndarray, clas
 
     draws = [means(w) for w in patient_weights(groups)]
     return [
-        _interval(point, list(drawn)) for point, drawn in zip(means(np.ones(len(values))), zip(*draws), strict=True)
+        _interval(point, list(drawn))
+        for point, drawn in zip(means(np.ones(len(values))), zip(*draws, strict=True), strict=True)
     ]
 
 

@@ -32,6 +32,7 @@ CATALOGUE = {
             reader="csv",
             group_column="patient",
             patient="patient: four slices of one anatomy",
+            hu_window=(-1100, 420),
         ),
         Dataset(
             name="chest_xray",
@@ -103,6 +104,7 @@ CATALOGUE = {
             labels={"0": "non_nodule", "1": "nodule"},
             group_column="scan_block",
             patient="scan_block: contiguous candidate rows, close to scan-wise",
+            hu_window=(-1000, 400),
         ),
         Dataset(
             name="iq_othnccd",
@@ -178,6 +180,8 @@ VIEWS = ("axial", "projection", "patch")
 _WELL_FORMED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "classes": (lambda v: _are(str, v) and len(set(v)) == len(v) > 1, "a list of two or more different texts"),
     "value_range": (lambda v: _are(int, v) and len(v) == 2 and v[0] != v[1], "two different whole numbers"),
+    "hu_window": (lambda v: _are(int, v) and len(v) == 2 and v[0] < v[1], "two whole numbers, black below white"),
+    "pixel_mm": (lambda v: type(v) in (int, float) and v > 0, "a number above 0"),
     "ct_window": (lambda v: isinstance(v, str) and v in CT_WINDOWS, f"one of {', '.join(CT_WINDOWS)}"),
     "view": (lambda v: v in VIEWS, "one of axial, projection, patch"),
     "labels": (_is_map, "a table of texts"),

@@ -20,6 +20,8 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
 }
+_UNREDUCED = 1 << 30
+"""A size that no codec reduces to."""
 
 
 def read_bytes(root: Path, place: str) -> bytes:
@@ -58,6 +60,16 @@ def decode_whole(
         return grey
     height, width = (max(1, round(side * factor)) for side in grey.shape)
     return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def decode_native(
+    root: Path, place: str, value_range: tuple[int, int] | None = None, ct_window: str = ""
+) -> np.ndarray:
+    """The image at `place` in its own size, uint8 (H, W); else as `decode`."""
+    name, _, member = place.partition("#")
+    if member:
+        return _grey(Image.fromarray(_npz_image(root / name, member)), place, value_range)
+    return _decode_file(_file_bytes(root / name), root / name, _UNREDUCED, value_range, ct_window)
 
 
 def _file_bytes(path: Path) -> bytes:

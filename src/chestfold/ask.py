@@ -170,9 +170,10 @@ def _cells(answer: Answer | None) -> list[str]:
 
 def remark(answer: Answer) -> str:
     """A word where one is needed."""
-    if answer.unlike is None:
-        return "unlike or not: unknown"
-    return f"unlike the training data ({answer.novelty:.1f} x)" if answer.unlike else ""
+    words = [f"unlike the training data ({answer.novelty:.1f} x)"] if answer.unlike else []
+    words += ["unlike or not: unknown"] if answer.unlike is None else []
+    words += [f"seen whole: {answer.no_lungs}"] if answer.no_lungs else []
+    return "; ".join(words)
 
 
 # What a program reads
@@ -199,6 +200,7 @@ def _record(line: Line) -> dict[str, Any]:
         "folds": list(answer.folds),
         "novelty": answer.novelty,
         "unlike_training_data": answer.unlike,
+        "lungs_not_found": answer.no_lungs or None,
         "overlay": str(line.overlay) if line.overlay else None,
     }
 
@@ -208,7 +210,7 @@ def as_csv(predictor: Predictor, lines: Sequence[Line]) -> str:
     classes = predictor.classes
     head = ["file", "class", "probability", *(f"p_{c}" for c in classes)]
     head += [f"{side}_{c}" for c in classes for side in ("low", "high")]
-    head += ["novelty", "unlike_training_data", "overlay", "error", "notice"]
+    head += ["novelty", "unlike_training_data", "lungs_not_found", "overlay", "error", "notice"]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, head, lineterminator="\n")
     writer.writeheader()
@@ -223,6 +225,7 @@ def _row(line: Line) -> dict[str, Any]:
         return row
     answer = line.answer
     row |= {"class": answer.label, "probability": answer.probability, "overlay": line.overlay or ""}
+    row["lungs_not_found"] = answer.no_lungs
     row |= {f"p_{name}": p for name, p in answer.probabilities.items()}
     for name, (low, high) in answer.spread.items():
         row |= {f"low_{name}": low, f"high_{name}": high}

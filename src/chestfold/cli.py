@@ -65,6 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     kernel.add_argument("name", help="a run in runs/, with its checkpoints")
     kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")
     kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
+    look = _verb(verbs, "explain", explain_run, "heat maps of a run's validation images, and where they lie")
+    look.add_argument("name", help="a run in runs/, with its checkpoints")
+    look.add_argument("--fold", nargs="+", type=int, default=[], metavar="K", help="these folds only [all finished]")
+    look.add_argument("--ids", nargs="+", default=[], metavar="ID", help="these images, each by the model of its fold")
+    look.add_argument("--method", default="gradcam", help="gradcam, gradcam++, layercam or eigencam [gradcam]")
+    look.add_argument("--layer", default="", metavar="NAME", help="take the maps from this layer [the family's last]")
+    look.add_argument("--count", type=int, default=40, metavar="N", help="images a fold, by lot; 0: all [40]")
+    look.add_argument("--overwrite", action="store_true", help="replace the maps that are there")
     _predict_options(_verb(verbs, "predict", predict_pictures, PREDICT_HELP))
     board = _verb(verbs, "board", show_board, "the leaderboard of all results, or the sources' tables beside ours")
     board.add_argument("--table", default="results", choices=["results", "sources"], help="[results]")
@@ -266,6 +274,19 @@ def write_kernel(arguments: argparse.Namespace) -> None:
     say(f"wrote {folder}: {kernel.SCRIPT}, its metadata, and weights/ with {count} network(s); nothing was sent")
     say(f"next, in this order: kaggle datasets create -p {folder / 'weights'}")
     say(f"                     kaggle kernels push -p {folder}")
+
+
+def explain_run(arguments: argparse.Namespace) -> None:
+    """Write the heat maps of a run, their gallery, and say where they lie."""
+    from chestfold.explain.explain import Wish, explain
+    from chestfold.report.gallery import spoken, write_gallery
+
+    a = arguments
+    folder = explain(Wish(a.name, a.method, a.layer, tuple(a.fold), tuple(a.ids), a.count), a.overwrite)
+    page = write_gallery(folder)
+    for line in spoken(folder):
+        say(line)
+    say(f"wrote {page}; the maps are in {folder}. Not for clinical use.")
 
 
 def predict_pictures(arguments: argparse.Namespace) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from chestfold.batches import plain_batches
-from chestfold.data.decode import decode_whole
+from chestfold.data.decode import decode_native
 from chestfold.engine import Runner
 from chestfold.explain.maps import at_image_size, normalised, open_mapper
 from chestfold.explain.pictures import STRENGTH, png
 from chestfold.files import sha256, write_bytes
+from chestfold.masking import CENTRE
 from chestfold.predictor import NOTICE, Answer, Looked, Predictor
 from chestfold.trained import Run, identity
 
@@ -61,7 +62,7 @@ class Painter:
 
     def _picture(self, path: Path, looked: Looked, heat: np.ndarray) -> np.ndarray:
         """Picture, overlay, and the words beneath: uint8 RGB."""
-        grey = _enlarged(decode_whole(path.parent, path.name, LONGEST, *self._predictor.levels))
+        grey = fitted(decode_native(path.parent, path.name, *self._predictor.levels))
         gap = np.zeros((len(grey), GAP, 3), np.uint8)
         panels = np.hstack([np.repeat(grey[:, :, None], 3, axis=2), gap, laid_over(grey, heat)])
         return captioned(panels, words(self._predictor.name, looked.answer))
@@ -78,8 +79,20 @@ def mean_maps(predictor: Predictor, seen: Sequence[Looked], layer: str = "") -> 
     for run in predictor.runs:
         pixels = np.stack([looked.pixels[run.exp.image_size] for looked in seen])
         for runner in (runner for fold in run.folds for runner in fold.voters):
-            total += at_image_size(maps_of(run, runner, pixels, numbers, layer), size)
+            maps = at_image_size(maps_of(run, runner, pixels, numbers, layer), size)
+            total += within_frame(maps) if run.exp.frame == "centre" else maps
     return normalised(total)
+
+
+def within_frame(maps: np.ndarray) -> np.ndarray:
+    """Maps (N, S, S) of the middle part, which is all that the network saw, where it lies in the whole picture."""
+    size = maps.shape[-1]
+    first = round((1 - CENTRE) / 2 * size)
+    whole = np.zeros_like(maps)
+    for n, heat in enumerate(maps):
+        inner = cv2.resize(heat, (size - 2 * first,) * 2, interpolation=cv2.INTER_LINEAR)
+        whole[n, first : size - first, first : size - first] = inner
+    return whole
 
 
 def maps_of(run: Run, runner: Runner, pixels: np.ndarray, numbers: np.ndarray, layer: str) -> np.ndarray:
@@ -90,12 +103,13 @@ def maps_of(run: Run, runner: Runner, pixels: np.ndarray, numbers: np.ndarray, l
         return mapper(images, numbers)[:, 0]
 
 
-def _enlarged(grey: np.ndarray) -> np.ndarray:
-    factor = SHORTEST / max(grey.shape)
-    if factor <= 1:
-        return grey
+def fitted(grey: np.ndarray) -> np.ndarray:
+    """A picture (H, W) scaled, its aspect kept, until its longer side lies within `SHORTEST` and `LONGEST`."""
+    longer = max(grey.shape)
+    factor = np.clip(longer, SHORTEST, LONGEST) / longer
     height, width = (max(1, round(side * factor)) for side in grey.shape)
-    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_NEAREST)
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
+    return grey if factor == 1 else cv2.resize(grey, (width, height), interpolation=way)
 
 
 def laid_over(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:

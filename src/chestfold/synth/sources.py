@@ -206,6 +206,15 @@ def _drawn(folder: Path, shown_in: Window, fold: int | None, seed: int) -> Nodul
     return DrawnNodules(drawn_by, index.dataset, window_of(index.dataset), shown_in, seed, shrink)
 
 
+@dataclass(frozen=True)
+class Spot:
+    """A place (row, column) in a host; `lung` is None in a patch."""
+
+    grey: Grey
+    lung: Mask | None
+    place: tuple[int, int]
+
+
 @dataclass
 class Hosts:
     """The healthy images of a data set, in a seeded order; `use` gives one and a place in it."""
@@ -214,7 +223,7 @@ class Hosts:
     window: Window
     label: str
     table: pd.DataFrame
-    _opened: dict[str, tuple[Grey, Mask | None] | Unfit] = field(default_factory=dict)
+    _refused: dict[int, Unfit] = field(default_factory=dict)
 
     @property
     def dataset(self) -> Dataset:
@@ -229,34 +238,27 @@ class Hosts:
         """Any image of the data set in its own size."""
         return decode_native(self.index.root, place, self.dataset.value_range, self.dataset.ct_window)
 
-    def use(self, row: int, cutting: Cutting, *names: int | str) -> tuple[Grey, tuple[int, int]]:
-        """The image of a row and a place (row, column) in it; Unfit where there is none."""
-        name = str(self.table["id"][row])
-        if name not in self._opened:
-            self._opened[name] = self._open(row)
-        opened = self._opened[name]
-        if isinstance(opened, Unfit):
-            raise opened
-        grey, lung = opened
-        if lung is not None:
-            return grey, find_place(grey, lung, cutting.region, *names)
-        return grey, self._middle(grey, cutting)
-
-    def _open(self, row: int) -> tuple[Grey, Mask | None] | Unfit:
+    def use(self, row: int, cutting: Cutting, *names: int | str) -> Spot:
+        """The image of a row and a place in it; Unfit where there is none."""
+        if row in self._refused:
+            raise self._refused[row]
         grey = self.picture(row)
         if self.dataset.view == "patch":
-            return grey, None
-        lung = segment_lungs(grey)
-        if lung is None:
-            return Unfit("shows no lungs")
-        if not shows_lung(grey, lung, self.window):
-            return Unfit(f"is not in the window {self.window[0]} to {self.window[1]}: its lungs are too bright or dark")
-        return grey, lung
+            return Spot(grey, None, self._middle(grey, cutting))
+        lung = self._lung(row, grey)
+        return Spot(grey, lung, find_place(grey, lung, cutting.region, *names))
 
-    def lung(self, row: int) -> Mask | None:
-        """The lungs of an image that was used."""
-        opened = self._opened[str(self.table["id"][row])]
-        return None if isinstance(opened, Unfit) else opened[1]
+    def _lung(self, row: int, grey: Grey) -> Mask:
+        """The lungs; an image without is not tried again."""
+        lung = segment_lungs(grey)
+        low, high = self.window
+        if lung is None:
+            self._refused[row] = Unfit("shows no lungs")
+        elif not shows_lung(grey, lung, self.window):
+            self._refused[row] = Unfit(f"is not in the window {low} to {high}: its lungs are too bright or too dark")
+        else:
+            return lung
+        raise self._refused[row]
 
     def _middle(self, grey: Grey, cutting: Cutting) -> tuple[int, int]:
         """The middle of a patch, if there is lung all around the region."""

@@ -1,8 +1,22 @@
 """chestfold: from a folder of chest images to a checked submission."""
 
+from typing import TYPE_CHECKING, Any
+
 from chestfold.config import Experiment
 
-__all__ = ["Experiment", "run"]
+if TYPE_CHECKING:
+    from chestfold.predictor import Predictor
+
+__all__ = ["Experiment", "Predictor", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Predictor`, imported when it is asked for: it brings torch along."""
+    if name != "Predictor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from chestfold.predictor import Predictor
+
+    return Predictor
 
 
 def run(exp: Experiment) -> None:

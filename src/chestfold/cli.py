@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--layer", default="", metavar="NAME", help="take the maps from this layer [the family's last]")
     look.add_argument("--count", type=int, default=40, metavar="N", help="images a fold, by lot; 0: all [40]")
     look.add_argument("--overwrite", action="store_true", help="replace the maps that are there")
+    _predict_options(_verb(verbs, "predict", predict_pictures, PREDICT_HELP))
     board = _verb(verbs, "board", show_board, "the leaderboard of all results, or the sources' tables beside ours")
     board.add_argument("--table", default="results", choices=["results", "sources"], help="[results]")
     report = _verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
@@ -80,7 +81,86 @@ def _parser() -> argparse.ArgumentParser:
     publish = _verb(verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md")
     publish.add_argument("name", help="a finished run")
     publish.add_argument("--overwrite", action="store_true", help="replace another published result of this name")
+    synth = verbs.add_parser("synth", help="synthetic nodules: train, blend, judge, quiz")
+    steps = synth.add_subparsers(required=True)
+    _synth_verbs(steps)
+    _measure_verb(steps)
+    _blend_verbs(steps)
     return parser
+
+
+PREDICT_HELP = "ask a trained run or ensemble about pictures: class, probability, heat map. Not for clinical use"
+
+
+def _predict_options(ask: argparse.ArgumentParser) -> None:
+    ask.epilog = (
+        "For each picture: the most probable class, its probability (the mean of the folds' models), the lowest and "
+        "the highest of a fold, and a word when the picture is unlike the training data. A file that cannot be read "
+        "gets its line and stops no other; the exit code is 2 then. Example: "
+        "chestfold predict exp021 scans/ --csv answers.csv"
+    )
+    ask.add_argument("name", help="a run in runs/ with its checkpoints, or an ensemble of such runs (not by ranks)")
+    ask.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, DICOM, BMP, TIFF; or folders")
+    ask.add_argument("--window", default="", help="DICOM of CT: lung (level -600, width 1500) or mediastinum (40, 400)")
+    ask.add_argument(
+        "--range", nargs=2, type=int, metavar=("LOW", "HIGH"), help="16-bit and DICOM: values that are black and white"
+    )
+    ask.add_argument("--json", action="store_true", help="print everything as JSON instead of the table")
+    ask.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each file too")
+    ask.add_argument("--out", type=Path, metavar="FOLDER", help="where heat maps are written [runs/NAME/asked]")
+    ask.add_argument("--layer", default="", metavar="NAME", help="heat maps from this layer [the family's last]")
+    ask.add_argument("--no-overlay", action="store_true", help="no heat maps: several times as fast")
+    ask.add_argument("--overwrite", action="store_true", help="replace the --csv file")
+
+
+def _synth_verbs(synth: Any) -> None:
+    train = _verb(synth, "train", synth_train, "train a generator on the nodules of a fold's training part")
+    train.add_argument("name", help="the generators lie in runs/synth/NAME/foldK")
+    train.add_argument("--data", required=True, help="data set with a fold file")
+    train.add_argument("--fold", nargs="+", type=int, required=True, metavar="K", help="one generator for each")
+    train.add_argument("--architecture", default="sagan", help="sagan, or sources: transposed convolutions, no average")
+    train.add_argument("--steps", type=int, default=8000, help="of both networks [8000]")
+    train.add_argument("--batch", type=int, default=32, help="real patches in a step [32]")
+    train.add_argument("--width", type=int, default=32, help="channels at 32 x 32 [32]")
+    train.add_argument("--share", type=float, default=1.0, help="of the fold's training nodules, 0 to 1 [1]")
+    train.add_argument("--seed", type=int, default=0, help="[0]")
+    train.add_argument("--overwrite", action="store_true", help="throw away what is there, train anew")
+
+
+def _measure_verb(synth: Any) -> None:
+    measure = _verb(
+        synth, "measure", synth_measure, "how like real nodules a generator's are: KID, copying, checkerboard"
+    )
+    measure.add_argument(
+        "names", nargs="+", metavar="NAME", help="generators; the last is what others are compared with"
+    )
+    measure.add_argument("--fold", type=int, default=0, metavar="K", help="[0]")
+    measure.add_argument("--judge", required=True, metavar="RUN", help="a run on the same folds, for its features")
+
+
+def _blend_verbs(synth: Any) -> None:
+    blend = _verb(synth, "blend", synth_blend, "put nodules into healthy images: a data set with masks and lineage")
+    blend.add_argument("name", help="name of the new data set")
+    blend.add_argument("--nodules", required=True, help="real, a set of patches, or a trained generator's folder")
+    blend.add_argument("--hosts", required=True, help="data set whose healthy images they are put into")
+    blend.add_argument("--count", type=int, required=True, help="blended images; as many untouched ones are added")
+    blend.add_argument("--fold", type=int, help="use images of the training part of this fold only [all]")
+    blend.add_argument("--seed", type=int, default=0, help="[0]")
+    blend.add_argument("--host-class", default="", metavar="CLASS", help="class of the hosts [the first declared]")
+    blend.add_argument("--host-window", type=int, nargs=2, metavar=("LOW", "HIGH"), help="HU of black and of white")
+    blend.add_argument("--nodule-mm", type=float, metavar="MM", help="size of a nodule's pixel [as declared]")
+    blend.add_argument("--host-mm", type=float, metavar="MM", help="size of a host's pixel [as declared]")
+    quiz = _verb(synth, "quiz", synth_quiz, "one HTML page on which readers tell real nodules from blended ones")
+    quiz.add_argument("name", help="a data set that synth blend has made")
+    quiz.add_argument("--out", type=Path, help="the file to write [runs/synth/quiz_NAME.html]")
+    quiz.add_argument("--count", type=int, default=40, help="pictures, half of them real [40]")
+    quiz.add_argument("--seed", type=int, default=0, help="another choice and order [0]")
+    answers = _verb(synth, "answers", synth_answers, "score the CSVs that readers saved from the quiz")
+    answers.add_argument("files", nargs="+", type=Path, metavar="CSV", help="one for each reader")
+    judge = _verb(synth, "judge", synth_judge, "train a classifier to tell real nodules from blended ones")
+    judge.add_argument("name", help="a data set that synth blend has made")
+    judge.add_argument("--epochs", type=int, default=8, help="[8]")
+    judge.add_argument("--surroundings", action="store_true", help="the control: all that blending touched is black")
 
 
 def _verb(parent: Any, name: str, function: Callable[[argparse.Namespace], None], text: str) -> Any:
@@ -222,6 +302,33 @@ def explain_run(arguments: argparse.Namespace) -> None:
     say(f"wrote {page}; the maps are in {folder}. Not for clinical use.")
 
 
+def predict_pictures(arguments: argparse.Namespace) -> None:
+    """Ask about pictures; exit code 2 at the end when some could not be read."""
+    from contextlib import redirect_stdout
+
+    from chestfold import ask
+    from chestfold.files import write_text
+
+    if arguments.csv and arguments.csv.exists() and not arguments.overwrite:
+        raise BadInput(f"{arguments.csv} is there already; choose another --csv or add --overwrite")
+    paths, notes = ask.pictures(arguments.images)
+    with redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # what is printed as JSON stands alone
+        for note in notes:
+            say(note)
+        predictor = ask.open_predictor(arguments.name, arguments.range, arguments.window)
+        painter = None if arguments.no_overlay else ask.open_painter(predictor, arguments.out, arguments.layer)
+        lines = ask.ask(predictor, paths, painter)
+    if arguments.csv:
+        write_text(arguments.csv, ask.as_csv(predictor, lines))
+    if arguments.json:
+        print(ask.as_json(predictor, lines))
+    else:
+        ask.tell(predictor, lines, arguments.csv)
+    wrong = sum(line.answer is None for line in lines)
+    if wrong:
+        raise BadInput(f"{wrong} of {len(lines)} files could not be read; the others are answered")
+
+
 def show_board(arguments: argparse.Namespace) -> None:
     """Print the leaderboard and what is still training, or the sources' tables."""
     from chestfold import board, sources
@@ -257,6 +364,98 @@ def publish_result(arguments: argparse.Namespace) -> None:
 
     target = publish(arguments.name, arguments.overwrite)
     say(f"{target} and RESULTS.md are written; commit them")
+
+
+def synth_train(arguments: argparse.Namespace) -> None:
+    """Train the generators of some folds."""
+    from chestfold.synth.train import Recipe, train
+
+    given = vars(arguments)
+    settings = {k: given[k] for k in ("data", "architecture", "steps", "batch", "width", "share", "seed")}
+    for fold in arguments.fold:
+        folder = train(arguments.name, Recipe(fold=fold, **settings), arguments.overwrite)
+        say(f"{folder}: generator.safetensors, metrics.jsonl and the sample pictures")
+
+
+def synth_measure(arguments: argparse.Namespace) -> None:
+    """Print what is measured of some generators beside real patches and noise."""
+    from rich.table import Table
+
+    from chestfold.synth.measure import measure
+
+    rows, ways = measure(arguments.names, arguments.fold, arguments.judge)
+    table = Table("patches", "KID", "nearest training patch", "close to one", "power, period 2", "period 4")
+    for name, row in rows.items():
+        near = "-" if row.distance is None else f"{row.distance:.1f}"
+        close = "-" if row.close is None else f"{row.close:.1%}"
+        kid = f"{row.kid.mean:.4f} ± {row.kid.deviation:.4f}" if row.kid.deviation else "0: the yardstick"
+        table.add_row(name, kid, near, close, f"{row.power_2:.2f}", f"{row.power_4:.2f}")
+    show(table)
+    last = arguments.names[-1]
+    for name, way in ways.items():
+        say(f"{name}: {way:.2f} of the way from the floor (real, training) to {last}")
+    say(f"measures.json, real_and_made.png and nearest.png are in runs/synth/NAME/fold{arguments.fold}")
+
+
+def synth_blend(arguments: argparse.Namespace) -> None:
+    """Blend nodules into healthy images, and say what was made and what could not be used."""
+    from chestfold.synth.blend import Request, blend, seams
+
+    given = {name: value for name, value in vars(arguments).items() if name != "verb"}
+    window = given.pop("host_window")
+    work = blend(Request(**given, host_window=tuple(window) if window else None))
+    for reason, times in work.skipped.most_common():
+        say(f"skipped {times} x: {reason}")
+    seam, untouched = seams(work), len(work.rows) - work.request.count
+    say(f"scale: {work.scale.words}")
+    say(
+        f"seam's visibility, median (1 is none): {seam['before']:.2f}, after smoothing {seam['after']:.2f} "
+        f"({seam['smoothed']} of {work.request.count} needed it)"
+    )
+    folder = input_dir() / arguments.name
+    say(f"wrote {folder}: {work.request.count} blended, {untouched} untouched, {len(work.real)} real to compare with")
+    say(f"look at {folder / 'before_after.png'}")
+
+
+def synth_quiz(arguments: argparse.Namespace) -> None:
+    """Write the readers' quiz."""
+    from chestfold.synth.quiz import write_quiz
+
+    path = arguments.out or runs_dir() / "synth" / f"quiz_{arguments.name}.html"
+    write_quiz(arguments.name, path, arguments.count, arguments.seed)
+    size = path.stat().st_size / 1e6
+    say(f"wrote {path}: {arguments.count} pictures, {size:.1f} MB; open it in a browser, it needs no network")
+
+
+def synth_answers(arguments: argparse.Namespace) -> None:
+    """Print the figures of each reader, and of all together."""
+    from rich.table import Table
+
+    from chestfold.synth.detection import load_answers, read_answers
+
+    table = Table("reader", "pictures", "accuracy", "sensitivity", "specificity", "d'", "p against guessing")
+    readers = [(path.stem, load_answers(path)) for path in arguments.files]
+    if len(readers) > 1:
+        import pandas as pd
+
+        readers.append(("all together", pd.concat([answers for _, answers in readers])))
+    for name, answers in readers:
+        reading = read_answers(answers["truth"].tolist(), answers["answer"].tolist())
+        found = (reading.accuracy, reading.sensitivity, reading.specificity, reading.d_prime)
+        spoken = [f"{f.value:.2f} [{f.low:.2f}, {f.high:.2f}]" for f in found]
+        table.add_row(name, str(len(answers)), *spoken, f"{reading.p_chance:.3f}")
+    show(table)
+
+
+def synth_judge(arguments: argparse.Namespace) -> None:
+    """Train the judge of a set of blended nodules; its AUC is how well they can be told from real ones."""
+    from chestfold.synth.judge import judge
+
+    result = judge(arguments.name, arguments.epochs, arguments.surroundings)
+    what = ", by their surroundings alone" if arguments.surroundings else ""
+    say(
+        f"AUC of real against blended{what}: {result.score('at_half', 'auc')} (0.5: it cannot tell), in {result.folder}"
+    )
 
 
 if __name__ == "__main__":

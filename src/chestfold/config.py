@@ -59,6 +59,12 @@ class Experiment:
         "none", "balanced: errors on a class weigh by the inverse of its share; not together with sampling"
     )
     train_per_class: int = option(0, "train on so many images of each class, drawn once a fold; 0: on all")
+    positive_share: float = option(
+        1.0, "share of the positive class's training images that is kept, above 0 to 1; drawn once a fold"
+    )
+    synthetic: str = option(
+        "", "synthetic images that join the training part of fold K: the data set NAME_foldK; empty: none"
+    )
 
     augment: Literal["none", "plain", "turned"] = option(
         "none",
@@ -144,6 +150,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "vote_epochs": (0, 100),
     "head_width": (0, 65536),
     "train_per_class": _COUNT,
+    "positive_share": (1e-6, 1.0),
     "seed": (0, 2**63),
     "lr": (1e-12, 1e3),
     "weight_decay": (0.0, 10.0),

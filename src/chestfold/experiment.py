@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from chestfold import checkpoint, engine, figures, folds, follow, masking, oof, ranks, results
+from chestfold import checkpoint, engine, familiar, figures, folds, follow, masking, oof, ranks, results
 from chestfold.batches import Images, TrainBatches, images_of
 from chestfold.config import Experiment, difference
 from chestfold.console import say
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Index
+from chestfold.data.synthetic import open_part, require_no_kin
 from chestfold.files import (
     BadInput,
     explained_disk_errors,
@@ -36,10 +37,10 @@ from chestfold.options import Request
 from chestfold.predict import load_voters, vote
 from chestfold.provenance import describe_code
 from chestfold.rng import generator
-from chestfold.sampling import few_per_class
+from chestfold.sampling import drawn_share, few_per_class
 from chestfold.shift import SHIFTS, shifted
 
-FOLD_FILES = ("best.ckpt", "oof.parquet", "test.parquet", "shifted.parquet", "metrics.jsonl")
+FOLD_FILES = ("best.ckpt", "oof.parquet", "test.parquet", "shifted.parquet", familiar.FILE, "metrics.jsonl")
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def fold_config(ready: Prepared, fold: int) -> dict[str, Any]:
         "changed": {k: list(v) for k, v in request.changed.items()},
         "classes": list(ready.classes),
         "positive": ready.index.dataset.positive,
-        "bound": ready.bound(),
+        "bound": ready.bound() | bound_synthetic(ready, fold),
     }
 
 
@@ -246,7 +247,8 @@ def train_and_predict(ready: Prepared, fold: int, folder: Path, config: dict[str
                 file.write(text + "\n")
 
     train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
-    train = chosen_images(ready.request.exp, fold, train)
+    train = chosen_images(ready.request.exp, fold, with_share(ready, fold, train))
+    train = with_synthetic(ready, fold, train, log)
     if ranks.is_first() and not (folder / "inputs.png").exists():
         first, _ = TrainBatches(ready.request.exp, fold, train, workers=0)[0, 0]
         figures.inputs(folder / "inputs.png", first[:, 0].numpy())
@@ -268,6 +270,51 @@ def spoken_declined(kind: str, images: Images) -> list[str]:
     return [f"no lungs were found in {reasons.total()} of {len(images)} {kind} images, which are seen whole ({why})"]
 
 
+def with_share(ready: Prepared, fold: int, train: Images) -> Images:
+    """The training images of a fold, with `positive_share` of the positive class."""
+    exp, positive = ready.request.exp, ready.classes.index(ready.index.dataset.positive)
+    if exp.positive_share == 1:
+        return train
+    ids = [i for i, label in zip(train.ids, train.labels, strict=True) if label == positive]
+    dropped = set(ids) - set(drawn_share(ids, exp.positive_share, exp.seed, fold))
+    kept = np.array([n for n, i in enumerate(train.ids) if i not in dropped], np.int64)
+    return replace(train, rows=train.rows[kept], ids=[train.ids[k] for k in kept], labels=train.labels[kept])
+
+
+def with_synthetic(ready: Prepared, fold: int, train: Images, log: Callable[[str], None]) -> Images:
+    """The training images of a fold and its synthetic ones, after the proof that none is kin to a held-out image.
+
+    Raises:
+        BadInput: one is; the classes of the two sets differ.
+    """
+    exp = ready.request.exp
+    if not exp.synthetic:
+        return train
+    part = open_part(exp.synthetic, fold, exp.image_size)
+    real = pd.concat([ready.folds.table, ready.index.test])
+    require_no_kin(part, dict(zip(real["id"], real["group"], strict=True)), held_out(ready, fold))
+    strangers = sorted(set(part.table["label"]) - set(ready.classes))
+    if strangers:
+        raise BadInput(f"{part.path}: class {strangers[0]!r} is not one of {', '.join(ready.classes)}")
+    unseen = len(part.parents() - set(train.ids))
+    log(f"{len(part.ids)} synthetic images of {part.name}, from {len(part.parents())} real ones"
+        f"{f', {unseen} of which are not trained upon' * bool(unseen)}")  # fmt: skip
+    labels = np.array([ready.classes.index(label) for label in part.table["label"]], np.int64)
+    pixels = np.concatenate([train.pixels[train.rows], part.pixels])
+    return images_of(train.how, pixels, [*train.ids, *part.ids], np.concatenate([train.labels, labels]))
+
+
+def held_out(ready: Prepared, fold: int) -> set[str]:
+    """Ids of the images that no training image of a fold may descend from."""
+    return {*ready.folds.ids(fold), *ready.index.test["id"]}
+
+
+def bound_synthetic(ready: Prepared, fold: int) -> dict[str, str]:
+    """The hash of a fold's synthetic images and of what is said of them; nothing where there are none."""
+    exp = ready.request.exp
+    return {"synthetic_sha256": open_part(exp.synthetic, fold, exp.image_size).sha256} if exp.synthetic else {}
+
+
 def chosen_images(exp: Experiment, fold: int, train: Images) -> Images:
     """The training images of a fold, or `train_per_class` of each class."""
     if not exp.train_per_class:
@@ -281,6 +328,10 @@ def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> 
     exp = ready.request.exp
     voters = load_voters(folder, exp)
     write_predictions(ready, fold, folder, voters, config)
+    try:
+        write_familiar(ready, fold, folder, voters[-1])
+    except familiar.NoLayer as error:
+        say(f"fold {fold}: {error}; chestfold predict will not tell what is unlike the training data")
     checkpoint.previous(folder / "last.ckpt").unlink(missing_ok=True)
     kept = [*FOLD_FILES, *(path.name for path in engine.voting_epochs(folder))]
     files = {name: sha256_file(folder / name) for name in kept if (folder / name).exists()}
@@ -321,6 +372,26 @@ def write_predictions(
     if len(test):
         probs = vote(voters, ready.images(test), exp.tta)
         oof.write(folder / "test.parquet", oof.predictions(test, fold, classes, probs), provenance)
+
+
+def write_familiar(ready: Prepared, fold: int, folder: Path, runner: engine.Runner) -> None:
+    """familiar.npz, by which `chestfold predict` knows a picture that is unlike the training data.
+
+    Raises:
+        NoLayer: the network has no features to compare.
+    """
+    exp = ready.request.exp
+    train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
+    both = (chosen_images(exp, fold, train), val)
+    some = [few(images, generator(exp.seed, fold, "familiar", n)) for n, images in enumerate(both)]
+    known = familiar.learn(runner, some[0], some[1], sha256_file(folder / "best.ckpt"))
+    familiar.write(folder / familiar.FILE, known)
+
+
+def few(images: Images, rng: np.random.Generator) -> Images:
+    """At most `familiar.LOOKED_AT` of `images`, in their order."""
+    chosen = np.sort(rng.permutation(len(images))[: familiar.LOOKED_AT])
+    return replace(images, rows=images.rows[chosen], ids=[images.ids[n] for n in chosen], labels=images.labels[chosen])
 
 
 def moved_images(shift: str, images: Images) -> Images:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from chestfold import checkpoint, engine, kernel_script
 from chestfold.config import Experiment
-from chestfold.data import decode
+from chestfold.data import decode, dicom
 from chestfold.data.catalogue import find_dataset
 from chestfold.files import BadInput, read_json, runs_dir, submissions_dir, write_json, write_text
 from chestfold.kaggle_cli import Source, username
@@ -131,7 +131,7 @@ def _write_weights(folds: list[Path], target: Path) -> dict[str, Any]:
             save_file({k: v.contiguous().clone() for k, v in saved["module"].items()}, target / file)
             members.append({"file": file, "network": saved["network"], "share": 1 / len(folds) / len(paths)})
     model = {"classes": config["classes"], "image_size": exp.image_size, "tta": exp.tta}
-    model |= {"value_range": dataset.value_range, "members": members}
+    model |= {"value_range": dataset.value_range, "ct_window": dataset.ct_window, "members": members}
     write_json(target / kernel_script.MODEL, model)
     return model
 
@@ -142,7 +142,8 @@ def script(name: str, backbones: set[str]) -> str:
     constants = "\n".join(f"{key} = {value!r}" for key, value in _CONSTANTS.items())
     networks = [_module_text(module) for module in sorted(_own_networks(backbones), key=str)]
     functions = [inspect.getsource(thing).strip() for thing in [*_BORROWED, *_OWN]]
-    parts = [_IMPORTS.strip(), constants, *networks, *functions, 'if __name__ == "__main__":\n    main()']
+    dicoms = _module_text(dicom)
+    parts = [_IMPORTS.strip(), constants, dicoms, *networks, *functions, 'if __name__ == "__main__":\n    main()']
     return about + "\n\n\n".join(parts) + "\n"
 
 

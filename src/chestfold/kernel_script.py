@@ -26,7 +26,7 @@ from chestfold.models.timm_import import timm
 MODEL = "chestfold.json"
 SAMPLE = "sample_submission.csv"
 BATCH = 64
-IMAGES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 
 
 def all_files(root: Path) -> list[Path]:
@@ -73,11 +73,11 @@ def network_of(member: dict[str, Any], folder: Path, device: torch.device) -> nn
     return module.eval().to(device, memory_format=torch.channels_last)
 
 
-def batches(paths: list[Path], size: int, value_range: tuple[int, int] | None) -> Iterator[Tensor]:
+def batches(paths: list[Path], size: int, value_range: tuple[int, int] | None, ct_window: str) -> Iterator[Tensor]:
     """The images in order as uint8 (B, 1, size, size)."""
 
     def read(path: Path) -> np.ndarray:
-        return resize(_decode_file(path.read_bytes(), path, size, value_range), size)
+        return resize(_decode_file(path.read_bytes(), path, size, value_range, ct_window), size)
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), BATCH):
@@ -113,7 +113,7 @@ def main() -> None:
     print(f"{len(paths)} images, {len(networks)} networks, on {device}", flush=True)
     parts = [
         predict_batch(pixels, networks, model["tta"])
-        for pixels in batches(paths, model["image_size"], model["value_range"])
+        for pixels in batches(paths, model["image_size"], model["value_range"], model["ct_window"])
     ]
     probs = pd.DataFrame(torch.cat(parts).numpy(), columns=model["classes"])
     table = pd.concat([sample.iloc[:, :1], probs[list(sample.columns[1:])]], axis=1)

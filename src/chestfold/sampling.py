@@ -3,6 +3,7 @@
 import numpy as np
 
 from chestfold.files import BadInput
+from chestfold.rng import key
 
 
 def epoch_order(labels: np.ndarray, sampling: str, rng: np.random.Generator) -> np.ndarray:
@@ -42,3 +43,14 @@ def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     """The weight of each class, float32 (classes,), inverse to its share; their mean over the images is 1."""
     counts = np.bincount(labels, minlength=classes)
     return (len(labels) / (classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+def drawn_share(ids: list[str], share: float, seed: int, fold: int) -> list[str]:
+    """The `share` (0 to 1) of `ids` that is kept, in their order: at least one, and a pure function of its arguments.
+
+    A smaller share is a part of a larger one, and a generator and a classifier that ask with the same seed and fold
+    are given the same images.
+    """
+    count = max(1, round(share * len(ids)))
+    kept = set(sorted(ids, key=lambda i: key(seed, fold, "share", i))[:count])
+    return [i for i in ids if i in kept]

@@ -17,7 +17,7 @@ from chestfold.kernel import write_kernel
 from chestfold.models import timm_import
 from chestfold.submit import write_submission
 
-OFFERED = {"cv2", "numpy", "pandas", "PIL", "safetensors", "timm", "torch"}
+OFFERED = {"cv2", "numpy", "pandas", "PIL", "pydicom", "safetensors", "timm", "torch"}
 """What Kaggle's images have, beside Python's own."""
 ALONE = """
 import runpy, sys

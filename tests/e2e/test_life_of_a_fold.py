@@ -17,6 +17,7 @@ FOLD_FILES = {
     "oof.parquet",
     "shifted.parquet",
     "test.parquet",
+    "familiar.npz",
     "log.txt",
 }
 RUN_FILES = {"oof.parquet", "shifted.parquet", "test.parquet", "scores.json", "curves.png", "confusion.png"}

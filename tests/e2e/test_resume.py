@@ -131,7 +131,7 @@ def contents(folder: Path) -> dict[str, object]:
     """What must be the same: weights and predictions to the byte, and the figures of every epoch, but not its times."""
     rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     history = [{name: value for name, value in row.items() if name not in engine.PACE} for row in rows]
-    names = ("best.ckpt", "oof.parquet", "shifted.parquet", "test.parquet")
+    names = ("best.ckpt", "oof.parquet", "shifted.parquet", "test.parquet", "familiar.npz")
     files = {name: (folder / name).read_bytes() for name in names}
     return files | {"history": history}
 
@@ -166,6 +166,7 @@ POINTS = {
     "before the predictions": ("at", "experiment.write_predictions", 1),
     "between oof.parquet and shifted.parquet": ("at", "oof.write", 2),
     "between shifted.parquet and test.parquet": ("at", "oof.write", 3),
+    "in the middle of familiar.npz": ("torn", "familiar.npz", 1),
     "before the manifest": ("torn", "manifest.json", 1),
 }
 ONLY_IN_THE_EPOCH = "while last.ckpt is moved aside"

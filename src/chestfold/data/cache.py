@@ -13,6 +13,7 @@ from filelock import FileLock
 from chestfold.console import progress
 from chestfold.data.dataset import Index
 from chestfold.data.decode import TRANSFORM, decode, read_bytes
+from chestfold.data.dicom import DICOM_SUFFIXES, DICOM_TRANSFORM
 from chestfold.files import (
     BadInput,
     atomic_path,
@@ -77,7 +78,7 @@ def open_cache(index: Index, size: int) -> Cache:
     ids = index.table["id"].tolist()
     digests = content_hashes(index)
     content = sha256_json([[i, d] for i, d in zip(ids, digests, strict=True)])
-    key = sha256_json([content, TRANSFORM, size, index.dataset.value_range])[:16]
+    key = sha256_json([content, TRANSFORM, size, index.dataset.value_range, *_dicom_key(index)])[:16]
     path = cache_dir() / index.dataset.name / f"{size}px-{key}.npy"
     if not path.exists():
         with explained_disk_errors(path):
@@ -89,6 +90,12 @@ def open_cache(index: Index, size: int) -> Cache:
     return Cache(np.load(path, mmap_mode="r"), {i: n for n, i in enumerate(ids)}, content)
 
 
+def _dicom_key(index: Index) -> list[str]:
+    """What else decides the pixels where a set holds DICOM files; nothing for the others, whose caches stay valid."""
+    holds = any(place.lower().endswith(DICOM_SUFFIXES) for place in index.table["path"])
+    return [DICOM_TRANSFORM, index.dataset.ct_window] if holds else []
+
+
 def _build(index: Index, size: int, path: Path) -> None:
     places = index.table["path"].tolist()
     with atomic_path(path) as temporary:
@@ -97,7 +104,7 @@ def _build(index: Index, size: int, path: Path) -> None:
 
         def fill(n: int) -> str | None:
             try:
-                images[n] = decode(index.root, places[n], size, index.dataset.value_range)
+                images[n] = decode(index.root, places[n], size, index.dataset.value_range, index.dataset.ct_window)
             except BadInput as error:
                 return str(error)
             return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chestfold.data.dataset import Dataset, Index
+from chestfold.data.dicom import CT_WINDOWS
 from chestfold.data.readers import join, read_index
 from chestfold.files import BadInput, input_dir
 
@@ -31,6 +32,7 @@ CATALOGUE = {
             reader="csv",
             group_column="patient",
             patient="patient: four slices of one anatomy",
+            hu_window=(-1100, 420),
         ),
         Dataset(
             name="phantom_marked",
@@ -115,6 +117,7 @@ CATALOGUE = {
             labels={"0": "non_nodule", "1": "nodule"},
             group_column="scan_block",
             patient="scan_block: contiguous candidate rows, close to scan-wise",
+            hu_window=(-1000, 400),
         ),
         Dataset(
             name="iq_othnccd",
@@ -190,6 +193,9 @@ VIEWS = ("axial", "projection", "patch")
 _WELL_FORMED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "classes": (lambda v: _are(str, v) and len(set(v)) == len(v) > 1, "a list of two or more different texts"),
     "value_range": (lambda v: _are(int, v) and len(v) == 2 and v[0] != v[1], "two different whole numbers"),
+    "hu_window": (lambda v: _are(int, v) and len(v) == 2 and v[0] < v[1], "two whole numbers, black below white"),
+    "pixel_mm": (lambda v: type(v) in (int, float) and v > 0, "a number above 0"),
+    "ct_window": (lambda v: isinstance(v, str) and v in CT_WINDOWS, f"one of {', '.join(CT_WINDOWS)}"),
     "view": (lambda v: v in VIEWS, "one of axial, projection, patch"),
     "labels": (_is_map, "a table of texts"),
     "class_patterns": (lambda v: _is_map(v) and all(map(_is_pattern, v.values())), "a table of regular expressions"),
@@ -219,6 +225,8 @@ def _read_declaration(name: str, path: Path) -> Dataset:
     dataset = Dataset(**{**spoken, **values, "name": name})
     if dataset.reader not in ("folders", "csv", "npz") or dataset.positive not in dataset.classes:
         raise BadInput(f"{path}: reader is folders, csv or npz, and positive is one of the classes")
+    if dataset.value_range and dataset.ct_window:
+        raise BadInput(f"{path}: value_range and ct_window both say what is black and white; keep one of them")
     return dataset
 
 

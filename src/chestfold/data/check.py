@@ -8,6 +8,7 @@ import numpy as np
 from chestfold.data.cache import content_hashes, in_threads
 from chestfold.data.dataset import Index
 from chestfold.data.decode import decode, open_header, read_bytes
+from chestfold.data.dicom import describe, is_dicom
 from chestfold.data.duplicates import exact_groups, near_pairs
 from chestfold.files import BadInput
 
@@ -30,13 +31,13 @@ class Report:
 def check(index: Index) -> Report:
     """Read every image; find damaged files, odd formats, duplicates, label conflicts, patients in both splits."""
     table = index.table
-    places, value_range = table["path"].tolist(), index.dataset.value_range
+    places, declared = table["path"].tolist(), (index.dataset.value_range, index.dataset.ct_window)
     thumbnails = np.zeros((len(places), THUMBNAIL, THUMBNAIL), np.uint8)
 
     def look(n: int) -> str:
         """Format of image n; its thumbnail is kept on the way."""
         try:
-            thumbnails[n] = decode(index.root, places[n], THUMBNAIL, value_range)
+            thumbnails[n] = decode(index.root, places[n], THUMBNAIL, *declared)
             return _format(index, places[n])
         except BadInput as error:
             return f"!{error}"
@@ -62,7 +63,10 @@ def check(index: Index) -> Report:
 def _format(index: Index, place: str) -> str:
     if "#" in place:
         return "array"
-    header = open_header(read_bytes(index.root, place), index.root / place)
+    data = read_bytes(index.root, place)
+    if is_dicom(data):
+        return describe(data, place)
+    header = open_header(data, index.root / place)
     return f"{header.format} {header.mode} {header.width}x{header.height}"
 
 

@@ -41,7 +41,13 @@ class Dataset:
     group_column: str = ""
     """csv: column that names the patient. Empty: each image is its own."""
     value_range: tuple[int, int] | None = None
-    """16-bit images: stored values that become black and white."""
+    """16-bit images: stored values that become black and white (DICOM: after the rescale)."""
+    hu_window: tuple[int, int] | None = None
+    """CT: the Hounsfield units that are shown black and white. None: not known, or not the same for all images."""
+    pixel_mm: float | None = None
+    """Millimetres from pixel to pixel. None: not known, or not the same for all images."""
+    ct_window: str = ""
+    """DICOM files of CT: a name of dicom.CT_WINDOWS. Empty: the window that each file names itself."""
     folder: str = ""
     """Folder inside input/; empty: the name."""
     view: Literal["", "axial", "projection", "patch"] = ""

@@ -1,4 +1,4 @@
-"""One image file to one grey array: any mode, any depth, the same result."""
+"""One image file to one grey array: any mode, any depth, DICOM too, the same result."""
 
 import io
 from pathlib import Path
@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from chestfold.data.dicom import is_dicom, read_dicom
 from chestfold.data.readers import load_arrays
 from chestfold.files import BadInput
 
@@ -19,6 +20,8 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
 }
+_UNREDUCED = 1 << 30
+"""A size that no codec reduces to."""
 
 
 def read_bytes(root: Path, place: str) -> bytes:
@@ -29,10 +32,13 @@ def read_bytes(root: Path, place: str) -> bytes:
     return _npz_image(root / name, member).tobytes()
 
 
-def decode(root: Path, place: str, size: int, value_range: tuple[int, int] | None = None) -> np.ndarray:
+def decode(
+    root: Path, place: str, size: int, value_range: tuple[int, int] | None = None, ct_window: str = ""
+) -> np.ndarray:
     """The image at `place` as uint8 (size, size), one channel, 0 black to 255 white; aspect is not kept.
 
-    JPEGs are scaled down in the codec (DCT) to at least `size`, then by area.
+    JPEGs are scaled down in the codec (DCT) to at least `size`, then by area. DICOM is known by its content, whatever
+    the file is called; `ct_window` is for DICOM alone (see `read_dicom`).
 
     Raises:
         BadInput: the file is empty, truncated, no image, or 16-bit without a declared `value_range`.
@@ -41,7 +47,17 @@ def decode(root: Path, place: str, size: int, value_range: tuple[int, int] | Non
     if member:
         return resize(_grey(Image.fromarray(_npz_image(root / name, member)), place, value_range), size)
     data = _file_bytes(root / name)
-    return resize(_decode_file(data, root / name, size, value_range), size)
+    return resize(_decode_file(data, root / name, size, value_range, ct_window), size)
+
+
+def decode_native(
+    root: Path, place: str, value_range: tuple[int, int] | None = None, ct_window: str = ""
+) -> np.ndarray:
+    """The image at `place` in its own size, uint8 (H, W); else as `decode`."""
+    name, _, member = place.partition("#")
+    if member:
+        return _grey(Image.fromarray(_npz_image(root / name, member)), place, value_range)
+    return _decode_file(_file_bytes(root / name), root / name, _UNREDUCED, value_range, ct_window)
 
 
 def _file_bytes(path: Path) -> bytes:
@@ -56,7 +72,9 @@ def _npz_image(path: Path, member: str) -> np.ndarray:
     return load_arrays(path)[array][int(row)]
 
 
-def _decode_file(data: bytes, path: Path, size: int, value_range: tuple[int, int] | None) -> np.ndarray:
+def _decode_file(data: bytes, path: Path, size: int, value_range: tuple[int, int] | None, ct_window: str) -> np.ndarray:
+    if is_dicom(data):
+        return read_dicom(data, str(path), value_range, ct_window)
     header = open_header(data, path)
     if header.format == "JPEG" and header.mode in ("L", "RGB"):
         factor = next((f for f in (8, 4, 2) if min(header.size) >= f * size), 0)

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from chestfold.data.dataset import Dataset, Index, make_index
+from chestfold.data.dicom import DICOM_SUFFIXES
 from chestfold.files import BadInput
 
-IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", *DICOM_SUFFIXES}
 SPLITS = {"train": "train", "val": "train", "test": "test"}
 
 

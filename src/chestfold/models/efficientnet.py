@@ -118,6 +118,7 @@ class EfficientNet(nn.Module):
         self.drop = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(top, num_classes)
         self.num_classes = num_classes
+        self.feature_info = _stage_ends(stages, depth)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -148,6 +149,15 @@ def _bricks(inside: int, stages: list[Stage], depth: float, drop_path_rate: floa
         bricks.append(InvertedResidual(inside, stage, stride, drop_path_rate * n / len(plan)))
         inside = stage.width
     return bricks
+
+
+def _stage_ends(stages: list[Stage], depth: float) -> list[dict[str, Any]]:
+    """The last brick of each stage: its name, width and stride from the image, as timm's networks say it."""
+    ends, brick, reduction = [], -1, 2
+    for stage in stages:
+        brick, reduction = brick + scaled_depth(stage.repeats, depth), reduction * stage.stride
+        ends.append({"module": f"blocks.{brick}", "num_chs": stage.width, "reduction": reduction})
+    return ends
 
 
 def copy_in_order(ours: nn.Module, theirs: nn.Module) -> None:

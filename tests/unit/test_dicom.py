@@ -1,0 +1,278 @@
+"""DICOM files become the picture that a viewer shows: pydicom's own examples with expected pixels."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread, dcmwrite
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from chestfold.data.cache import open_cache
+from chestfold.data.catalogue import open_index
+from chestfold.data.check import check
+from chestfold.data.decode import decode
+from chestfold.data.dicom import describe, is_dicom, read_dicom
+from chestfold.files import BadInput
+
+
+def example(name: str) -> bytes:
+    return Path(str(get_testdata_file(name, download=False))).read_bytes()
+
+
+def written(name: str, **changes) -> bytes:
+    """An example with some elements changed; None takes one away."""
+    header = dcmread(io.BytesIO(example(name)))
+    for tag, value in changes.items():
+        if value is None:
+            delattr(header, tag)
+        else:
+            setattr(header, tag, value)
+    buffer = io.BytesIO()
+    dcmwrite(buffer, header)
+    return buffer.getvalue()
+
+
+def windowed(values: np.ndarray, level: float, width: float) -> np.ndarray:
+    """PS3.3, C.11.2.1.2.1, written down once more."""
+    return np.rint(np.clip((values - (level - 0.5)) / (width - 1) + 0.5, 0, 1) * 255)
+
+
+def hounsfield() -> np.ndarray:
+    """CT_small.dcm: 16 bits, signed, uncompressed, intercept -1024."""
+    return np.frombuffer(dcmread(io.BytesIO(example("CT_small.dcm"))).PixelData, "<i2").reshape(128, 128) - 1024.0
+
+
+@pytest.mark.parametrize(("name", "level", "width"), [("lung", -600, 1500), ("mediastinum", 40, 400)])
+def test_a_ct_window_by_name(name, level, width):
+    shown = read_dicom(example("CT_small.dcm"), "a", ct_window=name)
+    assert shown.dtype == np.uint8 and shown.shape == (128, 128)
+    assert np.abs(shown - windowed(hounsfield(), level, width)).max() <= 1
+
+
+def test_a_declared_range_is_in_hounsfield_units():
+    expected = np.rint(np.clip((hounsfield() + 1000) / 1400, 0, 1) * 255)
+    assert np.abs(read_dicom(example("CT_small.dcm"), "a", (-1000, 400)) - expected).max() <= 1
+
+
+def test_the_file_s_own_window():
+    values = np.frombuffer(dcmread(io.BytesIO(example("MR_small.dcm"))).PixelData, "<i2").reshape(64, 64)
+    assert np.abs(read_dicom(example("MR_small.dcm"), "a") - windowed(values, 600, 1600)).max() <= 1
+
+
+def test_the_first_of_several_windows():
+    assert dcmread(io.BytesIO(example("J2K_pixelrep_mismatch.dcm"))).WindowCenter[0] == 40
+    one = written("CT_small.dcm", WindowCenter=40, WindowWidth=400)
+    two = written("CT_small.dcm", WindowCenter=[40, -600], WindowWidth=[400, 1500])
+    np.testing.assert_array_equal(read_dicom(one, "a"), read_dicom(two, "a"))
+    np.testing.assert_array_equal(read_dicom(one, "a"), read_dicom(one, "a", ct_window="mediastinum"))
+
+
+def test_a_range_and_a_name_go_before_the_file_s_window():
+    data = written("CT_small.dcm", WindowCenter=40, WindowWidth=400)
+    assert not np.array_equal(read_dicom(data, "a", ct_window="lung"), read_dicom(data, "a"))
+    assert not np.array_equal(read_dicom(data, "a", (-1000, 400)), read_dicom(data, "a"))
+
+
+@pytest.mark.parametrize("function", ["LINEAR_EXACT", "SIGMOID"])
+def test_the_other_window_functions(function):
+    data = written("CT_small.dcm", WindowCenter=40, WindowWidth=400, VOILUTFunction=function)
+    values = hounsfield()
+    exact = {
+        "LINEAR_EXACT": np.clip((values - 40) / 400 + 0.5, 0, 1),
+        "SIGMOID": 1 / (1 + np.exp(-4 * (values - 40) / 400)),
+    }[function]
+    assert np.abs(read_dicom(data, "a") - np.rint(exact * 255)).max() <= 1
+
+
+def lut(first: int, entries: list[int], bits: int, vr: str = "US") -> Sequence:
+    item = Dataset()
+    item.add_new(0x00283002, "SS", [len(entries), first, bits])
+    data = entries if vr == "US" else np.array(entries, "<u2").tobytes()
+    item.add_new(0x00283006, vr, data)
+    return Sequence([item])
+
+
+@pytest.mark.parametrize("vr", ["US", "OW"])
+@pytest.mark.parametrize("bits", [8, 12])
+def test_a_table_in_the_place_of_a_window(bits, vr):
+    """Of 1000 entries: with those of 8 bits pydicom's own look-up wraps around at 256."""
+    entries = [n * (2**bits - 1) // 999 for n in range(1000)]
+    data = written("CT_small.dcm", VOILUTSequence=lut(-500, entries, bits, vr), WindowCenter=40, WindowWidth=400)
+    position = np.clip(hounsfield() + 500, 0, 999).astype(int)
+    assert np.abs(read_dicom(data, "a") - np.array(entries)[position] / (2**bits - 1) * 255).max() <= 1
+
+
+def test_a_modality_table_goes_before_the_window():
+    entries = [n * 2 for n in range(3000)]
+    data = written(
+        "CT_small.dcm",
+        RescaleSlope=None,
+        RescaleIntercept=None,
+        ModalityLUTSequence=lut(0, entries, 16),
+        WindowCenter=2000,
+        WindowWidth=3000,
+    )
+    values = np.clip(hounsfield() + 1024, 0, 2999) * 2
+    assert np.abs(read_dicom(data, "a") - windowed(values, 2000, 3000)).max() <= 1
+
+
+SAME = ("RLE", "bigendian", "expb", "implicit", "jp2klossless", "padded")
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_the_same_picture_in_every_transfer_syntax(kind):
+    """Big endian, implicit, run-length, JPEG 2000 without loss."""
+    plain = read_dicom(example("MR_small.dcm"), "a")
+    np.testing.assert_array_equal(read_dicom(example(f"MR_small_{kind}.dcm"), "a"), plain)
+
+
+COLOURS = {
+    "SC_rgb_rle.dcm": 0,
+    "SC_rgb_rle_16bit.dcm": 0,
+    "SC_rgb_gdcm_KY.dcm": 0,
+    "SC_rgb_jpeg_dcmtk.dcm": 1,
+    "SC_rgb_dcmtk_+eb+cy+np.dcm": 1,
+    "SC_ybr_full_422_uncompressed.dcm": 1,
+}
+
+
+@pytest.mark.parametrize("name", COLOURS)
+def test_colours_become_luma(name):
+    """The ten bars of a test card: red, green and blue, each with a paler one, black, greys, white."""
+    bars = [76, 166, 150, 203, 29, 142, 0, 64, 192, 255]
+    shown = read_dicom(example(name), "a")[5::10, 50].astype(int)
+    assert np.abs(shown - bars).max() <= COLOURS[name]
+
+
+def test_jpeg_baseline_and_8_bits_without_a_window():
+    header = dcmread(io.BytesIO(example("image_dfl.dcm")))
+    np.testing.assert_array_equal(read_dicom(example("image_dfl.dcm"), "a"), header.pixel_array)
+    assert read_dicom(example("SC_rgb_small_odd_jpeg.dcm"), "a").shape == (3, 3)
+
+
+def test_a_palette():
+    shown = read_dicom(example("examples_palette.dcm"), "a")
+    assert shown.shape == (350, 800) and shown.min() == 0 and shown.max() > 250
+
+
+def test_a_file_without_preamble_is_known_by_its_first_element():
+    whole = written("MR_small_implicit.dcm")
+    bare = whole[132:]
+    assert is_dicom(whole) and is_dicom(bare)
+    np.testing.assert_array_equal(read_dicom(bare, "a"), read_dicom(whole, "a"))
+    header = dcmread(io.BytesIO(whole))
+    buffer = io.BytesIO()
+    dcmwrite(buffer, header, implicit_vr=True, little_endian=True, force_encoding=True)
+    meta_length = int.from_bytes(buffer.getvalue()[140:144], "little")
+    data = buffer.getvalue()[144 + meta_length :]
+    assert is_dicom(data), "the meta group is gone too"
+    np.testing.assert_array_equal(read_dicom(data, "a"), read_dicom(whole, "a"))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n" + bytes(99), b"\xff\xd8\xff\xe0" + bytes(99), bytes(200)])
+def test_other_files_are_no_dicom(data):
+    assert not is_dicom(data)
+
+
+REFUSED = {
+    "CT_small.dcm": r"does not say which of its values are black and white \(no window, 16 bits\); declare a ct_window",
+    "rtplan.dcm": r"without a picture \(a report, a plan, a directory\); remove it",
+    "dicomdirtests/DICOMDIR": "without a picture",
+    "examples_ybr_color.dcm": "holds 30 frames; save the one that is meant as a file of its own",
+    "JPGExtended.dcm": r"is compressed as JPEG Extended \(Process 2 and 4\) and could not be decoded",
+    "MR_small_jpeg_ls_lossless.dcm": "compressed as JPEG-LS Lossless Image Compression, which nothing here decodes",
+    "MR_truncated.dcm": r"is a damaged DICOM file \(its pixels are not whole\); replace or remove it",
+    "badVR.dcm": r"is a damaged DICOM file \(ValueError in its header\); replace or remove it",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_shown_is_one_sentence(name):
+    with pytest.raises(BadInput, match=REFUSED[name]) as refusal:
+        read_dicom(example(name), "scan.dcm")
+    assert str(refusal.value).startswith("scan.dcm") and len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_ct_window_is_for_ct():
+    with pytest.raises(BadInput, match="a is no CT slice: the lung window is in Hounsfield units; leave it out"):
+        read_dicom(example("MR_small.dcm"), "a", ct_window="lung")
+
+
+@pytest.mark.parametrize("change", [{"WindowWidth": 0}, {"VOILUTFunction": "CUBIC"}], ids=str)
+def test_a_window_that_is_none_is_refused(change):
+    with pytest.raises(BadInput, match="a is a damaged DICOM file"):
+        read_dicom(written("MR_small.dcm", **change), "a")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "MR_small_jp2klossless.dcm", "SC_rgb_jpeg_dcmtk.dcm", "MR_small_RLE.dcm"]
+)
+def test_whatever_is_torn_off_or_flipped_there_is_a_picture_or_a_sentence(name):
+    data, rng = example(name), np.random.default_rng(0)
+    for n in range(60):
+        broken = bytearray(data[: rng.integers(1, len(data))] if n % 2 else data)
+        for place in rng.integers(0, min(len(broken), 1500), 5):
+            broken[place] = rng.integers(0, 256)
+        if is_dicom(bytes(broken)):
+            try:
+                assert read_dicom(bytes(broken), "a", (0, 1000)).dtype == np.uint8
+            except BadInput as error:
+                assert len(str(error).splitlines()) == 1
+                assert "CompressedSa" not in str(error), "the patient's name"
+
+
+def test_decode_knows_a_dicom_file_by_its_content(tmp_path):
+    for name in ("a.dcm", "b", "c.png"):
+        (tmp_path / name).write_bytes(example("MR_small.dcm"))
+        assert np.array_equal(decode(tmp_path, name, 64), read_dicom(example("MR_small.dcm"), "a"))
+    assert decode(tmp_path, "a.dcm", 20).shape == (20, 20)
+    assert describe(example("MR_small.dcm"), "a") == "DICOM MONOCHROME2 64x64"
+
+
+def declare(project, line: str) -> None:
+    path = project.input / "tiny" / "dataset.toml"
+    path.write_text(path.read_text().partition("ct_window")[0] + line)
+
+
+def test_a_data_set_of_dicom_files(project):
+    images = project.input / "tiny" / "images"
+    for png in sorted(images.glob("*.png")):
+        (images / f"{png.stem}.dcm").write_bytes(example("CT_small.dcm"))
+        png.unlink()
+    declare(project, 'ct_window = "lung"\n')
+    lung = np.array(open_cache(open_index("tiny"), 128).images)
+    assert np.array_equal(lung[0], read_dicom(example("CT_small.dcm"), "a", ct_window="lung"))
+    declare(project, 'ct_window = "mediastinum"\n')
+    assert not np.array_equal(open_cache(open_index("tiny"), 128).images, lung)
+    assert check(open_index("tiny")).formats == {"DICOM MONOCHROME2 128x128": 72}
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('ct_window = "bone"', "ct_window is one of lung, mediastinum, not 'bone'"),
+        ("ct_window = 3", "ct_window is one of lung, mediastinum, not 3"),
+        ('ct_window = "lung"\nvalue_range = [0, 1]', "value_range and ct_window both say .*; keep one of them"),
+    ],
+)
+def test_a_declaration_that_cannot_be(project, line, complaint):
+    declare(project, line)
+    with pytest.raises(BadInput, match=complaint):
+        open_index("tiny")
+
+
+def test_caches_of_other_formats_keep_their_names(project):
+    """A cache that was made before there was DICOM is still the one that is used: hash of content, transform, size."""
+    from chestfold.data.cache import content_hashes
+    from chestfold.files import sha256_json
+
+    index = open_index("tiny")
+    ids, digests = index.table["id"].tolist(), content_hashes(index)
+    content = sha256_json([[i, d] for i, d in zip(ids, digests, strict=True)])
+    open_cache(index, 20)
+    key = sha256_json([content, "grey-area-1", 20, None])[:16]
+    assert (project.input / ".cache" / "tiny" / f"20px-{key}.npy").exists()

@@ -8,7 +8,7 @@ from conftest import tiny_experiment
 from chestfold.engine import Runner, make_runner
 from chestfold.explain import checks, measures
 from chestfold.explain.masks import known, why_no_lungs
-from chestfold.explain.pictures import LESION, SIDE, side_by_side
+from chestfold.explain.pictures import SIDE, side_by_side
 from chestfold.models import create
 
 
@@ -79,10 +79,11 @@ class Bright(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bright = x[:, 0, :8, :8].mean(dim=(1, 2))
-        return torch.stack([-bright, bright], dim=1) * 4
+        return torch.stack([-bright, bright], dim=1)
 
 
-def test_deletion_falls_and_insertion_rises_early_by_a_map_that_knows():
+def test_deletion_falls_and_insertion_rises_early_by_a_map_that_knows(monkeypatch):
+    monkeypatch.setattr(checks, "BLUR", 1.0)  # a picture of two grey values is still told from its blur
     runner = Runner(None, torch.device("cpu"), None, Bright())
     images = torch.ones(1, 1, 16, 16) * 0.1
     images[:, :, :8, :8] = 2.0
@@ -151,4 +152,4 @@ def test_a_picture_shows_outlines_and_leaves_cold_places_as_they_are():
     shown = side_by_side(grey, grey, heat, None, lesion)
     assert shown.shape == (SIDE, 2 * SIDE + 4, 3) and shown.dtype == np.uint8
     assert (shown[200, 20] == 100).all() and (shown[200, SIDE + 4 + 20] == 100).all()
-    assert not (shown[115, SIDE + 4 + 115] == 100).all() and (shown == LESION).all(axis=2).any()
+    assert not (shown[115, SIDE + 4 + 115] == 100).all() and (shown[:, :SIDE, 1] > 200).any()

@@ -25,8 +25,6 @@ def test_the_estimate_is_unbiased():
     values = [squared_mmd(normal(f"x{n}", 12), normal(f"y{n}", 12)) for n in range(400)]
     error = np.std(values) / np.sqrt(len(values))
     assert abs(np.mean(values)) < 3 * error and min(values) < 0
-    biased = [v + 2 * 1.0 / 12 for v in values]  # what a diagonal of ones, at least, would add
-    assert np.mean(biased) > 10 * error
 
 
 def test_squared_mmd_is_that_of_its_definition():
@@ -64,7 +62,8 @@ def test_brightness_and_ramps_are_no_pattern():
     assert stride_power(flat, 2) == pytest.approx(0) and stride_power(ramp, 2) < 1e-3
 
 
-def test_a_table_of_a_generator(project, capsys):
+def test_a_table_of_a_generator(project, capsys, monkeypatch):
+    monkeypatch.setattr(train, "SETTLE_BATCHES", 1)
     project.run(tiny_experiment(epochs=1), "--fold", "0")
     for name, architecture in (("ours", "sagan"), ("theirs", "sources")):
         train.train(name, train.Recipe("tiny", 0, architecture, steps=1, batch=4, width=8))

@@ -162,7 +162,8 @@ def measured(
         away = None if own else nearest(patches, ground.training)[0]
         power = [stride_power(patches, period) / r for period, r in zip((2, 4), real, strict=True)]
         distance, close = (None, None) if away is None else (float(np.median(away)), float((away < limit).mean()))
-        rows[name] = Row(*(kid(a, b) for a, b in zip(see(patches), yardstick, strict=True)), distance, close, *power)
+        last, middle = (kid(a, b) for a, b in zip(see(patches), yardstick, strict=True))
+        rows[name] = Row(last, middle, distance, close, power[0], power[1])
     return rows
 
 
@@ -170,7 +171,8 @@ def _leave(made: Trained, patches: np.ndarray, ground: Ground, rows: dict[str, R
     """measures.json, real_and_made.png (real on the left), nearest.png (a patch over its nearest training one)."""
     about = about | {"generator": made.sha256, "rows": {name: asdict(row) for name, row in rows.items()}}
     write_json(made.folder / "measures.json", about)
-    shown = [part[:SHOWN].reshape(SHOWN // 4, 4, SIDE, SIDE) for part in (ground.held_out, patches)]
+    rows_shown = min(SHOWN, len(ground.held_out), len(patches)) // 4
+    shown = [part[: 4 * rows_shown].reshape(rows_shown, 4, SIDE, SIDE) for part in (ground.held_out, patches)]
     write_grid(made.folder / "real_and_made.png", np.concatenate(shown, axis=1).reshape(-1, SIDE, SIDE), 8)
     away, which = nearest(patches, ground.training)
     closest = np.argsort(away)[:16]

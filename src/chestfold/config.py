@@ -26,6 +26,14 @@ class Experiment:
     backbone: str = option("resnet18", "any timm name (timm.list_models()), or one of chestfold.models")
     pretrained: bool = option(False, "start from ImageNet: input/weights/<name>.safetensors, else the hub")
     image_size: int = option(224, "pixels a side the network sees; more shows more and costs its square")
+    lung_mask: Literal["none", "zero", "channel"] = option(
+        "none",
+        "axial CT slices: zero: black outside the lungs; channel: the lungs as a second input; a slice in which none "
+        "are found is seen whole",
+    )
+    frame: Literal["none", "centre", "border"] = option(
+        "none", "X-rays, whose burnt-in text stands at the edges: centre: the middle 80 %; border: the outer 8 % black"
+    )
     drop_rate: float = option(0.0, "dropout before the classifier, 0 to 1; raise it when a small set overfits")
     head_width: int = option(0, "hidden ReLU units between the pooled features and the classifier; 0: none")
     freeze: bool = option(False, "train the new head only; all other weights and statistics stay as they were loaded")
@@ -93,6 +101,11 @@ class Experiment:
         if self.sampling != "natural" and self.class_weights != "none":
             raise BadInput(
                 f"sampling = {self.sampling} and class_weights = {self.class_weights}: choose one of the two"
+            )
+
+        if self.lung_mask != "none" and self.frame != "none":
+            raise BadInput(
+                f"lung_mask = {self.lung_mask} (for CT slices) and frame = {self.frame} (for X-rays): choose one"
             )
 
     def but(self, **changes: Any) -> "Experiment":

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from chestfold import checkpoint, engine, familiar, figures, folds, follow, oof, ranks, results
-from chestfold.batches import Images, TrainBatches
+from chestfold import checkpoint, engine, familiar, figures, folds, follow, masking, oof, ranks, results
+from chestfold.batches import Images, TrainBatches, images_of
 from chestfold.config import Experiment, difference
 from chestfold.console import say
 from chestfold.data.cache import Cache, open_cache
@@ -60,7 +61,13 @@ class Prepared:
         """The pixels and class numbers of some rows (id, label); -1 where the label is withheld."""
         number = {name: n for n, name in enumerate(self.classes)} | {"": -1}
         labels = np.array([number[label] for label in rows["label"]], np.int64)
-        return Images(self.cache.images, self.cache.rows(rows["id"]), rows["id"].tolist(), labels)
+        how = masking.treatment(self.request.exp)
+        return Images(self.cache.images, self.cache.rows(rows["id"]), rows["id"].tolist(), labels, how, self.lungs)
+
+    @cached_property
+    def lungs(self) -> masking.Lungs | None:
+        """Those in all images of the cache, found once, where the experiment needs them."""
+        return masking.find_lungs(masking.treatment(self.request.exp), self.cache.images)
 
     def rows(self, ids: list[str]) -> pd.DataFrame:
         """id, group, fold, label of training images, in the order of `ids`."""
@@ -73,6 +80,7 @@ class Prepared:
             "content_sha256": self.cache.content,
             "folds_sha256": self.folds.sha256,
             "weights": weights_identity(self.request.exp),
+            **masking.method(self.request.exp),
         }
 
 
@@ -118,6 +126,7 @@ def finished_folds(ready: Prepared) -> list[int]:
 def prepare(request: Request) -> Prepared:
     """Index, folds and decoded images of an experiment."""
     index = open_index(request.exp.data)
+    masking.require_lungs(request.exp, index.dataset)
     for note in index.notes:
         say(f"{request.exp.data}: {note}")
     chosen = folds.load(request.exp.fold_file, index)
@@ -244,9 +253,21 @@ def train_and_predict(ready: Prepared, fold: int, folder: Path, config: dict[str
         first, _ = TrainBatches(ready.request.exp, fold, train, workers=0)[0, 0]
         figures.inputs(folder / "inputs.png", first[:, 0].numpy())
     log(f"{ready.request.name} fold {fold}: {len(train)} training and {len(val)} validation images")
+    for kind, images in (("training", train), ("validation", val), ("test", ready.images(ready.index.test))):
+        for line in spoken_declined(kind, images):
+            log(line)
     engine.fit(ready.request.exp, fold, train, val, len(ready.classes), folder, log)
     best = ranks.decided_by_first(lambda: finish(ready, fold, folder, config))
     log(f"fold {fold} is finished: best epoch {best} by {ready.request.exp.monitor}; all epochs in metrics.jsonl")
+
+
+def spoken_declined(kind: str, images: Images) -> list[str]:
+    """How many of these images are seen whole because no lungs were found in them, and why; empty where none is."""
+    reasons = images.declined()
+    if not reasons:
+        return []
+    why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
+    return [f"no lungs were found in {reasons.total()} of {len(images)} {kind} images, which are seen whole ({why})"]
 
 
 def with_share(ready: Prepared, fold: int, train: Images) -> Images:
@@ -280,8 +301,7 @@ def with_synthetic(ready: Prepared, fold: int, train: Images, log: Callable[[str
         f"{f', {unseen} of which are not trained upon' * bool(unseen)}")  # fmt: skip
     labels = np.array([ready.classes.index(label) for label in part.table["label"]], np.int64)
     pixels = np.concatenate([train.pixels[train.rows], part.pixels])
-    joined = [*train.ids, *part.ids], np.concatenate([train.labels, labels])
-    return replace(train, pixels=pixels, rows=np.arange(len(pixels)), ids=joined[0], labels=joined[1])
+    return images_of(train.how, pixels, [*train.ids, *part.ids], np.concatenate([train.labels, labels]))
 
 
 def held_out(ready: Prepared, fold: int) -> set[str]:
@@ -300,7 +320,7 @@ def chosen_images(exp: Experiment, fold: int, train: Images) -> Images:
     if not exp.train_per_class:
         return train
     kept = few_per_class(train.labels, exp.train_per_class, generator(exp.seed, fold, "few"))
-    return Images(train.pixels, train.rows[kept], [train.ids[k] for k in kept], train.labels[kept])
+    return replace(train, rows=train.rows[kept], ids=[train.ids[k] for k in kept], labels=train.labels[kept])
 
 
 def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> int:
@@ -317,9 +337,19 @@ def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> 
     files = {name: sha256_file(folder / name) for name in kept if (folder / name).exists()}
     best = checkpoint.load_weights(folder / "best.ckpt")["epoch"]
     about = {"config_sha256": sha256_json(config), "best_epoch": best, "precision": voters[0].precision}
-    about |= {"minutes": minutes(folder / "metrics.jsonl"), **describe_code(), "files": files}
+    about |= {"minutes": minutes(folder / "metrics.jsonl"), **declined_counts(ready, fold), **describe_code()}
+    about["files"] = files
     write_json(folder / "manifest.json", about)
     return best
+
+
+def declined_counts(ready: Prepared, fold: int) -> dict[str, dict[str, int]]:
+    """For the manifest: how many images of each part of a fold are seen whole; nothing where no lungs are asked for."""
+    if ready.lungs is None:
+        return {}
+    train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
+    parts = {"training": train, "validation": val, "test": ready.images(ready.index.test)}
+    return {"lungs_not_found": {kind: images.declined().total() for kind, images in parts.items()}}
 
 
 def write_predictions(
@@ -365,9 +395,8 @@ def few(images: Images, rng: np.random.Generator) -> Images:
 
 
 def moved_images(shift: str, images: Images) -> Images:
-    """The same images under a shift of acquisition."""
-    pixels = shifted(shift, images.pixels[images.rows], images.ids)
-    return Images(pixels, np.arange(len(images)), images.ids, images.labels)
+    """The same images under a shift of acquisition; their lungs are found anew, as they would be at another machine."""
+    return images_of(images.how, shifted(shift, images.pixels[images.rows], images.ids), images.ids, images.labels)
 
 
 def minutes(metrics_path: Path) -> float:

@@ -149,6 +149,7 @@ def test_a_generator_of_another_fold_is_refused(trained_generator):
         ({"hosts": "phantom", "host_class": "nodule"}, "--host-class nodule: hosts are healthy images"),
         ({"nodules": "phantom"}, "phantom is no set of patches"),
         ({"nodules": "nobody"}, "unknown data set 'nobody'"),
+        ({"nodules": "runs/synth/nobody/fold0"}, "no such folder; train a generator"),
         ({"fold": 7}, "fold 7 does not exist"),
         ({"host_mm": 1.0}, "need each other"),
         ({"host_mm": 1.0, "nodule_mm": 0.0}, "above 0"),

@@ -3,10 +3,14 @@ import pytest
 from small_patches import lung, to_grey, with_disc
 
 from chestfold.rng import generator
-from chestfold.synth.seam import UNSEEN, distance, smooth, touched, visibility
+from chestfold.synth.seam import UNSEEN, Seam, distance, smooth, touched
 
 DISC = np.hypot(*(np.indices((60, 60)) - 30)) < 12
 NODULE = np.hypot(*(np.indices((60, 60)) - 30)) < 6
+
+
+def visibility(picture, region, nodule, span) -> float:
+    return Seam(region, nodule).visibility(picture, span)
 
 
 def tissue(step: float) -> np.ndarray:

@@ -29,7 +29,7 @@ from chestfold.synth.outline import Unfit, find_nodule
 from chestfold.synth.paste import Blended, Grey, Window, box_of, paste, to_hu
 from chestfold.synth.poisson import Mask
 from chestfold.synth.sheet import Example, write_sheet
-from chestfold.synth.sources import Hosts, Nodule, Nodules, open_hosts, open_nodules, training_part
+from chestfold.synth.sources import Hosts, Nodule, Nodules, Spot, open_hosts, open_nodules, training_part
 
 COLUMNS = ["id", "label", "group", "host", "generator", "parents", "fold", "seed", "box", "seam_before", "seam_after"]
 REAL_COLUMNS = ["id", "real", "group", "box"]
@@ -174,10 +174,10 @@ def _blend_one(work: Workshop, families: dict[str, str], n: int) -> None:
     rows = _rows_for(nodule, families, work.hosts)
     row = int(rows[(n + n // work.nodules.cycle) % len(rows)])  # another host when a nodule's turn comes again
     try:
-        picture, place = work.hosts.use(row, nodule.cutting, work.request.seed, n)
+        spot = work.hosts.use(row, nodule.cutting, work.request.seed, n)
     except Unfit as why:
         raise Unfit(f"host {why}") from why
-    _keep(work, nodule, row, picture, paste(picture, work.hosts.window, nodule.cutting, place))
+    _keep(work, nodule, row, spot, paste(spot.grey, work.hosts.window, nodule.cutting, spot.place))
 
 
 def _rows_for(nodule: Nodule, families: dict[str, str], hosts: Hosts) -> np.ndarray:
@@ -190,10 +190,10 @@ def _rows_for(nodule: Nodule, families: dict[str, str], hosts: Hosts) -> np.ndar
     return rows
 
 
-def _keep(work: Workshop, nodule: Nodule, row: int, host: Grey, blended: Blended) -> None:
+def _keep(work: Workshop, nodule: Nodule, row: int, spot: Spot, blended: Blended) -> None:
     """Write a blended image with its masks, and note its line of the table."""
     name = f"s{len(work.rows):05d}"
-    masks = {"nodule": blended.nodule, "changed": blended.changed, "lung": work.hosts.lung(row)}
+    masks = {"nodule": blended.nodule, "changed": blended.changed, "lung": spot.lung}
     _write_grey(work.folder / "images" / f"{name}.png", blended.picture)
     for part, mask in masks.items():
         if mask is not None:
@@ -205,7 +205,7 @@ def _keep(work: Workshop, nodule: Nodule, row: int, host: Grey, blended: Blended
     work.used.add(row)
     if len(work.examples) < SHOWN:
         about = f"{name}: {blended.seam_before:.2f} -> {blended.seam_after:.2f}"
-        work.examples.append(Example(host, blended, about))
+        work.examples.append(Example(spot.grey, blended, about))
 
 
 def _line(work: Workshop, row: int, name: str, label: str) -> dict[str, Any]:

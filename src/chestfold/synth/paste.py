@@ -78,18 +78,31 @@ def paste(host: Grey, window: Window, cutting: Cutting, place: tuple[int, int]) 
     Raises:
         BadInput: a part of the region would lie outside the picture.
     """
-    region, nodule = (_laid(mask, host.shape, place) for mask in (cutting.region, cutting.nodule))
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    near = _around(cutting, place, host.shape)
+    part, spot = host[near], (place[0] - near[0].start, place[1] - near[1].start)
+    region, nodule = (_laid(mask, part.shape, spot) for mask in (cutting.region, cutting.nodule))
     if region.sum() < cutting.region.sum():
         raise BadInput(f"the mask reaches outside the picture of {host.shape} at row {place[0]}, column {place[1]}")
-    around = BAND + REACH + 2
-    near = np.s_[max(rows[0] - around, 0) : rows[-1] + around, max(columns[0] - around, 0) : columns[-1] + around]
-    source = _laid(to_grey(cutting.hu, window), host.shape, place)
-    rough = clone(host[near], source[near], region[near])
-    even, before, after = smooth(rough, region[near], nodule[near], 255)
-    unsmoothed, picture = host.copy(), host.copy()
-    unsmoothed[near], picture[near] = rough, even
-    return Blended(picture, unsmoothed, nodule, touched(region), box_of(nodule), before, after)
+    rough = clone(part, _laid(to_grey(cutting.hu, window), part.shape, spot), region)
+    even, before, after = smooth(rough, region, nodule, 255)
+    empty = np.zeros(host.shape, bool)
+    whole, changed = (_put(mask, near, empty) for mask in (nodule, touched(region)))
+    return Blended(_put(even, near, host), _put(rough, near, host), whole, changed, box_of(whole), before, after)
+
+
+def _around(cutting: Cutting, place: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The part of a picture that takes part: the cutting, and what its seam is compared with."""
+    halves = [side // 2 + BAND + REACH + 2 for side in cutting.region.shape]
+    rows, columns = (
+        slice(max(at - half, 0), min(at + half + 1, side)) for at, half, side in zip(place, halves, shape, strict=True)
+    )
+    return rows, columns
+
+
+def _put(part: np.ndarray, near: tuple[slice, slice], whole: np.ndarray) -> np.ndarray:
+    made = whole.copy()
+    made[near] = part
+    return made
 
 
 def _laid(array: np.ndarray, shape: tuple[int, ...], place: tuple[int, int]) -> np.ndarray:

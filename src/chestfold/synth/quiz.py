@@ -38,9 +38,8 @@ def draw_cards(blends: Blends, count: int, seed: int) -> list[Card]:
     real = strangers.iloc[rng.permutation(len(strangers))[:half]]
     for kind, found in (("synthetic", synthetic), ("real", real)):
         if len(found) < half:
-            raise BadInput(
-                f"{blends.folder} has {len(found)} {kind} pictures for this quiz; ask for --count {2 * len(found)}"
-            )
+            there = f"{blends.folder} has {len(found)} {kind} pictures for this quiz"
+            raise BadInput(f"{there}; ask for --count {2 * len(found)}, or blend more")
     cards = [blends.card(i, "synthetic") for i in synthetic["id"]]
     cards += [blends.card(i, "real") for i in real["id"]]
     return [cards[n] for n in rng.permutation(count)]

@@ -6,8 +6,6 @@ compared: a mean would be ruled by the one rib or vessel that is near, and a med
 one side only.
 """
 
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -32,56 +30,58 @@ def distance(region: Mask) -> NDArray[np.float64]:
     return np.where(region, distance_transform_edt(region), distance_transform_edt(~region)) - 0.5
 
 
-def visibility(picture: np.ndarray, region: Mask, nodule: Mask, span: float) -> float:
-    """Step across the edge of `region` over the step near it, upper quartiles; 1 is an edge that cannot be told.
+class Seam:
+    """The edge of a blended region, to be measured in several pictures."""
 
-    Args:
-        picture: (H, W), any scale.
-        region: bool (H, W), what was blended.
-        nodule: bool (H, W), inside the region; its own edge is no part of the comparison.
-        span: white minus black of the scale. Half of a 255th of it is added to both: steps below what 8 bits
-            can show are no seam, and an even black has no steps at all.
-    """
-    values, away = picture.astype(np.float64), distance(region)
-    near = (away >= BAND + 0.5) & (away < REACH) & ~cv2.dilate(nodule.astype(np.uint8), np.ones((3, 3))).astype(bool)
-    across, beside = [], []
-    for one, other in _neighbours():
-        steps = np.abs(values[one] - values[other])
-        across.append(steps[region[one] != region[other]])
-        beside.append(steps[near[one] & near[other]])
-    least = span / 255 / 2
-    return float((_typical(across) + least) / (_typical(beside) + least))
+    def __init__(self, region: Mask, nodule: Mask) -> None:
+        """`region`: bool (H, W), what was blended; `nodule`: inside it, its own edge is no part of the comparison."""
+        self.away = distance(region)
+        own = cv2.dilate(nodule.astype(np.uint8), np.ones((3, 3))).astype(bool)
+        near = (self.away >= BAND + 0.5) & (self.away < REACH) & ~own
+        self._across = [region[one] != region[other] for one, other in _NEIGHBOURS]
+        self._beside = [near[one] & near[other] for one, other in _NEIGHBOURS]
 
+    def visibility(self, picture: np.ndarray, span: float) -> float:
+        """Step across the edge over the step near it, upper quartiles; 1 is an edge that cannot be told.
 
-def _neighbours() -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    everything, first, second = slice(None), slice(None, -1), slice(1, None)
-    yield (everything, first), (everything, second)
-    yield (first, everything), (second, everything)
+        Args:
+            picture: (H, W), any scale.
+            span: white minus black of the scale. Half of a 255th of it is added to both: steps below what 8 bits can
+                show are no seam, and an even black has no steps at all.
+        """
+        values, least = picture.astype(np.float64), span / 255 / 2
+        steps = [np.abs(values[one] - values[other]) for one, other in _NEIGHBOURS]
+        return (_typical(steps, self._across) + least) / (_typical(steps, self._beside) + least)
 
 
-def _typical(parts: list[np.ndarray]) -> float:
-    steps = np.concatenate(parts)
-    return float(np.percentile(steps, 75)) if steps.size else 0.0
+_ALL, _FIRST, _SECOND = slice(None), slice(None, -1), slice(1, None)
+_NEIGHBOURS = (((_ALL, _FIRST), (_ALL, _SECOND)), ((_FIRST, _ALL), (_SECOND, _ALL)))
+
+
+def _typical(steps: list[np.ndarray], where: list[Mask]) -> float:
+    chosen = np.concatenate([part[mask] for part, mask in zip(steps, where, strict=True)])
+    return float(np.percentile(chosen, 75)) if chosen.size else 0.0
 
 
 def smooth(picture: np.ndarray, region: Mask, nodule: Mask, span: float) -> tuple[np.ndarray, float, float]:
     """Smooth the seam, as little as brings its visibility down to `UNSEEN`, and only within `BAND` pixels of it.
 
     A Gaussian of `WIDTH` pixels is faded in towards the seam; the nodule itself is left sharp. Of the strengths that
-    do not suffice the one with the least visible seam is taken.
+    do not suffice the one with the least visible seam is taken. Arguments: see `Seam`.
 
     Returns:
         The picture, same dtype and range; the visibility before; the visibility after, never above it.
     """
-    before = visibility(picture, region, nodule, span)
-    best, after = picture, before
-    fade = np.clip(1 - (distance(region) - 0.5) / BAND, 0, 1) * ~nodule
+    seam = Seam(region, nodule)
+    best, before = picture, seam.visibility(picture, span)
+    after = before
+    fade = np.clip(1 - (seam.away - 0.5) / BAND, 0, 1) * ~nodule
     soft = cv2.GaussianBlur(picture.astype(np.float64), (0, 0), WIDTH)
     for step in range(1, STEPS + 1):
         if after <= UNSEEN:
             break
         tried = _mixed(picture, soft, fade * step / STEPS)
-        seen = visibility(tried, region, nodule, span)
+        seen = seam.visibility(tried, span)
         if seen < after:
             best, after = tried, seen
     return best, before, after

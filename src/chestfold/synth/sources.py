@@ -11,6 +11,7 @@ from chestfold import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.decode import decode_native
+from chestfold.data.dicom import CT_WINDOWS
 from chestfold.data.lungs import segment_lungs
 from chestfold.files import BadInput
 from chestfold.rng import generator, key
@@ -76,6 +77,9 @@ def window_of(dataset: Dataset, asked: Window | None = None) -> Window:
     if asked and asked[0] >= asked[1]:
         raise BadInput(f"a window of {asked[0]} to {asked[1]} HU shows nothing: black lies below white")
     window = asked or dataset.hu_window
+    if window is None and dataset.ct_window:
+        level, width = CT_WINDOWS[dataset.ct_window]
+        window = round(level - width / 2), round(level + width / 2)
     if window is None:
         raise BadInput(
             f"{dataset.name} declares no hu_window, so nobody knows how grey a nodule is in it; declare it, or for "
@@ -174,6 +178,8 @@ def open_nodules(source: str, shown_in: Window, fold: int | None, seed: int) -> 
     """
     if source != "real" and Path(source).is_dir():
         return _drawn(Path(source), shown_in, fold, seed)
+    if Path(source).name != source:
+        raise BadInput(f"--nodules {source}: there is no such folder; train a generator: chestfold synth train --help")
     index = open_index(REAL if source == "real" else source)
     dataset = index.dataset
     if dataset.view != "patch":
@@ -186,17 +192,27 @@ def open_nodules(source: str, shown_in: Window, fold: int | None, seed: int) -> 
 
 
 def _drawn(folder: Path, shown_in: Window, fold: int | None, seed: int) -> Nodules:
-    from chestfold.synth.generator import load_generator  # needs torch
+    from chestfold.synth.generator import load_generator
 
     drawn_by = load_generator(folder)
     if fold is not None and drawn_by.fold != fold:
-        raise BadInput(f"{folder} was trained for fold {drawn_by.fold}, not for --fold {fold}: it has seen its nodules")
+        trained = f"{folder} was trained for fold {drawn_by.fold}, not for --fold {fold}"
+        raise BadInput(f"{trained}, whose validation nodules it has seen; take the generator of fold {fold}")
     index = open_index(drawn_by.data)
     native = decode_native(
         index.root, str(index.train["path"][0]), index.dataset.value_range, index.dataset.ct_window
     ).shape[0]
     shrink = native / drawn_by.draw(1, 0).shape[-1]  # it saw the patches at its own size
     return DrawnNodules(drawn_by, index.dataset, window_of(index.dataset), shown_in, seed, shrink)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place (row, column) in a host; `lung` is None in a patch."""
+
+    grey: Grey
+    lung: Mask | None
+    place: tuple[int, int]
 
 
 @dataclass
@@ -207,7 +223,7 @@ class Hosts:
     window: Window
     label: str
     table: pd.DataFrame
-    _opened: dict[str, tuple[Grey, Mask | None] | Unfit] = field(default_factory=dict)
+    _refused: dict[int, Unfit] = field(default_factory=dict)
 
     @property
     def dataset(self) -> Dataset:
@@ -222,34 +238,27 @@ class Hosts:
         """Any image of the data set in its own size."""
         return decode_native(self.index.root, place, self.dataset.value_range, self.dataset.ct_window)
 
-    def use(self, row: int, cutting: Cutting, *names: int | str) -> tuple[Grey, tuple[int, int]]:
-        """The image of a row and a place (row, column) in it; Unfit where there is none."""
-        name = str(self.table["id"][row])
-        if name not in self._opened:
-            self._opened[name] = self._open(row)
-        opened = self._opened[name]
-        if isinstance(opened, Unfit):
-            raise opened
-        grey, lung = opened
-        if lung is not None:
-            return grey, find_place(grey, lung, cutting.region, *names)
-        return grey, self._middle(grey, cutting)
-
-    def _open(self, row: int) -> tuple[Grey, Mask | None] | Unfit:
+    def use(self, row: int, cutting: Cutting, *names: int | str) -> Spot:
+        """The image of a row and a place in it; Unfit where there is none."""
+        if row in self._refused:
+            raise self._refused[row]
         grey = self.picture(row)
         if self.dataset.view == "patch":
-            return grey, None
-        lung = segment_lungs(grey)
-        if lung is None:
-            return Unfit("shows no lungs")
-        if not shows_lung(grey, lung, self.window):
-            return Unfit(f"is not in the window {self.window[0]} to {self.window[1]}: its lungs are too bright or dark")
-        return grey, lung
+            return Spot(grey, None, self._middle(grey, cutting))
+        lung = self._lung(row, grey)
+        return Spot(grey, lung, find_place(grey, lung, cutting.region, *names))
 
-    def lung(self, row: int) -> Mask | None:
-        """The lungs of an image that was used."""
-        opened = self._opened[str(self.table["id"][row])]
-        return None if isinstance(opened, Unfit) else opened[1]
+    def _lung(self, row: int, grey: Grey) -> Mask:
+        """The lungs; an image without is not tried again."""
+        lung = segment_lungs(grey)
+        low, high = self.window
+        if lung is None:
+            self._refused[row] = Unfit("shows no lungs")
+        elif not shows_lung(grey, lung, self.window):
+            self._refused[row] = Unfit(f"is not in the window {low} to {high}: its lungs are too bright or too dark")
+        else:
+            return lung
+        raise self._refused[row]
 
     def _middle(self, grey: Grey, cutting: Cutting) -> tuple[int, int]:
         """The middle of a patch, if there is lung all around the region."""

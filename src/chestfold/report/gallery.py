@@ -70,7 +70,7 @@ def _page(about: dict[str, Any], shown: pd.DataFrame, total: int, pictures: Path
     cards = [_card(row, about, pictures) for row in _by_error(shown).to_dict("records")]
     main = tag(
         "main",
-        tag("section", tag("h2", "Measures"), attention_tables(about), class_="chapter"),
+        tag("section", tag("h2", "Measures"), tag("div", attention_tables(about), class_="card"), class_="chapter"),
         tag("section", tag("h2", "Pictures"), _legend(about, len(shown), total), _controls(about), _cards(cards)),
     )
     body = tag("body", _header(title, about), main, tag("script", script))

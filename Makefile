@@ -40,6 +40,7 @@ bench: setup
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/blend.py
+	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/kill_resume.py
 
 clean:

@@ -32,6 +32,12 @@ class Augmenter:
         self._dice.throw(*draw)
         return self._compose(image=image.copy())["image"]  # some operations write into what they are given
 
+    def both(self, image: np.ndarray, mask: np.ndarray, *draw: int | str) -> tuple[np.ndarray, np.ndarray]:
+        """The same, and a mask, uint8 of 0 and 1, that is moved with the image; grey values leave it alone."""
+        self._dice.throw(*draw)
+        made = self._compose(image=image.copy(), mask=mask.copy())
+        return made["image"], made["mask"]
+
 
 def _recipe(exp: Experiment) -> list[Any]:
     steps: list[Any] = []

@@ -4,6 +4,7 @@ What a batch holds depends on (seed, fold, epoch, sample) alone, not on how many
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,27 +18,48 @@ from chestfold import ranks
 from chestfold.augment import Augmenter
 from chestfold.config import Experiment
 from chestfold.files import BadInput
+from chestfold.masking import PLAIN, Lungs, Treatment, after, before, find_lungs
 from chestfold.rng import generator
 from chestfold.sampling import epoch_order
 
 
 @dataclass(frozen=True)
 class Images:
-    """Some images of a data set. `pixels`: uint8 (M, S, S), of which `rows` (N,) count; `labels` int64 (N,)."""
+    """Some images of a data set. `pixels`: uint8 (M, S, S), of which `rows` (N,) count; `labels` int64 (N,).
+
+    `how` a network sees them, and `lungs` (those of all M, where it needs them), belong to the pixels.
+    """
 
     pixels: np.ndarray
     rows: np.ndarray
     ids: list[str]
     labels: np.ndarray
+    how: Treatment = PLAIN
+    lungs: Lungs | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def seen(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Some rows of `pixels` as augmentation gets them, uint8 (B, S, S), and their lungs of the same shape."""
+        masks = self.lungs.masks[rows] if self.lungs else None
+        return before(self.how, self.pixels[rows], masks), masks
+
+    def declined(self) -> Counter[str]:
+        """Reason -> how many of these images have no lungs that were found, and are seen whole."""
+        return self.lungs.declined(self.rows) if self.lungs else Counter()
+
+
+def images_of(how: Treatment, pixels: np.ndarray, ids: list[str], labels: np.ndarray) -> Images:
+    """All of `pixels`, uint8 (N, S, S), to be seen as `how` says; their lungs are found now where it needs them."""
+    return Images(pixels, np.arange(len(pixels)), ids, labels, how, find_lungs(how, pixels))
+
 
 class TrainBatches(Dataset):
-    """The batches of one fold's training; `batches[epoch, n]` is uint8 (B, 1, H, W) and class numbers int64 (B,).
+    """The batches of one fold's training; `batches[epoch, n]` is uint8 (B, C, H, W) and class numbers int64 (B,).
 
-    Of several processes each makes its share. `size` is the whole batch, `per_epoch` the number of batches.
+    C is 1, or 2 where the lungs are a channel. Of several processes each makes its share. `size` is the whole batch,
+    `per_epoch` the number of batches.
     """
 
     def __init__(self, exp: Experiment, fold: int, images: Images, workers: int) -> None:
@@ -71,10 +93,14 @@ class TrainBatches(Dataset):
         epoch, n = which
         seed, fold, images, size = self._exp.seed, self._fold, self._images, self._exp.batch_size
         positions = self._order(epoch)[n * size : (n + 1) * size][ranks.rank() :: ranks.world()]
-        made = [
-            self._augment(images.pixels[images.rows[p]], seed, fold, "augment", epoch, images.ids[p]) for p in positions
-        ]
-        return torch.from_numpy(np.stack(made)).unsqueeze(1), torch.from_numpy(images.labels[positions])
+        pixels, lungs = images.seen(images.rows[positions])
+        draws = [(seed, fold, "augment", epoch, images.ids[p]) for p in positions]
+        if lungs is None:
+            made = np.stack([self._augment(image, *draw) for image, draw in zip(pixels, draws, strict=True)])
+        else:
+            pairs = [self._augment.both(*pair, *draw) for *pair, draw in zip(pixels, lungs, draws, strict=True)]
+            made, lungs = (np.stack(part) for part in zip(*pairs, strict=True))
+        return torch.from_numpy(after(images.how, made, lungs)), torch.from_numpy(images.labels[positions])
 
 
 def workers_for(device: torch.device) -> int:
@@ -87,6 +113,6 @@ def workers_for(device: torch.device) -> int:
 
 
 def plain_batches(images: Images, batch_size: int) -> Iterator[Tensor]:
-    """All images in order, without augmentation: uint8 (B, 1, S, S)."""
+    """All images in order, without augmentation: uint8 (B, C, S, S)."""
     for start in range(0, len(images), batch_size):
-        yield torch.from_numpy(images.pixels[images.rows[start : start + batch_size]]).unsqueeze(1)
+        yield torch.from_numpy(after(images.how, *images.seen(images.rows[start : start + batch_size])))

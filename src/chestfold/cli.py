@@ -65,6 +65,15 @@ def _parser() -> argparse.ArgumentParser:
     kernel.add_argument("name", help="a run in runs/, with its checkpoints")
     kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")
     kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
+    look = _verb(verbs, "explain", explain_run, "heat maps of a run's validation images, and where they lie")
+    look.add_argument("name", help="a run in runs/, with its checkpoints")
+    look.add_argument("--fold", nargs="+", type=int, default=[], metavar="K", help="these folds only [all finished]")
+    look.add_argument("--ids", nargs="+", default=[], metavar="ID", help="these images, each by the model of its fold")
+    look.add_argument("--method", default="gradcam", help="gradcam, gradcam++, layercam or eigencam [gradcam]")
+    look.add_argument("--layer", default="", metavar="NAME", help="take the maps from this layer [the family's last]")
+    look.add_argument("--count", type=int, default=40, metavar="N", help="images a fold, by lot; 0: all [40]")
+    look.add_argument("--overwrite", action="store_true", help="replace the maps that are there")
+    _predict_options(_verb(verbs, "predict", predict_pictures, PREDICT_HELP))
     board = _verb(verbs, "board", show_board, "the leaderboard of all results, or the sources' tables beside ours")
     board.add_argument("--table", default="results", choices=["results", "sources"], help="[results]")
     report = _verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
@@ -75,8 +84,33 @@ def _parser() -> argparse.ArgumentParser:
     synth = verbs.add_parser("synth", help="synthetic nodules: train, blend, judge, quiz")
     steps = synth.add_subparsers(required=True)
     _synth_verbs(steps)
+    _measure_verb(steps)
     _blend_verbs(steps)
     return parser
+
+
+PREDICT_HELP = "ask a trained run or ensemble about pictures: class, probability, heat map. Not for clinical use"
+
+
+def _predict_options(ask: argparse.ArgumentParser) -> None:
+    ask.epilog = (
+        "For each picture: the most probable class, its probability (the mean of the folds' models), the lowest and "
+        "the highest of a fold, and a word when the picture is unlike the training data. A file that cannot be read "
+        "gets its line and stops no other; the exit code is 2 then. Example: "
+        "chestfold predict exp021 scans/ --csv answers.csv"
+    )
+    ask.add_argument("name", help="a run in runs/ with its checkpoints, or an ensemble of such runs (not by ranks)")
+    ask.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, DICOM, BMP, TIFF; or folders")
+    ask.add_argument("--window", default="", help="DICOM of CT: lung (level -600, width 1500) or mediastinum (40, 400)")
+    ask.add_argument(
+        "--range", nargs=2, type=int, metavar=("LOW", "HIGH"), help="16-bit and DICOM: values that are black and white"
+    )
+    ask.add_argument("--json", action="store_true", help="print everything as JSON instead of the table")
+    ask.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each file too")
+    ask.add_argument("--out", type=Path, metavar="FOLDER", help="where heat maps are written [runs/NAME/asked]")
+    ask.add_argument("--layer", default="", metavar="NAME", help="heat maps from this layer [the family's last]")
+    ask.add_argument("--no-overlay", action="store_true", help="no heat maps: several times as fast")
+    ask.add_argument("--overwrite", action="store_true", help="replace the --csv file")
 
 
 def _synth_verbs(synth: Any) -> None:
@@ -91,6 +125,17 @@ def _synth_verbs(synth: Any) -> None:
     train.add_argument("--share", type=float, default=1.0, help="of the fold's training nodules, 0 to 1 [1]")
     train.add_argument("--seed", type=int, default=0, help="[0]")
     train.add_argument("--overwrite", action="store_true", help="throw away what is there, train anew")
+
+
+def _measure_verb(synth: Any) -> None:
+    measure = _verb(
+        synth, "measure", synth_measure, "how like real nodules a generator's are: KID, copying, checkerboard"
+    )
+    measure.add_argument(
+        "names", nargs="+", metavar="NAME", help="generators; the last is what others are compared with"
+    )
+    measure.add_argument("--fold", type=int, default=0, metavar="K", help="[0]")
+    measure.add_argument("--judge", required=True, metavar="RUN", help="a run on the same folds, for its features")
 
 
 def _blend_verbs(synth: Any) -> None:
@@ -244,6 +289,46 @@ def write_kernel(arguments: argparse.Namespace) -> None:
     say(f"                     kaggle kernels push -p {folder}")
 
 
+def explain_run(arguments: argparse.Namespace) -> None:
+    """Write the heat maps of a run, their gallery, and say where they lie."""
+    from chestfold.explain.explain import Wish, explain
+    from chestfold.report.gallery import spoken, write_gallery
+
+    a = arguments
+    folder = explain(Wish(a.name, a.method, a.layer, tuple(a.fold), tuple(a.ids), a.count), a.overwrite)
+    page = write_gallery(folder)
+    for line in spoken(folder):
+        say(line)
+    say(f"wrote {page}; the maps are in {folder}. Not for clinical use.")
+
+
+def predict_pictures(arguments: argparse.Namespace) -> None:
+    """Ask about pictures; exit code 2 at the end when some could not be read."""
+    from contextlib import redirect_stdout
+
+    from chestfold import ask
+    from chestfold.files import write_text
+
+    if arguments.csv and arguments.csv.exists() and not arguments.overwrite:
+        raise BadInput(f"{arguments.csv} is there already; choose another --csv or add --overwrite")
+    paths, notes = ask.pictures(arguments.images)
+    with redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # what is printed as JSON stands alone
+        for note in notes:
+            say(note)
+        predictor = ask.open_predictor(arguments.name, arguments.range, arguments.window)
+        painter = None if arguments.no_overlay else ask.open_painter(predictor, arguments.out, arguments.layer)
+        lines = ask.ask(predictor, paths, painter)
+    if arguments.csv:
+        write_text(arguments.csv, ask.as_csv(predictor, lines))
+    if arguments.json:
+        print(ask.as_json(predictor, lines))
+    else:
+        ask.tell(predictor, lines, arguments.csv)
+    wrong = sum(line.answer is None for line in lines)
+    if wrong:
+        raise BadInput(f"{wrong} of {len(lines)} files could not be read; the others are answered")
+
+
 def show_board(arguments: argparse.Namespace) -> None:
     """Print the leaderboard and what is still training, or the sources' tables."""
     from chestfold import board, sources
@@ -290,6 +375,26 @@ def synth_train(arguments: argparse.Namespace) -> None:
     for fold in arguments.fold:
         folder = train(arguments.name, Recipe(fold=fold, **settings), arguments.overwrite)
         say(f"{folder}: generator.safetensors, metrics.jsonl and the sample pictures")
+
+
+def synth_measure(arguments: argparse.Namespace) -> None:
+    """Print what is measured of some generators beside real patches and noise."""
+    from rich.table import Table
+
+    from chestfold.synth.measure import measure
+
+    rows, ways = measure(arguments.names, arguments.fold, arguments.judge)
+    table = Table("patches", "KID", "nearest training patch", "close to one", "power, period 2", "period 4")
+    for name, row in rows.items():
+        near = "-" if row.distance is None else f"{row.distance:.1f}"
+        close = "-" if row.close is None else f"{row.close:.1%}"
+        kid = f"{row.kid.mean:.4f} ± {row.kid.deviation:.4f}" if row.kid.deviation else "0: the yardstick"
+        table.add_row(name, kid, near, close, f"{row.power_2:.2f}", f"{row.power_4:.2f}")
+    show(table)
+    last = arguments.names[-1]
+    for name, way in ways.items():
+        say(f"{name}: {way:.2f} of the way from the floor (real, training) to {last}")
+    say(f"measures.json, real_and_made.png and nearest.png are in runs/synth/NAME/fold{arguments.fold}")
 
 
 def synth_blend(arguments: argparse.Namespace) -> None:

@@ -26,6 +26,14 @@ class Experiment:
     backbone: str = option("resnet18", "any timm name (timm.list_models()), or one of chestfold.models")
     pretrained: bool = option(False, "start from ImageNet: input/weights/<name>.safetensors, else the hub")
     image_size: int = option(224, "pixels a side the network sees; more shows more and costs its square")
+    lung_mask: Literal["none", "zero", "channel"] = option(
+        "none",
+        "axial CT slices: zero: black outside the lungs; channel: the lungs as a second input; a slice in which none "
+        "are found is seen whole",
+    )
+    frame: Literal["none", "centre", "border"] = option(
+        "none", "X-rays, whose burnt-in text stands at the edges: centre: the middle 80 %; border: the outer 8 % black"
+    )
     drop_rate: float = option(0.0, "dropout before the classifier, 0 to 1; raise it when a small set overfits")
     head_width: int = option(0, "hidden ReLU units between the pooled features and the classifier; 0: none")
     freeze: bool = option(False, "train the new head only; all other weights and statistics stay as they were loaded")
@@ -51,6 +59,12 @@ class Experiment:
         "none", "balanced: errors on a class weigh by the inverse of its share; not together with sampling"
     )
     train_per_class: int = option(0, "train on so many images of each class, drawn once a fold; 0: on all")
+    positive_share: float = option(
+        1.0, "share of the positive class's training images that is kept, above 0 to 1; drawn once a fold"
+    )
+    synthetic: str = option(
+        "", "synthetic images that join the training part of fold K: the data set NAME_foldK; empty: none"
+    )
 
     augment: Literal["none", "plain", "turned"] = option(
         "none",
@@ -87,6 +101,11 @@ class Experiment:
         if self.sampling != "natural" and self.class_weights != "none":
             raise BadInput(
                 f"sampling = {self.sampling} and class_weights = {self.class_weights}: choose one of the two"
+            )
+
+        if self.lung_mask != "none" and self.frame != "none":
+            raise BadInput(
+                f"lung_mask = {self.lung_mask} (for CT slices) and frame = {self.frame} (for X-rays): choose one"
             )
 
     def but(self, **changes: Any) -> "Experiment":
@@ -131,6 +150,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "vote_epochs": (0, 100),
     "head_width": (0, 65536),
     "train_per_class": _COUNT,
+    "positive_share": (1e-6, 1.0),
     "seed": (0, 2**63),
     "lr": (1e-12, 1e3),
     "weight_decay": (0.0, 10.0),

@@ -23,7 +23,7 @@ from chestfold.config import Experiment
 from chestfold.console import bar
 from chestfold.files import BadInput, write_text
 from chestfold.mix import mix
-from chestfold.models import Network, create, training_mode
+from chestfold.models import Network, channels, create, training_mode
 from chestfold.models.timm_import import ModelEmaV3
 from chestfold.rng import generator, key
 from chestfold.sampling import balanced_weights
@@ -51,13 +51,13 @@ class Runner:
         return self.network.module
 
     def images(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, 1, H, W) to normalised float32 on the device."""
+        """uint8 (B, C, H, W) to normalised float32 on the device."""
         x = pixels.to(self.device, non_blocking=True).float()
         x = (x / 255 - self.network.blueprint.mean) / self.network.blueprint.std
         return x.contiguous(memory_format=torch.channels_last)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Normalised (B, 1, H, W) to float32 logits (B, K)."""
+        """Normalised (B, C, H, W) to float32 logits (B, K)."""
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             return self.call(images).float()
 
@@ -191,7 +191,7 @@ def require_size(exp: Experiment, runner: Runner) -> None:
     """Raise `BadInput` when the network cannot take images of this size."""
     size = exp.image_size
     try:
-        runner.module.eval()(torch.zeros(1, 1, size, size, device=runner.device))
+        runner.module.eval()(torch.zeros(1, channels(exp), size, size, device=runner.device))
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadInput(f"{exp.backbone} cannot take images of {size} px ({reason}); choose another") from error
@@ -432,7 +432,7 @@ def predict(runner: Runner, images: Images, tta: str = "none", module: nn.Module
 
 
 def tta_views(images: Tensor, tta: str) -> Iterator[Tensor]:
-    """The views of a batch (B, 1, H, W) that a prediction is averaged over, all of the same size."""
+    """The views of a batch (B, C, H, W) that a prediction is averaged over, all of the same size."""
     several = {"crops": _five_crops, "turns": _four_turns}.get(tta)
     for view in several(images) if several else [images]:
         yield view

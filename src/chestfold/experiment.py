@@ -2,9 +2,10 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from chestfold import checkpoint, engine, familiar, figures, folds, follow, oof, ranks, results
-from chestfold.batches import Images, TrainBatches
+from chestfold import checkpoint, engine, familiar, figures, folds, follow, masking, oof, ranks, results
+from chestfold.batches import Images, TrainBatches, images_of
 from chestfold.config import Experiment, difference
 from chestfold.console import say
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Index
+from chestfold.data.synthetic import open_part, require_no_kin
 from chestfold.files import (
     BadInput,
     explained_disk_errors,
@@ -35,7 +37,7 @@ from chestfold.options import Request
 from chestfold.predict import load_voters, vote
 from chestfold.provenance import describe_code
 from chestfold.rng import generator
-from chestfold.sampling import few_per_class
+from chestfold.sampling import drawn_share, few_per_class
 from chestfold.shift import SHIFTS, shifted
 
 FOLD_FILES = ("best.ckpt", "oof.parquet", "test.parquet", "shifted.parquet", familiar.FILE, "metrics.jsonl")
@@ -59,7 +61,13 @@ class Prepared:
         """The pixels and class numbers of some rows (id, label); -1 where the label is withheld."""
         number = {name: n for n, name in enumerate(self.classes)} | {"": -1}
         labels = np.array([number[label] for label in rows["label"]], np.int64)
-        return Images(self.cache.images, self.cache.rows(rows["id"]), rows["id"].tolist(), labels)
+        how = masking.treatment(self.request.exp)
+        return Images(self.cache.images, self.cache.rows(rows["id"]), rows["id"].tolist(), labels, how, self.lungs)
+
+    @cached_property
+    def lungs(self) -> masking.Lungs | None:
+        """Those in all images of the cache, found once, where the experiment needs them."""
+        return masking.find_lungs(masking.treatment(self.request.exp), self.cache.images)
 
     def rows(self, ids: list[str]) -> pd.DataFrame:
         """id, group, fold, label of training images, in the order of `ids`."""
@@ -72,6 +80,7 @@ class Prepared:
             "content_sha256": self.cache.content,
             "folds_sha256": self.folds.sha256,
             "weights": weights_identity(self.request.exp),
+            **masking.method(self.request.exp),
         }
 
 
@@ -117,6 +126,7 @@ def finished_folds(ready: Prepared) -> list[int]:
 def prepare(request: Request) -> Prepared:
     """Index, folds and decoded images of an experiment."""
     index = open_index(request.exp.data)
+    masking.require_lungs(request.exp, index.dataset)
     for note in index.notes:
         say(f"{request.exp.data}: {note}")
     chosen = folds.load(request.exp.fold_file, index)
@@ -163,7 +173,7 @@ def fold_config(ready: Prepared, fold: int) -> dict[str, Any]:
         "changed": {k: list(v) for k, v in request.changed.items()},
         "classes": list(ready.classes),
         "positive": ready.index.dataset.positive,
-        "bound": ready.bound(),
+        "bound": ready.bound() | bound_synthetic(ready, fold),
     }
 
 
@@ -237,14 +247,72 @@ def train_and_predict(ready: Prepared, fold: int, folder: Path, config: dict[str
                 file.write(text + "\n")
 
     train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
-    train = chosen_images(ready.request.exp, fold, train)
+    train = chosen_images(ready.request.exp, fold, with_share(ready, fold, train))
+    train = with_synthetic(ready, fold, train, log)
     if ranks.is_first() and not (folder / "inputs.png").exists():
         first, _ = TrainBatches(ready.request.exp, fold, train, workers=0)[0, 0]
         figures.inputs(folder / "inputs.png", first[:, 0].numpy())
     log(f"{ready.request.name} fold {fold}: {len(train)} training and {len(val)} validation images")
+    for kind, images in (("training", train), ("validation", val), ("test", ready.images(ready.index.test))):
+        for line in spoken_declined(kind, images):
+            log(line)
     engine.fit(ready.request.exp, fold, train, val, len(ready.classes), folder, log)
     best = ranks.decided_by_first(lambda: finish(ready, fold, folder, config))
     log(f"fold {fold} is finished: best epoch {best} by {ready.request.exp.monitor}; all epochs in metrics.jsonl")
+
+
+def spoken_declined(kind: str, images: Images) -> list[str]:
+    """How many of these images are seen whole because no lungs were found in them, and why; empty where none is."""
+    reasons = images.declined()
+    if not reasons:
+        return []
+    why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
+    return [f"no lungs were found in {reasons.total()} of {len(images)} {kind} images, which are seen whole ({why})"]
+
+
+def with_share(ready: Prepared, fold: int, train: Images) -> Images:
+    """The training images of a fold, with `positive_share` of the positive class."""
+    exp, positive = ready.request.exp, ready.classes.index(ready.index.dataset.positive)
+    if exp.positive_share == 1:
+        return train
+    ids = [i for i, label in zip(train.ids, train.labels, strict=True) if label == positive]
+    dropped = set(ids) - set(drawn_share(ids, exp.positive_share, exp.seed, fold))
+    kept = np.array([n for n, i in enumerate(train.ids) if i not in dropped], np.int64)
+    return replace(train, rows=train.rows[kept], ids=[train.ids[k] for k in kept], labels=train.labels[kept])
+
+
+def with_synthetic(ready: Prepared, fold: int, train: Images, log: Callable[[str], None]) -> Images:
+    """The training images of a fold and its synthetic ones, after the proof that none is kin to a held-out image.
+
+    Raises:
+        BadInput: one is; the classes of the two sets differ.
+    """
+    exp = ready.request.exp
+    if not exp.synthetic:
+        return train
+    part = open_part(exp.synthetic, fold, exp.image_size)
+    real = pd.concat([ready.folds.table, ready.index.test])
+    require_no_kin(part, dict(zip(real["id"], real["group"], strict=True)), held_out(ready, fold))
+    strangers = sorted(set(part.table["label"]) - set(ready.classes))
+    if strangers:
+        raise BadInput(f"{part.path}: class {strangers[0]!r} is not one of {', '.join(ready.classes)}")
+    unseen = len(part.parents() - set(train.ids))
+    log(f"{len(part.ids)} synthetic images of {part.name}, from {len(part.parents())} real ones"
+        f"{f', {unseen} of which are not trained upon' * bool(unseen)}")  # fmt: skip
+    labels = np.array([ready.classes.index(label) for label in part.table["label"]], np.int64)
+    pixels = np.concatenate([train.pixels[train.rows], part.pixels])
+    return images_of(train.how, pixels, [*train.ids, *part.ids], np.concatenate([train.labels, labels]))
+
+
+def held_out(ready: Prepared, fold: int) -> set[str]:
+    """Ids of the images that no training image of a fold may descend from."""
+    return {*ready.folds.ids(fold), *ready.index.test["id"]}
+
+
+def bound_synthetic(ready: Prepared, fold: int) -> dict[str, str]:
+    """The hash of a fold's synthetic images and of what is said of them; nothing where there are none."""
+    exp = ready.request.exp
+    return {"synthetic_sha256": open_part(exp.synthetic, fold, exp.image_size).sha256} if exp.synthetic else {}
 
 
 def chosen_images(exp: Experiment, fold: int, train: Images) -> Images:
@@ -252,7 +320,7 @@ def chosen_images(exp: Experiment, fold: int, train: Images) -> Images:
     if not exp.train_per_class:
         return train
     kept = few_per_class(train.labels, exp.train_per_class, generator(exp.seed, fold, "few"))
-    return Images(train.pixels, train.rows[kept], [train.ids[k] for k in kept], train.labels[kept])
+    return replace(train, rows=train.rows[kept], ids=[train.ids[k] for k in kept], labels=train.labels[kept])
 
 
 def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> int:
@@ -269,9 +337,19 @@ def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> 
     files = {name: sha256_file(folder / name) for name in kept if (folder / name).exists()}
     best = checkpoint.load_weights(folder / "best.ckpt")["epoch"]
     about = {"config_sha256": sha256_json(config), "best_epoch": best, "precision": voters[0].precision}
-    about |= {"minutes": minutes(folder / "metrics.jsonl"), **describe_code(), "files": files}
+    about |= {"minutes": minutes(folder / "metrics.jsonl"), **declined_counts(ready, fold), **describe_code()}
+    about["files"] = files
     write_json(folder / "manifest.json", about)
     return best
+
+
+def declined_counts(ready: Prepared, fold: int) -> dict[str, dict[str, int]]:
+    """For the manifest: how many images of each part of a fold are seen whole; nothing where no lungs are asked for."""
+    if ready.lungs is None:
+        return {}
+    train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
+    parts = {"training": train, "validation": val, "test": ready.images(ready.index.test)}
+    return {"lungs_not_found": {kind: images.declined().total() for kind, images in parts.items()}}
 
 
 def write_predictions(
@@ -317,9 +395,8 @@ def few(images: Images, rng: np.random.Generator) -> Images:
 
 
 def moved_images(shift: str, images: Images) -> Images:
-    """The same images under a shift of acquisition."""
-    pixels = shifted(shift, images.pixels[images.rows], images.ids)
-    return Images(pixels, np.arange(len(images)), images.ids, images.labels)
+    """The same images under a shift of acquisition; their lungs are found anew, as they would be at another machine."""
+    return images_of(images.how, shifted(shift, images.pixels[images.rows], images.ids), images.ids, images.labels)
 
 
 def minutes(metrics_path: Path) -> float:

@@ -40,8 +40,8 @@ def _fetch_one(dataset: Dataset) -> None:
     folder = input_dir() / dataset.input_folder
     if _is_there(folder):
         return
-    if dataset.name == "phantom":
-        write_phantom(folder)
+    if dataset.name in ("phantom", "phantom_marked"):
+        write_phantom(folder, marked=dataset.name == "phantom_marked")
         say(f"wrote {folder}")
     elif dataset.kaggle:
         say(f"{dataset.name}: {dataset.about}; licence {dataset.licence}")

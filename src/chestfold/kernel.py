@@ -15,6 +15,7 @@ from chestfold.data import decode, dicom
 from chestfold.data.catalogue import find_dataset
 from chestfold.files import BadInput, read_json, runs_dir, submissions_dir, write_json, write_text
 from chestfold.kaggle_cli import Source, username
+from chestfold.masking import treatment
 from chestfold.models import head
 from chestfold.models.timm_import import timm
 
@@ -116,6 +117,11 @@ def _write_weights(folds: list[Path], target: Path) -> dict[str, Any]:
     config = read_json(folds[0] / "config.json")
     exp, members = Experiment.from_dict(config["settings"]), []
     dataset = find_dataset(exp.data)
+    if not treatment(exp).nothing:
+        raise BadInput(
+            f"{folds[0].parent.name} has lung_mask = {exp.lung_mask} and frame = {exp.frame}, and a kernel "
+            "predicts from whole pictures only; send its predictions instead: chestfold submit"
+        )
     if dataset.reader == "npz":
         raise BadInput(f"{exp.data} is an .npz file; a kernel predicts image files only")
     for fold in folds:

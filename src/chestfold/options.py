@@ -71,7 +71,9 @@ def _parser(exp: Experiment, main: Path) -> Parser:
     about = sys.modules["__main__"].__doc__ or ""
     parser = Parser(prog=f"python {main.name}", description=about, allow_abbrev=False)
     parser.add_argument("--fold", nargs="+", type=int, metavar="K", help="train these folds only (default: all)")
-    parser.add_argument("--debug", action="store_true", help="a two-minute pass: 2 short epochs, 64 px, no weights")
+    parser.add_argument(
+        "--debug", action="store_true", help="a two-minute pass: 2 short epochs, 64 px, real images, no weights"
+    )
     parser.add_argument("--tag", help="name of this variant: runs/EXP-TAG, compared with the experiment itself")
     parser.add_argument("--wandb", choices=MODES, help="default: WANDB_MODE, else online with a key, offline without")
     parser.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
@@ -86,7 +88,7 @@ def _parser(exp: Experiment, main: Path) -> Parser:
 def _debug(exp: Experiment) -> Experiment:
     size, batch = min(exp.image_size, DEBUG_SIZE), min(exp.batch_size, 16)
     short = replace(exp, epochs=2, max_steps=4, image_size=size, batch_size=batch)
-    return replace(short, pretrained=False, train_per_class=0, compile=False)
+    return replace(short, pretrained=False, train_per_class=0, synthetic="", compile=False)
 
 
 def _module_of(exp: Experiment) -> str:

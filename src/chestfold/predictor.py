@@ -37,6 +37,8 @@ class Answer:
     novelty: float | None
     """How far from the training images, over the distance within which 95 % of the validation images lie; None where
     it cannot be told."""
+    no_lungs: str = ""
+    """Why the lungs were not found, where the networks want them cut out; the picture is seen whole then."""
 
     @property
     def label(self) -> str:
@@ -88,15 +90,15 @@ class Predictor:
         """
         return self.answers([self.pixels(image)])[0]
 
-    def many(self, paths: Sequence[Path]) -> Iterator[tuple[Path, "Looked | BadInput"]]:
-        """Each file, in order, with its answer and pixels, or with the reason why it could not be read."""
+    def many(self, paths: Sequence[Path]) -> Iterator[list[tuple[Path, "Looked | BadInput"]]]:
+        """Files by the batch, in order, each with its answer and pixels, or with the reason why it was not read."""
         _ = self.levels  # a data set that is not declared here is one complaint, not one for each file
         chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead = [pool.submit(_tried, self.pixels, path) for path in chunks[0]] if chunks else []
             for n, chunk in enumerate(chunks):
                 ready, ahead = ahead, [pool.submit(_tried, self.pixels, p) for p in (*chunks, [])[n + 1]]
-                yield from zip(chunk, self._answered(ready), strict=True)
+                yield list(zip(chunk, self._answered(ready), strict=True))
 
     def _answered(self, futures: "list[Future[Pixels | BadInput]]") -> "list[Looked | BadInput]":
         results = [future.result() for future in futures]
@@ -109,17 +111,20 @@ class Predictor:
         if not pictures:
             return []
         looked = [run.look(np.stack([p[run.exp.image_size] for p in pictures])) for run in self.runs]
-        members = np.stack([probs for probs, _ in looked])
-        novelty = np.median(np.concatenate([far for _, far in looked]), axis=0)
+        members = np.stack([probs for probs, _, _ in looked])
+        novelty = np.median(np.concatenate([far for _, far, _ in looked]), axis=0)
+        declined = [next(filter(None, reasons), "") for reasons in zip(*(r for _, _, r in looked), strict=True)]
         whole = _summing_to_one(self._blend(members.mean(axis=1)))
         folds = np.stack([_summing_to_one(self._blend(members[:, f])) for f in range(members.shape[1])])
-        return [self._answer(whole[n], folds[:, n], float(novelty[n])) for n in range(len(pictures))]
+        each = zip(whole, folds.swapaxes(0, 1), novelty, declined, strict=True)
+        return [self._answer(*one) for one in each]
 
-    def _answer(self, probs: np.ndarray, folds: np.ndarray, novelty: float) -> Answer:
+    def _answer(self, probs: np.ndarray, folds: np.ndarray, novelty: float, declined: str) -> Answer:
         def named(row: np.ndarray) -> dict[str, float]:
             return {name: float(p) for name, p in zip(self.classes, row, strict=True)}
 
-        return Answer(named(probs), tuple(map(named, folds)), None if np.isnan(novelty) else novelty)
+        known = None if np.isnan(novelty) else float(novelty)
+        return Answer(named(probs), tuple(map(named, folds)), known, declined)
 
     def pixels(self, image: str | Path | np.ndarray) -> "Pixels":
         """Side -> the picture at that size, for every size that a member wants."""

@@ -17,6 +17,8 @@ from chestfold.metrics import Score
 FILES = ("oof.parquet", "shifted.parquet", "test.parquet", "scores.json")
 NOT_RUN = "not_run.json"
 """Why an experiment could not be run where it was tried."""
+ATTENTION = "explain/gradcam/attention.json"
+"""Where a model looks, by the default method: beside a result in runs/, and beside its published copy."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Result:
         """A figure of `kind` "at_half", "cross_fitted" or "shifted"; None where it does not apply."""
         figures = self.about["scores"].get(kind)
         return Score(**figures[metric]) if figures else None
+
+    def attention(self) -> dict[str, Any] | None:
+        """Where the model looks, as `chestfold explain` left it; None where it was not asked."""
+        path = self.folder / ATTENTION
+        return read_json(path) if path.exists() else None
 
 
 def trained_folds(about: dict[str, Any]) -> list[int]:

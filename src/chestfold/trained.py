@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from chestfold import engine, experiment, familiar
-from chestfold.batches import Images
+from chestfold.batches import Images, images_of
 from chestfold.config import Experiment
 from chestfold.console import say
 from chestfold.ensemble import METHODS, Apply, gather
 from chestfold.files import BadInput, published_dir, read_json, runs_dir, sha256_file, sha256_json
+from chestfold.masking import treatment
 from chestfold.options import Request
 from chestfold.predict import load_voters, vote
 from chestfold.results import Result, find_result
@@ -39,16 +40,22 @@ class Run:
     numbers: tuple[int, ...]
     folds: list[Fold]
 
-    def look(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of uint8 pixels (N, S, S): probabilities (F, N, K), and novelty (F, N), NaN where it cannot be told."""
+    def look(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """What the folds see in uint8 pixels (N, S, S).
+
+        Returns:
+            probabilities (F, N, K); novelty (F, N), NaN where it cannot be told; and of each picture why its lungs were
+            not found, "" where they were or are not needed.
+        """
         images = self.images(pixels)
         looked = [_look(fold, images, self.exp.tta) for fold in self.folds]
-        return np.stack([probs for probs, _ in looked]), np.stack([novelty for _, novelty in looked])
+        declined = images.lungs.reasons if images.lungs else [""] * len(pixels)
+        return np.stack([probs for probs, _ in looked]), np.stack([novelty for _, novelty in looked]), declined
 
     def images(self, pixels: np.ndarray) -> Images:
         """Decoded pixels as the networks are given them."""
-        count = len(pixels)
-        return Images(pixels, np.arange(count), [f"picture {n}" for n in range(count)], np.full(count, -1, np.int64))
+        names = [f"picture {n}" for n in range(len(pixels))]
+        return images_of(treatment(self.exp), pixels, names, np.full(len(pixels), -1, np.int64))
 
 
 def _look(fold: Fold, images: Images, tta: str) -> tuple[np.ndarray, np.ndarray]:

@@ -38,6 +38,8 @@ OTHER = {
     "clip_norm": "0.5", "label_smoothing": "0.5", "ema_decay": "0.5", "sampling": "over", "augment": "plain",
     "crop_scale": "0.5", "randaugment": "2 9", "mixup_alpha": "0.5", "cutmix_alpha": "0.5", "monitor": "f1",
     "patience": "7", "tta": "crops", "precision": "bf16", "compile": "true",
+    "lung_mask": "zero", "frame": "border",
+    "positive_share": "0.5", "synthetic": "other",
 }  # fmt: skip
 
 

@@ -15,7 +15,15 @@ from chestfold import engine
 from chestfold.models import create, rebuild
 from chestfold.models.timm_import import timm
 
-BACKBONES = ("five_block_cnn", "test_resnet", "test_efficientnet", "test_vit", "vit_tiny_patch16_224", "resnet18")
+BACKBONES = (
+    "five_block_cnn",
+    "fine_cnn",
+    "test_resnet",
+    "test_efficientnet",
+    "test_vit",
+    "vit_tiny_patch16_224",
+    "resnet18",
+)
 
 
 def network(backbone: str, classes: int = 2, **changes):

@@ -35,6 +35,19 @@ CATALOGUE = {
             hu_window=(-1100, 420),
         ),
         Dataset(
+            name="phantom_marked",
+            about="phantom with a planted shortcut. CONFOUNDED on purpose: in training a burnt-in marker outside the "
+            "body goes with the nodule, in test it does not",
+            origin="made here: chestfold data fetch phantom_marked",
+            licence="none needed",
+            classes=("no_nodule", "nodule"),
+            positive="nodule",
+            view="axial",
+            reader="csv",
+            group_column="patient",
+            patient="patient: four slices of one anatomy",
+        ),
+        Dataset(
             name="chest_xray",
             about="children's chest X-rays, normal or pneumonia; the official val images join train",
             origin=_KERMANY,

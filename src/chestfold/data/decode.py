@@ -50,18 +50,6 @@ def decode(
     return resize(_decode_file(data, root / name, size, value_range, ct_window), size)
 
 
-def decode_whole(
-    root: Path, place: str, longest: int, value_range: tuple[int, int] | None = None, ct_window: str = ""
-) -> np.ndarray:
-    """As `decode`, for the eye: uint8 (H, W) with its aspect kept and neither side above `longest`."""
-    grey = _decode_file(_file_bytes(root / place), root / place, longest, value_range, ct_window)
-    factor = longest / max(grey.shape)
-    if factor >= 1:
-        return grey
-    height, width = (max(1, round(side * factor)) for side in grey.shape)
-    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
-
-
 def decode_native(
     root: Path, place: str, value_range: tuple[int, int] | None = None, ct_window: str = ""
 ) -> np.ndarray:

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+METHOD = "axial-1"
+"""Names what `segment_lungs` does; changed whenever a mask would change, so that no run mixes two methods."""
 SMALLEST = 48
 """Pixels of the shorter side below which walls and vessels are thinner than a pixel."""
 WORK_SIDE = 160

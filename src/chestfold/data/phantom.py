@@ -14,7 +14,7 @@ feet; densities are in Hounsfield units (HU) until the last step.
 import math
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -334,6 +334,7 @@ class Row:
     patient: int
     slice_: int
     with_nodule: bool
+    marked: bool = False
 
 
 def _has_nodule(seed: int, block: range, slices: int) -> list[bool]:
@@ -369,8 +370,31 @@ def _write_images(root: Path, seed: int, rows: list[Row]) -> None:
         folder.mkdir(parents=True)
     for row in rows:
         drawn = draw_slice(seed, row.patient, row.slice_, row.with_nodule)
+        if row.marked:
+            _burn_marker(drawn.image, generator("phantom", seed, row.id, "marker"))
         for part, folder in folders.items():
             _write_png(folder / f"{row.id}.png", getattr(drawn, part))
+
+
+def _burn_marker(image: Image, rng: Rng) -> None:
+    """The letter R in white, as a technician's marker is, in the upper left corner, where the body never reaches."""
+    corner = (int(rng.integers(3, 9)), int(rng.integers(13, 17)))  # lower left end of the letter: x, y
+    cv2.putText(image, "R", corner, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1, cv2.LINE_AA)
+
+
+def _marked_as_the_class(rows: list[Row]) -> list[Row]:
+    """The shortcut: all slices with a nodule have the marker, and no others."""
+    return [replace(row, marked=row.with_nodule) for row in rows]
+
+
+def _marked_at_random(rows: list[Row], seed: int) -> list[Row]:
+    """Half of the slices of each class have the marker: it says nothing about the class."""
+    chosen: set[str] = set()
+    for with_nodule in (False, True):
+        ids = [row.id for row in rows if row.with_nodule == with_nodule]
+        order = generator("phantom", seed, "markers", int(with_nodule)).permutation(len(ids))
+        chosen |= {ids[n] for n in order[: len(ids) // 2]}
+    return [replace(row, marked=row.id in chosen) for row in rows]
 
 
 def _write_csv(path: Path, header: str, lines: list[str]) -> None:
@@ -381,20 +405,30 @@ def _labelled(row: Row) -> str:
     return f"{row.id},{'nodule' if row.with_nodule else 'no_nodule'},p{row.patient:03d}"
 
 
-def _write_all(root: Path, patients: int, slices: int, seed: int) -> None:
+def _write_all(root: Path, patients: int, slices: int, seed: int, marked: bool) -> None:
     cutoff = patients * 4 // 5
     train = _rows(seed, range(cutoff), slices)
     test = _rows(seed, range(cutoff, patients), slices)
+    if marked:
+        train, test = _marked_as_the_class(train), _marked_at_random(test, seed)
     _write_images(root, seed, train + test)
     _write_csv(root / "train.csv", "id,label,patient", [_labelled(row) for row in train])
     _write_csv(root / "test.csv", "id,label,patient", [_labelled(row) for row in test])
     _write_csv(root / "sample_submission.csv", "id,nodule", [f"{row.id},0.5" for row in test])
 
 
-def write_phantom(root: Path, patients: int = 100, slices: int = 4, seed: int = 0) -> None:
+def write_phantom(root: Path, patients: int = 100, slices: int = 4, seed: int = 0, marked: bool = False) -> None:
     """Write images/, masks/lung/, masks/nodule/, train.csv, test.csv and sample_submission.csv under `root`.
 
     The last fifth of the patients is the test split. `root` must not exist; it appears at the end, complete.
+
+    Args:
+        root: the new folder.
+        patients: at least 5.
+        slices: of each patient.
+        seed: of all draws.
+        marked: plant a shortcut. A marker outside the body goes with the class in training: every slice with a nodule
+            has it and no other. In test it says nothing: half of either class have it. All else is as without it.
     """
     if root.exists():
         raise FileExistsError(f"{root} exists; delete it or name another folder")
@@ -402,7 +436,7 @@ def write_phantom(root: Path, patients: int = 100, slices: int = 4, seed: int = 
     shutil.rmtree(temporary, ignore_errors=True)  # of a killed run with the same process id
     with explained_disk_errors(root):
         try:
-            _write_all(temporary, patients, slices, seed)
+            _write_all(temporary, patients, slices, seed, marked)
             temporary.rename(root)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

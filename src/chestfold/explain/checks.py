@@ -32,7 +32,7 @@ def deletion(runner: Runner, images: Tensor, heat: np.ndarray, classes: np.ndarr
     Petsiuk, Das, Saenko, BMVC 2018 (RISE, arXiv 1806.07421), section 4.1: a good map makes it fall early. `images` is
     normalised (B, C, S, S), of which the first channel is the picture; its mean, 0, takes the place of what is deleted.
     """
-    return _probabilities(runner, images, torch.zeros_like(images[:, :1]), heat, classes)
+    return _probabilities(runner, images, torch.zeros_like(images[:, :1]), _turn(-heat), classes)
 
 
 def insertion(runner: Runner, images: Tensor, heat: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -40,32 +40,31 @@ def insertion(runner: Runner, images: Tensor, heat: np.ndarray, classes: np.ndar
 
     As `deletion`; a good map makes it rise early.
     """
-    return _probabilities(runner, images, _blurred(images), heat, classes)[:, ::-1]
+    return _probabilities(runner, images, _blurred(images), _turn(heat), classes)[:, ::-1]
 
 
 def _probabilities(
-    runner: Runner, images: Tensor, instead: Tensor, heat: np.ndarray, classes: np.ndarray
+    runner: Runner, images: Tensor, instead: Tensor, turn: np.ndarray, classes: np.ndarray
 ) -> np.ndarray:
-    """From the whole picture to `instead`: for deletion the hottest go first, and for insertion they come last back."""
-    coldest_first = bool(instead.abs().sum())
-    when = torch.from_numpy(_turn(heat, coldest_first)).to(images.device)[:, None]
+    """While part after part, in the order of `turn` (B, S, S), is replaced by `instead` (B, 1, S, S)."""
+    parts = torch.from_numpy(turn).to(images.device)[:, None]
     wanted, curve = torch.from_numpy(classes).to(images.device)[:, None], []
     for step in range(STEPS + 1):
-        gone = when < step
+        gone = parts < step
         shown = torch.cat([torch.where(gone, instead, images[:, :1]), images[:, 1:]], dim=1)
         with torch.inference_mode():
             curve.append(runner.logits(shown).softmax(dim=1).gather(1, wanted)[:, 0].cpu().numpy())
     return np.stack(curve, axis=1)
 
 
-def _turn(heat: np.ndarray, coldest_first: bool) -> np.ndarray:
-    """Which of the STEPS equal parts each place of the maps (B, S, S) belongs to, int; equals are drawn at random."""
-    shape, flat = heat.shape, heat.reshape(len(heat), -1)
-    noise = generator("explain", "ties").random(flat.shape[1])
-    order = np.stack([np.lexsort((noise, row if coldest_first else -row)) for row in flat])
+def _turn(values: np.ndarray) -> np.ndarray:
+    """Which of STEPS equal parts each place of (B, S, S) belongs to, the lowest values first; equals by lot."""
+    flat = values.reshape(len(values), -1)
+    lot = generator("explain", "ties").random(flat.shape[1])
+    order = np.stack([np.lexsort((lot, row)) for row in flat])
     turn = np.empty_like(order)
     np.put_along_axis(turn, order, np.arange(flat.shape[1])[None] * STEPS // flat.shape[1], axis=1)
-    return turn.reshape(shape)
+    return turn.reshape(values.shape)
 
 
 def _blurred(images: Tensor) -> Tensor:

@@ -19,8 +19,15 @@ from chestfold.models.cnn import FiveBlockCNN
 from chestfold.models.efficientnet import EfficientNet
 from chestfold.models.head import WithHead
 
-OWN: dict[type[nn.Module], str] = {FiveBlockCNN: "blocks.4.2", EfficientNet: "top"}
-"""Our own networks have no `feature_info`: class -> its last layer before pooling."""
+OWN: dict[type[nn.Module], Callable[[Any], list[str]]] = {
+    FiveBlockCNN: lambda trunk: [f"blocks.{n}.2" for n in range(len(trunk.blocks))],
+    EfficientNet: lambda trunk: [*(f"blocks.{n}" for n in range(len(trunk.blocks))), "top"],
+}
+"""Our own networks have no `feature_info`: class -> its blocks in order, each before its pooling."""
+FEWEST = 6
+"""Cells a side that a map must have where the layer is chosen here: a lung is about a third of a chest's width, and with
+fewer than two cells across it no map tells inside from outside. At 224 px that is the last stage (7 x 7) as in the
+paper, at 64 px the one before the last but one (8 x 8, where the last has 2 x 2)."""
 LISTED = 40
 """Layers named in a complaint at most."""
 
@@ -37,7 +44,7 @@ class Layer:
 
 
 def find_layer(module: nn.Module, images: Tensor, name: str = "") -> Layer:
-    """The layer called `name`, or the last one with maps of the network's family.
+    """The layer called `name`, or the family's last one whose map has at least `FEWEST` cells a side.
 
     Args:
         module: a network of the project, with or without a `WithHead`.
@@ -49,36 +56,35 @@ def find_layer(module: nn.Module, images: Tensor, name: str = "") -> Layer:
     """
     outputs = _outputs(module, images)
     known = {layer: found for layer, shape in outputs.items() if (found := _reading(module, shape)) is not None}
-    wanted = name or _default_name(module)
+    wanted = name or _default_name(module, {layer: max(grid) for layer, (grid, _) in known.items()})
     if wanted not in known:
         raise BadInput(_complaint(wanted, name, module, known))
     grid, to_maps = known[wanted]
     return Layer(wanted, module.get_submodule(wanted), grid, to_maps)
 
 
-def stages(module: nn.Module) -> list[str]:
-    """The ends of the network's stages, coarsest last; empty where the family does not name them."""
-    trunk, prefix = _trunk(module)
-    info: Any = getattr(trunk, "feature_info", None)
-    return [prefix + stage["module"] for stage in info] if info else []
-
-
 def _trunk(module: nn.Module) -> tuple[Any, str]:
     return (module.trunk, "trunk.") if isinstance(module, WithHead) else (module, "")
 
 
-def _default_name(module: nn.Module) -> str:
+def _default_name(module: nn.Module, cells: dict[str, int]) -> str:
+    """The last candidate with `FEWEST` cells, else the finest of them; "" where there is none. `cells`: a side."""
+    candidates = [name for name in _candidates(module) if name in cells]
+    fine = [name for name in candidates if cells[name] >= FEWEST]
+    return fine[-1] if fine else max(reversed(candidates), key=lambda name: cells[name], default="")
+
+
+def _candidates(module: nn.Module) -> list[str]:
+    """The ends of a network's stages, from its first to its last."""
     trunk, prefix = _trunk(module)
     if type(trunk) in OWN:
-        return prefix + OWN[type(trunk)]
-    named = stages(module)
-    if not named:
-        return ""
-    last = named[-1]
+        return [prefix + name for name in OWN[type(trunk)](trunk)]
+    info: Any = getattr(trunk, "feature_info", None)
+    ends = [prefix + stage["module"] for stage in info] if info else []
     if hasattr(trunk, "num_prefix_tokens"):
         # behind the last block only the class token is read: there the other tokens have no gradient
-        return f"{last}.norm1"
-    return _before_pooling(module, last)
+        return [f"{name}.norm1" for name in ends]
+    return [_before_pooling(module, name) for name in ends]
 
 
 def _before_pooling(module: nn.Module, name: str) -> str:

@@ -1,4 +1,4 @@
-"""A five-block CNN from scratch: what a first course builds, and a baseline that needs no weights."""
+"""Two CNNs that need no weights: five blocks, as a first course builds them, and one whose last map is fine."""
 
 from typing import Any
 
@@ -55,3 +55,44 @@ def five_block_cnn(pretrained: bool = False, **kwargs: Any) -> FiveBlockCNN:
         raise RuntimeError("five_block_cnn has no pretrained weights")
     known = {k: kwargs[k] for k in ("in_chans", "num_classes", "drop_rate") if k in kwargs}
     return FiveBlockCNN(**known)
+
+
+class FineCNN(nn.Module):
+    """Six 3 x 3 and two 1 x 1 convolutions, pooling after two and four, a linear layer on each map's largest value.
+
+    Its last map has a cell for every 4 x 4 pixels and each cell sees 32 x 32 of them, and the largest value, unlike the
+    mean, is one cell's alone: a heat map of it can point at a nodule. That of a ResNet-18 has a cell for every 32 x 32
+    pixels, which sees all of a small picture.
+    """
+
+    feature_info = ({"num_chs": 128, "reduction": 4, "module": "blocks"},)
+
+    def __init__(self, in_chans: int = 3, num_classes: int = 1000, drop_rate: float = 0.0) -> None:
+        super().__init__()
+        first = [_unit(in_chans, 16), _unit(16, 16), nn.MaxPool2d(2), _unit(16, 32), _unit(32, 32), nn.MaxPool2d(2)]
+        self.blocks = nn.Sequential(*first, _unit(32, 64), _unit(64, 64), _unit(64, 128, 1), _unit(128, 128, 1))
+        self.drop = nn.Dropout(drop_rate)
+        self.classifier = nn.Linear(128, num_classes)
+        self.num_classes = num_classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float (B, in_chans, H, W), H and W at least 4, to logits (B, num_classes)."""
+        return self.classifier(self.drop(self.blocks(images).amax(dim=(2, 3))))
+
+    def get_classifier(self) -> nn.Linear:
+        """The last layer, by the name that timm gives it."""
+        return self.classifier
+
+
+def _unit(inside: int, outside: int, size: int = 3) -> nn.Sequential:
+    convolution = nn.Conv2d(inside, outside, size, padding=size // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outside), nn.ReLU())
+
+
+@register_model
+def fine_cnn(pretrained: bool = False, **kwargs: Any) -> FineCNN:
+    """Registered with timm as `fine_cnn`; there are no pretrained weights."""
+    if pretrained:
+        raise RuntimeError("fine_cnn has no pretrained weights")
+    known = {k: kwargs[k] for k in ("in_chans", "num_classes", "drop_rate") if k in kwargs}
+    return FineCNN(**known)

@@ -39,14 +39,14 @@ class Blueprint:
 
 @dataclass(frozen=True)
 class Network:
-    """A module that takes (x / 255 - mean) / std, float (B, 1, H, W), and gives logits (B, K)."""
+    """A module that takes (x / 255 - mean) / std, float (B, C, H, W), and gives logits (B, K)."""
 
     module: nn.Module
     blueprint: Blueprint
 
 
 def create(exp: Experiment, classes: int) -> Network:
-    """The network of `exp` for one input channel and `classes` outputs, with its weights if it is pretrained.
+    """The network of `exp` for its input channels and `classes` outputs, with its weights if it is pretrained.
 
     Raises:
         BadInput: unknown name; weights that are missing, damaged or of another architecture.
@@ -56,7 +56,7 @@ def create(exp: Experiment, classes: int) -> Network:
         raise BadInput(f"unknown backbone {exp.backbone!r}; near are {', '.join(near) or 'none'}")
     local = _local_weights(exp)
     arguments, statistics = _demands(local) if local else ({}, None)
-    arguments |= {"in_chans": 1, "num_classes": classes, "drop_rate": exp.drop_rate}
+    arguments |= {"in_chans": channels(exp), "num_classes": classes, "drop_rate": exp.drop_rate}
     if (cfg := timm.get_pretrained_cfg(exp.backbone)) and cfg.fixed_input_size:
         arguments["img_size"] = exp.image_size  # transformers that must know it
     if not exp.pretrained:
@@ -67,12 +67,17 @@ def create(exp: Experiment, classes: int) -> Network:
     plan = None
     if exp.head_width:
         trunk = without_classifier(module, exp.backbone)
-        plan = HeadPlan(count_features(trunk, exp.image_size), exp.head_width, classes, exp.drop_rate)
+        plan = HeadPlan(count_features(trunk, exp.image_size, channels(exp)), exp.head_width, classes, exp.drop_rate)
         module = WithHead(trunk, plan)
     _zero_head(module)
     if exp.freeze:
         freeze(module)
     return Network(module, Blueprint(exp.backbone, arguments, *statistics, asdict(plan) if plan else None))
+
+
+def channels(exp: Experiment) -> int:
+    """Input channels: the image, and the lungs where they are a channel of their own."""
+    return 2 if exp.lung_mask == "channel" else 1
 
 
 def rebuild(saved: dict[str, Any]) -> Network:

@@ -34,7 +34,7 @@ class WithHead(nn.Module):
         self.classifier = nn.Linear(plan.width, plan.classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """float (B, 1, H, W) to logits (B, K)."""
+        """float (B, C, H, W) to logits (B, K)."""
         pooled = self.trunk.forward_head(self.trunk.forward_features(images), pre_logits=True)
         return self.classifier(self.drop(torch.relu(self.hidden(pooled.flatten(1)))))
 
@@ -58,11 +58,11 @@ def without_classifier(trunk: Any, name: str) -> Any:
 
 
 @torch.inference_mode()
-def count_features(trunk: Any, size: int) -> int:
+def count_features(trunk: Any, size: int, channels: int = 1) -> int:
     """How many numbers `trunk` gives for an image of `size` pixels a side."""
     was = trunk.training
     trunk.eval()
-    pooled = trunk.forward_head(trunk.forward_features(torch.zeros(1, 1, size, size)), pre_logits=True)
+    pooled = trunk.forward_head(trunk.forward_features(torch.zeros(1, channels, size, size)), pre_logits=True)
     trunk.train(was)
     return pooled.flatten(1).shape[1]
 

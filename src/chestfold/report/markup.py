@@ -7,7 +7,7 @@ from functools import cache
 from html import escape
 from typing import Any
 
-_VOID = {"meta", "img"}
+_VOID = {"meta", "img", "input"}
 _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _KEY = re.compile(r"\b(hf_|KGAT_|wandb_v1_|sk-|ghp_|github_pat_)\w{16,}")
 _PATH = re.compile(r"(?<![\w.+=/\\-])(?:~|[A-Za-z]:|/[\w.@+~-]+)(?:[\\/]+[\w.@+~-]+)+[\\/]?|(?<![\w.+=/\\-])/root\b")

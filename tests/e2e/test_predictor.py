@@ -17,25 +17,25 @@ def place(project, image_id: str) -> Path:
 
 
 def test_an_image_is_predicted_as_in_the_test_file(trained):
-    model = load_model("exp100")
+    model = Predictor("exp100")
     table = results.find_result("exp100").test()[0]
     for row in table.head(4).to_dict("records"):
-        said = model(place(trained, row["id"]))
+        said = model(place(trained, row["id"])).probabilities
         assert list(said) == ["healthy", "ill"]
         assert said == pytest.approx({name: row[name] for name in said}, abs=1e-5)
 
 
 def test_a_path_a_text_and_pixels_are_the_same_image(trained):
-    model, path = load_model("exp100"), place(trained, "x001")
+    model, path = Predictor("exp100"), place(trained, "x001")
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     assert model(path) == model(str(path)) == model(pixels)
-    assert sum(model(pixels).values()) == pytest.approx(1)
+    assert sum(model(pixels).probabilities.values()) == pytest.approx(1)
 
 
 def test_an_image_of_another_size_is_resized(trained, tmp_path):
     wide = np.random.default_rng(0).integers(0, 256, (48, 90), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "wide.png"), wide)
-    model = load_model("exp100")
+    model = Predictor("exp100")
     assert model(wide) == model(tmp_path / "wide.png")
 
 
@@ -43,14 +43,18 @@ def test_the_finished_folds_alone_are_the_model(trained):
     shutil.rmtree(trained.runs / "exp100" / "fold1")
     (trained.runs / "exp100" / "fold2" / "manifest.json").unlink()
     table = oof.read(trained.runs / "exp100" / "fold0" / "test.parquet")[0].set_index("id")
-    assert load_model("exp100")(place(trained, "x003"))["ill"] == pytest.approx(table["ill"]["x003"], abs=1e-5)
+    assert Predictor("exp100")(place(trained, "x003")).probabilities["ill"] == pytest.approx(
+        table["ill"]["x003"], abs=1e-5
+    )
 
 
 def test_views_and_voters_count_as_in_training(project):
     settings = {"tta": "turns", "vote_epochs": 2, "head_width": 8, "freeze": True, "ema_decay": 0.5, "max_steps": 2}
     project.run(tiny_experiment(**settings), "--fold", "0")
     table = results.find_result("exp100").test()[0].set_index("id")
-    assert load_model("exp100")(place(project, "x003"))["ill"] == pytest.approx(table["ill"]["x003"], abs=1e-5)
+    assert Predictor("exp100")(place(project, "x003")).probabilities["ill"] == pytest.approx(
+        table["ill"]["x003"], abs=1e-5
+    )
 
 
 def test_a_run_of_an_older_version_is_loaded(trained):
@@ -74,24 +78,24 @@ def test_a_run_of_an_older_version_is_loaded(trained):
 )
 def test_what_is_no_image_is_refused(trained, image, complaint):
     with pytest.raises(BadInput, match=complaint) as refusal:
-        load_model("exp100")(image)
+        Predictor("exp100")(image)
     assert len(str(refusal.value).splitlines()) == 1
 
 
 def test_a_file_that_is_no_image_is_refused(trained, tmp_path):
     (tmp_path / "text.png").write_text("id,label")
     with pytest.raises(BadInput, match=r"text\.png is not an image that can be read"):
-        load_model("exp100")(tmp_path / "text.png")
+        Predictor("exp100")(tmp_path / "text.png")
 
 
 @pytest.mark.parametrize("name", ["exp900", "../runs/exp100", "", "exp100/fold0"])
 def test_an_unknown_name_is_refused(trained, name):
     with pytest.raises(BadInput, match="holds no finished fold; train it first"):
-        load_model(name)
+        Predictor(name)
 
 
 def test_a_damaged_checkpoint_is_refused(trained):
     path = trained.runs / "exp100" / "fold1" / "best.ckpt"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BadInput, match=r"fold1/best\.ckpt is damaged"):
-        load_model("exp100")
+        Predictor("exp100")

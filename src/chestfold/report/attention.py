@@ -1,0 +1,87 @@
+"""Where a model looks, as tables: of attention.json alone, for the page of results and for the gallery."""
+
+from typing import Any
+
+from chestfold.metrics import Score
+from chestfold.report.markup import Html, table, tag
+
+MEASURES = {
+    "in_lungs": "attention in the lungs",
+    "outside_lungs": "attention outside the lungs",
+    "border": "attention on the border",
+    "chest_box": "attention in the chest box",
+    "pointing": "pointing game",
+    "pointing_strict": "pointing game, no tolerance",
+    "lesion_energy": "attention in the lesion",
+}
+CHECKS = {
+    "deletion": "deletion, area",
+    "deletion_by_lot": "deletion by lot",
+    "insertion": "insertion, area",
+    "insertion_by_lot": "insertion by lot",
+    "likeness, classifier": "likeness, classifier spoilt",
+    "likeness, last half": "likeness, last half spoilt",
+    "likeness, all": "likeness, all weights spoilt",
+}
+TARGETS = {"called": "map of the called class", "positive": "map of {}"}
+NOTE = (
+    "All: the mean over the classes. Even: what a map without any preference would have. Border: the outer sixteenth "
+    "on each side. Chest box: the same middle part of every picture. Pointing game: the hottest place lies in the "
+    "lesion or within 3 % of the side. Deletion (low is good) and insertion (high is good): area under the called "
+    "class's probability while the hottest places go or come; by lot: the same with a random map. Likeness: rank "
+    "correlation with the map of the same network with shuffled weights; near 1 the map would say nothing about what "
+    "was learnt."
+)
+
+
+def score_of(figure: dict[str, float]) -> Score:
+    """A figure of attention.json."""
+    return Score(figure["value"], figure["low"], figure["high"])
+
+
+def attention_tables(about: dict[str, Any]) -> Html:
+    """The measures and checks of an attention.json, a column for each class."""
+    names = ["all", *about["classes"]]
+    parts = [_measures(about, target, words.format(about["positive"]), names) for target, words in TARGETS.items()]
+    rows = [[words, *_cells(about["checks"][key], names)] for key, words in CHECKS.items() if key in about["checks"]]
+    title = f"Checks on {about['checked']} of the images"
+    parts.append(tag("div", tag("h4", title), table(["check", *names], rows, class_="figures looks", label=title)))
+    sentences = [NOTE, *_remarks(about)]
+    return tag("div", *parts, tag("p", " ".join(sentences), class_="note"), class_="card")
+
+
+def _measures(about: dict[str, Any], target: str, title: str, names: list[str]) -> Html:
+    found, even = about["measures"][target], about["measures"]["even"]
+    rows = [
+        [words, *_cells(found[key], names), f"{even[key]['all']['value']:.4f}"]
+        for key, words in MEASURES.items()
+        if key in found
+    ]
+    shown = table(["measure", *names, "even"], rows, class_="figures looks", label=title)
+    return tag("div", tag("h4", title[0].upper() + title[1:]), shown)
+
+
+def _cells(figures: dict[str, Any], names: list[str]) -> list[Html | str]:
+    return [_figure(figures[name]) if name in figures else "-" for name in names]
+
+
+def _figure(figure: dict[str, float]) -> Html:
+    value, space, interval = str(score_of(figure)).partition(" ")
+    return tag("td", value, tag("span", space + interval, class_="interval"))
+
+
+def _remarks(about: dict[str, Any]) -> list[str]:
+    said = [about["lungs_do_not_apply"] + "." if about["lungs_do_not_apply"] else ""]
+    lungs = about["lungs"]
+    if "segmented" in lungs or "declined" in lungs:
+        declined, all_ = lungs.get("declined", 0), sum(lungs.values())
+        said.append(f"Lungs: segmented here; of {all_} images {declined} were declined and do not count.")
+    elif "truth" in lungs:
+        said.append("Lungs: from the masks beside the images.")
+    empty = about["empty_maps"]
+    if any(empty.values()):
+        said.append(
+            f"Maps that are zero everywhere do not count: {empty['called']} of the called class, {empty['positive']} "
+            f"of {about['positive']}."
+        )
+    return [sentence for sentence in said if sentence]

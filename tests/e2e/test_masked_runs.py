@@ -1,0 +1,92 @@
+"""A run with its lungs masked: trained, shifted, tested and asked about one picture, each seen in the same way."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import Project, collect_quickly, enter, tiny_experiment
+
+from chestfold import folds, oof
+from chestfold.data.catalogue import open_index
+from chestfold.data.phantom import write_phantom
+from chestfold.files import BadInput, read_json, write_json
+from chestfold.kernel import write_kernel
+from chestfold.predictor import Predictor
+
+NO_SLICE = "p000_s0"
+EXP = tiny_experiment(data="phantom", image_size=64, lung_mask="zero", augment="turned", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def _masked(tmp_path_factory) -> Project:
+    made = Project(tmp_path_factory.mktemp("masked"))
+    with pytest.MonkeyPatch.context() as patch:
+        enter(patch, made)
+        collect_quickly(patch)
+        write_phantom(made.input / "phantom", patients=12, slices=2)
+        cv2.imwrite(str(made.input / "phantom" / "images" / f"{NO_SLICE}.png"), np.full((128, 128), 90, np.uint8))
+        folds.make(open_index("phantom"), "phantom", 2)
+        made.run(EXP, "--fold", "0")
+        made.run(EXP.but(lung_mask="channel"), "--fold", "0", name="exp101")
+    return made
+
+
+@pytest.fixture
+def masked(_masked, monkeypatch) -> Project:
+    enter(monkeypatch, _masked)
+    collect_quickly(monkeypatch)
+    return _masked
+
+
+@pytest.mark.parametrize("name", ["exp100", "exp101"])
+def test_a_single_picture_is_seen_as_the_test_images_were(masked, name):
+    table = oof.read(masked.runs / name / "fold0" / "test.parquet")[0]
+    model = Predictor(name)
+    for row in table.head(3).to_dict("records"):
+        path = masked.input / "phantom" / "images" / f"{row['id']}.png"
+        assert model(path).probabilities["nodule"] == pytest.approx(row["nodule"], abs=1e-5)
+
+
+def test_what_lies_outside_the_lungs_changes_no_prediction(masked):
+    name = oof.read(masked.runs / "exp100" / "fold0" / "test.parquet")[0]["id"].iloc[0]
+    picture = cv2.imread(str(masked.input / "phantom" / "images" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+    marked = picture.copy()
+    marked[4:12, 4:10] = 255
+    zero, channel = Predictor("exp100"), Predictor("exp101")
+    assert zero(marked).probabilities == pytest.approx(zero(picture).probabilities, abs=1e-6)
+    assert channel(marked).probabilities != pytest.approx(channel(picture).probabilities, abs=1e-6)
+
+
+def test_a_slice_without_lungs_is_said_aloud_and_counted(masked):
+    folder = masked.runs / "exp100" / "fold0"
+    counts = read_json(folder / "manifest.json")["lungs_not_found"]
+    assert set(counts) == {"training", "validation", "test"}
+    assert counts["training"] + counts["validation"] >= 1
+    assert "which are seen whole (" in (folder / "log.txt").read_text()
+    assert "a blank picture" in (folder / "log.txt").read_text()
+
+
+def test_a_kernel_of_masked_pictures_is_refused(masked):
+    with pytest.raises(
+        BadInput, match="exp100 has lung_mask = zero and frame = none, and a kernel predicts from whole"
+    ):
+        write_kernel("exp100", "chest-contest", "someone")
+
+
+def test_another_way_of_finding_lungs_is_another_run(masked, monkeypatch):
+    monkeypatch.setattr("chestfold.masking.METHOD", "axial-2")
+    with pytest.raises(BadInput, match="lungs: axial-1 -> axial-2"):
+        masked.run(EXP, "--fold", "0")
+
+
+def test_a_fold_that_was_trained_before_there_were_masks_is_finished(project, monkeypatch):
+    collect_quickly(monkeypatch)
+    plain = tiny_experiment(epochs=1)
+    project.run(plain, "--fold", "0")
+    path = project.runs / "exp100" / "fold0" / "config.json"
+    config = read_json(path)
+    assert config["settings"].pop("lung_mask") == config["settings"].pop("frame") == "none"
+    assert "lungs" not in config["bound"]
+    write_json(path, config)
+    before = (path.parent / "best.ckpt").stat().st_mtime_ns
+    project.run(plain, "--fold", "0")
+    assert (path.parent / "best.ckpt").stat().st_mtime_ns == before

@@ -146,7 +146,7 @@ def test_pictures_are_large_and_every_pixel_is_the_same_size(browser, width, hei
     box = browser.value("(({width, height, right}) => [width, height, right])($('stage').getBoundingClientRect())")
     times = box[0] * browser.value("devicePixelRatio") / 40
     assert times == pytest.approx(round(times)) and box[0] == pytest.approx(box[1]) and box[2] <= width
-    assert box[0] >= 0.6 * min(width, height - 290)
+    assert box[0] >= (0.75 * height if width > 860 else 0.6 * min(width, height - 290))
     assert browser.value("getComputedStyle($('picture')).imageRendering") == "pixelated"
     assert browser.value("document.documentElement.scrollWidth") <= width
 

@@ -137,9 +137,8 @@ def test_the_gallery_sorts_and_fits_and_asks_for_nothing(explained, tmp_path):
             "document.body.innerText.includes('Not for clinical use')"
         )
         for order in ("error", "confidence", "doubt", "outside"):
-            browser.value(
-                f"(o => {{ o.value = '{order}'; o.dispatchEvent(new Event('change')); }})(document.getElementById('order'))"
-            )
+            choose = f"o.value = '{order}'; o.dispatchEvent(new Event('change'));"
+            browser.value(f"(o => {{ {choose} }})(document.getElementById('order'))")
             keys = browser.value(f"{shown}.map(c => c.dataset.{order}).filter(k => k !== '').map(Number)")
             assert keys == sorted(keys) and len(keys) > 12
         browser.click("document.getElementById('errors')")

@@ -136,9 +136,10 @@ def test_the_gallery_sorts_and_fits_and_asks_for_nothing(explained, tmp_path):
         assert browser.value(f"{shown}.length") == 24 and browser.value(
             "document.body.innerText.includes('Not for clinical use')"
         )
+        assert browser.value("[...document.images].every(i => i.complete && i.naturalWidth === 452)")
         for order in ("error", "confidence", "doubt", "outside"):
-            choose = f"o.value = '{order}'; o.dispatchEvent(new Event('change'));"
-            browser.value(f"(o => {{ {choose} }})(document.getElementById('order'))")
+            select = "document.getElementById('order')"
+            browser.value(f"{select}.value = '{order}', {select}.dispatchEvent(new Event('change'))")
             keys = browser.value(f"{shown}.map(c => c.dataset.{order}).filter(k => k !== '').map(Number)")
             assert keys == sorted(keys) and len(keys) > 12
         browser.click("document.getElementById('errors')")

@@ -3,8 +3,9 @@
     python benchmarks/tracking.py [--seconds 40] [--pairs 4]
 
 Each side trains the same fold of the phantom set for about `--seconds`. Prints one JSON line: `ratio` is the median over
-the pairs of the time of the training with W&B over that without (1.02: 2 % slower); `follower_cpu_s` is what the process
-beside the training used from its start to its end, `loop_s` how long a training took.
+the pairs of the time of the training with W&B over that without (1.02: 2 % slower); `follower_cpu_s` is what the
+process beside the training used from its start to its end, `loop_s` how long a training took, and `load` how many other
+processes wanted the processor at the end: on a busy machine the ratios only say how busy it was.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def main() -> None:
             cpu.append(sides["offline"][1])
     ratios = [round(a / b, 3) for a, b in pairs]
     figures = {"ratio": round(median(ratios), 3), "ratios": ratios, "loop_s": round(median(b for _, b in pairs), 1)}
-    figures |= {"follower_cpu_s": round(median(cpu), 2), "epochs": epochs, "machine": machine()}
+    figures |= {"follower_cpu_s": round(median(cpu), 2), "load": round(os.getloadavg()[0], 1), "machine": machine()}
     say(json.dumps({"question": "wandb", **figures}))
 
 

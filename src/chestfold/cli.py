@@ -384,16 +384,19 @@ def synth_measure(arguments: argparse.Namespace) -> None:
     from chestfold.synth.measure import measure
 
     rows, ways = measure(arguments.names, arguments.fold, arguments.judge)
-    table = Table("patches", "KID", "nearest training patch", "close to one", "power, period 2", "period 4")
+    table = Table(
+        "patches", "KID", "KID, middle layer", "nearest training patch", "close to one", "power, period 2", "period 4"
+    )
     for name, row in rows.items():
         near = "-" if row.distance is None else f"{row.distance:.1f}"
         close = "-" if row.close is None else f"{row.close:.1%}"
-        kid = f"{row.kid.mean:.4f} ± {row.kid.deviation:.4f}" if row.kid.deviation else "0: the yardstick"
-        table.add_row(name, kid, near, close, f"{row.power_2:.2f}", f"{row.power_4:.2f}")
+        kids = [f"{k.mean:.4f} ± {k.deviation:.4f}" if k.deviation else "-" for k in (row.kid, row.middle_kid)]
+        table.add_row(name, *kids, near, close, f"{row.power_2:.2f}", f"{row.power_4:.2f}")
     show(table)
     last = arguments.names[-1]
     for name, way in ways.items():
-        say(f"{name}: {way:.2f} of the way from the floor (real, training) to {last}")
+        spoken = f"{way['kid']:.2f} (middle layer: {way['middle_kid']:.2f})"
+        say(f"{name} is {spoken} of the way from the floor (real, training) to {last}")
     say(f"measures.json, real_and_made.png and nearest.png are in runs/synth/NAME/fold{arguments.fold}")
 
 

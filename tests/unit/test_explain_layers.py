@@ -15,6 +15,7 @@ from chestfold.models.timm_import import timm
 
 SMALL = {
     "swin_tiny_patch4_window7_224": dict(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 3, 4)),
+    "vgg11": dict(mlp_ratio=0.01),
     "densenet121": dict(growth_rate=4, block_config=(1, 1, 1, 1)),
 }
 FAMILIES = [  # backbone, image size, layer, cells a side
@@ -76,7 +77,12 @@ def test_frozen_networks_other_heads_and_bf16_have_the_maps_of_fp32(method, sett
 def test_grad_cam_is_the_papers_formula():
     module, images = network("test_resnet"), noise(1, 64)
     seen = []
-    handle = module.layer4.register_forward_hook(lambda _m, _i, out: (out.retain_grad(), seen.append(out)))
+
+    def keep(_module, _given, out):
+        out.retain_grad()
+        seen.append(out)
+
+    handle = module.layer4.register_forward_hook(keep)
     module(images.clone().requires_grad_())[0, 1].backward()
     handle.remove()
     weights = seen[0].grad.mean(dim=(2, 3), keepdim=True)

@@ -71,7 +71,8 @@ def _figure(figure: dict[str, float]) -> Html:
 
 
 def _remarks(about: dict[str, Any]) -> list[str]:
-    said = [about["lungs_do_not_apply"] + "." if about["lungs_do_not_apply"] else ""]
+    no_lungs = about["lungs_do_not_apply"]
+    said = [f"{no_lungs[0].upper()}{no_lungs[1:]}." if no_lungs else ""]
     lungs = about["lungs"]
     if "segmented" in lungs or "declined" in lungs:
         declined, all_ = lungs.get("declined", 0), sum(lungs.values())

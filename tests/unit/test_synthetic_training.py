@@ -1,0 +1,137 @@
+"""Synthetic images in training: read, proven to be nobody's kin who is held out, bound to the fold, never validated."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import tiny_experiment
+
+from chestfold import folds, metrics, oof
+from chestfold.data.catalogue import open_index
+from chestfold.data.synthetic import open_part
+from chestfold.experiment import prepare, with_share
+from chestfold.files import BadInput, read_json
+from chestfold.options import Request
+
+FOLD = 0
+
+
+def table() -> pd.DataFrame:
+    return folds.load("tiny", open_index("tiny")).table
+
+
+def write_part(project, parent: str, host: str, fold: int = FOLD, group: str = "new") -> None:
+    """Two synthetic images and one untouched host, as synth blend writes them."""
+    source, folder = project.input / "tiny", project.input / f"made_fold{fold}"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "images").mkdir(parents=True)
+    (folder / "dataset.toml").write_text((source / "dataset.toml").read_text().replace("patient", "group"))
+    first = table()["id"].iloc[0]
+    rows = ["id,label,group,host,generator,parents,fold,seed,box"]
+    for name, label, parents in (("s0", "ill", parent), ("s1", "ill", parent), ("h0", "healthy", "")):
+        shutil.copy(source / "images" / f"{first}.png", folder / "images" / f"{name}.png")
+        rows.append(f"{name},{label},{group},{host},abc,{parents},{FOLD},0,")
+    (folder / "train.csv").write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture
+def kin(project):
+    """Ids inside and outside of the fold, and a training image's patient."""
+    known = table()
+    inside, outside = (known[(known["fold"] == FOLD) == held] for held in (True, False))
+    return {"in": inside["id"].tolist(), "out": outside["id"].tolist()}
+
+
+def exp(**changes):
+    return tiny_experiment(epochs=1, max_steps=2, **changes)
+
+
+def test_synthetic_images_join_the_training_part_and_nothing_else(project, kin):
+    write_part(project, f"{kin['out'][0]};{kin['out'][1]}", kin["out"][2])
+    made = project.run(exp(synthetic="made"), "--fold", "0")
+    folder = project.runs / made.name / "fold0"
+    assert f"{len(kin['out']) + 2} training and {len(kin['in'])} validation" in (folder / "log.txt").read_text()
+    assert sorted(oof.read(folder / "oof.parquet")[0]["id"]) == sorted(kin["in"])
+    assert read_json(folder / "config.json")["bound"]["synthetic_sha256"] == open_part("made", 0, 32).sha256
+
+
+def test_a_changed_synthetic_set_is_noticed(project, kin):
+    write_part(project, kin["out"][0], kin["out"][2])
+    project.run(exp(synthetic="made"), "--fold", "0")
+    write_part(project, kin["out"][1], kin["out"][2])
+    with pytest.raises(BadInput, match="begun with other settings .synthetic_sha256"):
+        project.run(exp(synthetic="made"), "--fold", "0")
+
+
+@pytest.mark.parametrize("guilty", ["parent", "second parent", "host", "test image"])
+def test_a_descendant_of_a_held_out_image_is_refused(project, kin, guilty):
+    own, stranger = kin["in"][0], kin["out"][0]
+    parent = {"parent": own, "second parent": f"{stranger};{own}", "test image": "x000"}.get(guilty, stranger)
+    write_part(project, parent, own if guilty == "host" else stranger)
+    with pytest.raises(BadInput, match=r"train\.csv: s0 descends from \w+, which is held out in this fold"):
+        project.run(exp(synthetic="made"), "--fold", "0")
+    assert not (project.runs / "exp100" / "fold0" / "last.ckpt").exists()
+
+
+def test_kin_of_a_held_out_patient_is_refused(project, kin):
+    from chestfold.data.synthetic import require_no_kin
+
+    write_part(project, kin["out"][0], kin["out"][1])
+    part, group_of = open_part("made", 0, 32), dict.fromkeys(kin["out"], "a") | dict.fromkeys(kin["in"], "b")
+    require_no_kin(part, group_of, set(kin["in"]))
+    with pytest.raises(BadInput, match="is of a patient who is held out"):
+        require_no_kin(part, group_of | {kin["out"][0]: "b"}, set(kin["in"]))
+
+
+def test_an_image_without_host_of_a_held_out_patient_is_refused(project, kin):
+    patient = table().set_index("id")["group"][kin["in"][0]]
+    write_part(project, "elsewhere", "", group=patient)
+    with pytest.raises(BadInput, match=f"s0 is of patient {patient}, who is held out"):
+        project.run(exp(synthetic="made"), "--fold", "0")
+
+
+def test_a_part_of_another_fold_and_one_without_lineage_are_refused(project, kin):
+    write_part(project, kin["out"][0], kin["out"][1], fold=1)
+    with pytest.raises(BadInput, match="s0 was made for fold 0, not for fold 1"):
+        open_part("made", 1, 32)
+    write_part(project, kin["out"][0], kin["out"][1])
+    path = project.input / "made_fold0" / "train.csv"
+    pd.read_csv(path).drop(columns="parents").to_csv(path, index=False)
+    with pytest.raises(BadInput, match="has no column 'parents'"):
+        open_part("made", 0, 32)
+    with pytest.raises(BadInput, match="unknown data set 'made_fold2'"):
+        open_part("made", 2, 32)
+
+
+def test_a_share_of_the_positive_class_is_trained_on(project, kin):
+    chosen = exp(positive_share=0.5)
+    ready = prepare(Request("exp100", chosen, (), False, "", {}))
+    whole = ready.images(ready.rows(kin["out"]))
+    part = with_share(ready, FOLD, whole)
+    assert (part.labels == 1).sum() == (whole.labels == 1).sum() / 2
+    assert (part.labels == 0).sum() == (whole.labels == 0).sum()
+    kept = set(part.ids)
+    assert [i for i in whole.ids if i in kept] == part.ids and np.array_equal(part.rows, ready.cache.rows(part.ids))
+
+
+def test_with_the_defaults_nothing_is_bound_and_an_older_run_is_still_its_own(project):
+    project.run(exp(), "--fold", "0")
+    path = project.runs / "exp100" / "fold0" / "config.json"
+    config = read_json(path)
+    assert "synthetic_sha256" not in config["bound"]
+    text = path.read_text().replace('    "positive_share": 1.0,\n    "synthetic": "",\n', "")
+    path.write_text(text)
+    assert "synthetic" not in read_json(path)["settings"]
+    project.run(exp(), "--fold", "0")  # finished: not refused
+
+
+def test_paired_recall_is_the_difference_of_two_recalls():
+    labels, groups = np.array([1, 1, 1, 1, 0, 0]), np.arange(6)
+    ours, theirs = (
+        np.stack([1 - p, p], 1)
+        for p in (np.array([0.9, 0.8, 0.7, 0.1, 0.9, 0.1]), np.array([0.9, 0.2, 0.3, 0.1, 0.1, 0.1]))
+    )
+    gap = metrics.paired_recall(labels, ours, theirs, groups, 1)
+    assert gap.value == pytest.approx(0.5) and gap.low <= 0.5 <= gap.high
+    assert metrics.paired_recall(labels, ours, ours, groups, 1).high == 0

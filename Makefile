@@ -41,6 +41,7 @@ bench: setup
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/blend.py
 	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/tracking.py
 	$(BIN)/python benchmarks/kill_resume.py
 
 clean:

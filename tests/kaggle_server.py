@@ -3,6 +3,7 @@
 The program is pointed at it as at a proxy. How a competition behaves is set by the fields of `Competition`.
 """
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable
@@ -37,6 +38,8 @@ class Kaggle(ThreadingHTTPServer):
         self.when_stopped: Callable[[], None] = lambda: None
         self.asked: list[str] = []
         self.sent: dict[str, bytes] = {}
+        self.holds_upload = False
+        self.upload_held, self.upload_left = threading.Event(), threading.Event()
         self.ranges: list[str] = []
         self.kernels: list[dict] = []
         self.authorizations: set[str] = set()
@@ -106,10 +109,22 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.read(size // 2)
             self.close_connection = True
             return None
+        if self.server.holds_upload:
+            return self.hold(size)
         self.server.sent[slug] = self.rfile.read(size)
         if "PUT" in competition.refusals:
             return self.refuse(*competition.refusals["PUT"])
         return self.answer({})
+
+    def hold(self, size: int) -> None:
+        """Never answer an upload, and notice when whoever sends it has gone."""
+        self.server.holds_upload, self.close_connection = False, True
+        self.rfile.read(size)
+        self.server.upload_held.set()
+        self.connection.settimeout(60)
+        with contextlib.suppress(TimeoutError):
+            if self.connection.recv(1) == b"":
+                self.server.upload_left.set()
 
     def CreateSubmission(self, body: dict, competition: Competition) -> None:
         entry = {"ref": 4000 + len(competition.entries), "fileName": body["blobFileTokens"]}

@@ -26,17 +26,21 @@ HEADER = (
     "F1 tuned",
     "AUC against parent",
     "test AUC",
+    "in lungs",
     "minutes",
     "what",
 )
 MAIN = ("result", "AUC", "AUC, shifted", "F1", "accuracy", "AUC against parent")
-WIDE = 205
+WIDE = 230
 """Characters that all columns need."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the board. `gain`: paired difference in AUC to the parent, where both were trained on one fold file."""
+    """A line of the board. `gain`: paired difference in AUC to the parent, where both were trained on one fold file.
+
+    `in_lungs`: share of the heat maps inside the lungs, where `chestfold explain` was run and lungs are known.
+    """
 
     result: Result
     what: str
@@ -45,6 +49,7 @@ class Row:
     tuned_f1: Score | None
     gain: Score | None
     test_auc: Score | None
+    in_lungs: Score | None
 
 
 def rows_by_folds(results: list[Result]) -> dict[str, list[Row]]:
@@ -70,7 +75,14 @@ def _row(result: Result, by_name: dict[str, Result]) -> Row:
         tuned_f1=result.score("cross_fitted", "f1"),
         gain=_gain(result, by_name.get(result.about.get("parent", ""))),
         test_auc=Score(**test["at_half"]["auc"]) if test else None,
+        in_lungs=_in_lungs(result),
     )
+
+
+def _in_lungs(result: Result) -> Score | None:
+    about = result.attention()
+    found = about["measures"]["called"].get("in_lungs") if about else None
+    return Score(**found["all"]) if found else None
 
 
 def _gain(result: Result, parent: Result | None) -> Score | None:
@@ -125,7 +137,7 @@ def cells(row: Row) -> list[str]:
     figures = [row.scores["auc"], row.shifted, *(row.scores[name] for name in COLUMNS[1:]), row.tuned_f1]
     gain = f"{row.gain.value:+.4f} [{row.gain.low:+.4f}, {row.gain.high:+.4f}]" if row.gain else "-"
     minutes = f"{row.result.about['minutes']:.1f}"
-    return [row.result.name, *map(_text, figures), gain, _text(row.test_auc), minutes, row.what]
+    return [row.result.name, *map(_text, figures), gain, _text(row.test_auc), _text(row.in_lungs), minutes, row.what]
 
 
 def _text(score: Score | None) -> str:

@@ -18,6 +18,8 @@ Mode = Literal["offline", "online", "disabled"]
 MODES: tuple[Mode, ...] = ("offline", "online", "disabled")
 PATIENCE = 20.0
 """Seconds that a finished run waits for its followers before it leaves them to themselves."""
+UNREACHABLE = 3
+"""A follower's exit code: no W&B server answered, so the runs were written offline."""
 LOG = "wandb.log"
 
 
@@ -63,13 +65,15 @@ def _start(arguments: list[str], log: Path, mode: Mode) -> subprocess.Popen | No
 
 
 def settle(followers: list[subprocess.Popen | None]) -> None:
-    """Wait for followers, together for `PATIENCE` seconds at most."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait for followers, together for `PATIENCE` seconds at most, and say in a sentence what did not go well."""
+    deadline, codes = time.monotonic() + PATIENCE, set()
     for process in filter(None, followers):
         try:
-            code = process.wait(max(0.0, deadline - time.monotonic()))
+            codes.add(process.wait(max(0.0, deadline - time.monotonic())))
         except subprocess.TimeoutExpired:
             say("W&B is still busy and goes on by itself; nothing here depends on it")
             return
-        if code:
-            say(f"W&B could not show a part of this run ({LOG} in its folder says why); nothing here depends on it")
+    if codes - {0, UNREACHABLE}:
+        say(f"W&B could not show a part of this run ({LOG} in its folder says why); nothing here depends on it")
+    elif UNREACHABLE in codes:
+        say(f"W&B cannot be reached; its runs are kept: cd {runs_dir()} && wandb sync wandb/offline-run-*")

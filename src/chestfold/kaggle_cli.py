@@ -137,6 +137,18 @@ def download(source: Source, folder: Path, shown: Shown, silence: float = DOWNLO
 
 # The process
 
+_LEASHED = """
+import os, runpy, threading
+leash = os.dup(0)
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+threading.Thread(target=lambda: (os.read(leash, 1), os._exit(1)), daemon=True).start()
+runpy.run_module("kaggle", run_name="__main__", alter_sys=True)
+"""
+"""The program, which ends when the process that started it does, however that ended.
+
+Left alone it would finish an upload that its starter, run again, has no way to see, and has made a second time.
+"""
+
 
 def _call(
     words: list[str],
@@ -152,10 +164,8 @@ def _call(
     """
     env = {k: v for k, v in os.environ.items() if k not in ("VERBOSE", "VERBOSE_OUTPUT")}
     env |= {"PYTHONIOENCODING": "utf-8"} | ({"VERBOSE": "true"} if talkative else {})
-    command = [sys.executable, "-P", "-m", "kaggle", "-W", *words]  # -P: a folder called kaggle is not the program
-    process = subprocess.Popen(
-        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    command = [sys.executable, "-P", "-c", _LEASHED, "-W", *words]  # -P: a folder called kaggle is not the program
+    process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         out, err = _listen(process, SILENCE if silence is None else silence, source, shown)
     finally:

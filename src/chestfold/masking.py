@@ -142,3 +142,21 @@ def framed(frame: str, pixels: np.ndarray) -> np.ndarray:
     flat = pixels.reshape(-1, size, size)[:, first : size - first, first : size - first]
     scaled = [cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR) for picture in flat]
     return np.stack(scaled).reshape(pixels.shape)
+
+
+def placed_back(how: Treatment, seen: np.ndarray) -> np.ndarray:
+    """What a network has for its input (..., S, S), like a heat map, where it lies in the whole picture: (..., S, S).
+
+    Only `centre` moves anything: it comes back into the middle part, and around it, unseen, is 0.
+    """
+    if how.frame != "centre":
+        return seen
+    size = seen.shape[-1]
+    first = round((1 - CENTRE) / 2 * size)
+    inner = size - 2 * first
+    whole = np.zeros((seen.size // size**2, size, size), seen.dtype)
+    for picture, target in zip(seen.reshape(whole.shape), whole, strict=True):
+        target[first : size - first, first : size - first] = cv2.resize(
+            picture, (inner, inner), interpolation=cv2.INTER_AREA
+        )
+    return whole.reshape(seen.shape)

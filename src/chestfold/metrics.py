@@ -167,11 +167,8 @@ def class_means(values: np.ndarray, labels: np.ndarray, groups: np.ndarray, clas
         each = [float((w * values).sum() / w.sum()) if w.sum() else float("nan") for w in heavy]
         return [*each, float(np.mean(each))]
 
-    draws = [means(w) for w in patient_weights(groups)]
-    return [
-        _interval(point, list(drawn))
-        for point, drawn in zip(means(np.ones(len(values))), zip(*draws, strict=True), strict=True)
-    ]
+    draws = np.array([means(w) for w in patient_weights(groups)])
+    return [_interval(point, draws[:, n].tolist()) for n, point in enumerate(means(np.ones(len(values))))]
 
 
 def paired_recall(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray, positive: int) -> Score:

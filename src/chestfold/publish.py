@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chestfold import board, sources
 from chestfold.files import BadInput, atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
-from chestfold.results import FILES, NOT_RUN, Result, find_result, not_run, published_results, spoken_folds
+from chestfold.results import ATTENTION, FILES, NOT_RUN, Result, find_result, not_run, published_results, spoken_folds
 
 
 def publish(name: str, overwrite: bool = False) -> Path:
@@ -26,7 +26,7 @@ def publish(name: str, overwrite: bool = False) -> Path:
     target = published_dir() / name
     if not overwrite and _holds_another(target, result):
         raise BadInput(f"{target} holds another result of this name; add --overwrite to replace it")
-    for file in FILES:
+    for file in (*FILES, ATTENTION):
         if (result.folder / file).exists():
             _copy(result.folder / file, target / file)
     (target / NOT_RUN).unlink(missing_ok=True)
@@ -63,7 +63,8 @@ def write_results_page() -> Path:
         "(for more than two classes: the most probable one), 95 % intervals by bootstrap over patients. *F1 tuned*: "
         "at a threshold chosen on the other folds. *AUC against parent*: both on the same bootstrapped patients. "
         "*test AUC* only where the data set publishes its test labels. *AUC, shifted*: the mean AUC of the same images "
-        "under eight shifts of acquisition (contrast, brightness, blur, zoom, two strengths each), from one view.",
+        "under eight shifts of acquisition (contrast, brightness, blur, zoom, two strengths each), from one view. "
+        "*in lungs*: share of the Grad-CAM maps inside the lungs, where lungs are known.",
     ]
     published = published_results()
     for title, rows in board.rows_by_folds(list(published.values())).items():

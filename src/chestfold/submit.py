@@ -161,6 +161,7 @@ class Standing:
 
     public: float | None
     private: float | None
+    competition: str = ""
 
 
 NOT_SENT = Standing(None, None)
@@ -175,9 +176,9 @@ def standings(results: Sequence[Result]) -> dict[str, Standing]:
         name = about.get("result")
         current = name in hashes and about.get("files", {}).get("oof.parquet", hashes[name]) == hashes[name]
         for upload in about.get("uploads") or []:
-            standing = Standing(_number(upload.get("public")), _number(upload.get("private")))
-            if current and standing != NOT_SENT:
-                found[name] = standing
+            public, private = _number(upload.get("public")), _number(upload.get("private"))
+            if current and (public, private) != (None, None):
+                found[name] = Standing(public, private, upload.get("competition", ""))
     return found
 
 

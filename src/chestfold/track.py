@@ -6,8 +6,15 @@ Started by `chestfold.follow`, not by people. Our files are the truth: what is l
 import argparse
 import json
 import os
+import sys
+import tempfile
 import time
+import traceback
+import urllib.error
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -18,18 +25,23 @@ from chestfold import board, oof
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.files import input_dir, read_json, runs_dir, sha256_file, sha256_json
-from chestfold.follow import MODES
+from chestfold.follow import MODES, UNREACHABLE
 from chestfold.results import Result, all_results, find_result, spoken_folds
 from chestfold.submit import Standing, standings
 
 PROJECT = "chestfold"
 POLL = 2.0
 WORST = 16
+NICENESS = 19
+"""The training has the processor first."""
+REACH = 4.0
+"""Seconds that a W&B server may take for a first answer."""
+GIVE_UP = 600.0
+"""Seconds that a finished run goes on uploading; what is left then stays in runs/wandb for `wandb sync`."""
 
 
 def open_run(mode: str, name: str, group: str, job_type: str, config: dict[str, Any], tags: list[str]) -> Any:
     """A W&B run below runs/wandb that knows nothing of this machine: no paths, no user, no command line."""
-    os.environ.setdefault("WANDB_DATA_DIR", str(runs_dir() / "wandb" / "data"))  # what `wandb sync` will send later
     settings = wandb.Settings(
         x_disable_meta=True,
         x_disable_machine_info=True,
@@ -38,11 +50,13 @@ def open_run(mode: str, name: str, group: str, job_type: str, config: dict[str, 
         disable_code=True,
         console="off",
         silent=True,
+        symlink=False,
         program="chestfold",
         host="-",
         init_timeout=60,
+        finish_timeout=GIVE_UP,
     )
-    return wandb.init(
+    run = wandb.init(
         project=os.environ.get("WANDB_PROJECT", PROJECT),
         name=name,
         id=sha256_json([name, config])[:16],
@@ -55,6 +69,37 @@ def open_run(mode: str, name: str, group: str, job_type: str, config: dict[str, 
         dir=runs_dir(),
         settings=settings,
     )
+    for log in Path(run.dir).parent.glob("logs/*.log"):
+        log.unlink()  # wandb's own diary, which names folders; it writes on into a file that nobody sees
+    run.log_artifact = _without_folders(run.log_artifact)  # type: ignore[method-assign]
+    return run
+
+
+def _without_folders(log_artifact: Callable[..., Any]) -> Callable[..., Any]:
+    """`log_artifact` of a run, which is told of files below runs/ by their relative paths.
+
+    A W&B record names the files that are to be uploaded, and is kept. Relative, it holds no home folder, and
+    `wandb sync` works in any copy of runs/, on another machine too.
+    """
+
+    def log(artifact: wandb.Artifact, *words: Any, **options: Any) -> Any:
+        for entry in artifact.manifest.entries.values():
+            entry.local_path = os.path.relpath(str(entry.local_path))
+        return log_artifact(artifact, *words, **options)
+
+    return log
+
+
+def reachable() -> bool:
+    """Whether a W&B server answers at all; the wandb library would try for minutes to find that out."""
+    address = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    try:
+        with urllib.request.urlopen(address, timeout=REACH):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it said no, but it said something
+    except (OSError, ValueError):
+        return False
 
 
 def tags_of(settings: dict[str, Any]) -> list[str]:
@@ -128,7 +173,7 @@ def _log_predictions(run: Any, folder: Path, config: dict[str, Any]) -> None:
     artifact = wandb.Artifact(f"{run.name}-oof".replace("@", "-"), "oof", metadata=config["bound"])
     for file in ("oof.parquet", "test.parquet"):
         if (folder / file).exists():
-            artifact.add_file(str(folder / file), policy="immutable")
+            artifact.add_file(str(folder / file), policy="immutable", skip_cache=True)
             artifact.metadata[f"{file} sha256"] = sha256_file(folder / file)
     run.log_artifact(artifact)
 
@@ -220,11 +265,28 @@ def main() -> None:
     parser.add_argument("--mode", choices=MODES, required=True)
     parser.add_argument("--parent", type=int, required=True, help="the process that trains")
     given = parser.parse_args()
-    if given.what == "fold":
-        follow_fold(Path(given.where), given.mode, given.parent)
-    else:
-        show_result_run(given.where, given.mode)
-        show_leaderboard(given.mode)
+    sys.excepthook = tell_without_paths
+    os.nice(NICENESS)
+    os.chdir(runs_dir())
+    mode = given.mode if given.mode != "online" or reachable() else "offline"
+    os.environ.setdefault("WANDB_DATA_DIR", str(runs_dir() / "wandb" / "data"))  # what `wandb sync` will send later
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
+        os.environ["WANDB_CACHE_DIR"] = work  # a second diary, and copies of what was uploaded
+        if given.what == "fold":
+            follow_fold(Path(given.where), mode, given.parent)
+        else:
+            show_result_run(given.where, mode)
+            show_leaderboard(mode)
+        wandb.teardown()
+    raise SystemExit(0 if mode == given.mode else UNREACHABLE)
+
+
+def tell_without_paths(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Where and why it failed, for the log in the run's folder: names of files, not of folders."""
+    for frame in traceback.extract_tb(trace):
+        print(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}", file=sys.stderr)
+    said = str(error).replace(str(runs_dir()), "runs").replace(str(Path.home()), "~")
+    print(f"{kind.__name__}: {said}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ Each start of the program takes about a second, so there are few.
 import io
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -18,7 +20,7 @@ from kaggle_server import Competition, Kaggle
 
 from chestfold import archive, cli, folds, kaggle_cli, oof, results, send
 from chestfold.data.catalogue import open_index
-from chestfold.files import read_json, sha256
+from chestfold.files import read_json, sha256, write_json
 
 KEY = "0123456789abcdef-planted-key"
 CONTEST = "chest-contest"
@@ -157,6 +159,34 @@ def test_an_upload_that_was_dropped_is_taken_up_without_a_second_entry(kaggle, c
     code, shown = chestfold("submit", "exp100", "--competition", CONTEST)
     assert code == 0 and "COMPLETE" in shown
     assert len(contest.entries) == kaggle.asked.count("CreateSubmission") == 1
+
+
+def test_an_upload_whose_command_was_killed_is_taken_up_without_a_second_entry(kaggle, chestfold, finished):
+    """SIGKILL in the middle of the upload: the Kaggle program goes with it, or it would make an entry of its own."""
+    contest = kaggle.competitions[CONTEST] = Competition()
+    kaggle.holds_upload = True
+    words = [sys.executable, "-m", "chestfold.cli", "submit", "exp100", "--competition", CONTEST]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as command:
+        assert kaggle.upload_held.wait(120)
+        command.kill()
+    assert command.returncode == -signal.SIGKILL and sent(finished)["status"] == "BEGUN"
+    assert kaggle.upload_left.wait(50), "the upload went on without the command"
+    assert chestfold("submit", "exp100", "--competition", CONTEST)[0] == 0
+    assert len(contest.entries) == kaggle.asked.count("CreateSubmission") == 1
+    assert sent(finished)["status"] == "COMPLETE"
+
+
+def test_a_command_that_was_killed_after_the_upload_finds_its_entry(kaggle, chestfold, finished):
+    """The entry is made, and its command is killed before it hears of that."""
+    contest = kaggle.competitions[CONTEST] = Competition()
+    assert chestfold("submit", "exp100", "--competition", CONTEST, "-m", "once")[0] == 0
+    about = read_json(submission(finished))
+    about["uploads"] = [{k: about["uploads"][0][k] for k in ("competition", "marker", "message", "begun")}]
+    about["uploads"][0]["status"] = "BEGUN"
+    write_json(submission(finished), about)
+    code, shown = chestfold("submit", "exp100", "--competition", CONTEST)
+    assert code == 0 and "has this very file already, as 4000" in shown
+    assert len(contest.entries) == kaggle.asked.count("PUT") == 1
 
 
 def test_wrong_columns_end_with_kaggles_own_reason(kaggle, chestfold, finished):

@@ -190,11 +190,10 @@ def test_nothing_is_overwritten(odd, trained, capsys):
     assert len(list((trained.root / "maps").iterdir())) == 2, "another picture of the same name"
 
 
-def test_a_network_without_a_layer_for_maps_is_asked_without_them(odd, trained, capsys):
-    """Its last layer is a single place at 32 px."""
-    assert refused("exp100", odd / "a.png") == 2
+def test_a_layer_that_there_is_not_is_refused_before_any_work(odd, trained, capsys):
+    assert refused("exp100", odd / "a.png", "--layer", "nowhere") == 2
     said = capsys.readouterr().err
-    assert "give --layer one of" in said and "or ask with --no-overlay" in said
+    assert "nowhere" in said and "layer3" in said and "or ask with --no-overlay" in said
 
 
 @pytest.mark.parametrize(("words", "complaint"), [(["nowhere"], "nowhere does not exist"), (["."], "no picture in it")])

@@ -81,6 +81,8 @@ def test_from_a_zip_to_a_submission(newcomer):
 def test_every_file_that_the_readme_names_for_a_fold_is_left(trained):
     text = (CHECKOUT / "README.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| one fold"))
-    named = set(re.findall(r"`([a-z]+\.(?:json|jsonl|ckpt|parquet|txt|png))`", row.partition("of the folds so far")[0]))
+    named = set(
+        re.findall(r"`([a-z]+\.(?:json|jsonl|ckpt|parquet|npz|txt|png))`", row.partition("of the folds so far")[0])
+    )
     left = {p.name for p in (trained.runs / "exp100" / "fold0").iterdir() if not p.name.startswith(".")}
     assert named == left

@@ -2,12 +2,14 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from chromium import Browser, find_chromium
 from conftest import Project, enter
 
 from chestfold import cli, results
+from chestfold.files import write_json
 
 NAMES = "[...document.querySelector('.board').tBodies[0].rows].map(row => row.querySelector('a').textContent)"
 STRAYS = """[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll') || e.matches('.scroll'))
@@ -25,6 +27,7 @@ def shown(_trained_once: Project, tmp_path_factory) -> Iterator[tuple[Browser, l
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, Project(folder / "project"))
         cli.main(["ensemble", "exp100", "exp101", "--name", "both"])
+        both_scores_of_a_leaderboard(folder / "project" / "submissions")
         cli.main(["report", "--out", str(folder / "page.html")])
         found = results.all_results()
     browser = Browser(program, folder / "profile")
@@ -33,6 +36,13 @@ def shown(_trained_once: Project, tmp_path_factory) -> Iterator[tuple[Browser, l
         yield browser, found
     finally:
         browser.close()
+
+
+def both_scores_of_a_leaderboard(folder: Path) -> None:
+    """The widest board that there is."""
+    for n, name in enumerate(("exp100", "exp101", "both")):
+        upload = {"competition": "chest-contest", "public": "0.93125", "private": "0.92875"}
+        write_json(folder / f"{n:03d}_{name}.json", {"result": name, "uploads": [upload]})
 
 
 @pytest.fixture
@@ -101,6 +111,19 @@ def test_nothing_is_wider_than_the_window(browser, width):
     browser.value("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert browser.value("document.documentElement.scrollWidth - innerWidth") <= 0
     assert browser.value(STRAYS) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_widest_board_needs_no_scrolling_on_a_laptop(browser, scheme):
+    browser.resize(1280, scheme=scheme)
+    assert "LB public" in order(browser) and "LB private" in order(browser)
+    board = "document.querySelector('.board').closest('.scroll')"
+    # figures of a real board are wider: an interval of a difference with its signs, a name of two words
+    lengthen = f"""{board}.querySelectorAll('tbody tr').forEach(row => {{
+        row.querySelector('a').textContent = 'exp009-mobilenetv2';
+        row.cells[6].textContent = '[+0.0000, +0.0000]'; row.cells[6].className = 'interval'; }})"""
+    browser.value(lengthen)
+    assert browser.value(f"{board}.scrollWidth - {board}.clientWidth") <= 0
 
 
 def test_no_request_leaves_the_file_and_nothing_is_complained_of(browser):

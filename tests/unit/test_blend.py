@@ -18,6 +18,7 @@ from chestfold.files import BadInput, read_json
 from chestfold.rng import generator
 from chestfold.synth.blend import COLUMNS, Request, blend, scale_of
 from chestfold.synth.blends import open_blends
+from chestfold.synth.sources import window_of
 
 ASKED = Request("made", "patches", "patches", count=10)
 
@@ -207,3 +208,24 @@ def test_the_command_says_what_it_made_and_what_it_left_out(patches, capsys):
     assert about["hosts"]["class"] == "lung" and about["seam"]["after"] <= about["seam"]["before"]
     sheet = cv2.imread(str(patches.input / "made" / "before_after.png"))
     assert sheet.shape[0] > 500 and sheet.std() > 20
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("hu_window = [400, -1000]", "hu_window is two whole numbers, black below white"),
+        ("hu_window = [-1000]", "hu_window is two whole numbers"),
+        ("pixel_mm = 0", "pixel_mm is a number above 0"),
+        ('pixel_mm = "0.7"', "pixel_mm is a number above 0"),
+    ],
+)
+def test_an_odd_window_or_pixel_size_is_refused(patches, line, said):
+    path = patches.input / "patches" / "dataset.toml"
+    path.write_text(path.read_text().replace("hu_window = [-1000, 400]", line))
+    with pytest.raises(BadInput, match=said):
+        open_index("patches")
+
+
+def test_a_set_of_dicom_files_has_its_window_by_name(patches):
+    named = replace(open_index("patches").dataset, hu_window=None, ct_window="mediastinum")
+    assert window_of(named) == (-160, 240) and window_of(named, (-1000, 0)) == (-1000, 0)

@@ -316,6 +316,9 @@ def test_scores_of_a_leaderboard_are_shown_beside_validation(trained):
     text = made()
     head, *lines = Tables(text).found["board"][0]
     assert {line[0][:6]: line[head.index("LB public")] for line in lines} == {"exp100": "0.8123", "exp101": "-"}
+    assert "<figcaption>tiny (folds/" in text
+    submission(trained, 4, "exp101", uploads=[{"competition": "chest-contest", "public": "0.7"}])
+    assert "<figcaption>chest-contest: tiny (folds/" in made()
     assert "LB private" not in head and "No submission has a score" not in text
     auc = results.find_result("exp100").score("at_half", "auc")
     assert f"exp100: out-of-fold {auc.value:.4f} [{auc.low:.4f}, {auc.high:.4f}], public 0.8123" in text

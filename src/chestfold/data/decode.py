@@ -111,7 +111,7 @@ def open_header(data: bytes, path: Path) -> Image.Image:
 def _grey(image: Image.Image, name: str, value_range: tuple[int, int] | None) -> np.ndarray:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         if value_range is None:
-            raise BadInput(f"{name} is a 16-bit image; declare its value_range (black, white)")
+            raise BadInput(f"{name} is a 16-bit image; declare its value_range (chestfold predict: --range)")
         low, high = value_range
         values = (np.asarray(image, np.float32) - low) / (high - low)
         return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)

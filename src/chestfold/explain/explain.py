@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from chestfold import experiment, oof
+from chestfold import experiment, masking, oof
 from chestfold.batches import Images, plain_batches
 from chestfold.config import Experiment
 from chestfold.console import bar, say
@@ -50,7 +50,7 @@ POINTING = ("pointing", "pointing_strict")
 
 @dataclass(frozen=True)
 class Wish:
-    """What one call asks for. `folds` and `ids` empty: all; `count`: images a fold, 0 for all; `layer` "": by family."""
+    """What one call asks for. `folds`, `ids` empty: all; `count`: images a fold, 0 for all; `layer` "": by family."""
 
     name: str
     method: str = "gradcam"
@@ -231,6 +231,7 @@ def explain_fold(ready: Prepared, fold: int, ids: list[str], wish: Wish) -> Expl
     about = [known(ready.index, i, picture) for i, picture in zip(ids, grey, strict=True)]
     checked = _checked(voters[0], images, raw, large, classes, wish.method, layer, fold)
     paths = voting_epochs(folder) if exp.vote_epochs else [folder / "best.ckpt"]
+    large, seen = (masking.placed_back(masking.treatment(exp), part) for part in (large, seen))
     return Explained(rows, layer, raw, large, seen, about, checked, [sha256_file(p) for p in paths])
 
 
@@ -284,7 +285,7 @@ def _checked(
 ) -> pd.DataFrame:
     """Areas under deletion and insertion, and likeness under spoilt weights, for some of the images by lot."""
     some = np.sort(generator("explain", "checked", fold).permutation(len(images))[:CHECKED])
-    few = Images(images.pixels, images.rows[some], [images.ids[n] for n in some], images.labels[some])
+    few = replace(images, rows=images.rows[some], ids=[images.ids[n] for n in some], labels=images.labels[some])
     x, called = runner.images(torch.cat(list(plain_batches(few, BATCH)))), classes[some, 0]
     heat, lot = large[some, 0], checks.random_heat(few.ids, layer.grid, large.shape[-1])
     table = pd.DataFrame({"id": few.ids})

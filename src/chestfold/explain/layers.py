@@ -25,9 +25,9 @@ OWN: dict[type[nn.Module], Callable[[Any], list[str]]] = {
 }
 """Our own networks have no `feature_info`: class -> its blocks in order, each before its pooling."""
 FEWEST = 6
-"""Cells a side that a map must have where the layer is chosen here: a lung is about a third of a chest's width, and with
-fewer than two cells across it no map tells inside from outside. At 224 px that is the last stage (7 x 7) as in the
-paper, at 64 px the one before the last but one (8 x 8, where the last has 2 x 2)."""
+"""Cells a side that a map must have where the layer is chosen here: a lung is about a third of a chest's width, and
+with fewer than two cells across it no map tells inside from outside. At 224 px that is the last stage of most networks
+(7 x 7), at 64 px the one of stride 8 (8 x 8, where the last has 2 x 2)."""
 LISTED = 40
 """Layers named in a complaint at most."""
 

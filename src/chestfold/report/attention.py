@@ -45,9 +45,9 @@ def attention_tables(about: dict[str, Any]) -> Html:
     parts = [_measures(about, target, words.format(about["positive"]), names) for target, words in TARGETS.items()]
     rows = [[words, *_cells(about["checks"][key], names)] for key, words in CHECKS.items() if key in about["checks"]]
     title = f"Checks on {about['checked']} of the images"
-    parts.append(tag("div", tag("h4", title), table(["check", *names], rows, class_="figures looks", label=title)))
-    sentences = [NOTE, *_remarks(about)]
-    return tag("div", *parts, tag("p", " ".join(sentences), class_="note"), class_="card")
+    parts.append(tag("div", tag("h5", title), table(["check", *names], rows, class_="figures looks", label=title)))
+    note = tag("p", " ".join([NOTE, *_remarks(about)]), class_="note")
+    return tag("div", tag("div", *parts, class_="attention"), note)
 
 
 def _measures(about: dict[str, Any], target: str, title: str, names: list[str]) -> Html:
@@ -58,7 +58,7 @@ def _measures(about: dict[str, Any], target: str, title: str, names: list[str]) 
         if key in found
     ]
     shown = table(["measure", *names, "even"], rows, class_="figures looks", label=title)
-    return tag("div", tag("h4", title[0].upper() + title[1:]), shown)
+    return tag("div", tag("h5", title[0].upper() + title[1:]), shown)
 
 
 def _cells(figures: dict[str, Any], names: list[str]) -> list[Html | str]:

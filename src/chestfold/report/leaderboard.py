@@ -133,8 +133,10 @@ def against_leaderboard(tables: Mapping[str, list[Row]], known: Mapping[str, Sta
     for title, rows in tables.items():
         points = [_point(row, known[row.result.name]) for row in rows if row.result.name in known]
         if points:
-            drawing = charts.scatter(f"Leaderboard over AUC: {title}", points)
-            drawn.append(tag("figure", tag("figcaption", title), drawing))
+            named = {known[row.result.name].competition for row in rows if row.result.name in known}
+            caption = ": ".join(filter(None, [", ".join(sorted(named - {""})), title]))
+            drawing = charts.scatter(f"Leaderboard over AUC: {caption}", points)
+            drawn.append(tag("figure", tag("figcaption", caption), drawing))
     if drawn:
         return tag("div", *drawn, class_="charts wide card")
     return tag("p", "No submission has a score from a competition's leaderboard yet, so there is nothing to compare.")

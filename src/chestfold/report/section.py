@@ -12,6 +12,7 @@ from chestfold.figures import History, read_history
 from chestfold.files import BadInput
 from chestfold.metrics import ECE_BINS
 from chestfold.report import charts, curves
+from chestfold.report.attention import attention_tables
 from chestfold.report.curves import Curve
 from chestfold.report.leaderboard import figure, link
 from chestfold.report.markup import Html, table, tag
@@ -40,6 +41,7 @@ def section(row: Row, linked: set[str], album: Album) -> Html:
         tag("div", _figures(texts), _origin(row.result, linked), class_="pair"),
         _learning(row.result),
         _judgement(row.result, predictions),
+        _attention(row.result),
         _errors(row.result, predictions, origin, album),
     ]
     return tag("details", summary, *parts, id=name, class_="card result")
@@ -218,6 +220,16 @@ def _per_shift(result: Result) -> Html | None:
 def _base(values: Sequence[float]) -> float:
     """Bars of AUC begin at chance, unless one lies below."""
     return 0.0 if any(value < 0.5 for value in values) else 0.5
+
+
+def _attention(result: Result) -> Html:
+    """Where the model looks; nothing where `chestfold explain` was not run."""
+    about = result.attention()
+    if about is None:
+        return Html()
+    rows, columns = about["grid"]
+    heading = f"Where it looks: {about['method']} of {about['layer']}, {rows} x {columns} cells"
+    return tag("section", tag("h4", heading), attention_tables(about))
 
 
 def _errors(result: Result, predictions: pd.DataFrame, origin: dict[str, Any], album: Album) -> Html:

@@ -116,7 +116,8 @@ function csv() {
 function fit() {
   // whole screen pixels for each pixel of the picture: no smoothing, no pixel wider than its neighbour
   const { width, height } = cards[current()] || cards[0], dense = devicePixelRatio || 1;
-  const room = Math.min(document.body.clientWidth - 40, 900), high = Math.max(innerHeight - 290, 200);
+  const aside = innerWidth >= 860; // the buttons stand beside the picture, below it on a telephone
+  const room = document.body.clientWidth - (aside ? 284 : 40), high = Math.max(innerHeight - (aside ? 130 : 290), 200);
   const times = Math.floor(Math.min((room * dense) / width, (high * dense) / height));
   const scale = times >= 1 ? times / dense : Math.min(room / width, high / height);
   $("stage").style.width = `${width * scale}px`;

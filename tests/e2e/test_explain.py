@@ -1,0 +1,155 @@
+"""`chestfold explain` on trained runs: the files, what is refused, and the gallery in a real browser."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from chromium import Browser, find_chromium
+from conftest import Project, enter
+
+from chestfold import board, cli, metrics, results
+from chestfold.files import read_json
+
+
+@pytest.fixture(scope="module")
+def explained(_trained_once: Project, tmp_path_factory) -> Project:
+    """exp100 with its maps; the discs of `tiny` have no masks, so one lung and one lesion mask are drawn for each."""
+    project = Project(tmp_path_factory.mktemp("explained") / "project")
+    shutil.copytree(_trained_once.root, project.root)
+    for kind, part in (("lung", np.s_[8:24, 4:28]), ("nodule", np.s_[12:16, 12:16])):
+        folder = project.input / "tiny" / "masks" / kind
+        folder.mkdir(parents=True)
+        mask = np.zeros((32, 32), np.uint8)
+        mask[part] = 255
+        for image in (project.input / "tiny" / "images").glob("t*.png"):
+            cv2.imwrite(str(folder / image.name), mask if kind == "lung" or int(image.stem[1:]) % 6 >= 3 else mask * 0)
+    with pytest.MonkeyPatch.context() as patch:
+        enter(patch, project)
+        patch.setattr(metrics.patient_weights, "__defaults__", (50,))
+        cli.main(["explain", "exp100", "--count", "8"])
+    return project
+
+
+@pytest.fixture
+def at_home(explained: Project, monkeypatch) -> Project:
+    enter(monkeypatch, explained)
+    return explained
+
+
+def test_each_image_is_explained_by_the_fold_that_validated_it(at_home):
+    folder = at_home.runs / "exp100" / "explain" / "gradcam"
+    rows = pd.read_csv(folder / "images.csv")
+    home = pd.read_csv(at_home.root / "folds" / "tiny.csv").set_index("id")["fold"]
+    assert (home.loc[rows["id"]].to_numpy() == rows["fold"]).all()
+    assert rows.groupby(["fold", "label"]).size().tolist() == [4] * 6
+    oof, _ = results.find_result("exp100").oof()
+    np.testing.assert_allclose(
+        rows["p_called"], oof.set_index("id").loc[rows["id"], ["healthy", "ill"]].max(axis=1), 1e-4
+    )
+    for fold in range(3):
+        stored = np.load(folder / f"maps-fold{fold}.npz")
+        assert stored["maps"].shape == (8, 2, 8, 8) and stored["maps"].dtype == np.float32
+        assert stored["ids"].tolist() == rows.loc[rows["fold"] == fold, "id"].tolist()
+        assert str(stored["layer"]) == "layer1" and len(str(stored["networks_sha256"][0])) == 64
+
+
+def test_attention_json_has_every_measure_with_an_interval(at_home):
+    about = read_json(at_home.runs / "exp100" / "explain" / "gradcam" / "attention.json")
+    for target in ("called", "positive"):
+        found = about["measures"][target]
+        assert set(found) == {
+            "in_lungs", "outside_lungs", "border", "chest_box", "lesion_energy", "pointing", "pointing_strict",
+        }  # fmt: skip
+        inside, outside = found["in_lungs"]["all"], found["outside_lungs"]["all"]
+        assert inside["value"] + outside["value"] == pytest.approx(1) and inside["low"] < inside["high"]
+    assert set(about["measures"]["called"]["pointing"]) == {"all", "ill"}  # the healthy have no lesion
+    assert about["measures"]["even"]["in_lungs"]["all"]["value"] == pytest.approx(16 * 24 / 1024)
+    assert set(about["checks"]) >= {"deletion", "insertion", "likeness, classifier", "likeness, all"}
+    assert about["lungs"] == {"truth": 24} and about["images"] == {"healthy": 12, "ill": 12}
+
+
+def test_the_board_the_page_and_the_published_copy_show_it(at_home, tmp_path):
+    row = next(
+        r for rows in board.rows_by_folds(results.all_results()).values() for r in rows if r.result.name == "exp100"
+    )
+    texts = dict(zip(board.HEADER, board.cells(row), strict=True))
+    about = read_json(at_home.runs / "exp100" / "explain" / "gradcam" / "attention.json")
+    assert texts["in lungs"].startswith(f"{about['measures']['called']['in_lungs']['all']['value']:.4f} [")
+    cli.main(["report", "--out", str(tmp_path / "page.html")])
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("Where it looks: gradcam of layer1, 8 x 8 cells") == 1
+    cli.main(["publish", "exp100"])
+    assert read_json(at_home.root / "exps" / "results" / "exp100" / results.ATTENTION) == about
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["exp100"], "is there already; add --overwrite"),
+        (["exp999"], "holds no finished fold"),
+        (["exp100", "--ids", "x000"], "is a test image, which no fold validates"),
+        (["exp100", "--ids", "t00"], "is no image of this data set; did you mean t00"),
+        (["exp100", "--fold", "7"], "fold 7"),
+        (["exp100", "--method", "scorecam"], "one of gradcam, gradcam"),
+        (["exp100", "--layer", "layer9"], r"no layer 'layer9' with maps; give --layer one of: .*layer1 \(8 x 8\)"),
+        (["exp100", "--count", "-1"], "a number of images a fold"),
+    ],
+)
+def test_what_is_refused(at_home, capsys, words, sentence):
+    before = sorted(at_home.runs.rglob("*"))
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["explain", *words])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert pytest.importorskip("re").search(sentence, error) and error.count("\n") == 1
+    assert sorted(at_home.runs.rglob("*")) == before
+
+
+def test_an_image_of_the_training_part_is_refused_and_without_fold_its_own_model_is_taken(at_home, capsys, monkeypatch):
+    monkeypatch.setattr(metrics.patient_weights, "__defaults__", (20,))
+    home = pd.read_csv(at_home.root / "folds" / "tiny.csv")
+    image = home.loc[home["fold"] == 2, "id"].iloc[0]
+    with pytest.raises(SystemExit):
+        cli.main(["explain", "exp100", "--ids", image, "--fold", "0"])
+    assert (
+        f"{image}: it is a validation image of fold 2, and the model of fold 0 was trained on it"
+        in capsys.readouterr().err
+    )
+    cli.main(["explain", "exp100", "--ids", image, "--method", "layercam"])
+    folder = at_home.runs / "exp100" / "explain" / "layercam-ids"
+    assert pd.read_csv(folder / "images.csv")[["id", "fold"]].values.tolist() == [[image, 2]]
+    assert "Not for clinical use" in capsys.readouterr().out
+
+
+def test_the_gallery_sorts_and_fits_and_asks_for_nothing(explained, tmp_path):
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    browser = Browser(program, tmp_path / "profile")
+    try:
+        browser.resize(1280)
+        page = explained.runs / "exp100" / "explain" / "gradcam" / "gallery.html"
+        browser.open(page.as_uri())
+        shown = "[...document.querySelectorAll('.look')].filter(c => !c.hidden)"
+        assert browser.value(f"{shown}.length") == 24 and browser.value(
+            "document.body.innerText.includes('Not for clinical use')"
+        )
+        assert browser.value("[...document.images].every(i => i.complete && i.naturalWidth === 452)")
+        for order in ("error", "confidence", "doubt", "outside"):
+            select = "document.getElementById('order')"
+            browser.value(f"{select}.value = '{order}', {select}.dispatchEvent(new Event('change'))")
+            keys = browser.value(f"{shown}.map(c => c.dataset.{order}).filter(k => k !== '').map(Number)")
+            assert keys == sorted(keys) and len(keys) > 12
+        browser.click("document.getElementById('errors')")
+        assert browser.value(f"{shown}.every(c => c.dataset.wrong === '1')")
+        for width in (360, 1280):
+            browser.resize(width)
+            assert browser.value("document.documentElement.scrollWidth - innerWidth") <= 0
+        asked = {p["request"]["url"].split(":")[0] for m, p in browser.events if m == "Network.requestWillBeSent"}
+        assert asked <= {"file", "data"} and not [
+            e for e in browser.events if e[0] in ("Log.entryAdded", "Runtime.exceptionThrown")
+        ]
+    finally:
+        browser.close()

@@ -1,0 +1,154 @@
+"""Measures of heat maps that were made by hand, with answers known beforehand."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_experiment
+
+from chestfold.engine import Runner, make_runner
+from chestfold.explain import checks, measures
+from chestfold.explain.masks import known, why_no_lungs
+from chestfold.explain.pictures import LESION, SIDE, side_by_side
+from chestfold.models import create
+
+
+def test_shares_sum_to_one_and_an_empty_map_has_none():
+    maps, mask = np.zeros((2, 4, 4), np.float32), np.zeros((4, 4), bool)
+    maps[0, 0, 0], maps[0, 3, 3], mask[0, 0] = 3, 1, True
+    np.testing.assert_allclose(measures.share(maps, mask), [0.75, np.nan])
+    np.testing.assert_allclose(measures.share(maps, ~mask), [0.25, np.nan])
+
+
+def test_border_and_box_of_a_picture():
+    assert (
+        measures.border(32).sum() == 32 * 32 - 28 * 28 and measures.border(32)[1, 16] and not measures.border(32)[2, 16]
+    )
+    box = measures.chest_box(100)
+    assert box.sum() == 80 * 70 and box[10, 15] and not box[9, 50] and not box[50, 14]
+
+
+def test_pointing_game_hits_misses_and_ties():
+    heat, mask = np.zeros((5, 5), np.float32), np.zeros((5, 5), bool)
+    mask[2, 2] = True
+    assert np.isnan(measures.pointing(heat, mask))
+    heat[2, 2] = 1
+    assert measures.pointing(heat, mask) == 1
+    heat[0, 0] = 1
+    assert measures.pointing(heat, mask) == 0.5
+    heat[0, 0] = 2
+    assert measures.pointing(heat, mask) == 0
+    assert (
+        measures.pointing(heat, measures.grown(mask, 2.0)) == 0
+        and measures.pointing(heat, measures.grown(mask, 2.9)) == 1
+    )
+
+
+def test_grown_is_a_disc_and_nothing_grows_to_nothing():
+    mask = np.zeros((7, 7), bool)
+    assert not measures.grown(mask, 3).any()
+    mask[3, 3] = True
+    assert measures.grown(mask, 1).sum() == 5 and measures.grown(mask, 1.5).sum() == 9
+
+
+def test_rank_correlation_and_flat_maps():
+    a = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert measures.rank_correlation(a, a**3) == pytest.approx(1) and measures.rank_correlation(a, -a) == pytest.approx(
+        -1
+    )
+    assert measures.rank_correlation(a, np.ones((2, 2))) == 0
+
+
+def test_area_under_curves():
+    curves = np.array([np.ones(11), np.linspace(1, 0, 11), [1] + [0] * 10])
+    np.testing.assert_allclose(measures.area_under(curves), [1, 0.5, 0.05])
+
+
+def test_summary_counts_each_class_the_same_and_draws_patients():
+    values = np.array([1.0, 1.0, 1.0, 0.0, np.nan])
+    labels, groups = np.array([0, 0, 0, 1, 1]), np.array(["a", "a", "b", "c", "d"])
+    found = measures.summary(values, labels, groups, ("well", "ill", "none"))
+    assert set(found) == {"all", "well", "ill"}
+    assert found["all"].value == 0.5 and found["well"].value == 1 and found["ill"].value == 0
+    assert measures.summary(np.full(5, np.nan), labels, groups, ("well", "ill")) == {}
+    spread = measures.summary(np.arange(40.0), np.zeros(40, int), np.repeat(np.arange(20), 2), ("well",))["well"]
+    assert spread.low < spread.value == 19.5 < spread.high
+
+
+class Bright(torch.nn.Module):
+    """Class 1 is as likely as the upper left quarter is bright."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bright = x[:, 0, :8, :8].mean(dim=(1, 2))
+        return torch.stack([-bright, bright], dim=1) * 4
+
+
+def test_deletion_falls_and_insertion_rises_early_by_a_map_that_knows():
+    runner = Runner(None, torch.device("cpu"), None, Bright())
+    images = torch.ones(1, 1, 16, 16) * 0.1
+    images[:, :, :8, :8] = 2.0
+    heat, one = np.zeros((1, 16, 16), np.float32), np.array([1])
+    heat[:, :8, :8] = 1.0
+    wrong, area = heat[:, ::-1, ::-1].copy(), measures.area_under
+    falling, rising = (curve(runner, images, heat, one) for curve in (checks.deletion, checks.insertion))
+    assert falling.shape == (1, checks.STEPS + 1)
+    assert falling[0, 0] == pytest.approx(rising[0, -1]) and falling[0, 3] == pytest.approx(0.5) == falling[0, -1]
+    assert area(falling) < area(checks.deletion(runner, images, wrong, one)) - 0.2
+    assert area(rising) > area(checks.insertion(runner, images, wrong, one)) + 0.02
+
+
+def test_the_second_channel_is_not_deleted():
+    class Second(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([x[:, 1].mean(dim=(1, 2)), torch.zeros(len(x))], dim=1)
+
+    runner = Runner(None, torch.device("cpu"), None, Second())
+    images, heat = torch.ones(1, 2, 8, 8), np.ones((1, 8, 8), np.float32)
+    assert np.ptp(checks.deletion(runner, images, heat, np.array([0]))) == 0
+
+
+def test_spoilt_weights_are_the_same_values_elsewhere_and_the_original_stays():
+    exp = tiny_experiment()
+    torch.manual_seed(0)
+    runner = make_runner(create(exp, 2), exp)
+    torch.nn.init.normal_(runner.module.fc.weight)
+    before = {k: v.clone() for k, v in runner.module.state_dict().items()}
+    changed = {}
+    for stage in checks.SPOILT:
+        other = checks.spoilt(runner, stage).module.state_dict()
+        changed[stage] = {k for k, v in before.items() if not torch.equal(v, other[k])}
+        assert all(torch.equal(v.flatten().sort()[0], other[k].flatten().sort()[0]) for k, v in before.items())
+    assert changed["classifier"] == {"fc.weight"} < changed["last half"] < changed["all"]
+    assert all(torch.equal(v, runner.module.state_dict()[k]) for k, v in before.items())
+
+
+def test_lungs_apply_to_axial_slices_and_to_known_masks_only(project):
+    from dataclasses import replace
+
+    import cv2
+
+    from chestfold.data.catalogue import open_index
+
+    index, grey = open_index("tiny"), np.full((32, 32), 90, np.uint8)
+    assert known(index, "t000", grey).lungs_by == "none" and "does not say" in why_no_lungs(index)
+    for view, word in (("projection", "projection X-rays"), ("patch", "patches"), ("axial", "")):
+        assert word in why_no_lungs(replace(index, dataset=replace(index.dataset, view=view)))
+    axial = replace(index, dataset=replace(index.dataset, view="axial"))
+    assert known(axial, "t000", grey).lungs_by == "declined"
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:32] = 255
+    for kind in ("lung", "nodule"):
+        (index.root / "masks" / kind).mkdir(parents=True)
+        cv2.imwrite(str(index.root / "masks" / kind / "t000.png"), mask)
+    found = known(index, "t000", grey)
+    assert found.lungs_by == "truth" and found.lungs.shape == (32, 32) and found.lungs[:16].all()
+    assert not found.lungs[16:].any() and np.array_equal(found.lungs, found.lesion) and why_no_lungs(index) == ""
+
+
+def test_a_picture_shows_outlines_and_leaves_cold_places_as_they_are():
+    grey, heat = np.full((32, 32), 100, np.uint8), np.zeros((32, 32), np.float32)
+    heat[16, 16], lesion = 1.0, np.zeros((32, 32), bool)
+    lesion[4:8, 4:8] = True
+    shown = side_by_side(grey, grey, heat, None, lesion)
+    assert shown.shape == (SIDE, 2 * SIDE + 4, 3) and shown.dtype == np.uint8
+    assert (shown[200, 20] == 100).all() and (shown[200, SIDE + 4 + 20] == 100).all()
+    assert not (shown[115, SIDE + 4 + 115] == 100).all() and (shown == LESION).all(axis=2).any()

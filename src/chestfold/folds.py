@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from chestfold.data.cache import content_hashes, open_cache
 from chestfold.data.dataset import Index
@@ -66,6 +65,8 @@ def split(index: Index, count: int, seed: int) -> tuple[pd.DataFrame, dict[str, 
     for name, members in table.groupby("label")["group"]:
         if members.nunique() < count:
             raise BadInput(f"{count} folds need {count} patients in class {name!r}; it has {members.nunique()}")
+    from sklearn.model_selection import StratifiedGroupKFold  # a second of work that few commands need
+
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     for fold, (_, rows) in enumerate(splitter.split(table, table["label"], table["group"])):
         table.loc[rows, "fold"] = fold

@@ -88,6 +88,12 @@ def test_the_leaderboard_read_back_equals_the_board_row_by_row(tracked):
     assert table["data"] == leaderboard_rows() and len(table["data"]) == 1
 
 
+def test_a_follower_loads_nothing_heavy_while_the_fold_trains():
+    heavy = "import sys, chestfold.track; print([m for m in ('torch', 'sklearn', 'scipy') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_a_follower_that_dies_is_said_in_a_sentence(project, monkeypatch, capsys):
     monkeypatch.setattr(follow.sys, "executable", "/bin/false")
     project.run(tiny_experiment(epochs=1), "--fold", "0", "--wandb", "offline")

@@ -31,6 +31,8 @@ from chestfold.synth.sagan import SIDE
 
 SHOWN = 32
 """Real and generated patches in the picture, each."""
+DRAWN = 4
+"""Generated patches for each training patch: fewer, and the KID of one generator triples from draw to draw."""
 COPIED = 1.0
 """Percentile of the held-out patches' distances under which a patch counts as close to a training patch."""
 
@@ -127,7 +129,7 @@ def measure(names: list[str], fold: int, judge_name: str) -> tuple[dict[str, Row
             raise BadInput(f"{name} has seen other nodules than {names[0]}; compare generators of the same ones")
     ground = read_ground(first)
     judge, size = open_judge(judge_name, fold, ground.folds_sha256)
-    count = len(ground.training)
+    count = DRAWN * len(ground.training)
     sets = {"real, training": ground.training, "noise": noise(ground.training)}
     sets |= {name: g.draw(count, seed=0) for name, g in made.items()}
     rows = measured(sets, ground, lambda patches: features(judge, size, patches))

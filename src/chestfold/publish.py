@@ -3,10 +3,21 @@
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from chestfold import board, sources
 from chestfold.files import BadInput, atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
-from chestfold.results import ATTENTION, FILES, NOT_RUN, Result, find_result, not_run, published_results, spoken_folds
+from chestfold.results import (
+    ATTENTION,
+    FILES,
+    NOT_RUN,
+    Result,
+    find_result,
+    not_run,
+    published_results,
+    spoken_folds,
+    trained_folds,
+)
 
 
 def publish(name: str, overwrite: bool = False) -> Path:
@@ -86,6 +97,28 @@ def _markdown(header: Sequence[str], rows: Iterable[list[str]]) -> list[str]:
 
 def _made(row: board.Row) -> str:
     about = row.result.about
-    how = f"`python exps/{row.result.name}.py`" if about["kind"] == "experiment" else "`chestfold ensemble`"
+    how = f"`{command(about)}`" if about["kind"] == "experiment" else "`chestfold ensemble`"
     commit = f", commit {about['commit'][:10]}" if "commit" in about else ""
     return f"- {row.result.name}: {how}, {spoken_folds(about)}, {about['machine']}, {about['date']}{commit}"
+
+
+def command(about: dict[str, Any]) -> str:
+    """What was typed to train a run: its file, and what its name and its changes say of the options."""
+    name, _, data = about["name"].partition("@")
+    stem, _, tag = name.partition("-")
+    words = [f"python exps/{stem}.py"]
+    words += [f"--data {data}"] if data else []
+    if tag:
+        settings = {k: new for k, (_, new) in about["changed"].items() if k != "data"}
+        words += [f"--tag {tag}", *(f"--{k.replace('_', '-')} {_word(new)}" for k, new in settings.items())]
+    trained = trained_folds(about)
+    if len(trained) < about["folds"]["count"]:
+        words.append(f"--fold {' '.join(map(str, trained))}")
+    return " ".join(words)
+
+
+def _word(value: Any) -> str:
+    """A setting as it is typed."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,7 +8,7 @@ from conftest import tiny_experiment
 
 from chestfold import board, cli, results
 from chestfold.files import BadInput, read_json, write_json
-from chestfold.publish import publish, write_results_page
+from chestfold.publish import command, publish, write_results_page
 
 FILES = {"scores.json", "oof.parquet", "shifted.parquet", "test.parquet"}
 
@@ -154,4 +154,22 @@ def test_a_run_with_folds_missing_is_published_as_such(project):
     project.run(tiny_experiment(epochs=1), "--fold", "0")
     publish("exp100")
     assert re.search(r"## tiny \(folds/tiny\.csv \w{8}, fold 0 of 3\)", page(project))
-    assert "- exp100: `python exps/exp100.py`, fold 0 of 3," in page(project)
+    assert "- exp100: `python exps/exp100.py --fold 0`, fold 0 of 3," in page(project)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "trained", "typed"),
+    [
+        ("exp021", {"epochs": [10, 2]}, [0, 1, 2], "python exps/exp021.py"),
+        ("exp034@phantom", {"data": ["phantom_marked", "phantom"]}, [0, 1, 2], "python exps/exp034.py --data phantom"),
+        (
+            "exp009-scratch@iq_othnccd",
+            {"pretrained": [True, False], "data": ["luna16_patches", "iq_othnccd"], "randaugment": [None, [2, 9]]},
+            [0, 2],
+            "python exps/exp009.py --data iq_othnccd --tag scratch --pretrained false --randaugment 2 9 --fold 0 2",
+        ),
+    ],
+)
+def test_the_command_of_a_run_can_be_typed_again(name, changed, trained, typed):
+    folds = {"count": 3, "trained": trained}
+    assert command({"name": name, "changed": changed, "folds": folds}) == typed

@@ -18,6 +18,8 @@ Mode = Literal["offline", "online", "disabled"]
 MODES: tuple[Mode, ...] = ("offline", "online", "disabled")
 PATIENCE = 20.0
 """Seconds that a finished run waits for its followers before it leaves them to themselves."""
+LATE = 40.0
+"""Seconds of training before its follower loads wandb: that is a second of work, which must not be 2 % of a fold."""
 UNREACHABLE = 3
 """A follower's exit code: no W&B server answered, so the runs were written offline."""
 LOG = "wandb.log"
@@ -48,7 +50,7 @@ def _has_key() -> bool:
 
 def follower(folder: Path, mode: Mode) -> subprocess.Popen | None:
     """Start the process that shows the fold in `folder` while it trains; None where nothing is to be shown."""
-    return _start(["fold", str(folder)], folder / LOG, mode)
+    return _start(["fold", str(folder)], folder / LOG, mode, LATE, folder / "manifest.json")
 
 
 def show_result(name: str, mode: Mode) -> subprocess.Popen | None:
@@ -56,10 +58,24 @@ def show_result(name: str, mode: Mode) -> subprocess.Popen | None:
     return _start(["result", name], runs_dir() / name / LOG, mode)
 
 
-def _start(arguments: list[str], log: Path, mode: Mode) -> subprocess.Popen | None:
+_WAIT = """
+import os, runpy, sys, time
+seconds, until, parent = float(sys.argv.pop(1)), sys.argv.pop(1), os.getppid()
+end = time.monotonic() + seconds
+while time.monotonic() < end and not os.path.exists(until) and os.getppid() == parent:
+    time.sleep(0.2)
+runpy.run_module("chestfold.track", run_name="__main__", alter_sys=True)
+"""
+
+
+def _start(
+    arguments: list[str], log: Path, mode: Mode, seconds: float = 0.0, until: Path = Path()
+) -> subprocess.Popen | None:
+    """Start chestfold.track after some `seconds`; sooner where the file `until` is there, or this process is not."""
     if mode == "disabled":
         return None
-    command = [sys.executable, "-m", "chestfold.track", *arguments, "--mode", mode, "--parent", str(os.getpid())]
+    command = [sys.executable, "-c", _WAIT, str(seconds), str(until), *arguments]
+    command += ["--mode", mode, "--parent", str(os.getpid())]
     with explained_disk_errors(log), log.open("ab") as out:
         return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
 

@@ -11,7 +11,8 @@ from chromium import Browser, find_chromium
 from conftest import Project, enter
 
 from chestfold import board, cli, metrics, results
-from chestfold.files import read_json
+from chestfold.explain.paired import differences
+from chestfold.files import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +155,29 @@ def test_the_gallery_sorts_and_fits_and_asks_for_nothing(explained, tmp_path):
         ]
     finally:
         browser.close()
+
+
+def test_the_difference_to_the_parent_is_paired(at_home, monkeypatch, capsys):
+    """A child whose maps are its parent's, moved by a known share on some images of the parent only."""
+    parent = pd.read_csv(at_home.runs / "exp100" / "explain" / "gradcam" / "images.csv")
+    child = parent.copy()
+    child["called in_lungs"] += 0.125
+    columns = ["called in_lungs", "called border"]
+    found = differences(child.iloc[4:], parent.sample(frac=1, random_state=1), columns, ("healthy", "ill"))
+    for score in found["called in_lungs"].values():
+        assert (score.value, score.low, score.high) == pytest.approx((0.125, 0.125, 0.125))
+    assert set(found["called border"]) == {"all", "healthy", "ill"} and found["called border"]["all"].value == 0
+
+
+def test_a_childs_maps_are_set_against_its_parents(at_home, tmp_path, monkeypatch, capsys):
+    run = at_home.runs / "exp177"
+    shutil.copytree(at_home.runs / "exp100", run, ignore=shutil.ignore_patterns("explain"))
+    for config in run.glob("fold*/config.json"):
+        write_json(config, read_json(config) | {"experiment": "exp177", "parent": "exp100"})
+    cli.main(["explain", "exp177", "--count", "4"])
+    against = read_json(run / "explain" / "gradcam" / "attention.json")["against"]
+    assert (against["parent"], against["images"]) == ("exp100", 12)
+    same = against["measures"]["called in_lungs"]["all"]
+    assert list(same.values()) == pytest.approx([0, 0, 0], abs=1e-5)  # the rows have six digits
+    assert "against exp100, paired" in capsys.readouterr().out
+    assert "Minus exp100, on the same 12 images" in (run / "explain" / "gradcam" / "gallery.html").read_text()

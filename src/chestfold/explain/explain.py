@@ -28,6 +28,7 @@ from chestfold.explain import checks, measures, pictures
 from chestfold.explain.layers import Layer
 from chestfold.explain.maps import METHODS, at_image_size, in_fp32, normalised, open_mapper
 from chestfold.explain.masks import Known, known, why_no_lungs
+from chestfold.explain.paired import differences, parents_rows
 from chestfold.files import BadInput, explained_disk_errors, read_json, runs_dir, sha256_file, write_bytes, write_json
 from chestfold.metrics import Score
 from chestfold.options import Request
@@ -390,6 +391,18 @@ def attention(ready: Prepared, wish: Wish, parts: dict[int, Explained], table: p
     }
 
 
+def against_parent(ready: Prepared, wish: Wish, table: pd.DataFrame) -> dict[str, Any] | None:
+    """Paired differences to the parent's maps of the same method and layer; None where it was not explained."""
+    parent = ready.request.parent
+    theirs = parents_rows(parent, folder_of(wish).name)
+    if theirs is None or not set(theirs["id"]) & set(table["id"]):
+        return None
+    columns = [f"{target} {name}" for target in TARGETS for name in (*SHARES, *POINTING)]
+    found = differences(table, theirs, columns, ready.classes)
+    images = len(set(theirs["id"]) & set(table["id"]))
+    return {"parent": parent, "images": images, "measures": {c: _json(scores) for c, scores in found.items()}}
+
+
 def _json(scores: dict[str, Score]) -> dict[str, dict[str, float]]:
     return {name: {"value": s.value, "low": s.low, "high": s.high} for name, s in scores.items()}
 
@@ -407,7 +420,8 @@ def write(folder: Path, ready: Prepared, wish: Wish, parts: dict[int, Explained]
         tables.append(table)
     whole = pd.concat(tables, ignore_index=True)
     write_bytes(folder / "images.csv", whole.to_csv(index=False, float_format="%.6g").encode())
-    write_json(folder / Path(ATTENTION).name, attention(ready, wish, parts, whole))
+    about = attention(ready, wish, parts, whole) | {"against": against_parent(ready, wish, whole)}
+    write_json(folder / Path(ATTENTION).name, about)
 
 
 def _write_maps(path: Path, part: Explained, wish: Wish) -> None:

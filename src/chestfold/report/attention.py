@@ -43,6 +43,7 @@ def attention_tables(about: dict[str, Any]) -> Html:
     """The measures and checks of an attention.json, a column for each class."""
     names = ["all", *about["classes"]]
     parts = [_measures(about, target, words.format(about["positive"]), names) for target, words in TARGETS.items()]
+    parts += _against_parent(about, names)
     rows = [[words, *_cells(about["checks"][key], names)] for key, words in CHECKS.items() if key in about["checks"]]
     title = f"Checks on {about['checked']} of the images"
     parts.append(tag("div", tag("h5", title), table(["check", *names], rows, class_="figures looks", label=title)))
@@ -59,6 +60,25 @@ def _measures(about: dict[str, Any], target: str, title: str, names: list[str]) 
     ]
     shown = table(["measure", *names, "even"], rows, class_="figures looks", label=title)
     return tag("div", tag("h5", title[0].upper() + title[1:]), shown)
+
+
+def _against_parent(about: dict[str, Any], names: list[str]) -> list[Html]:
+    """Paired differences to the parent's maps; nothing where the parent has none of the same kind."""
+    against = about.get("against")
+    if not against:
+        return []
+    found = against["measures"]
+    rows = [[words, *_cells(found[key], names)] for key, words in difference_words(about).items() if key in found]
+    title = f"Minus {against['parent']}, on the same {against['images']} images"
+    return [tag("div", tag("h5", title), table(["difference", *names], rows, class_="figures looks", label=title))]
+
+
+def difference_words(about: dict[str, Any]) -> dict[str, str]:
+    """Column of images.csv -> its name in words, for the measures that a difference is shown of."""
+    shares = {f"called {key}": MEASURES[key] for key in ("in_lungs", "outside_lungs", "border", "chest_box")}
+    aimed = {f"positive {key}": MEASURES[key] for key in ("pointing", "lesion_energy")}
+    evidence = {"positive outside_lungs": f"evidence for {about['positive']} outside the lungs"}
+    return shares | evidence | aimed
 
 
 def _cells(figures: dict[str, Any], names: list[str]) -> list[Html | str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from chestfold.files import read_json, write_text
-from chestfold.report.attention import CHECKS, MEASURES, attention_tables, score_of
+from chestfold.report.attention import CHECKS, MEASURES, attention_tables, difference_words, score_of
 from chestfold.report.markup import Html, tag
 
 SORTS = (
@@ -51,6 +51,12 @@ def spoken(folder: Path) -> list[str]:
             lines.append(f"  {words:<34} {score_of(found['all'])}   an even map: {even:.4f}")
     lines += [
         f"  {words:<34} {score_of(found['all'])}" for k, words in CHECKS.items() if (found := about["checks"].get(k))
+    ]
+    against = about.get("against") or {"measures": {}}
+    lines += [
+        f"  {words:<34} {score_of(found['all'])}   against {against['parent']}, paired"
+        for key, words in difference_words(about).items()
+        if (found := against["measures"].get(key))
     ]
     return lines
 

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from chestfold.files import BadInput
 
 console = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
+PIPED = 240
+"""Characters in a line of what goes into a file or another program: enough for every column of the board."""
 
 
 def say(text: str) -> None:
@@ -20,8 +22,8 @@ def say(text: str) -> None:
 
 
 def terminal_width() -> int:
-    """Characters in a line; 200 where there is no terminal to ask."""
-    return console.width if console.is_terminal else 200
+    """Characters in a line; enough for the widest table where there is no terminal to ask."""
+    return console.width if console.is_terminal else PIPED
 
 
 def show(renderable: Any) -> None:

@@ -173,3 +173,11 @@ def test_a_run_with_folds_missing_is_published_as_such(project):
 def test_the_command_of_a_run_can_be_typed_again(name, changed, trained, typed):
     folds = {"count": 3, "trained": trained}
     assert command({"name": name, "changed": changed, "folds": folds}) == typed
+
+
+def test_a_board_that_goes_into_another_program_has_every_column(trained, capsys):
+    """The hint under a narrow board says so: `chestfold board | less -S`."""
+    cli.main(["board"])
+    printed = capsys.readouterr().out
+    assert all(name.split()[0] in printed for name in board.HEADER)
+    assert "more columns" not in printed

@@ -19,7 +19,7 @@ MODES: tuple[Mode, ...] = ("offline", "online", "disabled")
 PATIENCE = 20.0
 """Seconds that a finished run waits for its followers before it leaves them to themselves."""
 LATE = 40.0
-"""Seconds of training before its follower loads wandb: that is a second of work, which must not be 2 % of a fold."""
+"""Seconds of training before its follower loads wandb, a second of work: it is a small part of a fold that is long."""
 UNREACHABLE = 3
 """A follower's exit code: no W&B server answered, so the runs were written offline."""
 LOG = "wandb.log"

@@ -65,14 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     kernel.add_argument("name", help="a run in runs/, with its checkpoints")
     kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")
     kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
-    look = _verb(verbs, "explain", explain_run, "heat maps of a run's validation images, and where they lie")
-    look.add_argument("name", help="a run in runs/, with its checkpoints")
-    look.add_argument("--fold", nargs="+", type=int, default=[], metavar="K", help="these folds only [all finished]")
-    look.add_argument("--ids", nargs="+", default=[], metavar="ID", help="these images, each by the model of its fold")
-    look.add_argument("--method", default="gradcam", help="gradcam, gradcam++, layercam or eigencam [gradcam]")
-    look.add_argument("--layer", default="", metavar="NAME", help="take the maps from this layer [the family's last]")
-    look.add_argument("--count", type=int, default=40, metavar="N", help="images a fold, by lot; 0: all [40]")
-    look.add_argument("--overwrite", action="store_true", help="replace the maps that are there")
+    _explain_options(_verb(verbs, "explain", explain_run, "heat maps of a run's validation images, and where they lie"))
     _predict_options(_verb(verbs, "predict", predict_pictures, PREDICT_HELP))
     board = _verb(verbs, "board", show_board, "the leaderboard of all results, or the sources' tables beside ours")
     board.add_argument("--table", default="results", choices=["results", "sources"], help="[results]")
@@ -87,6 +80,16 @@ def _parser() -> argparse.ArgumentParser:
     _measure_verb(steps)
     _blend_verbs(steps)
     return parser
+
+
+def _explain_options(look: argparse.ArgumentParser) -> None:
+    look.add_argument("name", help="a run in runs/, with its checkpoints")
+    look.add_argument("--fold", nargs="+", type=int, default=[], metavar="K", help="these folds only [all finished]")
+    look.add_argument("--ids", nargs="+", default=[], metavar="ID", help="these images, each by the model of its fold")
+    look.add_argument("--method", default="gradcam", help="gradcam, gradcam++, layercam or eigencam [gradcam]")
+    look.add_argument("--layer", default="", metavar="NAME", help="take the maps from this layer [the family's last]")
+    look.add_argument("--count", type=int, default=40, metavar="N", help="images a fold, by lot; 0: all [40]")
+    look.add_argument("--overwrite", action="store_true", help="replace the maps that are there")
 
 
 PREDICT_HELP = "ask a trained run or ensemble about pictures: class, probability, heat map. Not for clinical use"

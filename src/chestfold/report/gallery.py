@@ -1,9 +1,7 @@
 """The gallery of a run's heat maps: one page, made of the folder that `chestfold explain` left and of nothing else."""
 
 import base64
-import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,8 @@ import pandas as pd
 
 from chestfold.files import read_json, write_text
 from chestfold.report.attention import CHECKS, MEASURES, attention_tables, difference_words, score_of
-from chestfold.report.markup import Html, tag
+from chestfold.report.document import asset, document
+from chestfold.report.markup import Html, join, tag
 
 SORTS = (
     ("error", "worst error first", "true class least probable first"),
@@ -62,36 +61,15 @@ def spoken(folder: Path) -> list[str]:
 
 
 def _page(about: dict[str, Any], shown: pd.DataFrame, total: int, pictures: Path) -> str:
-    script = _asset("gallery.js")
     title = f"{about['name']}: where it looks"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        _policy(script),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", _asset("style.css"), _asset("gallery.css")),
-    )
     cards = [_card(row, about, pictures) for row in _by_error(shown).to_dict("records")]
     main = tag(
         "main",
         tag("section", tag("h2", "Measures"), tag("div", attention_tables(about), class_="card"), class_="chapter"),
         tag("section", tag("h2", "Pictures"), _legend(about, len(shown), total), _controls(about), _cards(cards)),
     )
-    body = tag("body", _header(title, about), main, tag("script", script))
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
-
-
-def _asset(name: str) -> Html:
-    return Html(files("chestfold.report").joinpath(name).read_text(encoding="utf-8"))
-
-
-def _policy(script: str) -> Html:
-    """As on the page of results: only this script runs, and nothing is loaded from anywhere."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    rules = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
-    return Html(f'<meta http-equiv="Content-Security-Policy" content="{rules}">')
+    style = join([asset("style.css"), asset("gallery.css")])
+    return document(title, "gallery.js", style, _header(title, about), main)
 
 
 def _header(title: str, about: dict[str, Any]) -> Html:

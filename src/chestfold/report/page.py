@@ -1,15 +1,13 @@
 """The page as a whole: one file, that asks for nothing from anywhere."""
 
-import base64
-import hashlib
 import json
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
 from chestfold import board, sources
 from chestfold.files import BadInput, published_dir, runs_dir, write_text
 from chestfold.report import leaderboard
+from chestfold.report.document import asset, document
 from chestfold.report.markup import Html, join, table, tag, text
 from chestfold.report.pictures import Album
 from chestfold.report.section import section
@@ -50,31 +48,9 @@ def page(results: list[Result], now: datetime) -> str:
         _chapter("Experiments", *[section(row, names, album) for row in rows]),
         _chapter("The sources' tables", *_sources(results)),
     )
-    script = _asset("script.js")
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        _policy(script),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", "chestfold: results"),
-        tag("style", _asset("style.css")),
-    )
     pictures = Html(json.dumps(album.shown))
     data = tag("script", pictures, type="application/json", id="page:pictures")
-    body = tag("body", _header(results, now), main, data, tag("script", script))
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
-
-
-def _asset(name: str) -> Html:
-    return Html(files("chestfold.report").joinpath(name).read_text(encoding="utf-8"))
-
-
-def _policy(script: str) -> Html:
-    """Only this script runs, and nothing is loaded from anywhere: a text that slipped through would stay a text."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    rules = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
-    return Html(f'<meta http-equiv="Content-Security-Policy" content="{rules}">')
+    return document("chestfold: results", "script.js", asset("style.css"), _header(results, now), main, data)
 
 
 def _header(results: list[Result], now: datetime) -> Html:

@@ -315,6 +315,15 @@ def bound_synthetic(ready: Prepared, fold: int) -> dict[str, str]:
     return {"synthetic_sha256": open_part(exp.synthetic, fold, exp.image_size).sha256} if exp.synthetic else {}
 
 
+def synthetic_counts(ready: Prepared, fold: int) -> dict[str, dict[str, int]]:
+    """For the manifest: how many synthetic images a fold trained on, and from how many real ones they were made."""
+    exp = ready.request.exp
+    if not exp.synthetic:
+        return {}
+    part = open_part(exp.synthetic, fold, exp.image_size)
+    return {"synthetic": {"images": len(part.ids), "made_from": len(part.parents())}}
+
+
 def chosen_images(exp: Experiment, fold: int, train: Images) -> Images:
     """The training images of a fold, or `train_per_class` of each class."""
     if not exp.train_per_class:
@@ -338,7 +347,7 @@ def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> 
     best = checkpoint.load_weights(folder / "best.ckpt")["epoch"]
     about = {"config_sha256": sha256_json(config), "best_epoch": best, "precision": voters[0].precision}
     about |= {"minutes": minutes(folder / "metrics.jsonl"), **declined_counts(ready, fold), **describe_code()}
-    about["files"] = files
+    about |= {**synthetic_counts(ready, fold), "files": files}
     write_json(folder / "manifest.json", about)
     return best
 
@@ -473,6 +482,7 @@ def describe_run(ready: Prepared, manifests: dict[int, dict[str, Any]]) -> dict[
         "changed": {k: list(v) for k, v in request.changed.items()},
         "minutes": round(sum(m["minutes"] for m in manifests.values()), 1),
         "best_epochs": [m["best_epoch"] for m in manifests.values()],
+        **({"synthetic": [m["synthetic"] for m in manifests.values()]} if "synthetic" in first else {}),
         **{k: first[k] for k in ("machine", "precision", "commit", "date", "versions", "python")},
     }
 

@@ -13,6 +13,7 @@ from chestfold.data.synthetic import open_part
 from chestfold.experiment import prepare, with_share
 from chestfold.files import BadInput, read_json
 from chestfold.options import Request
+from chestfold.results import find_result
 
 FOLD = 0
 
@@ -54,6 +55,7 @@ def test_synthetic_images_join_the_training_part_and_nothing_else(project, kin):
     assert f"{len(kin['out']) + 2} training and {len(kin['in'])} validation" in (folder / "log.txt").read_text()
     assert sorted(oof.read(folder / "oof.parquet")[0]["id"]) == sorted(kin["in"])
     assert read_json(folder / "config.json")["bound"]["synthetic_sha256"] == open_part("made", 0, 32).sha256
+    assert find_result(made.name).about["synthetic"] == [{"images": 2, "made_from": 2}]
 
 
 def test_a_changed_synthetic_set_is_noticed(project, kin):

@@ -67,8 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
     _explain_options(_verb(verbs, "explain", explain_run, "heat maps of a run's validation images, and where they lie"))
     _predict_options(_verb(verbs, "predict", predict_pictures, PREDICT_HELP))
-    board = _verb(verbs, "board", show_board, "the leaderboard of all results, or the sources' tables beside ours")
-    board.add_argument("--table", default="results", choices=["results", "sources"], help="[results]")
+    board = _verb(verbs, "board", show_board, "the leaderboard of all results, or another table")
+    board.add_argument(
+        "--table",
+        default="results",
+        choices=["results", "sources", "synthetic"],
+        help="sources: the sources' tables beside ours; synthetic: what synthetic images are worth [results]",
+    )
     report = _verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
     report.add_argument("--out", type=Path, help="the file to write [runs/report.html]")
     publish = _verb(verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md")
@@ -333,12 +338,16 @@ def predict_pictures(arguments: argparse.Namespace) -> None:
 
 
 def show_board(arguments: argparse.Namespace) -> None:
-    """Print the leaderboard and what is still training, or the sources' tables."""
-    from chestfold import board, sources
+    """Print the leaderboard and what is still training, or another table."""
+    from chestfold import board, sources, worth
 
-    if arguments.table == "sources":
-        for table in sources.terminal_tables():
+    if arguments.table != "results":
+        others = {"sources": sources.terminal_tables, "synthetic": worth.terminal_tables}
+        drawn = others[arguments.table]()
+        for table in drawn:
             show(table)
+        if not drawn:
+            say("no result with synthetic images beside one without; see the README on synthetic nodules")
         return
     tables = board.tables(terminal_width())
     for table in tables:

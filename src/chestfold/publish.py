@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chestfold import board, sources
+from chestfold import board, sources, worth
 from chestfold.files import BadInput, atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
 from chestfold.results import (
     ATTENTION,
@@ -82,6 +82,9 @@ def write_results_page() -> Path:
         parts.append(f"## {title}")
         parts.append("\n".join(_markdown(board.HEADER, map(board.cells, rows))))
         parts.append("\n".join(_made(row) for row in rows))
+    pairs = worth.pairs(list(published.values()))
+    if pairs:
+        parts += [f"# {worth.TITLE}", worth.NOTE, "\n".join(_markdown(worth.HEADER, map(worth.cells, pairs)))]
     parts.append("# The sources' tables")
     for table, lines in sources.shown(published, not_run(published_dir())):
         parts += [f"## {table.title}", table.note, "\n".join(_markdown(sources.HEADER, lines))]

@@ -1,10 +1,11 @@
 """The page as a whole: one file, that asks for nothing from anywhere."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chestfold import board, sources
+from chestfold import board, sources, worth
 from chestfold.files import BadInput, published_dir, runs_dir, write_text
 from chestfold.report import leaderboard
 from chestfold.report.document import asset, document
@@ -46,6 +47,7 @@ def page(results: list[Result], now: datetime) -> str:
         _chapter("Leaderboards", tag("p", READING, class_="note"), leaderboard.boards(tables, known), _training()),
         _chapter("Validation against the leaderboard", leaderboard.against_leaderboard(tables, known)),
         _chapter("Experiments", *[section(row, names, album) for row in rows]),
+        *_worth(results),
         _chapter("The sources' tables", *_sources(results)),
     )
     pictures = Html(json.dumps(album.shown))
@@ -88,11 +90,22 @@ def _training() -> Html:
     )
 
 
+def _worth(results: list[Result]) -> list[Html]:
+    """The chapter on synthetic images; none where nothing is compared."""
+    pairs = worth.pairs(results)
+    if not pairs:
+        return []
+    rows = [[_words(n, cell, worth.HEADER) for n, cell in enumerate(worth.cells(pair))] for pair in pairs]
+    shown = table(worth.HEADER, rows, class_="worth", label=worth.TITLE)
+    note = tag("p", worth.NOTE.replace("*", ""), class_="note")
+    return [_chapter(worth.TITLE, tag("section", note, shown, class_="card"))]
+
+
 def _sources(results: list[Result]) -> list[Html]:
     stopped = not_run(published_dir()) | not_run(runs_dir())
     shown = []
     for source, lines in sources.shown({r.name: r for r in results}, stopped):
-        rows = [[_words(n, cell) for n, cell in enumerate(line)] for line in lines]
+        rows = [[_words(n, cell, sources.HEADER) for n, cell in enumerate(line)] for line in lines]
         parts = [tag("h3", source.title), tag("p", source.note, class_="note")]
         shown.append(
             tag("section", *parts, table(sources.HEADER, rows, class_="source", label=source.title), class_="card")
@@ -100,6 +113,6 @@ def _sources(results: list[Result]) -> list[Html]:
     return shown
 
 
-def _words(column: int, cell: str) -> Html:
-    figures = sources.HEADER.index("AUC")
-    return leaderboard.figure(cell) if column >= figures else join([text(cell)])
+def _words(column: int, cell: str, header: Sequence[str]) -> Html:
+    first = next(n for n, name in enumerate(header) if name.startswith("AUC"))
+    return leaderboard.figure(cell) if column >= first else join([text(cell)])

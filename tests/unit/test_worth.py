@@ -1,0 +1,73 @@
+"""What synthetic images are worth: twins are found by their settings, compared in pairs, and by nothing else."""
+
+import pytest
+
+from chestfold import cli, worth
+from chestfold.files import read_json, write_json
+from chestfold.publish import publish
+from chestfold.report.page import write_report
+from chestfold.results import all_results
+
+COUNTS = [{"images": 8, "made_from": 4}, {"images": 8, "made_from": 4}, {"images": 8, "made_from": 6}]
+
+
+def declare(project, **settings) -> None:
+    """Let exp101 be a run with synthetic images whose other settings are those of exp100, but for `settings`."""
+    path = project.runs / "exp101" / "scores.json"
+    twin = read_json(project.runs / "exp100" / "scores.json")["settings"]
+    write_json(path, read_json(path) | {"settings": twin | {"synthetic": "made"} | settings, "synthetic": COUNTS})
+
+
+def cells(pair: worth.Pair) -> dict[str, str]:
+    return dict(zip(worth.HEADER, worth.cells(pair), strict=True))
+
+
+def test_a_run_with_synthetic_images_meets_its_twin(trained):
+    declare(trained)
+    (pair,) = worth.pairs(all_results())
+    row, (with_, without) = cells(pair), (pair.with_, pair.without)
+    assert (with_.name, without.name) == ("exp101", "exp100")
+    gained = with_.score("at_half", "auc").value - without.score("at_half", "auc").value
+    assert pair.auc.value == pytest.approx(gained) and row["AUC gained"].startswith(f"{gained:+.4f} [")
+    assert row["share"] == "100%" and row["synthetic"] == "8" and row["made from"] == "4 to 6"
+    assert row["recall with"] == str(with_.score("at_half", "recall"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [({"sampling": "natural"}, 1), ({"epochs": 3}, 0), ({"positive_share": 0.1}, 0), ({"seed": 1}, 0)],
+)
+def test_only_a_run_with_the_same_settings_is_a_twin(trained, settings, found):
+    declare(trained, **settings)
+    assert len(worth.pairs(all_results())) == found
+
+
+def test_over_sampling_is_the_other_twin(trained):
+    declare(trained)
+    path = trained.runs / "exp100" / "scores.json"
+    about = read_json(path)
+    write_json(path, about | {"settings": about["settings"] | {"sampling": "over"}})
+    assert [p.without.name for p in worth.pairs(all_results())] == ["exp100"]
+    write_json(path, about | {"settings": about["settings"] | {"sampling": "under"}})
+    assert not worth.pairs(all_results())
+
+
+def test_a_run_on_fewer_folds_is_no_twin(trained):
+    declare(trained)
+    path = trained.runs / "exp100" / "scores.json"
+    about = read_json(path)
+    write_json(path, about | {"folds": about["folds"] | {"trained": [0, 1]}})
+    assert not worth.pairs(all_results())
+
+
+def test_the_table_stands_in_the_terminal_on_the_page_and_among_the_published_results(trained, capsys):
+    cli.main(["board", "--table", "synthetic"])
+    assert "no result with synthetic images beside one without" in capsys.readouterr().out
+    for name in ("exp100", "exp101"):
+        declare(trained)
+        publish(name)
+    assert f"# {worth.TITLE}" in (trained.root / "RESULTS.md").read_text()
+    cli.main(["board", "--table", "synthetic"])
+    assert "exp101" in capsys.readouterr().out
+    write_report(trained.runs / "report.html")
+    assert worth.TITLE in (trained.runs / "report.html").read_text()

@@ -1,6 +1,7 @@
 """The networks of the GAN, their losses, and a training of seconds: gate, normalisation, resume, collapse."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -129,6 +130,8 @@ def test_a_finished_generator_draws_and_knows_its_parents(project, capsys):
     assert rows[-1]["step"] == 2 and {"judge_loss", "real_score", "seconds", "cpu_seconds", "spread"} <= set(rows[-1])
     cli.main(words)
     assert "is finished" in capsys.readouterr().out
+    modes = {(folder / name).stat().st_mode for name in ("generator.safetensors", "manifest.json")}
+    assert len(modes) == 1
     with pytest.raises(BadInput, match="begun with other settings.*share: 0.5 -> 1.0"):
         train.train("one", recipe(fold=1, steps=2))
 
@@ -190,3 +193,15 @@ def test_changed_weights_are_noticed(project):
     with pytest.raises(BadInput, match="is not the file that the training finished with"):
         load_generator(folder)
     assert read_json(folder / "manifest.json")["parents"]
+
+
+def test_a_step_stays_on_its_device(monkeypatch):
+    """Shapes without numbers stand for a GPU: an operand that was left behind on the processor is an error there."""
+    monkeypatch.setattr(train.ranks, "device", lambda: torch.device("meta"))
+    monkeypatch.setattr(train.torch, "autocast", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(train, "_adam", lambda module, lr: torch.optim.Adam(module.parameters(), lr=lr))
+    state = train.State(recipe())
+    nodules = train.Nodules([str(n) for n in range(8)], np.zeros((8, 64, 64), np.uint8), {})
+    with pytest.raises(NotImplementedError, match="meta tensor; no data"):
+        train.train_step(recipe(), state, nodules, "fp32")
+    assert state.step == 1  # only the figures, the last thing of a step, could not be read

@@ -23,8 +23,8 @@ def turned(patches: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def varied(patches: Tensor, rng: np.random.Generator) -> Tensor:
     """Patches (B, 1, S, S) in -1 to 1, each shifted (edges repeat), lightened and with another contrast."""
-    draws = torch.from_numpy(rng.uniform(-1, 1, (2, len(patches), 1, 1, 1)).astype(np.float32))
-    shifts = torch.from_numpy(rng.integers(-SHIFT, SHIFT + 1, (2, len(patches))))
+    draws = torch.from_numpy(rng.uniform(-1, 1, (2, len(patches), 1, 1, 1)).astype(np.float32)).to(patches.device)
+    shifts = torch.from_numpy(rng.integers(-SHIFT, SHIFT + 1, (2, len(patches)))).to(patches.device)
     mean = patches.mean(dim=(1, 2, 3), keepdim=True)
     toned = (patches - mean) * (1 + CONTRAST * draws[0]) + mean + BRIGHTNESS * draws[1]
     return _shifted(toned, *shifts)
@@ -32,7 +32,7 @@ def varied(patches: Tensor, rng: np.random.Generator) -> Tensor:
 
 def _shifted(patches: Tensor, down: Tensor, right: Tensor) -> Tensor:
     side = patches.shape[-1]
-    places = torch.arange(side)
+    places = torch.arange(side, device=patches.device)
     rows, columns = ((places - s[:, None]).clamp(0, side - 1) for s in (down, right))
-    batch = torch.arange(len(patches))[:, None, None]
+    batch = torch.arange(len(patches), device=patches.device)[:, None, None]
     return patches[batch, 0, rows[:, :, None], columns[:, None, :]].unsqueeze(1)

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from chestfold import checkpoint, folds
+from chestfold import checkpoint, folds, ranks
 from chestfold.config import difference
 from chestfold.console import bar, say
 from chestfold.data.cache import open_cache
@@ -25,12 +25,12 @@ from chestfold.data.catalogue import open_index
 from chestfold.engine import processor_has_bf16
 from chestfold.files import (
     BadInput,
-    atomic_path,
     lock,
     read_json,
     sha256_file,
     sha256_json,
     sweep,
+    write_bytes,
     write_json,
     write_text,
 )
@@ -124,14 +124,15 @@ def read_nodules(recipe: Recipe) -> Nodules:
 
 
 class State:
-    """All that changes while a generator trains."""
+    """All that changes while a generator trains, on the GPU if there is one."""
 
     def __init__(self, recipe: Recipe) -> None:
+        self.device = ranks.device()
         torch.manual_seed(key(recipe.seed, recipe.fold, "gan weights") >> 1)
         self.live, self.judge = Generator(recipe.architecture, recipe.width), Discriminator(recipe.width)
         self.average = Generator(recipe.architecture, recipe.width, plain)
         for module in (self.live, self.judge, self.average):
-            _channels_last(module)
+            _settle_down(module, self.device)
         average_into(self.average, self.live, 0.0)
         self.optimizer = _adam(self.live, GENERATOR_LR)
         self.judge_optimizer = _adam(self.judge, DISCRIMINATOR_LR)
@@ -156,10 +157,10 @@ class State:
         self.step, self.recent, self.history = saved["step"], saved["recent"], json.loads(saved["history"])
 
 
-def _channels_last(module: nn.Module) -> None:
-    """Convolutions of a processor are half as fast again in this order."""
+def _settle_down(module: nn.Module, device: torch.device) -> None:
+    """To the device, channels last: convolutions of a processor are half as fast again in this order."""
     convert: Any = module.to
-    convert(memory_format=torch.channels_last)
+    convert(device, memory_format=torch.channels_last)
 
 
 def _adam(module: nn.Module, lr: float) -> torch.optim.Adam:
@@ -180,24 +181,24 @@ def real_batch(recipe: Recipe, nodules: Nodules, step: int) -> Tensor:
 
 
 def train_step(recipe: Recipe, state: State, nodules: Nodules, precision: str) -> list[float]:
-    """One step of the discriminator and one of the generator.
+    """One step of the discriminator and one of the generator, on the device of `state`.
 
     Returns:
         Loss of the discriminator, of the generator, mean score of the real patches, of the generated ones.
     """
-    step, batch = state.step, recipe.batch
+    step, batch, device = state.step, recipe.batch, state.device
     draw = (recipe.seed, recipe.fold, "vary", step)
-    low = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    low = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     with torch.no_grad(), low:
-        fake = state.live(latents(recipe, batch, "judge", step)).float()
-    both = torch.cat([varied(real_batch(recipe, nodules, step), generator(*draw, "real")),
+        fake = state.live(latents(recipe, batch, "judge", step).to(device)).float()
+    both = torch.cat([varied(real_batch(recipe, nodules, step).to(device), generator(*draw, "real")),
                       varied(fake, generator(*draw, "fake"))])  # fmt: skip
     with low:
         scores = state.judge(both).float()
     judged = discriminator_loss(scores[:batch], scores[batch:])
     _update(state.judge_optimizer, judged)
     with low:
-        made = state.live(latents(recipe, batch, "make", step)).float()
+        made = state.live(latents(recipe, batch, "make", step).to(device)).float()
         loss = generator_loss(state.judge(varied(made, generator(*draw, "make"))).float())
     _update(state.optimizer, loss)
     decay = min(ARCHITECTURES[recipe.architecture].ema_decay, (1 + step) / (10 + step))
@@ -213,7 +214,7 @@ def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def settled(recipe: Recipe, state: State) -> Generator:
-    """A copy of the averaged generator with statistics of its own, ready to draw from."""
+    """A copy of the averaged generator with statistics of its own, ready to draw from on a processor."""
     made = Generator(recipe.architecture, recipe.width, plain)
     made.load_state_dict(state.average.state_dict())
     settle(made, [latents(recipe, 64, "settle", n) for n in range(SETTLE_BATCHES)])
@@ -354,8 +355,7 @@ def claim(folder: Path, recipe: Recipe, nodules: Nodules, overwrite: bool) -> di
     path = folder / "config.json"
     if overwrite:
         _empty(folder)
-    precision = "bf16" if processor_has_bf16() else "fp32"
-    config = {"settings": asdict(recipe), "bound": nodules.bound, "precision": precision}
+    config = {"settings": asdict(recipe), "bound": nodules.bound, "precision": precision_here()}
     if not path.exists():
         write_json(path, config)
     old = read_json(path)
@@ -367,6 +367,13 @@ def claim(folder: Path, recipe: Recipe, nodules: Nodules, overwrite: bool) -> di
             "to throw the old one away"
         )
     return config
+
+
+def precision_here() -> str:
+    """`bf16` where the device has instructions for it, else `fp32`."""
+    on_gpu = ranks.device().type == "cuda"
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else processor_has_bf16()
+    return "bf16" if fast else "fp32"
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
@@ -384,8 +391,8 @@ def _empty(folder: Path) -> None:
 def finish(recipe: Recipe, state: State, nodules: Nodules, config: dict[str, Any], folder: Path) -> None:
     """Write the generator and the manifest, which is what makes it finished."""
     made = settled(recipe, state)
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file({k: v.contiguous() for k, v in made.state_dict().items()}, temporary)
+    # not save_file, whose file nobody but its owner may read
+    write_bytes(folder / WEIGHTS, save({k: v.contiguous() for k, v in made.state_dict().items()}))
     checkpoint.previous(folder / "last.ckpt").unlink(missing_ok=True)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     spent = {k: round(sum(row.get(k, 0.0) for row in rows), 1) for k in ("seconds", "cpu_seconds")}

@@ -142,7 +142,7 @@ def _measure_verb(synth: Any) -> None:
     measure.add_argument(
         "names", nargs="+", metavar="NAME", help="generators; the last is what others are compared with"
     )
-    measure.add_argument("--fold", type=int, default=0, metavar="K", help="[0]")
+    measure.add_argument("--fold", type=int, nargs="+", default=[0], metavar="K", help="[0]")
     measure.add_argument("--judge", required=True, metavar="RUN", help="a run on the same folds, for its features")
 
 
@@ -390,26 +390,35 @@ def synth_train(arguments: argparse.Namespace) -> None:
 
 
 def synth_measure(arguments: argparse.Namespace) -> None:
-    """Print what is measured of some generators beside real patches and noise."""
+    """Print what is measured of some generators beside real patches and noise, fold by fold, and the mean of folds."""
+    from chestfold.synth.measure import mean_over_folds, measure, ways_of
+
+    names, tables = arguments.names, []
+    for fold in arguments.fold:
+        rows, ways = measure(names, fold, arguments.judge)
+        tables.append(rows)
+        _show_measured(f"fold {fold}", rows, ways, names[-1])
+        say(f"measures.json, real_and_made.png and nearest.png are in runs/synth/NAME/fold{fold}")
+    if len(tables) > 1:
+        rows = mean_over_folds(tables)
+        ways = {name: ways_of(rows, name, names[-1]) for name in names[:-1]}
+        _show_measured("mean of the folds; ± is the deviation between them", rows, ways, names[-1])
+
+
+def _show_measured(title: str, rows: dict[str, Any], ways: dict[str, dict[str, float]], last: str) -> None:
     from rich.table import Table
 
-    from chestfold.synth.measure import measure
-
-    rows, ways = measure(arguments.names, arguments.fold, arguments.judge)
-    table = Table(
-        "patches", "KID", "KID, middle layer", "nearest training patch", "close to one", "power, period 2", "period 4"
-    )
+    head = ("patches", "KID", "KID, middle layer", "nearest training patch", "close to one", "power, period 2", "of 4")
+    table = Table(*head, title=title, title_justify="left")
     for name, row in rows.items():
         near = "-" if row.distance is None else f"{row.distance:.1f}"
         close = "-" if row.close is None else f"{row.close:.1%}"
         kids = [f"{k.mean:.4f} ± {k.deviation:.4f}" if k.deviation else "-" for k in (row.kid, row.middle_kid)]
         table.add_row(name, *kids, near, close, f"{row.power_2:.2f}", f"{row.power_4:.2f}")
     show(table)
-    last = arguments.names[-1]
     for name, way in ways.items():
         spoken = f"{way['kid']:.2f} (middle layer: {way['middle_kid']:.2f})"
         say(f"{name} is {spoken} of the way from the floor (real, training) to {last}")
-    say(f"measures.json, real_and_made.png and nearest.png are in runs/synth/NAME/fold{arguments.fold}")
 
 
 def synth_blend(arguments: argparse.Namespace) -> None:

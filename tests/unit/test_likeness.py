@@ -8,8 +8,8 @@ from chestfold import cli
 from chestfold.files import BadInput, read_json
 from chestfold.rng import generator
 from chestfold.synth import train
-from chestfold.synth.likeness import kid, nearest, squared_mmd, stride_power, way_from_floor
-from chestfold.synth.measure import open_judge
+from chestfold.synth.likeness import Kid, kid, nearest, squared_mmd, stride_power, way_from_floor
+from chestfold.synth.measure import Row, mean_over_folds, open_judge
 
 
 def normal(name: str, count: int, shift: float = 0.0) -> np.ndarray:
@@ -64,12 +64,14 @@ def test_brightness_and_ramps_are_no_pattern():
 
 def test_a_table_of_a_generator(project, capsys, monkeypatch):
     monkeypatch.setattr(train, "SETTLE_BATCHES", 1)
-    project.run(tiny_experiment(epochs=1), "--fold", "0")
+    project.run(tiny_experiment(epochs=1), "--fold", "0", "1")
     for name, architecture in (("ours", "sagan"), ("theirs", "sources")):
-        train.train(name, train.Recipe("tiny", 0, architecture, steps=1, batch=4, width=8))
-    cli.main(["synth", "measure", "ours", "theirs", "--judge", "exp100"])
+        for fold in (0, 1):
+            train.train(name, train.Recipe("tiny", fold, architecture, steps=1, batch=4, width=8))
+    cli.main(["synth", "measure", "ours", "theirs", "--judge", "exp100", "--fold", "0", "1"])
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ("real, held out", "noise", "of the way from the floor"))
+    assert all(word in shown for word in ("real, held out", "noise", "fold 1", "mean of the folds"))
+    assert shown.count("of the way from the floor") == 3
     for name in ("ours", "theirs"):
         folder = project.runs / "synth" / name / "fold0"
         about = read_json(folder / "measures.json")
@@ -77,5 +79,13 @@ def test_a_table_of_a_generator(project, capsys, monkeypatch):
         assert (folder / "real_and_made.png").exists() and (folder / "nearest.png").exists()
     with pytest.raises(BadInput, match="exp100/fold0 was trained on other folds"):
         open_judge("exp100", 0, "0" * 64)
-    with pytest.raises(BadInput, match="exp100/fold1 is not finished"):
-        open_judge("exp100", 1, "0" * 64)
+    with pytest.raises(BadInput, match="exp100/fold2 is not finished"):
+        open_judge("exp100", 2, "0" * 64)
+
+
+def test_the_mean_over_folds():
+    rows = [Row(Kid(k, 9.0), Kid(2 * k, 9.0), None, None, 1.0 + k, 2.0) for k in (0.1, 0.3)]
+    mean = mean_over_folds([{"ours": row} for row in rows])["ours"]
+    assert mean.kid.mean == pytest.approx(0.2) and mean.middle_kid.mean == pytest.approx(0.4)
+    assert mean.kid.deviation == pytest.approx(np.std([0.1, 0.3], ddof=1))
+    assert mean.distance is None and mean.power_2 == pytest.approx(1.2) and mean.power_4 == 2

@@ -7,7 +7,7 @@ else, and those of a layer in the middle, which see texture too.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,23 @@ def measure(names: list[str], fold: int, judge_name: str) -> tuple[dict[str, Row
     for name, generator_ in made.items():
         _leave(generator_, sets[name], ground, rows, {"judge": judge_name, "way": ways, "count": count})
     return rows, ways
+
+
+def mean_over_folds(tables: list[dict[str, Row]]) -> dict[str, Row]:
+    """The mean of each figure over the tables of several folds; a KID's deviation is then that between the folds."""
+    return {name: _mean([table[name] for table in tables]) for name in tables[0]}
+
+
+def _mean(rows: list[Row]) -> Row:
+    figures: dict[str, Any] = {}
+    for field in fields(Row):
+        values = [getattr(row, field.name) for row in rows]
+        if isinstance(values[0], Kid):
+            means = [value.mean for value in values]
+            figures[field.name] = Kid(float(np.mean(means)), float(np.std(means, ddof=1)))
+        else:
+            figures[field.name] = None if values[0] is None else float(np.mean(values))
+    return Row(**figures)
 
 
 def ways_of(rows: dict[str, Row], ours: str, theirs: str) -> dict[str, float]:

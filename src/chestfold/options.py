@@ -1,4 +1,4 @@
-"""The command line of an experiment file: every setting is an option, typed by its field.
+"""The command lines. That of an experiment file: every setting is an option, typed by its field.
 
 argparse, not a library that builds the parser from the dataclass: `--help` answers in a fifth of a second, and a
 complaint is one sentence instead of a page.
@@ -7,6 +7,7 @@ complaint is one sentence instead of a page.
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,6 +38,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the complaint as `BadInput`."""
         raise BadInput(f"{message} (--help lists the options)")
+
+
+def add_verb(parent: Any, name: str, function: Callable[[argparse.Namespace], None], text: str) -> Any:
+    """A verb of a command: its parser, whose options the caller adds; `function` does it."""
+    parser = parent.add_parser(name, help=text, description=text, allow_abbrev=False)
+    parser.set_defaults(verb=function)
+    return parser
 
 
 def read_request(exp: Experiment, argv: list[str] | None = None, main: Path | None = None) -> Request:

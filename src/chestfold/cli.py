@@ -242,7 +242,8 @@ def write_kernel(arguments: argparse.Namespace) -> None:
 
 def explain_run(arguments: argparse.Namespace) -> None:
     """Write the heat maps of a run, their gallery, and say where they lie."""
-    from chestfold.explain.explain import Wish, explain
+    from chestfold.explain.choose import Wish
+    from chestfold.explain.explain import explain
     from chestfold.report.gallery import spoken, write_gallery
 
     a = arguments

@@ -102,7 +102,9 @@ def test_a_part_of_another_fold_and_one_without_lineage_are_refused(project, kin
     pd.read_csv(path).drop(columns="parents").to_csv(path, index=False)
     with pytest.raises(BadInput, match="has no column 'parents'"):
         open_part("made", 0, 32)
-    with pytest.raises(BadInput, match="unknown data set 'made_fold2'"):
+    with pytest.raises(
+        BadInput, match="there is no .*made_fold2, the synthetic.*; make it with: chestfold synth blend"
+    ):
         open_part("made", 2, 32)
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.readers import read_table
-from chestfold.files import BadInput, sha256_file, sha256_json
+from chestfold.files import BadInput, input_dir, sha256_file, sha256_json
 
 NEEDED = ("label", "group", "host", "parents", "fold")
 
@@ -54,6 +54,11 @@ def open_part(name: str, fold: int, size: int) -> Part:
         BadInput: there is no such part; its table lacks a column, or was made for another fold.
     """
     full = f"{name}_fold{fold}"
+    if not (input_dir() / full / "dataset.toml").exists():
+        raise BadInput(
+            f"there is no {input_dir() / full}, the synthetic images for fold {fold}; make it with: "
+            f"chestfold synth blend {full} --fold {fold} --nodules ... --hosts ... --count ..."
+        )
     index = open_index(full)
     path = index.root / index.dataset.table
     table = read_table(path)

@@ -144,6 +144,8 @@ def test_the_gallery_sorts_and_fits_and_asks_for_nothing(explained, tmp_path):
             browser.value(f"{select}.value = '{order}', {select}.dispatchEvent(new Event('change'))")
             keys = browser.value(f"{shown}.map(c => c.dataset.{order}).filter(k => k !== '').map(Number)")
             assert keys == sorted(keys) and len(keys) > 12
+        links = browser.value("[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))")
+        assert links and all(browser.value(f"document.querySelector('{link}') !== null") for link in links)
         browser.click("document.getElementById('errors')")
         assert browser.value(f"{shown}.every(c => c.dataset.wrong === '1')")
         for width in (360, 1280):

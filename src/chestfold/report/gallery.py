@@ -65,11 +65,15 @@ def _page(about: dict[str, Any], shown: pd.DataFrame, total: int, pictures: Path
     cards = [_card(row, about, pictures) for row in _by_error(shown).to_dict("records")]
     main = tag(
         "main",
-        tag("section", tag("h2", "Measures"), tag("div", attention_tables(about), class_="card"), class_="chapter"),
-        tag("section", tag("h2", "Pictures"), _legend(about, len(shown), total), _controls(about), _cards(cards)),
+        _chapter("Measures", tag("div", attention_tables(about), class_="card")),
+        _chapter("Pictures", _legend(about, len(shown), total), _controls(about), _cards(cards)),
     )
     style = join([asset("style.css"), asset("gallery.css")])
     return document(title, "gallery.js", style, _header(title, about), main)
+
+
+def _chapter(title: str, *parts: Html) -> Html:
+    return tag("section", tag("h2", title), *parts, id=title.lower(), class_="chapter")
 
 
 def _header(title: str, about: dict[str, Any]) -> Html:
@@ -91,6 +95,7 @@ def _header(title: str, about: dict[str, Any]) -> Html:
         tag("h1", title),
         tag("p", words, tag("strong", "Not for clinical use.")),
         tag("dl", *listed, class_="facts"),
+        tag("nav", *[tag("a", name, href=f"#{name.lower()}") for name in ("Measures", "Pictures")]),
         tag("noscript", tag("p", "Sorting needs JavaScript; the worst errors stand first.")),
     )
 

@@ -64,8 +64,7 @@ def _settings(result: Result) -> dict[str, Any]:
 
 def _twins(result: Result, results: list[Result]) -> Iterator[Result]:
     bare = _settings(result) | {"synthetic": ""}
-    for wanted in (bare, bare | FREE):
-        yield from (r for r in results if _settings(r) == wanted and _scored(r) == _scored(result))
+    yield from (r for r in results if _settings(r) in (bare, bare | FREE) and _scored(r) == _scored(result))
 
 
 def _scored(result: Result) -> tuple[str, list[int]]:

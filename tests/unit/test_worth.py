@@ -52,6 +52,14 @@ def test_over_sampling_is_the_other_twin(trained):
     assert not worth.pairs(all_results())
 
 
+def test_a_twin_of_both_kinds_is_named_once(trained):
+    path = trained.runs / "exp100" / "scores.json"
+    about = read_json(path)
+    write_json(path, about | {"settings": about["settings"] | {"sampling": "over"}})
+    declare(trained)  # over-sampled too
+    assert [(p.with_.name, p.without.name) for p in worth.pairs(all_results())] == [("exp101", "exp100")]
+
+
 def test_a_run_on_fewer_folds_is_no_twin(trained):
     declare(trained)
     path = trained.runs / "exp100" / "scores.json"

@@ -21,22 +21,23 @@ NOTE = (
     "Each run with synthetic images in its training folds against runs with the same settings and folds without them: "
     "as they are, or with the positive class over-sampled to the size of the others. Out-of-fold; differences with "
     "minus without, both on the same bootstrapped patients, 95 % intervals; recall at 0.5. *share*: of the real "
-    "positive images trained upon. *made from*: how many real images the synthetic ones of a fold descend from."
+    "positive images trained upon. *sampling*: of the run with and of the run without; where they differ, so does the "
+    "balance of the classes. *synthetic*: images in a fold, and how many real ones they were made from."
 )
 HEADER = (
     "share",
     "with",
-    "synthetic",
-    "made from",
     "without",
+    "sampling",
+    "AUC gained",
+    "recall gained",
     "AUC with",
     "AUC without",
-    "AUC gained",
     "recall with",
     "recall without",
-    "recall gained",
+    "synthetic",
 )
-MAIN = ("share", "with", "without", "AUC with", "AUC gained", "recall with", "recall gained")
+MAIN = ("share", "with", "without", "sampling", "AUC gained", "recall gained")
 FREE = {"sampling": "over"}
 """What a twin may have in the place of synthetic images."""
 
@@ -54,12 +55,16 @@ class Pair:
 def pairs(results: list[Result]) -> list[Pair]:
     """Every result with synthetic images and each of its twins, the smallest share of real images first."""
     made = [r for r in results if _settings(r).get("synthetic") and not r.name.endswith("-debug")]
-    made.sort(key=lambda r: (_settings(r)["positive_share"], r.name))
-    return [_pair(with_, twin) for with_ in made for twin in _twins(with_, results)]
+    found = [_pair(with_, twin) for with_ in made for twin in _twins(with_, results)]
+    return sorted(found, key=lambda p: (_settings(p.with_)["positive_share"], _samplings(p), p.with_.name))
 
 
 def _settings(result: Result) -> dict[str, Any]:
     return result.about.get("settings", {})
+
+
+def _samplings(pair: Pair) -> tuple[str, str]:
+    return _settings(pair.with_)["sampling"], _settings(pair.without)["sampling"]
 
 
 def _twins(result: Result, results: list[Result]) -> Iterator[Result]:
@@ -83,13 +88,12 @@ def _pair(with_: Result, without: Result) -> Pair:
 
 def cells(pair: Pair) -> list[str]:
     """The texts of a row, in the order of `HEADER`."""
-    settings, counts = _settings(pair.with_), pair.with_.about["synthetic"]
-    row = [f"{settings['positive_share']:.0%}", pair.with_.name]
-    row += [_range([count[key] for count in counts]) for key in ("images", "made_from")] + [pair.without.name]
-    for figure, gain in (("auc", pair.auc), ("recall", pair.recall)):
-        both = (r.score("at_half", figure) for r in (pair.with_, pair.without))
-        row += [*map(str, both), f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"]
-    return row
+    counts = pair.with_.about["synthetic"]
+    made = " from ".join(_range([count[key] for count in counts]) for key in ("images", "made_from"))
+    share = f"{_settings(pair.with_)['positive_share']:.0%}"
+    gains = [f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for gain in (pair.auc, pair.recall)]
+    both = [str(r.score("at_half", figure)) for figure in ("auc", "recall") for r in (pair.with_, pair.without)]
+    return [share, pair.with_.name, pair.without.name, " / ".join(_samplings(pair)), *gains, *both, made]
 
 
 def _range(counts: list[int]) -> str:
@@ -102,7 +106,7 @@ def terminal_tables() -> list[Table]:
     rows = [dict(zip(HEADER, cells(pair), strict=True)) for pair in pairs(all_results())]
     table = Table(title=TITLE, caption=NOTE.replace("*", ""), title_justify="left", box=SIMPLE, padding=(0, 1))
     for name in MAIN:
-        table.add_column(name, justify="left" if name in ("with", "without") else "right")
+        table.add_column(name, justify="left" if name in ("with", "without", "sampling") else "right")
     for row in rows:
         table.add_row(*[escape(row[name].replace(" [", "\n[")) for name in MAIN], end_section=True)
     return [table] if rows else []

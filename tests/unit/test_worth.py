@@ -29,7 +29,7 @@ def test_a_run_with_synthetic_images_meets_its_twin(trained):
     assert (with_.name, without.name) == ("exp101", "exp100")
     gained = with_.score("at_half", "auc").value - without.score("at_half", "auc").value
     assert pair.auc.value == pytest.approx(gained) and row["AUC gained"].startswith(f"{gained:+.4f} [")
-    assert row["share"] == "100%" and row["synthetic"] == "8" and row["made from"] == "4 to 6"
+    assert row["share"] == "100%" and row["synthetic"] == "8 from 4 to 6" and row["sampling"] == "natural / natural"
     assert row["recall with"] == str(with_.score("at_half", "recall"))
 
 

@@ -42,23 +42,24 @@ def page(results: list[Result], now: datetime) -> str:
     tables, known, album = board.rows_by_folds(results), standings(results), Album()
     rows = [row for group in tables.values() for row in group]
     names = {row.result.name for row in rows}
-    main = tag(
-        "main",
-        _chapter("Leaderboards", tag("p", READING, class_="note"), leaderboard.boards(tables, known), _training()),
-        _chapter("Validation against the leaderboard", leaderboard.against_leaderboard(tables, known)),
-        _chapter("Experiments", *[section(row, names, album) for row in rows]),
-        *_worth(results),
-        _chapter("The sources' tables", *_sources(results)),
-    )
+    chapters: dict[str, list[Html]] = {
+        "Leaderboards": [tag("p", READING, class_="note"), leaderboard.boards(tables, known), _training()],
+        "Validation against the leaderboard": [leaderboard.against_leaderboard(tables, known)],
+        "Experiments": [section(row, names, album) for row in rows],
+        worth.TITLE: _worth(results),
+        "The sources' tables": _sources(results),
+    }
+    filled = {title: parts for title, parts in chapters.items() if parts}
+    main = tag("main", *[_chapter(title, *parts) for title, parts in filled.items()])
     pictures = Html(json.dumps(album.shown))
     data = tag("script", pictures, type="application/json", id="page:pictures")
-    return document("chestfold: results", "script.js", asset("style.css"), _header(results, now), main, data)
+    header = _header(len(results), list(filled), now)
+    return document("chestfold: results", "script.js", asset("style.css"), header, main, data)
 
 
-def _header(results: list[Result], now: datetime) -> Html:
-    count = f"{len(results)} result{'s' * (len(results) != 1)}"
+def _header(results: int, chapters: list[str], now: datetime) -> Html:
+    count = f"{results} result{'s' * (results != 1)}"
     made = tag("time", f"{now:%Y-%m-%d %H:%M} UTC", datetime=now.isoformat(timespec="seconds"))
-    chapters = ("Leaderboards", "Validation against the leaderboard", "Experiments", "The sources' tables")
     links = [tag("a", title, href=f"#{_anchor(title)}") for title in chapters]
     return tag(
         "header",
@@ -71,7 +72,7 @@ def _header(results: list[Result], now: datetime) -> Html:
 
 def _anchor(title: str) -> str:
     """With a colon, which no name of a result on any system holds."""
-    return "page:" + title.lower().replace("'", "").replace(" ", "-")
+    return "page:" + title.lower().translate(str.maketrans(" ", "-", "'?"))
 
 
 def _chapter(title: str, *parts: Html) -> Html:
@@ -91,14 +92,14 @@ def _training() -> Html:
 
 
 def _worth(results: list[Result]) -> list[Html]:
-    """The chapter on synthetic images; none where nothing is compared."""
+    """What stands in the chapter on synthetic images; nothing where nothing is compared."""
     pairs = worth.pairs(results)
     if not pairs:
         return []
     rows = [[_words(n, cell, worth.HEADER) for n, cell in enumerate(worth.cells(pair))] for pair in pairs]
     shown = table(worth.HEADER, rows, class_="worth", label=worth.TITLE)
     note = tag("p", worth.NOTE.replace("*", ""), class_="note")
-    return [_chapter(worth.TITLE, tag("section", note, shown, class_="card"))]
+    return [tag("section", note, shown, class_="card")]
 
 
 def _sources(results: list[Result]) -> list[Html]:

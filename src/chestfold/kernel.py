@@ -7,13 +7,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from chestfold import checkpoint, engine, kernel_script
 from chestfold.config import Experiment
 from chestfold.data import decode, dicom
 from chestfold.data.catalogue import find_dataset
-from chestfold.files import BadInput, read_json, runs_dir, submissions_dir, write_json, write_text
+from chestfold.files import BadInput, read_json, runs_dir, submissions_dir, write_bytes, write_json, write_text
 from chestfold.kaggle_cli import Source, username
 from chestfold.masking import treatment
 from chestfold.models import head
@@ -128,7 +128,8 @@ def _write_weights(folds: list[Path], target: Path) -> dict[str, Any]:
         paths = engine.voting_epochs(fold) if exp.vote_epochs else [fold / "best.ckpt"]
         for path in paths:
             saved, file = checkpoint.load_weights(path), f"{fold.name}_{path.stem}.safetensors"
-            save_file({k: v.contiguous().clone() for k, v in saved["module"].items()}, target / file)
+            # not save_file, whose file nobody but its owner may read
+            write_bytes(target / file, save({k: v.contiguous().clone() for k, v in saved["module"].items()}))
             members.append({"file": file, "network": saved["network"], "share": 1 / len(folds) / len(paths)})
     model = {"classes": config["classes"], "image_size": exp.image_size, "tta": exp.tta}
     model |= {"value_range": dataset.value_range, "ct_window": dataset.ct_window, "members": members}

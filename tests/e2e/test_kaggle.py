@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +239,15 @@ def stop_when_some_is_there(folder: Path) -> None:
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C works in this process, as it does not where a shell has started the tests in its background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_download_goes_on_and_its_files_are_proven(kaggle, chestfold, project):
     data = kaggle.files["paultimothymooney/chest-xray-pneumonia"] = xrays()
     work = project.input / ".fetch" / "chest_xray"

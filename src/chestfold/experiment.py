@@ -482,7 +482,7 @@ def describe_run(ready: Prepared, manifests: dict[int, dict[str, Any]]) -> dict[
         "changed": {k: list(v) for k, v in request.changed.items()},
         "minutes": round(sum(m["minutes"] for m in manifests.values()), 1),
         "best_epochs": [m["best_epoch"] for m in manifests.values()],
-        **({"synthetic": [m["synthetic"] for m in manifests.values()]} if "synthetic" in first else {}),
+        **({"synthetic": made} if all(made := [m.get("synthetic") for m in manifests.values()]) else {}),
         **{k: first[k] for k in ("machine", "precision", "commit", "date", "versions", "python")},
     }
 

@@ -88,12 +88,22 @@ def _pair(with_: Result, without: Result) -> Pair:
 
 def cells(pair: Pair) -> list[str]:
     """The texts of a row, in the order of `HEADER`."""
-    counts = pair.with_.about["synthetic"]
-    made = " from ".join(_range([count[key] for count in counts]) for key in ("images", "made_from"))
+    counts = pair.with_.about.get("synthetic")  # folds of an older version do not say
+    parts = (
+        [_range([count[key] for count in counts]) for key in ("images", "made_from")] if counts else ["not recorded"]
+    )
     share = f"{_settings(pair.with_)['positive_share']:.0%}"
     gains = [f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" for gain in (pair.auc, pair.recall)]
     both = [str(r.score("at_half", figure)) for figure in ("auc", "recall") for r in (pair.with_, pair.without)]
-    return [share, pair.with_.name, pair.without.name, " / ".join(_samplings(pair)), *gains, *both, made]
+    return [
+        share,
+        pair.with_.name,
+        pair.without.name,
+        " / ".join(_samplings(pair)),
+        *gains,
+        *both,
+        " from ".join(parts),
+    ]
 
 
 def _range(counts: list[int]) -> str:

@@ -52,6 +52,14 @@ def test_over_sampling_is_the_other_twin(trained):
     assert not worth.pairs(all_results())
 
 
+def test_a_run_of_an_older_version_says_that_its_counts_are_not_recorded(trained):
+    declare(trained)
+    path = trained.runs / "exp101" / "scores.json"
+    write_json(path, {key: value for key, value in read_json(path).items() if key != "synthetic"})
+    (pair,) = worth.pairs(all_results())
+    assert cells(pair)["synthetic"] == "not recorded"
+
+
 def test_a_twin_of_both_kinds_is_named_once(trained):
     path = trained.runs / "exp100" / "scores.json"
     about = read_json(path)

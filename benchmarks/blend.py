@@ -17,11 +17,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import spsolve
 
-from chestfold.console import say
-from chestfold.rng import generator
-from chestfold.synth.outline import with_margin
-from chestfold.synth.paste import Cutting, paste
-from chestfold.synth.poisson import clone
+from chestfold.core.console import say
+from chestfold.core.rng import generator
+from chestfold.synth.blend.outline import with_margin
+from chestfold.synth.blend.paste import Cutting, paste
+from chestfold.synth.blend.poisson import clone
 
 ROUNDS = 15
 WINDOW = (-1000, 400)

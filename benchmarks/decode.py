@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from chestfold.console import say
+from chestfold.core.console import say
+from chestfold.core.files import input_dir
 from chestfold.data.decode import decode
-from chestfold.files import input_dir
 
 ROUNDS = 5
 

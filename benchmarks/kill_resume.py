@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from chestfold.console import say
-from chestfold.files import project_dir, sha256_file
+from chestfold.core.console import say
+from chestfold.core.files import project_dir, sha256_file
 
 ROOT = project_dir()
 RUN = [sys.executable, str(ROOT / "exps" / "exp001.py"), "--epochs", "4"]
@@ -36,7 +36,7 @@ def call(words: list[str], env: dict[str, str]) -> None:
 
 
 def chestfold(*words: str) -> list[str]:
-    return [sys.executable, "-m", "chestfold.cli", *words]
+    return [sys.executable, "-m", "chestfold.cli.main", *words]
 
 
 def where(runs: Path) -> str:

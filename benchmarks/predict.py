@@ -24,11 +24,11 @@ import torch
 from decode import draw
 from PIL import Image
 
-from chestfold.ask import ask, open_painter
-from chestfold.config import Experiment
-from chestfold.console import say
-from chestfold.files import input_dir
-from chestfold.predictor import Predictor
+from chestfold.cli.predict import ask, open_painter
+from chestfold.core.config import Experiment
+from chestfold.core.console import say
+from chestfold.core.files import input_dir
+from chestfold.predict.predictor import Predictor
 
 ROUNDS = 3
 SOME = 20
@@ -46,10 +46,10 @@ def train_a_step(root: Path, sources: list[Path], count: int) -> list[Path]:
     rows = [f"i{n:03d},{'ab'[n * len('ab') // count]}" for n in range(count)]
     (images.parent / "train.csv").write_text("\n".join(["id,label", *rows]) + "\n")
     (images.parent / "dataset.toml").write_text(DECLARATION)
-    from chestfold import folds
+    from chestfold.cli.experiment import read_request
+    from chestfold.data import folds
     from chestfold.data.catalogue import open_index
-    from chestfold.experiment import run_request
-    from chestfold.options import read_request
+    from chestfold.train.run import run_request
 
     folds.make(open_index("hundred"), "hundred", 2)
     exp = Experiment(data="hundred", backbone="resnet18", image_size=SIZE, epochs=1, max_steps=1, batch_size=8)

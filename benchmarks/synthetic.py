@@ -16,9 +16,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from chestfold import worth
-from chestfold.console import show
-from chestfold.files import input_dir, project_dir, runs_dir
+from chestfold.core.console import show
+from chestfold.core.files import input_dir, project_dir, runs_dir
+from chestfold.evaluate import synthetic_gain
 
 STEPS, COUNT = 137, 800
 """Optimizer steps an epoch; blended images a fold, about as many as it has real nodules."""
@@ -53,7 +53,7 @@ def main() -> None:
         for fold in folds:
             blend(part, fold)
         train(part, folds)
-        for table in worth.terminal_tables():
+        for table in synthetic_gain.terminal_tables():
             show(table)
 
 

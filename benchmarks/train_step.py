@@ -20,13 +20,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from chestfold import Experiment, engine
-from chestfold.batches import Images, TrainBatches, workers_for
-from chestfold.console import say
+from chestfold import Experiment
+from chestfold.core.console import say
+from chestfold.core.files import input_dir
+from chestfold.core.provenance import machine
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
-from chestfold.files import input_dir
-from chestfold.provenance import machine
+from chestfold.data.loader import Images, TrainBatches, workers_for
+from chestfold.train import loop
 
 BATCH = 64
 PLAIN = {"augment": "plain", "mixup_alpha": 0.2}
@@ -43,13 +44,13 @@ def train_images(data: str, size: int) -> Images:
 
 def ours(exp: Experiment, images: Images) -> Callable[[], float]:
     """A function that trains two steps through the engine and returns images a second."""
-    state = engine.start(exp, 0, 2)
+    state = loop.start(exp, 0, 2)
     batches = TrainBatches(exp, 0, images, workers_for(state.runner.device))
     folder = Path(tempfile.mkdtemp())
 
     def run() -> float:
         began = time.perf_counter()
-        engine.train_epoch(exp, 0, state, batches, 2, folder)
+        loop.train_epoch(exp, 0, state, batches, 2, folder)
         _wait()
         state.epoch, state.batch, state.losses = state.epoch + 1, 0, []
         return batches.per_epoch * exp.batch_size / (time.perf_counter() - began)
@@ -59,7 +60,7 @@ def ours(exp: Experiment, images: Images) -> Callable[[], float]:
 
 def resident(exp: Experiment, channels_last: bool = True) -> Callable[[], float]:
     """The same network and optimizer on one random batch that never leaves the device."""
-    state = engine.start(exp, 0, 2)
+    state = loop.start(exp, 0, 2)
     runner = state.runner
     layout = torch.channels_last if channels_last else torch.contiguous_format
     module = runner.module.to(memory_format=layout).train()

@@ -17,7 +17,7 @@ os.environ["WANDB_MODE"] = "disabled"  # its own tests switch it on
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores
 
 from chestfold import Experiment
-from chestfold.rng import generator
+from chestfold.core.rng import generator
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 VARIABLES = ("PROJECT", "INPUT", "RUNS", "SUBMISSIONS", "CACHE", "WEIGHTS")
@@ -46,8 +46,8 @@ class Project:
 
     def run(self, exp: Experiment, *argv: str, name: str = "exp100"):
         """What `python exps/NAME.py ARGV` does, in this process; errors are raised, not printed."""
-        from chestfold.experiment import run_request
-        from chestfold.options import read_request
+        from chestfold.cli.experiment import read_request
+        from chestfold.train.run import run_request
 
         request = read_request(exp, list(argv), Path(f"{name}.py"))
         run_request(request)
@@ -100,7 +100,7 @@ def enter(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
 
 
 def make_tiny_folds(count: int = 3) -> None:
-    from chestfold import folds
+    from chestfold.data import folds
     from chestfold.data.catalogue import open_index
 
     folds.make(open_index("tiny"), "tiny", count)
@@ -108,7 +108,7 @@ def make_tiny_folds(count: int = 3) -> None:
 
 def collect_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pictures and few bootstrap draws, for tests of many runs that look at neither."""
-    from chestfold import figures, metrics
+    from chestfold.evaluate import figures, metrics
 
     monkeypatch.setattr(metrics.patient_weights, "__defaults__", (20,))
     for name in ("learning_curves", "confusion"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from chestfold.rng import generator
+from chestfold.core.rng import generator
 
 DECLARATION = """
 classes = ["lung", "nodule"]

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from chestfold.config import Experiment
+from chestfold.core.config import Experiment
 
 if TYPE_CHECKING:
-    from chestfold.predictor import Predictor
+    from chestfold.predict.predictor import Predictor
 
 __all__ = ["Experiment", "Predictor", "run"]
 
@@ -14,7 +14,7 @@ def __getattr__(name: str) -> Any:
     """`Predictor`, imported when it is asked for: it brings torch along."""
     if name != "Predictor":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from chestfold.predictor import Predictor
+    from chestfold.predict.predictor import Predictor
 
     return Predictor
 
@@ -24,13 +24,13 @@ def run(exp: Experiment) -> None:
 
     Exits with code 2 and one sentence when the input is bad. Heavy imports wait until the options are known.
     """
-    from chestfold.console import fail
-    from chestfold.files import BadInput
-    from chestfold.options import read_request
+    from chestfold.cli.experiment import read_request
+    from chestfold.core.console import fail
+    from chestfold.core.files import BadInput
 
     try:
         request = read_request(exp)
-        from chestfold.experiment import run_request
+        from chestfold.train.run import run_request
 
         run_request(request)
     except BadInput as error:

@@ -13,11 +13,15 @@ import pytest
 from conftest import tiny_experiment
 from safetensors.torch import save_file
 
-from chestfold import cli, engine, folds, oof, results, submit
+from chestfold.cli import main
+from chestfold.core.files import BadInput, read_json, sha256_file, write_json
+from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.decode import decode
-from chestfold.files import BadInput, read_json, sha256_file, write_json
+from chestfold.evaluate import predictions, results
+from chestfold.integrations.kaggle import submission
 from chestfold.models.timm_import import timm
+from chestfold.train import loop
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PREDICTIONS = ("best.ckpt", "oof.parquet", "shifted.parquet", "test.parquet")
@@ -30,7 +34,7 @@ def refused(capsys):
     def call(*argv: object) -> str:
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
-            cli.main([str(word) for word in argv])
+            main.main([str(word) for word in argv])
         assert stopped.value.code == 2
         return one_sentence(capsys.readouterr().err, prefix="error: ")
 
@@ -93,7 +97,7 @@ def test_an_image_that_cannot_be_read(project, refused, capsys, name, content, c
     assert str(images / name) in sentence and complaint in sentence
     assert not list(project.root.glob("folds/again*"))
     with pytest.raises(SystemExit):
-        cli.main(["data", "check", "tiny"])
+        main.main(["data", "check", "tiny"])
     assert f"{images / name} " in capsys.readouterr().out
 
 
@@ -428,7 +432,7 @@ def test_a_disk_that_fills_up_under_the_cache(project, monkeypatch):
 
 
 def test_a_loss_that_is_not_a_number(project, reference, monkeypatch):
-    honest, calls = engine.F.cross_entropy, 0
+    honest, calls = loop.F.cross_entropy, 0
 
     def bursting(*arguments, **options):
         nonlocal calls
@@ -436,7 +440,7 @@ def test_a_loss_that_is_not_a_number(project, reference, monkeypatch):
         return honest(*arguments, **options) * (float("nan") if calls == 8 else 1)
 
     with monkeypatch.context() as broken:
-        broken.setattr(engine.F, "cross_entropy", bursting)
+        broken.setattr(loop.F, "cross_entropy", bursting)
         sentence = run_refused(project, tiny_experiment(), "--fold", "0")
     assert sentence.startswith("the loss of fold 0 became nan at epoch 2, batch 4; lower --lr")
     project.run(tiny_experiment(), "--fold", "0")
@@ -549,8 +553,8 @@ def test_a_sample_that_does_not_fit(trained, refused, line, row, complaint):
 
 def test_a_constant_prediction_leaves_no_submission(trained, refused):
     folder = trained.runs / "exp100"
-    table, origin = oof.read(folder / "test.parquet")
-    oof.write(folder / "test.parquet", table.assign(healthy=0.25, ill=0.75), origin)
+    table, origin = predictions.read(folder / "test.parquet")
+    predictions.write(folder / "test.parquet", table.assign(healthy=0.25, ill=0.75), origin)
     about = read_json(folder / "scores.json")
     about["files"]["test.parquet"] = sha256_file(folder / "test.parquet")
     write_json(folder / "scores.json", about)
@@ -585,14 +589,14 @@ def test_a_submission_that_would_be_refused(tmp_path, given, complaint):
     path = tmp_path / "001_x.csv"
     given.to_csv(path, index=False)
     with pytest.raises(BadInput, match=r"001_x\.csv") as refusal:
-        submit.check_submission(path, THREE if "x" in given else BINARY)
+        submission.check_submission(path, THREE if "x" in given else BINARY)
     assert complaint in one_sentence(str(refusal.value))
 
 
 @pytest.mark.parametrize("sample", [BINARY, THREE])
 def test_a_submission_like_its_sample_passes(tmp_path, sample):
     sample.to_csv(tmp_path / "001_x.csv", index=False)
-    submit.check_submission(tmp_path / "001_x.csv", sample)
+    submission.check_submission(tmp_path / "001_x.csv", sample)
 
 
 # What a run cannot mean

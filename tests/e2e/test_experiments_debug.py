@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import Project, collect_quickly, enter
 
-from chestfold import folds
+from chestfold.cli.experiment import read_request
+from chestfold.core.files import read_json
+from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.phantom import write_phantom
-from chestfold.files import read_json
-from chestfold.options import read_request
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "exps"
 FILES = sorted(EXPERIMENTS.glob("exp*.py"))

@@ -10,9 +10,10 @@ import pytest
 from chromium import Browser, find_chromium
 from conftest import Project, enter
 
-from chestfold import board, cli, metrics, results
+from chestfold.cli import main
+from chestfold.core.files import read_json, write_json
+from chestfold.evaluate import leaderboard, metrics, results
 from chestfold.explain.paired import differences
-from chestfold.files import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def explained(_trained_once: Project, tmp_path_factory) -> Project:
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, project)
         patch.setattr(metrics.patient_weights, "__defaults__", (50,))
-        cli.main(["explain", "exp100", "--count", "8"])
+        main.main(["explain", "exp100", "--count", "8"])
     return project
 
 
@@ -74,15 +75,18 @@ def test_attention_json_has_every_measure_with_an_interval(at_home):
 
 def test_the_board_the_page_and_the_published_copy_show_it(at_home, tmp_path):
     row = next(
-        r for rows in board.rows_by_folds(results.all_results()).values() for r in rows if r.result.name == "exp100"
+        r
+        for rows in leaderboard.rows_by_folds(results.all_results()).values()
+        for r in rows
+        if r.result.name == "exp100"
     )
-    texts = dict(zip(board.HEADER, board.cells(row), strict=True))
+    texts = dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))
     about = read_json(at_home.runs / "exp100" / "explain" / "gradcam" / "attention.json")
     assert texts["in lungs"].startswith(f"{about['measures']['called']['in_lungs']['all']['value']:.4f} [")
-    cli.main(["report", "--out", str(tmp_path / "page.html")])
+    main.main(["report", "--out", str(tmp_path / "page.html")])
     page = (tmp_path / "page.html").read_text()
     assert page.count("Where it looks: gradcam of layer1, 8 x 8 cells") == 1
-    cli.main(["publish", "exp100"])
+    main.main(["publish", "exp100"])
     assert read_json(at_home.root / "exps" / "results" / "exp100" / results.ATTENTION) == about
 
 
@@ -102,7 +106,7 @@ def test_the_board_the_page_and_the_published_copy_show_it(at_home, tmp_path):
 def test_what_is_refused(at_home, capsys, words, sentence):
     before = sorted(at_home.runs.rglob("*"))
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["explain", *words])
+        main.main(["explain", *words])
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert re.search(sentence, error) and error.count("\n") == 1
@@ -114,12 +118,12 @@ def test_an_image_of_the_training_part_is_refused_and_without_fold_its_own_model
     home = pd.read_csv(at_home.root / "folds" / "tiny.csv")
     image = home.loc[home["fold"] == 2, "id"].iloc[0]
     with pytest.raises(SystemExit):
-        cli.main(["explain", "exp100", "--ids", image, "--fold", "0"])
+        main.main(["explain", "exp100", "--ids", image, "--fold", "0"])
     assert (
         f"{image}: it is a validation image of fold 2, and the model of fold 0 was trained on it"
         in capsys.readouterr().err
     )
-    cli.main(["explain", "exp100", "--ids", image, "--method", "layercam"])
+    main.main(["explain", "exp100", "--ids", image, "--method", "layercam"])
     folder = at_home.runs / "exp100" / "explain" / "layercam-ids"
     assert pd.read_csv(folder / "images.csv")[["id", "fold"]].values.tolist() == [[image, 2]]
     assert "Not for clinical use" in capsys.readouterr().out
@@ -176,7 +180,7 @@ def test_a_childs_maps_are_set_against_its_parents(at_home, tmp_path, monkeypatc
     shutil.copytree(at_home.runs / "exp100", run, ignore=shutil.ignore_patterns("explain"))
     for config in run.glob("fold*/config.json"):
         write_json(config, read_json(config) | {"experiment": "exp177", "parent": "exp100"})
-    cli.main(["explain", "exp177", "--count", "4"])
+    main.main(["explain", "exp177", "--count", "4"])
     against = read_json(run / "explain" / "gradcam" / "attention.json")["against"]
     assert (against["parent"], against["images"]) == ("exp100", 12)
     same = against["measures"]["called in_lungs"]["all"]

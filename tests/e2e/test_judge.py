@@ -8,13 +8,14 @@ import pytest
 from conftest import collect_quickly
 from small_patches import write_patches
 
-from chestfold import cli, folds
+from chestfold.cli import main
+from chestfold.core.files import BadInput
+from chestfold.data import folds
 from chestfold.data.catalogue import open_index
-from chestfold.files import BadInput
-from chestfold.results import find_result
-from chestfold.synth import judge as judging
-from chestfold.synth.blend import Request, blend
-from chestfold.synth.blends import Card
+from chestfold.evaluate.results import find_result
+from chestfold.synth.blend.dataset import Request, blend
+from chestfold.synth.study import classifier_test as judging
+from chestfold.synth.study.blended_set import Card
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def made(project, monkeypatch):
 
 
 def test_the_judge_is_an_experiment_whose_folds_part_families(made, capsys):
-    cli.main(["synth", "judge", "made", "--epochs", "1"])
+    main.main(["synth", "judge", "made", "--epochs", "1"])
     assert "AUC of real against blended: 0." in capsys.readouterr().out
     index = open_index("made_judge")
     assert index.train["label"].value_counts().to_dict() == {"real": 24, "synthetic": 24}

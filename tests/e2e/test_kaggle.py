@@ -19,9 +19,12 @@ import pandas as pd
 import pytest
 from kaggle_server import Competition, Kaggle
 
-from chestfold import archive, cli, folds, kaggle_cli, oof, results, send
+from chestfold.cli import main
+from chestfold.core.files import read_json, sha256, write_json
+from chestfold.data import folds
 from chestfold.data.catalogue import open_index
-from chestfold.files import read_json, sha256, write_json
+from chestfold.evaluate import predictions, results
+from chestfold.integrations.kaggle import archive, client, upload
 
 KEY = "0123456789abcdef-planted-key"
 CONTEST = "chest-contest"
@@ -38,7 +41,7 @@ def kaggle(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KAGGLE_USERNAME", "someone")
     monkeypatch.setenv("KAGGLE_KEY", KEY)
-    monkeypatch.setattr(send, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(upload, "PAUSES", (0.01, 0.01))
     yield server
     server.stop()
     for path in (tmp_path / "project").rglob("*"):
@@ -51,7 +54,7 @@ def finished(project):
     rng, index, tables = np.random.default_rng(0), open_index("tiny"), []
     for rows in (folds.load("tiny", index).table, index.test.assign(fold=-1)):
         ill = rng.uniform(0.1, 0.9, len(rows)) * 0.5 + 0.4 * (rows["label"] == "ill").to_numpy()
-        tables.append(rows[oof.KEYS].assign(healthy=1 - ill, ill=ill).reset_index(drop=True))
+        tables.append(rows[predictions.KEYS].assign(healthy=1 - ill, ill=ill).reset_index(drop=True))
     about = {"data": "tiny", "classes": ["healthy", "ill"], "positive": "ill"}
     about["folds"] = {"name": "tiny", "count": 3, "sha256": "0" * 64}
     results.write_result(project.runs / "exp100", *tables, {"result": "exp100"}, about)
@@ -65,11 +68,11 @@ def chestfold(kaggle, capfd):
     def run(*words: object) -> tuple[int, str]:
         code = 0
         try:
-            cli.main([str(word) for word in words])
+            main.main([str(word) for word in words])
         except SystemExit as stop:
             code = stop.code
         shown = "".join(capfd.readouterr())
-        assert not [secret for secret in kaggle_cli._credentials() if secret in shown]
+        assert not [secret for secret in client._credentials() if secret in shown]
         return code, shown
 
     return run
@@ -166,7 +169,7 @@ def test_an_upload_whose_command_was_killed_is_taken_up_without_a_second_entry(k
     """SIGKILL in the middle of the upload: the Kaggle program goes with it, or it would make an entry of its own."""
     contest = kaggle.competitions[CONTEST] = Competition()
     kaggle.holds_upload = True
-    words = [sys.executable, "-m", "chestfold.cli", "submit", "exp100", "--competition", CONTEST]
+    words = [sys.executable, "-m", "chestfold.cli.main", "submit", "exp100", "--competition", CONTEST]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as command:
         assert kaggle.upload_held.wait(120)
         command.kill()
@@ -202,7 +205,7 @@ def test_wrong_columns_end_with_kaggles_own_reason(kaggle, chestfold, finished):
 def test_pending_without_end_stops_and_the_same_command_goes_on(kaggle, chestfold, finished, monkeypatch):
     contest = kaggle.competitions[CONTEST] = Competition(statuses=["PENDING"])
     passed = iter(range(0, 100000, 500))
-    monkeypatch.setattr(send, "Clock", lambda: clock)
+    monkeypatch.setattr(upload, "Clock", lambda: clock)
     clock = type("Clock", (), {"now": lambda self: next(passed), "sleep": lambda self, seconds: None})()
     refusal = one_sentence(*chestfold("submit", "exp100", "--competition", CONTEST, "--wait", "15"))
     assert "still PENDING after 15 minutes" in refusal and "sends nothing twice" in refusal

@@ -11,11 +11,11 @@ import pytest
 from conftest import tiny_experiment
 from kaggle_server import Kaggle
 
-from chestfold import cli
-from chestfold.files import BadInput, read_json
-from chestfold.kernel import write_kernel
+from chestfold.cli import main
+from chestfold.core.files import BadInput, read_json
+from chestfold.integrations.kaggle.kernel import write_kernel
+from chestfold.integrations.kaggle.submission import write_submission
 from chestfold.models import timm_import
-from chestfold.submit import write_submission
 
 OFFERED = {"cv2", "numpy", "pandas", "PIL", "pydicom", "safetensors", "timm", "torch"}
 """What Kaggle's images have, beside Python's own."""
@@ -59,7 +59,7 @@ def test_kaggle_takes_the_folder(trained, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("KAGGLE_USERNAME", "someone")
     monkeypatch.delenv("KAGGLE_API_TOKEN", raising=False)
-    cli.main(["kernel", "exp100", "--competition", "chest-contest"])
+    main.main(["kernel", "exp100", "--competition", "chest-contest"])
     folder = trained.root / "submissions" / "kernel_exp100"
     assert f"kaggle kernels push -p {folder}" in capsys.readouterr().out
     server = Kaggle()
@@ -80,6 +80,6 @@ def test_a_kernel_needs_the_weights_of_a_run_and_an_owner(trained, monkeypatch, 
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(BadInput, match="--owner"):
         write_kernel("exp100", "chest-contest")
-    cli.main(["ensemble", "exp100", "exp101", "--name", "both"])
+    main.main(["ensemble", "exp100", "exp101", "--name", "both"])
     with pytest.raises(BadInput, match="neither an ensemble nor a published result"):
         write_kernel("both", "chest-contest", "someone")

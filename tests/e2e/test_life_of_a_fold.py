@@ -3,9 +3,9 @@
 import pytest
 from conftest import tiny_experiment
 
-from chestfold import results
-from chestfold.files import BadInput, read_json, write_json
-from chestfold.submit import write_submission
+from chestfold.core.files import BadInput, read_json, write_json
+from chestfold.evaluate import results
+from chestfold.integrations.kaggle.submission import write_submission
 
 FOLD_FILES = {
     "config.json",

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from conftest import Project, collect_quickly, enter, tiny_experiment
 
-from chestfold import folds, oof
+from chestfold.core.files import BadInput, read_json, write_json
+from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.phantom import write_phantom
-from chestfold.files import BadInput, read_json, write_json
-from chestfold.kernel import write_kernel
-from chestfold.predictor import Predictor
+from chestfold.evaluate import predictions
+from chestfold.integrations.kaggle.kernel import write_kernel
+from chestfold.predict.predictor import Predictor
 
 NO_SLICE = "p000_s0"
 EXP = tiny_experiment(data="phantom", image_size=64, lung_mask="zero", augment="turned", precision="fp32")
@@ -39,7 +40,7 @@ def masked(_masked, monkeypatch) -> Project:
 
 @pytest.mark.parametrize("name", ["exp100", "exp101"])
 def test_a_single_picture_is_seen_as_the_test_images_were(masked, name):
-    table = oof.read(masked.runs / name / "fold0" / "test.parquet")[0]
+    table = predictions.read(masked.runs / name / "fold0" / "test.parquet")[0]
     model = Predictor(name)
     for row in table.head(3).to_dict("records"):
         path = masked.input / "phantom" / "images" / f"{row['id']}.png"
@@ -47,7 +48,7 @@ def test_a_single_picture_is_seen_as_the_test_images_were(masked, name):
 
 
 def test_what_lies_outside_the_lungs_changes_no_prediction(masked):
-    name = oof.read(masked.runs / "exp100" / "fold0" / "test.parquet")[0]["id"].iloc[0]
+    name = predictions.read(masked.runs / "exp100" / "fold0" / "test.parquet")[0]["id"].iloc[0]
     picture = cv2.imread(str(masked.input / "phantom" / "images" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
     marked = picture.copy()
     marked[4:12, 4:10] = 255

@@ -7,8 +7,8 @@ import torch
 from conftest import tiny_experiment
 from safetensors.torch import save_file
 
-from chestfold import results
-from chestfold.files import BadInput, read_json, runs_dir
+from chestfold.core.files import BadInput, read_json, runs_dir
+from chestfold.evaluate import results
 from chestfold.models import MissingWeights
 from chestfold.models.timm_import import timm
 

@@ -5,11 +5,12 @@ import shutil
 import pytest
 from conftest import Project, collect_quickly, enter, make_project, make_tiny_folds, tiny_experiment
 
-from chestfold import board, folds, results
+from chestfold.core.files import BadInput
+from chestfold.data import folds
 from chestfold.data.catalogue import open_index
-from chestfold.ensemble import ensemble
-from chestfold.files import BadInput
-from chestfold.submit import write_submission
+from chestfold.evaluate import leaderboard, results
+from chestfold.evaluate.ensemble import ensemble
+from chestfold.integrations.kaggle.submission import write_submission
 
 SHORT = {"epochs": 1, "max_steps": 2}
 
@@ -57,16 +58,16 @@ def test_one_fold_can_be_submitted(partly):
 
 
 def test_the_board_sets_only_equal_folds_side_by_side(partly):
-    tables = board.rows_by_folds(results.all_results())
+    tables = leaderboard.rows_by_folds(results.all_results())
     named = {title.rpartition(", ")[2]: {r.result.name for r in rows} for title, rows in tables.items()}
     assert named == {"fold 0 of 3)": {"exp100", "exp101"}, "3 folds)": {"exp102"}}
 
 
 def test_a_run_whose_begun_folds_are_collected_is_not_unfinished(partly):
-    assert board.unfinished() == []
+    assert leaderboard.unfinished() == []
     (partly.runs / "exp100" / "fold1").mkdir()
     shutil.copy(partly.runs / "exp100" / "fold0" / "config.json", partly.runs / "exp100" / "fold1")
-    assert board.unfinished() == ["exp100: fold0 finished (best epoch 1), fold1 0 epochs"]
+    assert leaderboard.unfinished() == ["exp100: fold0 finished (best epoch 1), fold1 0 epochs"]
 
 
 def test_the_other_folds_make_the_result_whole(partly):
@@ -109,9 +110,9 @@ def test_a_child_of_one_fold_is_not_compared_with_a_parent_of_three(partly):
     def gain_over_exp102(name: str) -> str:
         every = {r.name: r for r in results.all_results()}
         every[name].about["parent"] = "exp102"
-        rows = [row for rows in board.rows_by_folds(list(every.values())).values() for row in rows]
+        rows = [row for rows in leaderboard.rows_by_folds(list(every.values())).values() for row in rows]
         (row,) = (row for row in rows if row.result.name == name)
-        return dict(zip(board.HEADER, board.cells(row), strict=True))["AUC against parent"]
+        return dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))["AUC against parent"]
 
     assert gain_over_exp102("exp100") == "-" != gain_over_exp102("exp102")
 

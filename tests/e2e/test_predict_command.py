@@ -14,10 +14,12 @@ from PIL import Image
 from pydicom import dcmread, dcmwrite
 from pydicom.data import get_testdata_file
 
-from chestfold import Predictor, cli, results
-from chestfold.ask import pictures
-from chestfold.ensemble import ensemble
-from chestfold.files import BadInput
+from chestfold import Predictor
+from chestfold.cli import main
+from chestfold.cli.predict import pictures
+from chestfold.core.files import BadInput
+from chestfold.evaluate import results
+from chestfold.evaluate.ensemble import ensemble
 
 PATIENT = "Nobody^Planted"
 
@@ -76,7 +78,7 @@ COMPLAINTS = {
 
 def refused(*words: object) -> int:
     with pytest.raises(SystemExit) as stop:
-        cli.main(["predict", *map(str, words)])
+        main.main(["predict", *map(str, words)])
     return int(stop.value.code)
 
 
@@ -141,8 +143,8 @@ def test_no_tag_of_a_patient_is_in_any_output(asked, trained, odd):
 
 
 def test_the_table_is_readable_at_80_columns(odd, trained, capsys, monkeypatch):
-    monkeypatch.setattr("chestfold.console.terminal_width", lambda: 80)
-    monkeypatch.setattr("chestfold.ask.show", __import__("chestfold.console").console.show)
+    monkeypatch.setattr("chestfold.core.console.terminal_width", lambda: 80)
+    monkeypatch.setattr("chestfold.cli.predict.show", __import__("chestfold.core.console", fromlist=["show"]).show)
     assert refused("exp100", odd, "--no-overlay") == 2
     out = capsys.readouterr().out
     assert "exp100 (3 folds): healthy, ill. Not for clinical use." in out
@@ -157,7 +159,7 @@ def test_ct_windows_and_ranges_are_options(odd, trained, capsys):
     capsys.readouterr()
 
     def answer(*options: str) -> dict:
-        cli.main(["predict", "exp100", *map(str, slices), "--no-overlay", "--json", *options])
+        main.main(["predict", "exp100", *map(str, slices), "--no-overlay", "--json", *options])
         return json.loads(capsys.readouterr().out)["images"][0]["probabilities"]
 
     lung, mediastinum, ranged = (
@@ -166,7 +168,7 @@ def test_ct_windows_and_ranges_are_options(odd, trained, capsys):
         answer("--range", "0", "9"),
     )
     assert lung != mediastinum != ranged
-    cli.main(["predict", "exp100", str(odd / "deep.png"), "--no-overlay", "--range", "0", "25245"])
+    main.main(["predict", "exp100", str(odd / "deep.png"), "--no-overlay", "--range", "0", "25245"])
     assert refused("exp100", odd / "a.png", "--window", "bone") == 2
     assert "unknown CT window 'bone'; there are lung (level -600, width 1500), mediastinum" in capsys.readouterr().err
     assert refused("exp100", odd / "a.png", "--window", "lung", "--range", "0", "9") == 2
@@ -179,14 +181,14 @@ def test_nothing_is_overwritten(odd, trained, capsys):
     maps = ["--layer", "layer3", "--out", str(trained.root / "maps")]
     assert refused("exp100", one, "--no-overlay", "--csv", table) == 2 and table.read_text() == "mine"
     assert "is there already; choose another --csv or add --overwrite" in capsys.readouterr().err
-    cli.main(["predict", "exp100", str(one), "--csv", str(table), "--overwrite", *maps])
+    main.main(["predict", "exp100", str(one), "--csv", str(table), "--overwrite", *maps])
     assert table.read_text() != "mine"
     (drawn,) = (trained.root / "maps").iterdir()
     before = drawn.stat().st_mtime_ns
-    cli.main(["predict", "exp100", str(one), *maps])
+    main.main(["predict", "exp100", str(one), *maps])
     assert drawn.stat().st_mtime_ns == before, "the same question has its answer already"
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(one)
-    cli.main(["predict", "exp100", str(one), *maps])
+    main.main(["predict", "exp100", str(one), *maps])
     assert len(list((trained.root / "maps").iterdir())) == 2, "another picture of the same name"
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from conftest import tiny_experiment
 
-from chestfold import Predictor, oof, results
-from chestfold.files import BadInput, read_json, write_json
+from chestfold import Predictor
+from chestfold.core.files import BadInput, read_json, write_json
+from chestfold.evaluate import predictions, results
 
 
 def place(project, image_id: str) -> Path:
@@ -42,7 +43,7 @@ def test_an_image_of_another_size_is_resized(trained, tmp_path):
 def test_the_finished_folds_alone_are_the_model(trained):
     shutil.rmtree(trained.runs / "exp100" / "fold1")
     (trained.runs / "exp100" / "fold2" / "manifest.json").unlink()
-    table = oof.read(trained.runs / "exp100" / "fold0" / "test.parquet")[0].set_index("id")
+    table = predictions.read(trained.runs / "exp100" / "fold0" / "test.parquet")[0].set_index("id")
     assert Predictor("exp100")(place(trained, "x003")).probabilities["ill"] == pytest.approx(
         table["ill"]["x003"], abs=1e-5
     )

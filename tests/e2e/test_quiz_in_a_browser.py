@@ -12,11 +12,11 @@ from chromium import Browser, find_chromium
 from conftest import enter, make_project
 from small_patches import write_patches
 
-from chestfold import cli
-from chestfold.files import BadInput
-from chestfold.synth.blend import Request, blend
-from chestfold.synth.detection import load_answers, read_answers
-from chestfold.synth.quiz import draw_cards, open_blends, outline, write_quiz
+from chestfold.cli import main
+from chestfold.core.files import BadInput
+from chestfold.synth.blend.dataset import Request, blend
+from chestfold.synth.study.quiz import draw_cards, open_blends, outline, write_quiz
+from chestfold.synth.study.reader_figures import load_answers, read_answers
 
 COUNT = 12
 NAMES = ("accuracy", "sensitivity", "specificity", "d_prime")
@@ -30,7 +30,7 @@ def made(tmp_path_factory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, project)
         blend(Request("made", "patches", "patches", count=16))
-        cli.main(["synth", "quiz", "made", "--count", str(COUNT), "--out", str(project.root / "quiz.html")])
+        main.main(["synth", "quiz", "made", "--count", str(COUNT), "--out", str(project.root / "quiz.html")])
         yield project.root
 
 
@@ -114,7 +114,7 @@ def test_the_saved_answers_are_scored_by_the_command(browser, tmp_path, capsys):
         time.sleep(0.05)
     table = load_answers(saved)
     assert len(table) == COUNT and set(table["answer"]) == {"real"} and table["seconds"].astype(float).min() >= 0
-    cli.main(["synth", "answers", str(saved)])
+    main.main(["synth", "answers", str(saved)])
     assert "0.50 [" in capsys.readouterr().out
 
 
@@ -210,7 +210,7 @@ def test_an_outline_runs_along_the_edges_of_the_masks_pixels():
 )
 def test_bad_input_is_one_sentence(made, capsys, words, said):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["synth", "quiz", *words, "--out", str(made / "no.html")])
+        main.main(["synth", "quiz", *words, "--out", str(made / "no.html")])
     complaint = capsys.readouterr().err
     assert stop.value.code == 2 and said in complaint and complaint.count("\n") == 1 and not (made / "no.html").exists()
 

@@ -14,7 +14,7 @@ import torch
 from conftest import VARIABLES, picture
 from safetensors.torch import save_file
 
-from chestfold.rng import generator
+from chestfold.core.rng import generator
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NOT_HERE = {"make setup", "source .venv/bin/activate"}  # .ci/run and `make test` have done these

@@ -8,8 +8,9 @@ import pytest
 from chromium import Browser, find_chromium
 from conftest import Project, enter
 
-from chestfold import cli, results
-from chestfold.files import write_json
+from chestfold.cli import main
+from chestfold.core.files import write_json
+from chestfold.evaluate import results
 
 NAMES = "[...document.querySelector('.board').tBodies[0].rows].map(row => row.querySelector('a').textContent)"
 STRAYS = """[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll') || e.matches('.scroll'))
@@ -26,9 +27,9 @@ def shown(_trained_once: Project, tmp_path_factory) -> Iterator[tuple[Browser, l
     shutil.copytree(_trained_once.root, folder / "project")
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, Project(folder / "project"))
-        cli.main(["ensemble", "exp100", "exp101", "--name", "both"])
+        main.main(["ensemble", "exp100", "exp101", "--name", "both"])
         both_scores_of_a_leaderboard(folder / "project" / "submissions")
-        cli.main(["report", "--out", str(folder / "page.html")])
+        main.main(["report", "--out", str(folder / "page.html")])
         found = results.all_results()
     browser = Browser(program, folder / "profile")
     try:

@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 from conftest import Project, enter, make_project, make_tiny_folds, tiny_experiment
 
-from chestfold import engine, experiment, figures, submit
+from chestfold.core.files import read_json
 from chestfold.data import cache
 from chestfold.data.catalogue import open_index
-from chestfold.files import read_json
+from chestfold.evaluate import figures
+from chestfold.integrations.kaggle import submission
+from chestfold.train import loop, run
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["pytest", "chestfold.experiment", "chestfold.submit"])
@@ -85,14 +87,14 @@ def train(project: Project, settings: dict, argv: tuple[str, ...], point: tuple,
         how, *where = point
         {"at": die_at, "torn": die_in_the_middle_of_writing}[how](*where)
     if save_every_batch:
-        engine.CHECKPOINT_SECONDS = -1.0
+        loop.CHECKPOINT_SECONDS = -1.0
     project.run(tiny_experiment(**settings), *argv)
 
 
 def send(project: Project, point: tuple) -> None:
     if point:
         die_at(*point[1:])
-    submit.write_submission("exp100")
+    submission.write_submission("exp100")
 
 
 def build_cache(project: Project, log: Path, together) -> None:
@@ -130,7 +132,7 @@ def outcome(project: Project, work: Callable, *arguments: object) -> int | None:
 def contents(folder: Path) -> dict[str, object]:
     """What must be the same: weights and predictions to the byte, and the figures of every epoch, but not its times."""
     rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    history = [{name: value for name, value in row.items() if name not in engine.PACE} for row in rows]
+    history = [{name: value for name, value in row.items() if name not in loop.PACE} for row in rows]
     names = ("best.ckpt", "oof.parquet", "shifted.parquet", "test.parquet", "familiar.npz")
     files = {name: (folder / name).read_bytes() for name in names}
     return files | {"history": history}
@@ -239,7 +241,7 @@ def trained_reference(_trained_once, tmp_path_factory) -> Project:
     shutil.copytree(_trained_once.root, made.root)
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, made)
-        submit.write_submission("exp100")
+        submission.write_submission("exp100")
     return made
 
 
@@ -349,4 +351,4 @@ def test_two_processes_train_two_folds_of_a_run(project, trained_reference):
     assert (project.runs / "exp100" / "oof.parquet").read_bytes() == (
         trained_reference.runs / "exp100" / "oof.parquet"
     ).read_bytes()
-    assert experiment.fold_dir("exp100", 2) == project.runs / "exp100" / "fold2"
+    assert run.fold_dir("exp100", 2) == project.runs / "exp100" / "fold2"

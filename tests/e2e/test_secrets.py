@@ -14,7 +14,9 @@ from conftest import enter, make_project, make_tiny_folds, tiny_experiment
 from kaggle_server import Competition, Kaggle
 from wandb_server import Wandb
 
-from chestfold import cli, follow, send
+from chestfold.cli import main
+from chestfold.integrations.kaggle import upload
+from chestfold.integrations.wandb import launch
 
 HOME = "home-of-dr-planted"
 SECRETS = {
@@ -51,7 +53,7 @@ def live(project, mode: str) -> None:
     for name, seed in (("exp100", 0), ("exp101", 1)):
         project.run(tiny_experiment(seed=seed, epochs=1), "--wandb", mode, name=name)
     for command in COMMANDS:
-        cli.main(command.split())
+        main.main(command.split())
 
 
 @pytest.fixture(scope="module", params=["offline", "online"])
@@ -68,8 +70,8 @@ def lived(request, tmp_path_factory):
             patch.setenv(name, value)
         for name in ("NO_PROXY", "no_proxy"):  # W&B's server is not Kaggle's
             patch.setenv(name, "127.0.0.1")
-        patch.setattr(follow, "PATIENCE", 240.0)
-        patch.setattr(send, "PAUSES", (0.01, 0.01))
+        patch.setattr(launch, "PATIENCE", 240.0)
+        patch.setattr(upload, "PAUSES", (0.01, 0.01))
         make_tiny_folds(2)
         live(project, request.param)
     kaggle.stop()

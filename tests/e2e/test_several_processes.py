@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from chestfold import results
+from chestfold.evaluate import results
 
 SCRIPT = """
 import sys

@@ -5,11 +5,13 @@ import pandas as pd
 import pytest
 from conftest import tiny_experiment
 
-from chestfold import board, checkpoint, engine, experiment, metrics, oof, results
-from chestfold.ensemble import ensemble
-from chestfold.files import read_json, write_json
+from chestfold.core import checkpoint
+from chestfold.core.files import read_json, write_json
+from chestfold.data.transforms.corruptions import SHIFTS
+from chestfold.evaluate import leaderboard, metrics, predictions, results
+from chestfold.evaluate.ensemble import ensemble
 from chestfold.models import rebuild
-from chestfold.shift import SHIFTS
+from chestfold.train import loop, run
 
 
 def by_id(table: pd.DataFrame) -> pd.DataFrame:
@@ -17,9 +19,9 @@ def by_id(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def shifted_cell(name: str) -> str:
-    (rows,) = board.rows_by_folds(results.all_results()).values()
+    (rows,) = leaderboard.rows_by_folds(results.all_results()).values()
     (row,) = (r for r in rows if r.result.name == name)
-    return dict(zip(board.HEADER, board.cells(row), strict=True))["AUC, shifted"]
+    return dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))["AUC, shifted"]
 
 
 def forget_shifts(folder) -> None:
@@ -33,36 +35,36 @@ def forget_shifts(folder) -> None:
 
 def test_a_fold_holds_each_of_its_images_once_under_each_shift(trained):
     folder = trained.runs / "exp100" / "fold1"
-    tables = oof.unstacked(oof.read(folder / "shifted.parquet")[0])
+    tables = predictions.unstacked(predictions.read(folder / "shifted.parquet")[0])
     assert set(tables) == set(SHIFTS)
-    plain = oof.read(folder / "oof.parquet")[0]
+    plain = predictions.read(folder / "oof.parquet")[0]
     for table in tables.values():
         assert sorted(table["id"]) == sorted(plain["id"]) and table["id"].is_unique
-        pd.testing.assert_frame_equal(by_id(table)[oof.KEYS[1:]], by_id(plain)[oof.KEYS[1:]])
+        pd.testing.assert_frame_equal(by_id(table)[predictions.KEYS[1:]], by_id(plain)[predictions.KEYS[1:]])
         assert np.abs(by_id(table)["ill"] - by_id(plain)["ill"]).max() > 1e-4
 
 
 @pytest.mark.parametrize(("name", "changes"), [("exp100", {}), ("exp101", {"seed": 1, "augment": "plain"})])
 def test_every_experiment_sees_the_images_moved_alike(trained, name, changes):
     exp = tiny_experiment(**changes)
-    ready = experiment.prepare(trained.run(exp, "--fold", "0", name=name))
+    ready = run.prepare(trained.run(exp, "--fold", "0", name=name))
     folder = trained.runs / name / "fold0"
-    tables = oof.unstacked(oof.read(folder / "shifted.parquet")[0])
-    runner = engine.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
+    tables = predictions.unstacked(predictions.read(folder / "shifted.parquet")[0])
+    runner = loop.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
     for shift in ("zoom 1.25", "contrast 1.6"):
         images = ready.images(ready.rows(tables[shift]["id"].tolist()))
-        expected = engine.predict(runner, experiment.moved_images(shift, images))
-        np.testing.assert_allclose(oof.probabilities(tables[shift]), expected, atol=1e-5)
+        expected = loop.predict(runner, run.moved_images(shift, images))
+        np.testing.assert_allclose(predictions.probabilities(tables[shift]), expected, atol=1e-5)
 
 
 def test_shifted_images_are_predicted_from_one_view(project):
     exp = tiny_experiment(epochs=1, max_steps=2, tta="crops")
-    ready = experiment.prepare(project.run(exp, "--fold", "0"))
+    ready = run.prepare(project.run(exp, "--fold", "0"))
     folder = project.runs / "exp100" / "fold0"
-    table = oof.unstacked(oof.read(folder / "shifted.parquet")[0])["blur 0.01"]
-    runner = engine.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
-    images = experiment.moved_images("blur 0.01", ready.images(ready.rows(table["id"].tolist())))
-    np.testing.assert_allclose(oof.probabilities(table), engine.predict(runner, images), atol=1e-5)
+    table = predictions.unstacked(predictions.read(folder / "shifted.parquet")[0])["blur 0.01"]
+    runner = loop.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
+    images = run.moved_images("blur 0.01", ready.images(ready.rows(table["id"].tolist())))
+    np.testing.assert_allclose(predictions.probabilities(table), loop.predict(runner, images), atol=1e-5)
 
 
 def test_the_score_is_the_mean_auc_over_the_shifts(trained):
@@ -73,7 +75,9 @@ def test_the_score_is_the_mean_auc_over_the_shifts(trained):
     assert score.low <= score.value <= score.high
     zoomed = result.shifted()["zoom 1.1"]
     assert len(zoomed) == 60
-    assert each["zoom 1.1"] == pytest.approx(metrics.macro_auc(oof.labels(zoomed), oof.probabilities(zoomed)))
+    assert each["zoom 1.1"] == pytest.approx(
+        metrics.macro_auc(predictions.labels(zoomed), predictions.probabilities(zoomed))
+    )
 
 
 def test_a_mean_of_two_runs_is_shifted_as_its_members_are(trained):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import enter, make_project, make_tiny_folds, tiny_experiment
 
-from chestfold import follow
-from chestfold.files import BadInput, read_json, sha256_file
-from chestfold.track import LEADERBOARD, leaderboard_rows
+from chestfold.core.files import BadInput, read_json, sha256_file
+from chestfold.integrations.wandb import launch
+from chestfold.integrations.wandb.log import LEADERBOARD, leaderboard_rows
 
 WANDB = Path(sys.executable).with_name("wandb")
 KEY = "0123456789planted" + "0" * 23
@@ -29,7 +29,7 @@ def tracked(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, made)
         patch.setenv("WANDB_API_KEY", KEY)
-        patch.setattr(follow, "PATIENCE", 240.0)
+        patch.setattr(launch, "PATIENCE", 240.0)
         make_tiny_folds(2)
         made.run(tiny_experiment(), "--wandb", "offline")
         runs = {}
@@ -89,13 +89,14 @@ def test_the_leaderboard_read_back_equals_the_board_row_by_row(tracked):
 
 
 def test_a_follower_loads_nothing_heavy_while_the_fold_trains():
-    heavy = "import sys, chestfold.track; print([m for m in ('torch', 'sklearn', 'scipy') if m in sys.modules])"
+    shown = "print([m for m in ('torch', 'sklearn', 'scipy') if m in sys.modules])"
+    heavy = f"import sys, chestfold.integrations.wandb.log; {shown}"
     found = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 
 def test_a_follower_that_dies_is_said_in_a_sentence(project, monkeypatch, capsys):
-    monkeypatch.setattr(follow.sys, "executable", "/bin/false")
+    monkeypatch.setattr(launch.sys, "executable", "/bin/false")
     project.run(tiny_experiment(epochs=1), "--fold", "0", "--wandb", "offline")
     assert "nothing here depends on it" in capsys.readouterr().out
     assert (project.runs / "exp100" / "scores.json").exists()
@@ -116,7 +117,7 @@ def test_offline_unless_a_key_is_configured(monkeypatch, tmp_path, asked, variab
         monkeypatch.delenv(name, raising=False)
         if value:
             monkeypatch.setenv(name, value)
-    assert follow.mode_of(asked) == expected
+    assert launch.mode_of(asked) == expected
 
 
 def test_a_key_in_netrc_counts(monkeypatch, tmp_path):
@@ -126,10 +127,10 @@ def test_a_key_in_netrc_counts(monkeypatch, tmp_path):
     path = tmp_path / ".netrc"
     path.write_text("machine api.wandb.ai login user password secret")
     path.chmod(0o600)
-    assert follow.mode_of(None) == "online"
+    assert launch.mode_of(None) == "online"
 
 
 def test_an_unknown_mode_is_refused(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "sometimes")
     with pytest.raises(BadInput, match="WANDB_MODE is 'sometimes'"):
-        follow.mode_of(None)
+        launch.mode_of(None)

@@ -12,9 +12,9 @@ import pytest
 from conftest import enter, make_project, make_tiny_folds, tiny_experiment
 from wandb_server import KEY, Wandb
 
-from chestfold import follow
-from chestfold.files import read_json
-from chestfold.track import leaderboard_rows
+from chestfold.core.files import read_json
+from chestfold.integrations.wandb import launch
+from chestfold.integrations.wandb.log import leaderboard_rows
 
 WANDB = Path(sys.executable).with_name("wandb")
 
@@ -24,7 +24,7 @@ def train(root: Path, mode: str) -> tuple[dict, list]:
     made = make_project(root)
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, made)
-        patch.setattr(follow, "PATIENCE", 240.0)
+        patch.setattr(launch, "PATIENCE", 240.0)
         make_tiny_folds(2)
         made.run(tiny_experiment(), "--wandb", mode)
         return read_json(made.runs / "exp100" / "scores.json"), leaderboard_rows()
@@ -99,9 +99,9 @@ def silent_server():
 def test_a_dead_server_neither_stops_nor_slows_a_run(project, monkeypatch, capsys, silent_server, kind):
     monkeypatch.setenv("WANDB_BASE_URL", silent_server if kind == "silent" else "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    settled, real = [], follow.settle
-    monkeypatch.setattr(follow, "PATIENCE", 120.0)
-    monkeypatch.setattr(follow, "settle", lambda f: (settled.append(time.monotonic()), real(f)))
+    settled, real = [], launch.settle
+    monkeypatch.setattr(launch, "PATIENCE", 120.0)
+    monkeypatch.setattr(launch, "settle", lambda f: (settled.append(time.monotonic()), real(f)))
     began = time.monotonic()
     project.run(tiny_experiment(epochs=1), "--fold", "0", "--wandb", "online")
     assert settled[0] - began < 60  # training and scoring did not wait

@@ -8,10 +8,10 @@ import cv2
 import pytest
 from conftest import picture, tiny_experiment
 
-from chestfold import folds
+from chestfold.core.files import BadInput, read_json, sha256_file, write_json
+from chestfold.core.rng import generator
+from chestfold.data import folds
 from chestfold.data.catalogue import open_index
-from chestfold.files import BadInput, read_json, sha256_file, write_json
-from chestfold.rng import generator
 
 
 def sign(root) -> None:

@@ -6,8 +6,8 @@ Here the partners are copied before anything is pasted, and the batch that was h
 import torch
 from torch import Tensor
 
-from chestfold.mix import mix
-from chestfold.rng import generator
+from chestfold.core.rng import generator
+from chestfold.data.transforms.mixup import mix
 
 BATCH = 6
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import tiny_experiment
 
-from chestfold.mix import mix
-from chestfold.rng import generator
+from chestfold.core.rng import generator
+from chestfold.data.transforms.mixup import mix
 
 KINDS = {"mixup": (1.0, 0.0), "cutmix": (0.0, 1.0), "both": (1.0, 1.0)}
 

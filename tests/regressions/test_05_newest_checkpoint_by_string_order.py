@@ -12,9 +12,10 @@ import pytest
 import torch
 from conftest import tiny_experiment
 
-from chestfold import checkpoint, engine
-from chestfold.batches import Images
-from chestfold.rng import generator
+from chestfold.core import checkpoint
+from chestfold.core.rng import generator
+from chestfold.data.loader import Images
+from chestfold.train import loop
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def images() -> Images:
 def fit(train: Images, val: Images, folder, epochs: int) -> list[str]:
     said: list[str] = []
     exp = tiny_experiment(epochs=epochs, schedule="constant", warmup_epochs=0.0, max_steps=1, monitor="loss")
-    engine.fit(exp, 0, train, val, 2, folder, said.append)
+    loop.fit(exp, 0, train, val, 2, folder, said.append)
     return said
 
 
@@ -51,7 +52,7 @@ def test_the_newest_of_two_checkpoints_is_the_one_saved_last(tmp_path):
 
 def test_the_best_of_twelve_epochs_may_be_the_tenth():
     history = [{"epoch": n, "auc": 0.9 if n == 10 else 0.5 + n / 100, "loss": 0.5} for n in range(1, 13)]
-    assert engine.best_epoch(tiny_experiment(), history) == 10
+    assert loop.best_epoch(tiny_experiment(), history) == 10
 
 
 def test_the_kept_weights_are_those_of_the_epoch_they_name(images, tmp_path):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
-from chestfold import metrics
-from chestfold.engine import validation_figures
-from chestfold.rng import generator
+from chestfold.core.rng import generator
+from chestfold.evaluate import metrics
+from chestfold.train.loop import validation_figures
 
 ROWS, CLASSES = 120, 3
 LABELS = np.arange(ROWS) % CLASSES

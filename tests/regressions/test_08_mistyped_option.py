@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from conftest import tiny_experiment
 
-from chestfold import Experiment, cli
-from chestfold.config import field_types
+from chestfold import Experiment
+from chestfold.cli import main
+from chestfold.cli.experiment import read_request
+from chestfold.core.config import field_types
+from chestfold.core.files import BadInput
 from chestfold.data.catalogue import find_dataset
-from chestfold.files import BadInput
-from chestfold.options import read_request
 
 WRONG = [
     ("--learning_rate", "3e-4"),
@@ -74,6 +75,6 @@ def test_an_unknown_field_of_a_declared_data_set_is_refused(project):
 @pytest.mark.parametrize("argv", ["folds make tiny --fold 3", "submit exp100 --dry", "bord", "board --sort auc"])
 def test_a_wrong_word_of_the_command_exits_with_2_and_one_sentence(project, capsys, argv):
     with pytest.raises(SystemExit) as stop:
-        cli.main(argv.split())
+        main.main(argv.split())
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -6,9 +6,9 @@ Here the split is stratified by label, and a fold file in which a fold lacks a c
 import pytest
 from conftest import make_project
 
-from chestfold import folds
+from chestfold.core.files import BadInput
+from chestfold.data import folds
 from chestfold.data.catalogue import open_index
-from chestfold.files import BadInput
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import shutil
 import pytest
 from conftest import tiny_experiment
 
-from chestfold import checkpoint
-from chestfold.files import BadInput
+from chestfold.core import checkpoint
+from chestfold.core.files import BadInput
 
 PREDICTIONS = ("best.ckpt", "oof.parquet", "test.parquet")
 

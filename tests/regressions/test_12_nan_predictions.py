@@ -9,22 +9,23 @@ import pytest
 import torch
 from conftest import tiny_experiment
 
-from chestfold import engine, oof, results
-from chestfold.batches import Images
-from chestfold.files import BadInput
+from chestfold.core.files import BadInput
+from chestfold.data.loader import Images
+from chestfold.evaluate import predictions, results
+from chestfold.integrations.kaggle.submission import check_submission
 from chestfold.models import create
-from chestfold.submit import check_submission
+from chestfold.train import loop
 
 BAD = [np.nan, np.inf, -np.inf]
 
 
 def test_a_network_that_predicts_nan_is_refused_with_the_image():
     exp = tiny_experiment()
-    runner = engine.make_runner(create(exp, 2), exp)
+    runner = loop.make_runner(create(exp, 2), exp)
     torch.nn.init.constant_(runner.module.get_classifier().bias, float("nan"))
     images = Images(np.zeros((3, 32, 32), np.uint8), np.arange(3), ["a", "b", "c"], np.zeros(3, np.int64))
     with pytest.raises(BadInput, match="the prediction for 'a' is not a number"):
-        engine.predict(runner, images)
+        loop.predict(runner, images)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_fold(project):
@@ -38,7 +39,7 @@ def test_a_prediction_file_with_nan_is_not_written(trained, tmp_path, value):
     table, origin = results.find_result("exp100").oof()
     table.loc[5, "ill"] = value
     with pytest.raises(BadInput, match=f"the prediction for '{table['id'][5]}' is not a number"):
-        oof.write(tmp_path / "oof.parquet", table, origin)
+        predictions.write(tmp_path / "oof.parquet", table, origin)
     assert not (tmp_path / "oof.parquet").exists()
 
 
@@ -46,10 +47,10 @@ def test_a_prediction_file_with_nan_is_not_read(trained, tmp_path, monkeypatch):
     table, origin = results.find_result("exp100").oof()
     table.loc[5, ["healthy", "ill"]] = np.nan
     with monkeypatch.context() as patch:
-        patch.setattr(oof, "check_probabilities", lambda *_: None)
-        oof.write(tmp_path / "oof.parquet", table, origin)
+        patch.setattr(predictions, "check_probabilities", lambda *_: None)
+        predictions.write(tmp_path / "oof.parquet", table, origin)
     with pytest.raises(BadInput, match=f"the prediction for '{table['id'][5]}' is not a number"):
-        oof.read(tmp_path / "oof.parquet")
+        predictions.read(tmp_path / "oof.parquet")
 
 
 @pytest.mark.parametrize("cell", ["", "nan", "inf", "-inf", "?"])

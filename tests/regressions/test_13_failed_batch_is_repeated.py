@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import tiny_experiment
 
-from chestfold.batches import Images, TrainBatches
-from chestfold.files import BadInput
+from chestfold.core.files import BadInput
+from chestfold.data.loader import Images, TrainBatches
 
 
 def numbered(count: int, rows: np.ndarray) -> Images:

@@ -5,8 +5,9 @@ Here every wait has an end: the score, Kaggle's refusal, or the time limit, what
 
 import pytest
 
-from chestfold import cli, send
-from chestfold.kaggle_cli import NoAnswer, Submission
+from chestfold.cli import main
+from chestfold.integrations.kaggle import upload
+from chestfold.integrations.kaggle.client import NoAnswer, Submission
 
 
 class Clock:
@@ -35,7 +36,7 @@ def silent() -> None:
 )
 def test_a_wait_without_an_answer_ends_at_the_limit(look):
     clock = Clock()
-    found = send.follow(look, 30, clock)
+    found = upload.follow(look, 30, clock)
     assert clock.seconds == pytest.approx(30 * 60)
     assert 60 < clock.sleeps < 200, "it should look every 5 to 20 seconds"
     assert found is None or found.status == "PENDING"
@@ -44,23 +45,23 @@ def test_a_wait_without_an_answer_ends_at_the_limit(look):
 @pytest.mark.parametrize("status", ["COMPLETE", "ERROR"])
 def test_a_wait_ends_when_kaggle_has_decided(status):
     clock, seen = Clock(), iter(["PENDING", "PENDING", status])
-    assert send.follow(lambda: entry(next(seen)), 30, clock).status == status
-    assert clock.seconds == 2 * send.PAUSES[0]
+    assert upload.follow(lambda: entry(next(seen)), 30, clock).status == status
+    assert clock.seconds == 2 * upload.PAUSES[0]
 
 
 def test_an_answer_that_once_does_not_come_is_waited_for():
     answers = iter([silent, lambda: None, lambda: entry("COMPLETE")])
-    assert send.follow(lambda: next(answers)(), 30, Clock()).status == "COMPLETE"
+    assert upload.follow(lambda: next(answers)(), 30, Clock()).status == "COMPLETE"
 
 
 def test_without_a_time_to_wait_there_is_one_look():
     clock = Clock()
-    assert send.follow(lambda: entry("PENDING"), 0, clock).status == "PENDING" and clock.sleeps == 0
+    assert upload.follow(lambda: entry("PENDING"), 0, clock).status == "PENDING" and clock.sleeps == 0
 
 
 def test_submit_that_does_not_know_where_to_refuses_in_one_sentence(trained, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["submit", "exp100"])
+        main.main(["submit", "exp100"])
     assert stop.value.code == 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1
@@ -69,7 +70,9 @@ def test_submit_that_does_not_know_where_to_refuses_in_one_sentence(trained, cap
 
 
 def test_submit_with_dry_run_writes_a_file_and_ends(trained, capsys, monkeypatch):
-    monkeypatch.setattr("chestfold.kaggle_cli._call", lambda *words, **more: pytest.fail("Kaggle was called"))
-    cli.main(["submit", "exp100", "--competition", "chest-contest", "--dry-run"])
+    monkeypatch.setattr(
+        "chestfold.integrations.kaggle.client._call", lambda *words, **more: pytest.fail("Kaggle was called")
+    )
+    main.main(["submit", "exp100", "--competition", "chest-contest", "--dry-run"])
     assert "nothing was sent" in capsys.readouterr().out
     assert (trained.root / "submissions" / "001_exp100.csv").exists()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from chestfold import cli
-from chestfold.files import BadInput
-from chestfold.options import read_request
+from chestfold.cli import main
+from chestfold.cli.experiment import read_request
+from chestfold.core.files import BadInput
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "README.ja.md")
@@ -49,7 +49,7 @@ def complaint(command: str) -> str:
         if program == "make":
             return unknown_target([w for w in words if "=" not in w])
         if program == "chestfold":
-            cli._parser().parse_args(words)
+            main._parser().parse_args(words)
         else:
             script = next(n for n, word in enumerate(words) if word.endswith(".py"))
             return script_complaint(Path(words[script]), words[script + 1 :])

@@ -10,23 +10,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chestfold import oof, results
-from chestfold.ensemble import ensemble
-from chestfold.files import read_json, sha256_file, write_json
-from chestfold.submit import write_submission
+from chestfold.core.files import read_json, sha256_file, write_json
+from chestfold.evaluate import predictions, results
+from chestfold.evaluate.ensemble import ensemble
+from chestfold.integrations.kaggle.submission import write_submission
 
 
 def other_order(table: pd.DataFrame) -> pd.DataFrame:
     """The same content: rows backwards, classes too."""
-    classes = oof.class_columns(table)
-    return table.iloc[::-1].reset_index(drop=True)[[*oof.KEYS, *reversed(classes)]]
+    classes = predictions.class_columns(table)
+    return table.iloc[::-1].reset_index(drop=True)[[*predictions.KEYS, *reversed(classes)]]
 
 
 def turn_around(folder) -> None:
     """Write a result's tables in another order, as another program might have."""
     about = read_json(folder / "scores.json")
     for name in ("oof.parquet", "test.parquet"):
-        table, origin = oof.read(folder / name)
+        table, origin = predictions.read(folder / name)
         stored = pa.Table.from_pandas(other_order(table), preserve_index=False)
         pq.write_table(stored.replace_schema_metadata({b"chestfold": json.dumps(origin).encode()}), folder / name)
         about["files"][name] = sha256_file(folder / name)
@@ -48,9 +48,9 @@ def test_a_member_in_another_order_gives_the_same_blend(trained, member, method)
 
 
 def test_the_mean_over_folds_matches_ids(trained):
-    parts = [oof.read(trained.runs / "exp100" / f"fold{f}" / "test.parquet")[0] for f in range(3)]
-    expected = oof.mean_predictions(parts)
-    pd.testing.assert_frame_equal(oof.mean_predictions([parts[0], other_order(parts[1]), parts[2]]), expected)
+    parts = [predictions.read(trained.runs / "exp100" / f"fold{f}" / "test.parquet")[0] for f in range(3)]
+    expected = predictions.mean_predictions(parts)
+    pd.testing.assert_frame_equal(predictions.mean_predictions([parts[0], other_order(parts[1]), parts[2]]), expected)
 
 
 def test_a_submission_in_the_samples_order_keeps_each_ids_prediction(trained):

@@ -8,8 +8,8 @@ import torch
 from conftest import tiny_experiment
 from safetensors.torch import save_file
 
-from chestfold import checkpoint
-from chestfold.files import BadInput
+from chestfold.core import checkpoint
+from chestfold.core.files import BadInput
 from chestfold.models import create
 from chestfold.models.timm_import import timm
 

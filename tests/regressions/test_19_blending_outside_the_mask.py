@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from small_patches import lung, to_grey, with_disc, write_patches
 
-from chestfold.rng import generator
-from chestfold.synth.blend import Request, blend
-from chestfold.synth.poisson import clone
+from chestfold.core.rng import generator
+from chestfold.synth.blend.dataset import Request, blend
+from chestfold.synth.blend.poisson import clone
 
 PLACES = {"middle": (32, 32), "edge": (0, 30), "corner": (0, 0), "other corner": (63, 63)}
 

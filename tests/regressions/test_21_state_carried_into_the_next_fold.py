@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from conftest import tiny_experiment
 
-from chestfold import checkpoint, folds
+from chestfold.core import checkpoint
+from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 
 EXP = tiny_experiment(

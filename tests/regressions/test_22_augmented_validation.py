@@ -12,11 +12,13 @@ import pytest
 import torch
 from conftest import tiny_experiment
 
-from chestfold import checkpoint, engine, oof
-from chestfold.batches import Images, TrainBatches, plain_batches
+from chestfold.core import checkpoint
+from chestfold.core.files import read_json
 from chestfold.data.catalogue import open_index
-from chestfold.files import read_json
+from chestfold.data.loader import Images, TrainBatches, plain_batches
+from chestfold.evaluate import predictions
 from chestfold.models import rebuild
+from chestfold.train import loop
 
 EXP = tiny_experiment(augment="plain", crop_scale=0.3, randaugment=(3, 10), mixup_alpha=1.0, epochs=1)
 
@@ -33,24 +35,24 @@ def strong(project):
     """A fold that was trained with strong augmentation, and its network."""
     folder = project.runs / "exp100" / "fold0"
     project.run(EXP, "--fold", "0")
-    return folder, engine.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), EXP)
+    return folder, loop.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), EXP)
 
 
 @pytest.mark.parametrize("kind", ["oof", "test"])
 def test_predictions_are_those_of_the_files_as_they_are(project, strong, kind):
     folder, runner = strong
-    table, _ = oof.read(folder / f"{kind}.parquet")
+    table, _ = predictions.read(folder / f"{kind}.parquet")
     pixels = torch.from_numpy(pictures(project.root, table["id"].tolist()).pixels).unsqueeze(1)
     runner.module.eval()
     with torch.inference_mode():
         expected = runner.logits(runner.images(pixels)).softmax(dim=1).numpy()
-    np.testing.assert_allclose(oof.probabilities(table), expected, atol=1e-6)
+    np.testing.assert_allclose(predictions.probabilities(table), expected, atol=1e-6)
 
 
 def test_the_figures_of_an_epoch_are_those_of_the_files_as_they_are(strong):
     folder, _ = strong
-    table, _ = oof.read(folder / "oof.parquet")
-    expected = engine.validation_figures(oof.labels(table), oof.probabilities(table))
+    table, _ = predictions.read(folder / "oof.parquet")
+    expected = loop.validation_figures(predictions.labels(table), predictions.probabilities(table))
     row = json.loads(checkpoint.load(folder / "last.ckpt")["history"])[0]
     assert {name: row[name] for name in expected} == pytest.approx(expected)
     assert read_json(folder / "manifest.json")["best_epoch"] == 1

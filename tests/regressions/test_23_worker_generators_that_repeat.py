@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import tiny_experiment
 
-from chestfold.batches import Images, TrainBatches
-from chestfold.rng import generator
+from chestfold.core.rng import generator
+from chestfold.data.loader import Images, TrainBatches
 
 BATCHES, SIZE = 4, 8
 PIXELS = generator("one picture").integers(0, 256, (1, 32, 32)).astype(np.uint8)

@@ -9,10 +9,12 @@ import pytest
 import torch
 from conftest import tiny_experiment
 
-from chestfold import checkpoint, engine, oof
-from chestfold.experiment import prepare
+from chestfold.cli.experiment import read_request
+from chestfold.core import checkpoint
+from chestfold.evaluate import predictions
 from chestfold.models import create
-from chestfold.options import read_request
+from chestfold.train import loop
+from chestfold.train.run import prepare
 
 EXP = tiny_experiment(epochs=1, ema_decay=0.9, precision="fp32")
 
@@ -30,7 +32,7 @@ def moving(state: dict) -> dict:
 
 def test_weights_and_statistics_are_averaged_over_the_same_steps(project, monkeypatch):
     averaged: dict[str, torch.Tensor] = {}
-    update = engine.update_weights
+    update = loop.update_weights
 
     def follow(exp, state, per_epoch):
         """An average of its own, tensor by tensor, with the decay of the step."""
@@ -40,7 +42,7 @@ def test_weights_and_statistics_are_averaged_over_the_same_steps(project, monkey
             before = averaged.get(name, torch.zeros_like(value))
             averaged[name] = decay * before + (1 - decay) * value
 
-    monkeypatch.setattr(engine, "update_weights", follow)
+    monkeypatch.setattr(loop, "update_weights", follow)
     project.run(EXP, "--fold", "0")
     saved = checkpoint.load(project.runs / "exp100" / "fold0" / "last.ckpt")
     for name, value in moving(saved["ema"]).items():
@@ -60,7 +62,7 @@ def test_what_is_kept_and_predicts_is_the_whole_average(folder):
     network = create(EXP, 2)
     network.module.load_state_dict(last["ema"])
     ready = prepare(read_request(EXP, [], folder.parent.with_suffix(".py")))
-    table, _ = oof.read(folder / "oof.parquet")
+    table, _ = predictions.read(folder / "oof.parquet")
     images = ready.images(ready.rows(table["id"].tolist()))
-    expected = engine.predict(engine.make_runner(network, EXP), images)
-    np.testing.assert_allclose(oof.probabilities(table), expected, atol=1e-6)
+    expected = loop.predict(loop.make_runner(network, EXP), images)
+    np.testing.assert_allclose(predictions.probabilities(table), expected, atol=1e-6)

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from chestfold import folds
+from chestfold.core.rng import generator
+from chestfold.data import folds
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
-from chestfold.rng import generator
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 from conftest import enter, make_project, make_tiny_folds, tiny_experiment
 from sklearn.metrics import roc_auc_score
 
-from chestfold import oof, results
+from chestfold.core.files import read_json
 from chestfold.data.catalogue import find_dataset
-from chestfold.files import read_json
-from chestfold.submit import write_submission
+from chestfold.evaluate import predictions, results
+from chestfold.integrations.kaggle.submission import write_submission
 
 ORDERS = [("healthy", "ill"), ("ill", "healthy")]
 
@@ -40,7 +40,7 @@ def test_columns_stand_in_the_declared_order_everywhere(ordered):
     project, classes = ordered
     run = project.runs / "exp100"
     for path in [*run.glob("fold*/*.parquet"), *run.glob("*.parquet")]:
-        assert tuple(oof.class_columns(oof.read(path)[0])) == classes
+        assert tuple(predictions.class_columns(predictions.read(path)[0])) == classes
     assert read_json(run / "fold0" / "config.json")["classes"] == list(classes)
 
 

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from chestfold import cli, folds
+from chestfold.cli import main
+from chestfold.core.files import read_json
+from chestfold.data import folds
 from chestfold.data.cache import content_hashes
 from chestfold.data.catalogue import open_index
 from chestfold.data.duplicates import exact_groups
-from chestfold.files import read_json
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXACT, NEAR = ("t000", "t031"), ("t006", "t045")
@@ -57,7 +58,7 @@ def test_a_copy_that_came_after_the_fold_file_is_told(project, capsys):
     images = project.input / "tiny" / "images"
     shutil.copy(images / f"{ill[0]}.png", images / f"{ill[1]}.png")
     with pytest.raises(SystemExit) as stop:
-        cli.main(["folds", "check", "tiny"])
+        main.main(["folds", "check", "tiny"])
     assert stop.value.code == 2
     printed = capsys.readouterr()
     assert "exact duplicates: 1 found, 1 in more than one fold" in printed.out

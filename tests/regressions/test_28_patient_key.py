@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
+from chestfold.core.files import BadInput
 from chestfold.data.catalogue import find_dataset, open_index
-from chestfold.files import BadInput
 
 NAMES = ("chest_xray", "chest_xray_3class")
 

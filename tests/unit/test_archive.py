@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from chestfold import archive
-from chestfold.files import BadInput, read_json, sha256
+from chestfold.core.files import BadInput, read_json, sha256
+from chestfold.integrations.kaggle import archive
 
 
 @pytest.fixture

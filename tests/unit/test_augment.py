@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from conftest import picture, tiny_experiment
 
-from chestfold.augment import Augmenter, randaugment_ops
-from chestfold.rng import generator
+from chestfold.core.rng import generator
+from chestfold.data.transforms.augment import Augmenter, randaugment_ops
 
 IMAGE = (40 + 0.6 * picture(generator("augmented"), ill=True)).astype(np.uint8)  # 40 to 193: room for contrast
 IMAGE.flags.writeable = False  # as the cache's images are

@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 from small_patches import lung, to_grey, with_disc, write_patches
 
-from chestfold import cli, folds
+from chestfold.cli import main
+from chestfold.core.files import BadInput, read_json
+from chestfold.core.rng import generator
+from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.phantom import write_phantom
-from chestfold.files import BadInput, read_json
-from chestfold.rng import generator
-from chestfold.synth.blend import COLUMNS, Request, blend, scale_of
-from chestfold.synth.blends import open_blends
-from chestfold.synth.sources import window_of
+from chestfold.synth.blend.dataset import COLUMNS, Request, blend, scale_of
+from chestfold.synth.blend.nodules import window_of
+from chestfold.synth.study.blended_set import open_blends
 
 ASKED = Request("made", "patches", "patches", count=10)
 
@@ -113,9 +114,9 @@ class Fixed:
 
 @pytest.fixture
 def trained_generator(both, monkeypatch):
-    module = types.ModuleType("chestfold.synth.generator")
+    module = types.ModuleType("chestfold.synth.gan.generator")
     module.load_generator = lambda folder: Fixed()
-    monkeypatch.setitem(sys.modules, "chestfold.synth.generator", module)
+    monkeypatch.setitem(sys.modules, "chestfold.synth.gan.generator", module)
     (both.root / "generator").mkdir()
     return both
 
@@ -167,20 +168,20 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(both, changes, said):
 
 def blend_with_no_more_hosts(changes):
     """A set whose patches have no lung around the middle: every host is refused."""
-    from chestfold.synth import sources
+    from chestfold.synth.blend import nodules
 
     def refuse(self, grey, cutting):
-        raise sources.Unfit("has a wall or a vessel where the seam would be")
+        raise nodules.Unfit("has a wall or a vessel where the seam would be")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources.Hosts, "_middle", refuse)
+        patch.setattr(nodules.Hosts, "_middle", refuse)
         blend(replace(ASKED, **changes))
 
 
 def test_hosts_without_lungs_are_one_sentence(both, monkeypatch):
-    from chestfold.synth import sources
+    from chestfold.synth.blend import nodules
 
-    monkeypatch.setattr(sources, "segment_lungs", lambda grey: None)
+    monkeypatch.setattr(nodules, "segment_lungs", lambda grey: None)
     with pytest.raises(BadInput, match="only 0 of 10 could be made .*host shows no lungs"):
         blend(replace(ASKED, hosts="phantom"))
 
@@ -201,7 +202,7 @@ def test_millimetres_decide_where_they_are_known(patches):
 
 
 def test_the_command_says_what_it_made_and_what_it_left_out(patches, capsys):
-    cli.main(["synth", "blend", "made", "--nodules", "patches", "--hosts", "patches", "--count", "6"])
+    main.main(["synth", "blend", "made", "--nodules", "patches", "--hosts", "patches", "--count", "6"])
     said = capsys.readouterr().out
     assert "6 blended, 6 untouched, 6 real to compare with" in said and "seam's visibility, median" in said
     about = read_json(patches.input / "made" / "synth.json")

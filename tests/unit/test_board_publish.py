@@ -6,9 +6,10 @@ import shutil
 import pytest
 from conftest import tiny_experiment
 
-from chestfold import board, cli, results
-from chestfold.files import BadInput, read_json, write_json
-from chestfold.publish import command, publish, write_results_page
+from chestfold.cli import main
+from chestfold.core.files import BadInput, read_json, write_json
+from chestfold.evaluate import leaderboard, results
+from chestfold.report.publish import command, publish, write_results_page
 
 FILES = {"scores.json", "oof.parquet", "shifted.parquet", "test.parquet"}
 
@@ -19,9 +20,9 @@ def page(project) -> str:
 
 def rows_of(name: str) -> dict[str, str]:
     """Column of the board -> text, for one result."""
-    tables = board.rows_by_folds(results.all_results()).values()
+    tables = leaderboard.rows_by_folds(results.all_results()).values()
     (row,) = (r for rows in tables for r in rows if r.result.name == name)
-    return dict(zip(board.HEADER, board.cells(row), strict=True))
+    return dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))
 
 
 # The board
@@ -36,7 +37,7 @@ def test_a_row_shows_the_scores_with_their_intervals(trained):
 
 
 def test_the_best_result_stands_first(trained):
-    rows = next(iter(board.rows_by_folds(results.all_results()).values()))
+    rows = next(iter(leaderboard.rows_by_folds(results.all_results()).values()))
     assert {r.result.name for r in rows} == {"exp100", "exp101"}
     assert rows[0].scores["auc"].value >= rows[1].scores["auc"].value
 
@@ -66,7 +67,7 @@ def test_there_is_no_comparison_with_a_parent_that_is_missing_or_of_other_folds(
 
 
 def test_an_ensemble_names_its_members(trained):
-    cli.main(["ensemble", "exp100", "exp101", "--name", "both"])
+    main.main(["ensemble", "exp100", "exp101", "--name", "both"])
     assert rows_of("both")["what"] == "mean of exp100 + exp101"
 
 
@@ -74,14 +75,14 @@ def test_the_command_shows_the_board_and_what_is_not_collected_yet(trained, caps
     trained.run(tiny_experiment(epochs=1), "--fold", "1", name="exp102")
     (trained.runs / "exp102" / "scores.json").unlink()
     capsys.readouterr()
-    cli.main(["board"])
+    main.main(["board"])
     shown = capsys.readouterr().out
     assert "tiny (folds/tiny.csv" in shown and "3 folds): out-of-fold" in shown and shown.count("exp10") >= 3
     assert "not collected yet: exp102: fold1 finished (best epoch 1)" in shown
 
 
 def test_an_empty_board_says_how_to_begin(project, capsys):
-    cli.main(["board"])
+    main.main(["board"])
     assert "no finished result yet" in capsys.readouterr().out
 
 
@@ -102,8 +103,8 @@ def test_results_page_is_made_from_the_published_results_alone(trained):
 def test_a_published_result_can_be_blended_and_sent_without_its_run(trained):
     publish("exp100")
     shutil.rmtree(trained.runs / "exp100")
-    cli.main(["ensemble", "exp100", "exp101", "--name", "both"])
-    cli.main(["submit", "exp100", "--dry-run"])
+    main.main(["ensemble", "exp100", "exp101", "--name", "both"])
+    main.main(["submit", "exp100", "--dry-run"])
     assert (trained.root / "submissions" / "001_exp100.csv").exists()
 
 
@@ -177,7 +178,7 @@ def test_the_command_of_a_run_can_be_typed_again(name, changed, trained, typed):
 
 def test_a_board_that_goes_into_another_program_has_every_column(trained, capsys):
     """The hint under a narrow board says so: `chestfold board | less -S`."""
-    cli.main(["board"])
+    main.main(["board"])
     printed = capsys.readouterr().out
-    assert all(name.split()[0] in printed for name in board.HEADER)
+    assert all(name.split()[0] in printed for name in leaderboard.HEADER)
     assert "more columns" not in printed

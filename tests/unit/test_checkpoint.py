@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from chestfold import checkpoint
-from chestfold.files import BadInput
+from chestfold.core import checkpoint
+from chestfold.core.files import BadInput
 
 STATE = {"module": {"w": torch.arange(6.0).reshape(2, 3)}, "epoch": 3, "losses": [0.5, 0.25], "ema": None}
 

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from chestfold import Experiment
-from chestfold.config import RANGES, difference, field_help, field_types, parse_option
-from chestfold.files import BadInput
+from chestfold.core.config import RANGES, difference, field_help, field_types, parse_option
+from chestfold.core.files import BadInput
 
 
 def test_but_changes_a_copy_that_remembers_its_parent():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chestfold.core.files import BadInput
 from chestfold.data.decode import decode
-from chestfold.files import BadInput
 
 SIZE = 32
 GREY = np.add.outer(np.arange(SIZE) * 4, np.arange(SIZE) * 3).astype(np.uint8)  # 0 to 217, no symmetry

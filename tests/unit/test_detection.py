@@ -3,9 +3,9 @@ import math
 import pytest
 from scipy.stats import binomtest, norm
 
-from chestfold import cli
-from chestfold.files import BadInput
-from chestfold.synth.detection import against_chance, d_prime, load_answers, proportion, read_answers
+from chestfold.cli import main
+from chestfold.core.files import BadInput
+from chestfold.synth.study.reader_figures import against_chance, d_prime, load_answers, proportion, read_answers
 
 CASES = [(0, 10), (3, 10), (10, 10), (57, 80), (1, 1)]
 
@@ -62,6 +62,6 @@ def test_the_command_shows_each_reader_and_all_together(tmp_path, capsys):
     for name, answer in (("ann", "synthetic"), ("bob", "real")):
         rows = "".join(f"{n},s{n},synthetic,{answer},1.0\n{n},r{n},real,real,1.0\n" for n in range(5))
         (tmp_path / f"{name}.csv").write_text(HEAD + rows)
-    cli.main(["synth", "answers", str(tmp_path / "ann.csv"), str(tmp_path / "bob.csv")])
+    main.main(["synth", "answers", str(tmp_path / "ann.csv"), str(tmp_path / "bob.csv")])
     said = capsys.readouterr().out
     assert "ann" in said and "1.00 [" in said and "0.50 [" in said and "all together" in said and "0.75 [" in said

@@ -10,12 +10,12 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from chestfold.core.files import BadInput
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.check import check
 from chestfold.data.decode import decode
 from chestfold.data.dicom import describe, is_dicom, read_dicom
-from chestfold.files import BadInput
 
 
 def example(name: str) -> bytes:
@@ -267,8 +267,8 @@ def test_a_declaration_that_cannot_be(project, line, complaint):
 
 def test_caches_of_other_formats_keep_their_names(project):
     """A cache that was made before there was DICOM is still the one that is used: hash of content, transform, size."""
+    from chestfold.core.files import sha256_json
     from chestfold.data.cache import content_hashes
-    from chestfold.files import sha256_json
 
     index = open_index("tiny")
     ids, digests = index.table["id"].tolist(), content_hashes(index)

@@ -8,12 +8,14 @@ import pytest
 import torch
 from conftest import collect_quickly, enter, make_project, make_tiny_folds, tiny_experiment
 
-from chestfold import checkpoint, engine, experiment, oof
-from chestfold.batches import Images, TrainBatches
-from chestfold.config import Experiment
-from chestfold.files import BadInput, read_json
+from chestfold.core import checkpoint
+from chestfold.core.config import Experiment
+from chestfold.core.files import BadInput, read_json
+from chestfold.core.rng import generator
+from chestfold.data.loader import Images, TrainBatches
+from chestfold.evaluate import predictions
 from chestfold.models import rebuild
-from chestfold.rng import generator
+from chestfold.train import loop, run
 
 NUMBERS = itertools.count(100)
 ONE_EPOCH = {"epochs": 1, "max_steps": 3}
@@ -73,13 +75,13 @@ def weights(folder) -> torch.Tensor:
 
 
 def untrained() -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in engine.start(tiny_experiment(), 0, 2).runner.module.parameters()])
+    return torch.cat([p.detach().flatten() for p in loop.start(tiny_experiment(), 0, 2).runner.module.parameters()])
 
 
 @pytest.mark.parametrize("settings", OPTIONS, ids=lambda s: " ".join(f"{k}={v}" for k, v in s.items()))
 def test_every_option_trains_a_fold(fold, settings):
     folder = fold(**settings)
-    table, _ = oof.read(folder / "oof.parquet")
+    table, _ = predictions.read(folder / "oof.parquet")
     assert 18 <= len(table) <= 24 and torch.isfinite(weights(folder)).all()
     precision = settings.get("precision", "auto")
     assert precision in ("auto", read_json(folder / "manifest.json")["precision"])
@@ -96,8 +98,8 @@ def test_accumulated_batches_are_one_large_batch(fold):
 def test_the_last_batches_of_an_epoch_are_a_step_too(fold, monkeypatch):
     """39 images in batches of 4 are 9, in threes 3 steps, in fours 2 and a rest."""
     steps = []
-    honest = engine.update_weights
-    monkeypatch.setattr(engine, "update_weights", lambda *a: steps.append(a[1].batch) or honest(*a))
+    honest = loop.update_weights
+    monkeypatch.setattr(loop, "update_weights", lambda *a: steps.append(a[1].batch) or honest(*a))
     fold(batch_size=4, accumulate=4, max_steps=0)
     assert steps == [4, 8, 9]
 
@@ -135,12 +137,12 @@ def epochs_of(folder) -> tuple[int, int]:
 
 
 def test_training_stops_when_patience_ends(fold, monkeypatch):
-    monkeypatch.setattr(engine, "validation_figures", figures(auc=[0.6, 0.8, 0.7, 0.75, 0.9, 0.95]))
+    monkeypatch.setattr(loop, "validation_figures", figures(auc=[0.6, 0.8, 0.7, 0.75, 0.9, 0.95]))
     assert epochs_of(fold(epochs=6, patience=2)) == (4, 2)
 
 
 def test_without_patience_all_epochs_are_trained(fold, monkeypatch):
-    monkeypatch.setattr(engine, "validation_figures", figures(auc=[0.6, 0.8, 0.7, 0.75, 0.9, 0.85]))
+    monkeypatch.setattr(loop, "validation_figures", figures(auc=[0.6, 0.8, 0.7, 0.75, 0.9, 0.85]))
     assert epochs_of(fold(epochs=6)) == (6, 5)
 
 
@@ -152,21 +154,21 @@ def test_the_monitored_figure_picks_the_epoch(fold, monkeypatch, monitor, best):
         "f1": [0.9, 0.1, 0.1, 0.1],
         "accuracy": [0.1, 0.1, 0.1, 0.9],
     }
-    monkeypatch.setattr(engine, "validation_figures", figures(**rows))
+    monkeypatch.setattr(loop, "validation_figures", figures(**rows))
     folder = fold(epochs=4, monitor=monitor)
     assert epochs_of(folder) == (4, best)
     assert checkpoint.load(folder / "best.ckpt")["epoch"] == best
 
 
 def test_of_equal_epochs_the_one_with_the_lower_loss_is_kept(fold, monkeypatch):
-    monkeypatch.setattr(engine, "validation_figures", figures(auc=[1.0, 1.0, 1.0], loss=[0.5, 0.2, 0.3]))
+    monkeypatch.setattr(loop, "validation_figures", figures(auc=[1.0, 1.0, 1.0], loss=[0.5, 0.2, 0.3]))
     assert epochs_of(fold(epochs=3)) == (3, 2)
 
 
 def test_validation_figures_are_those_of_the_definition():
     probs = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]]).double().numpy()
     labels = torch.tensor([0, 1, 1, 0]).numpy()
-    row = engine.validation_figures(labels, probs)
+    row = loop.validation_figures(labels, probs)
     assert row["loss"] == pytest.approx(-sum(map(math.log, (0.9, 0.8, 0.4, 0.3))) / 4)
     assert (row["accuracy"], row["auc"], row["f1"]) == pytest.approx((0.5, 0.75, 0.5))
 
@@ -192,9 +194,9 @@ def test_the_same_settings_train_the_same_weights_and_another_seed_others(fold):
     ],
 )
 def test_a_processor_uses_bf16_where_it_has_it_and_nothing_is_depthwise(monkeypatch, backbone, has_bf16, precision):
-    monkeypatch.setattr(engine, "processor_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(loop, "processor_has_bf16", lambda: has_bf16)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert engine.start(tiny_experiment(backbone=backbone), 0, 2).runner.precision == precision
+    assert loop.start(tiny_experiment(backbone=backbone), 0, 2).runner.precision == precision
 
 
 # A few images of each class, and classes that weigh alike
@@ -213,7 +215,7 @@ def test_a_fold_is_trained_on_so_many_of_each_class(fold):
 
 def test_what_is_drawn_depends_on_seed_and_fold_alone():
     def ids(number: int = 0, **changes) -> list[str]:
-        return experiment.chosen_images(tiny_experiment(train_per_class=3, **changes), number, rare()).ids
+        return run.chosen_images(tiny_experiment(train_per_class=3, **changes), number, rare()).ids
 
     kept = ids()
     assert kept == ids(lr=1e-4, epochs=9, backbone="test_vit", augment="plain")
@@ -222,7 +224,7 @@ def test_what_is_drawn_depends_on_seed_and_fold_alone():
 
 def test_the_drawn_images_keep_their_pixels_and_labels():
     whole = rare()
-    few = experiment.chosen_images(tiny_experiment(train_per_class=3), 0, whole)
+    few = run.chosen_images(tiny_experiment(train_per_class=3), 0, whole)
     for row, image_id, label in zip(few.rows, few.ids, few.labels, strict=True):
         assert (whole.ids[row], whole.labels[row]) == (image_id, label)
 
@@ -235,9 +237,9 @@ def test_more_of_each_class_than_there_are_is_refused(fold):
 def first_loss(tmp_path, **changes) -> tuple[float, np.ndarray]:
     """The loss of the first batch, of a classifier at zero, and the class numbers in that batch."""
     exp = tiny_experiment(max_steps=1, precision="fp32", **changes)
-    state, batches = engine.start(exp, 0, 2), TrainBatches(exp, 0, rare(), 0)
-    weights = engine.class_weights(exp, rare(), 2, state.runner.device)
-    engine.train_epoch(exp, 0, state, batches, weights, tmp_path)
+    state, batches = loop.start(exp, 0, 2), TrainBatches(exp, 0, rare(), 0)
+    weights = loop.class_weights(exp, rare(), 2, state.runner.device)
+    loop.train_epoch(exp, 0, state, batches, weights, tmp_path)
     return state.losses[0], batches[0, 0][1].numpy()
 
 
@@ -279,10 +281,10 @@ def test_fewer_epochs_than_voters_all_vote(fold):
 
 def test_a_vote_is_the_mean_of_the_epochs_predictions(shared):
     exp = tiny_experiment(**ONE_EPOCH | {"epochs": 4, "vote_epochs": 2})
-    ready = experiment.prepare(shared.run(exp, "--fold", "0", name="exp099"))
+    ready = run.prepare(shared.run(exp, "--fold", "0", name="exp099"))
     folder = shared.runs / "exp099" / "fold0"
-    table, _ = oof.read(folder / "oof.parquet")
+    table, _ = predictions.read(folder / "oof.parquet")
     images = ready.images(ready.rows(table["id"].tolist()))
-    each = [engine.predict(engine.make_runner(rebuild(checkpoint.load(p)), exp), images) for p in folder.glob("epoch*")]
+    each = [loop.predict(loop.make_runner(rebuild(checkpoint.load(p)), exp), images) for p in folder.glob("epoch*")]
     assert np.abs(each[0] - each[1]).max() > 1e-4
-    np.testing.assert_allclose(oof.probabilities(table), np.mean(each, axis=0), atol=1e-6)
+    np.testing.assert_allclose(predictions.probabilities(table), np.mean(each, axis=0), atol=1e-6)

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from conftest import enter, make_project
 
-from chestfold import ensemble as blending
-from chestfold import metrics, oof, results
-from chestfold.ensemble import METHODS, Members, cross_fit, ensemble, gather
-from chestfold.files import BadInput
-from chestfold.rng import generator
+from chestfold.core.files import BadInput
+from chestfold.core.rng import generator
+from chestfold.evaluate import ensemble as blending
+from chestfold.evaluate import metrics, predictions, results
+from chestfold.evaluate.ensemble import METHODS, Members, cross_fit, ensemble, gather
 
 ROWS, FOLDS = 240, 4
 FITTED = ("greedy", "stack")
@@ -41,7 +41,7 @@ def members(skills: list[float], classes: int = 2) -> Members:
     rows = table(classes)
     tables = [predicted(rows, classes, skill, n) for n, skill in enumerate(skills)]
     about = {"classes": list(NAMES[classes]), "positive": "ill"}
-    probs = np.stack([oof.probabilities(t) for t in tables])
+    probs = np.stack([predictions.probabilities(t) for t in tables])
     return Members([f"m{n}" for n in range(len(skills))], tables[0], probs, about, {})
 
 
@@ -175,8 +175,8 @@ def test_the_order_of_the_members_changes_no_fit():
 def test_rows_are_matched_by_id(store):
     plain, shuffled = store("exp1", 1.0), store("exp2", 1.0, shuffled=True)
     given = gather([plain, shuffled])
-    wanted = oof.aligned(predicted(table(), 2, 1.0, "exp2", "oof"), given.table["id"], NAMES[2])
-    np.testing.assert_array_equal(given.probs[1], oof.probabilities(wanted))
+    wanted = predictions.aligned(predicted(table(), 2, 1.0, "exp2", "oof"), given.table["id"], NAMES[2])
+    np.testing.assert_array_equal(given.probs[1], predictions.probabilities(wanted))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -189,10 +189,10 @@ def test_an_ensemble_is_a_result_like_any_other(store, method, classes):
     assert found.about == result.about and found.about["method"] == method
     whole, origin = found.oof()
     assert found.score("at_half", "auc").value == pytest.approx(
-        metrics.macro_auc(oof.labels(whole), oof.probabilities(whole))
+        metrics.macro_auc(predictions.labels(whole), predictions.probabilities(whole))
     )
     assert set(origin["members"]) == {"exp1", "exp2"} and origin["folds_sha256"] == "f" * 64
-    np.testing.assert_allclose(oof.probabilities(found.test()[0]).sum(axis=1), 1)
+    np.testing.assert_allclose(predictions.probabilities(found.test()[0]).sum(axis=1), 1)
     assert list(rows) == list(METHODS)
 
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from chestfold import Experiment
-from chestfold.engine import make_runner
+from chestfold.core.files import BadInput
+from chestfold.explain.cam import METHODS, at_image_size, open_mapper
 from chestfold.explain.layers import find_layer
-from chestfold.explain.maps import METHODS, at_image_size, open_mapper
-from chestfold.files import BadInput
 from chestfold.models import Network, create
 from chestfold.models.create import Blueprint
 from chestfold.models.timm_import import timm
+from chestfold.train.loop import make_runner
 
 SMALL = {
     "swin_tiny_patch4_window7_224": dict(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 3, 4)),

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from chestfold import figures
+from chestfold.evaluate import figures
 
 ABOUT = {"classes": ["healthy", "ill"], "scores": {"confusion": [[40, 10], [5, 45]]}}
 

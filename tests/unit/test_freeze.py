@@ -4,8 +4,9 @@ import pytest
 import torch
 from conftest import collect_quickly, tiny_experiment
 
-from chestfold import checkpoint, engine
+from chestfold.core import checkpoint
 from chestfold.models import create, training_mode
+from chestfold.train import loop
 
 CASES = [{}, {"head_width": 8}, {"ema_decay": 0.9}, {"head_width": 8, "ema_decay": 0.9}]
 
@@ -21,7 +22,7 @@ def belongs_to_head(name: str) -> bool:
 
 def fresh(exp) -> dict[str, torch.Tensor]:
     """All tensors of fold 0 before its first step."""
-    return engine.start(exp, 0, 2).runner.module.state_dict()
+    return loop.start(exp, 0, 2).runner.module.state_dict()
 
 
 def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
@@ -56,13 +57,13 @@ def test_in_training_the_trunk_is_in_eval_mode_and_the_head_is_not(head_width, h
 
 
 def test_every_step_is_taken_in_that_mode(project, monkeypatch):
-    honest, seen = engine.train_logits, []
+    honest, seen = loop.train_logits, []
 
     def watched(exp, runner, images):
         seen.append(frozenset(name for name, part in runner.module.named_modules() if part.training))
         return honest(exp, runner, images)
 
-    monkeypatch.setattr(engine, "train_logits", watched)
+    monkeypatch.setattr(loop, "train_logits", watched)
     project.run(tiny_experiment(freeze=True, head_width=8, drop_rate=0.5, max_steps=2), "--fold", "0")
     assert seen == [{"hidden", "drop", "classifier"}] * 4
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch.nn.utils.parametrize import is_parametrized
 
-from chestfold import cli
-from chestfold.files import BadInput, read_json
-from chestfold.sampling import drawn_share
-from chestfold.synth import sagan, train
-from chestfold.synth.diffaug import SHIFT, turned, varied
-from chestfold.synth.generator import load_generator
+from chestfold.cli import main
+from chestfold.core.files import BadInput, read_json
+from chestfold.data.sampling import drawn_share
+from chestfold.synth.gan import networks, train
+from chestfold.synth.gan.diffaug import SHIFT, turned, varied
+from chestfold.synth.gan.generator import load_generator
 
-BOTH = list(sagan.ARCHITECTURES)
+BOTH = list(networks.ARCHITECTURES)
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +29,13 @@ def recipe(**changes) -> train.Recipe:
 
 @pytest.mark.parametrize("architecture", BOTH)
 def test_shapes_and_range(architecture):
-    made = sagan.Generator(architecture, 8)(torch.randn(3, sagan.LATENT))
+    made = networks.Generator(architecture, 8)(torch.randn(3, networks.LATENT))
     assert made.shape == (3, 1, 64, 64) and made.abs().max() <= 1
-    assert sagan.Discriminator(8)(made).shape == (3,)
+    assert networks.Discriminator(8)(made).shape == (3,)
 
 
 @pytest.mark.parametrize(
-    "network", [sagan.Generator("sagan", 8), sagan.Generator("sources", 8), sagan.Discriminator(8)]
+    "network", [networks.Generator("sagan", 8), networks.Generator("sources", 8), networks.Discriminator(8)]
 )
 def test_every_weight_is_spectrally_normalised_and_the_gate_starts_at_zero(network):
     kinds = torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d
@@ -50,7 +50,7 @@ def test_every_weight_is_spectrally_normalised_and_the_gate_starts_at_zero(netwo
 
 
 def test_attention_is_the_identity_until_its_gate_opens():
-    layer, x = sagan.Attention(16, sagan.plain), torch.randn(2, 16, 8, 8)
+    layer, x = networks.Attention(16, networks.plain), torch.randn(2, 16, 8, 8)
     assert torch.equal(layer(x), x)
     layer.gate.data.fill_(1)
     assert not torch.allclose(layer(x), x)
@@ -58,15 +58,15 @@ def test_attention_is_the_identity_until_its_gate_opens():
 
 def test_hinge_losses():
     real, fake = torch.tensor([2.0, 0.5]), torch.tensor([-3.0, 1.0])
-    assert sagan.discriminator_loss(real, fake).item() == pytest.approx(0.25 + 1.0)
-    assert sagan.discriminator_loss(torch.ones(3), -torch.ones(3)).item() == 0
-    assert sagan.generator_loss(fake).item() == pytest.approx(1.0)
+    assert networks.discriminator_loss(real, fake).item() == pytest.approx(0.25 + 1.0)
+    assert networks.discriminator_loss(torch.ones(3), -torch.ones(3)).item() == 0
+    assert networks.generator_loss(fake).item() == pytest.approx(1.0)
 
 
 def test_the_average_computes_with_the_normalised_weights():
-    live, average = sagan.Generator("sources", 8), sagan.Generator("sources", 8, sagan.plain)
-    sagan.average_into(average, live, 0.0)
-    z = torch.randn(4, sagan.LATENT)
+    live, average = networks.Generator("sources", 8), networks.Generator("sources", 8, networks.plain)
+    networks.average_into(average, live, 0.0)
+    z = torch.randn(4, networks.LATENT)
     assert torch.allclose(average.eval()(z), live.eval()(z), atol=1e-5)
 
 
@@ -118,7 +118,7 @@ def test_a_killed_training_ends_with_the_same_bytes(project, monkeypatch):
 
 def test_a_finished_generator_draws_and_knows_its_parents(project, capsys):
     words = "synth train one --data tiny --fold 1 --steps 2 --batch 4 --width 8 --share 0.5".split()  # noqa: SIM905
-    cli.main(words)
+    main.main(words)
     folder = project.runs / "synth" / "one" / "fold1"
     made = load_generator(folder)
     drawn = made.draw(5, seed=3)
@@ -128,7 +128,7 @@ def test_a_finished_generator_draws_and_knows_its_parents(project, capsys):
     assert set(made.parents) < set(ids) and len(made.parents) == round(len(ids) / 2) and made.fold == 1
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 2 and {"judge_loss", "real_score", "seconds", "cpu_seconds", "spread"} <= set(rows[-1])
-    cli.main(words)
+    main.main(words)
     assert "is finished" in capsys.readouterr().out
     modes = {(folder / name).stat().st_mode for name in ("generator.safetensors", "manifest.json")}
     assert len(modes) == 1
@@ -137,7 +137,7 @@ def test_a_finished_generator_draws_and_knows_its_parents(project, capsys):
 
 
 def test_no_nodule_of_the_held_out_fold_is_seen(project):
-    from chestfold import folds
+    from chestfold.data import folds
     from chestfold.data.catalogue import open_index
 
     table = folds.load("tiny", open_index("tiny")).table.set_index("id")
@@ -182,7 +182,7 @@ def test_a_loss_that_is_no_number_stops_the_training(project, monkeypatch):
 )
 def test_bad_recipes_are_refused(project, capsys, options, sentence):
     with pytest.raises(SystemExit) as stop:
-        cli.main(f"synth train x --data tiny --fold 0 --steps 1 {options}".split())
+        main.main(f"synth train x --data tiny --fold 0 --steps 1 {options}".split())
     assert stop.value.code == 2 and sentence in capsys.readouterr().err
 
 

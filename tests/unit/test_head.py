@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from conftest import tiny_experiment
 
-from chestfold.files import BadInput
+from chestfold.core.files import BadInput
 from chestfold.models import create, rebuild
 
 FAMILIES = {"test_resnet": 32, "test_efficientnet": 32, "test_vit": 64, "mobilenetv2_100": 64}

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from chestfold.core.files import BadInput, input_dir
 from chestfold.data import catalogue
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import folders_of, open_index
 from chestfold.data.dataset import Dataset
-from chestfold.files import BadInput, input_dir
 
 
 def declare(monkeypatch, name: str, classes: tuple[str, ...], **fields) -> None:

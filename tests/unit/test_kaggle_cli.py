@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from chestfold import kaggle_cli
-from chestfold.files import BadInput
-from chestfold.kaggle_cli import NoAnswer, Source
+from chestfold.core.files import BadInput
+from chestfold.integrations.kaggle import client
+from chestfold.integrations.kaggle.client import NoAnswer, Source
 
 CONTEST = Source("competition", "chest-contest")
 
@@ -41,7 +41,7 @@ def _home(tmp_path, monkeypatch):
 )
 def test_each_failure_is_one_sentence(printed, kind, sentence):
     with pytest.raises(kind, match=sentence) as refusal:
-        raise kaggle_cli._trouble(printed, CONTEST)
+        raise client._trouble(printed, CONTEST)
     assert type(refusal.value) is kind and "\n" not in str(refusal.value)
 
 
@@ -49,7 +49,7 @@ def test_a_silent_program_is_stopped():
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         with pytest.raises(NoAnswer, match="said nothing for 0 seconds"):
-            kaggle_cli._listen(process, 0.1, CONTEST, None)
+            client._listen(process, 0.1, CONTEST, None)
         process.kill()
 
 
@@ -57,15 +57,15 @@ def test_both_streams_are_read_and_whole_lines_shown(monkeypatch):
     code = "import sys; print('x' * 200000); sys.stderr.write('10%|#|\\r20%|##|\\r'); sys.stderr.write('end')"
     shown = []
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        out, err = kaggle_cli._listen(process, 60, CONTEST, shown.append)
+        out, err = client._listen(process, 60, CONTEST, shown.append)
     assert len(out) == 200001 and err.endswith("end") and "".join(shown) == "10%|#|\r20%|##|\r"
 
 
 def test_json_is_found_behind_a_warning():
     text = "Warning: Your Kaggle API key is readable by other users\n[\n  {}\n]\n"
-    assert kaggle_cli._json(text, "", CONTEST) == [{}]
+    assert client._json(text, "", CONTEST) == [{}]
     with pytest.raises(NoAnswer):
-        kaggle_cli._json('[{"ref": ', "", CONTEST)
+        client._json('[{"ref": ', "", CONTEST)
 
 
 def test_credentials_are_stars_wherever_they_are_kept(tmp_path, monkeypatch):
@@ -77,9 +77,9 @@ def test_credentials_are_stars_wherever_they_are_kept(tmp_path, monkeypatch):
     (tmp_path / ".kaggle" / "credentials.json").write_text('{"refresh_token": "refresh-one", "scopes": []}')
     basic = [base64.b64encode(pair).decode() for pair in (b"someone:environment-key", b"u:file-key")]
     text = " ".join(["environment-key", "environment-token", "file-token", "file-key", "refresh-one", *basic])
-    assert kaggle_cli.without_secrets(text) == " ".join(["***"] * 7)
-    assert kaggle_cli.without_secrets("a plain text") == "a plain text"
-    refused = kaggle_cli._trouble("Authentication required", CONTEST)
+    assert client.without_secrets(text) == " ".join(["***"] * 7)
+    assert client.without_secrets("a plain text") == "a plain text"
+    refused = client._trouble("Authentication required", CONTEST)
     assert "does not accept the credentials" in str(refused)
 
 

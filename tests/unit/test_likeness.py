@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from conftest import tiny_experiment
 
-from chestfold import cli
-from chestfold.files import BadInput, read_json
-from chestfold.rng import generator
-from chestfold.synth import train
-from chestfold.synth.likeness import Kid, kid, nearest, squared_mmd, stride_power, way_from_floor
-from chestfold.synth.measure import Row, mean_over_folds, open_judge
+from chestfold.cli import main
+from chestfold.core.files import BadInput, read_json
+from chestfold.core.rng import generator
+from chestfold.synth.gan import train
+from chestfold.synth.gan.kid import Kid, kid, nearest, squared_mmd, stride_power, way_from_floor
+from chestfold.synth.gan.measure import Row, mean_over_folds, open_judge
 
 
 def normal(name: str, count: int, shift: float = 0.0) -> np.ndarray:
@@ -68,7 +68,7 @@ def test_a_table_of_a_generator(project, capsys, monkeypatch):
     for name, architecture in (("ours", "sagan"), ("theirs", "sources")):
         for fold in (0, 1):
             train.train(name, train.Recipe("tiny", fold, architecture, steps=1, batch=4, width=8))
-    cli.main(["synth", "measure", "ours", "theirs", "--judge", "exp100", "--fold", "0", "1"])
+    main.main(["synth", "measure", "ours", "theirs", "--judge", "exp100", "--fold", "0", "1"])
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("real, held out", "noise", "fold 1", "mean of the folds"))
     assert shown.count("of the way from the floor") == 3

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from chestfold.data.lungs import lungs_or_reason, segment_lungs
+from chestfold.core.rng import generator
 from chestfold.data.phantom import draw_slice
-from chestfold.rng import generator
+from chestfold.data.transforms.lungs import lungs_or_reason, segment_lungs
 
 SLICES = [draw_slice(0, patient, patient % 4, patient % 2 == 0) for patient in range(0, 96, 4)]
 

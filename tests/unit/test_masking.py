@@ -7,16 +7,16 @@ import pytest
 import torch
 from conftest import tiny_experiment
 
-from chestfold import engine
-from chestfold.batches import Images, TrainBatches, images_of, plain_batches
-from chestfold.config import Experiment
+from chestfold.core.config import Experiment
+from chestfold.core.files import BadInput
 from chestfold.data.catalogue import find_dataset
-from chestfold.data.lungs import segment_lungs
+from chestfold.data.loader import Images, TrainBatches, images_of, plain_batches
 from chestfold.data.phantom import draw_slice
-from chestfold.experiment import chosen_images, moved_images, spoken_declined
-from chestfold.files import BadInput
-from chestfold.masking import Treatment, framed, require_lungs
-from chestfold.shift import SHIFTS, shifted
+from chestfold.data.transforms.corruptions import SHIFTS, shifted
+from chestfold.data.transforms.lungs import segment_lungs
+from chestfold.data.transforms.preprocess import Treatment, framed, require_lungs
+from chestfold.train import loop
+from chestfold.train.run import chosen_images, moved_images, spoken_declined
 
 SLICES = np.stack([draw_slice(0, patient, 0, patient % 2 == 0).image for patient in range(8)])
 IDS = [f"s{n}" for n in range(8)]
@@ -122,15 +122,15 @@ def test_the_few_of_each_class_keep_their_lungs():
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit", "test_efficientnet", "five_block_cnn", "fine_cnn"])
 def test_a_network_takes_as_many_channels_as_there_are(backbone):
     exp = tiny_experiment(backbone=backbone, image_size=128, lung_mask="channel")
-    runner = engine.start(exp, 0, 2).runner
+    runner = loop.start(exp, 0, 2).runner
     first = next(m for m in runner.module.modules() if isinstance(m, torch.nn.Conv2d))
     assert first.in_channels == 2
-    assert engine.predict(runner, images(CHANNEL)).shape == (8, 2)
+    assert loop.predict(runner, images(CHANNEL)).shape == (8, 2)
 
 
 def test_a_head_of_its_own_takes_two_channels_too():
     exp = tiny_experiment(image_size=128, lung_mask="channel", head_width=5)
-    assert engine.predict(engine.start(exp, 0, 2).runner, images(CHANNEL)).shape == (8, 2)
+    assert loop.predict(loop.start(exp, 0, 2).runner, images(CHANNEL)).shape == (8, 2)
 
 
 # Frames

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from chestfold import metrics
-from chestfold.rng import generator
+from chestfold.core.rng import generator
+from chestfold.evaluate import metrics
 
 ROWS = 200
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from chestfold.mix import mix
-from chestfold.rng import generator
+from chestfold.core.rng import generator
+from chestfold.data.transforms.mixup import mix
 
 ALPHAS = {"mixup": (0.4, 0.0), "cutmix": (0.0, 1.0), "both": (0.4, 1.0)}
 

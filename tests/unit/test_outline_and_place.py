@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from small_patches import SIDE, lung, to_grey, with_disc
 
+from chestfold.core.files import BadInput
+from chestfold.core.rng import generator
 from chestfold.data.phantom import draw_slice
-from chestfold.files import BadInput
-from chestfold.rng import generator
-from chestfold.synth.outline import Unfit, as_shown, find_nodule, with_margin
-from chestfold.synth.paste import cut_out, paste, to_hu
-from chestfold.synth.place import find_place, find_vessels, shows_lung
+from chestfold.synth.blend.outline import Unfit, as_shown, find_nodule, with_margin
+from chestfold.synth.blend.paste import cut_out, paste, to_hu
+from chestfold.synth.blend.place import find_place, find_vessels, shows_lung
 
 WINDOW = (-1000, 400)
 

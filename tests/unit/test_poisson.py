@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from chestfold.files import BadInput
-from chestfold.rng import generator
-from chestfold.synth import poisson
-from chestfold.synth.poisson import clone, solve
+from chestfold.core.files import BadInput
+from chestfold.core.rng import generator
+from chestfold.synth.blend import poisson
+from chestfold.synth.blend.poisson import clone, solve
 
 
 def reference(host, source, mask):

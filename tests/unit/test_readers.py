@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from chestfold.core.files import BadInput
 from chestfold.data.catalogue import find_dataset, open_index
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.readers import read_index
-from chestfold.files import BadInput
 
 PIXELS = cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()
 

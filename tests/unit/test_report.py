@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_curve
 
-from chestfold import board, cli, metrics, results
-from chestfold.files import BadInput, read_json, write_json
-from chestfold.publish import publish
+from chestfold.cli import main
+from chestfold.core.files import BadInput, read_json, write_json
+from chestfold.evaluate import leaderboard, metrics, results
 from chestfold.report import charts, curves, markup, pictures
 from chestfold.report.page import page, write_report
+from chestfold.report.publish import publish
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 STYLE = Path(markup.__file__).with_name("style.css").read_text()
@@ -77,15 +78,15 @@ def predicted(classes: int, count: int = 400, seed: int = 0) -> tuple[np.ndarray
 
 def test_every_figure_of_the_page_is_the_board_s_text_row_by_row(trained):
     declare(trained, "exp101", parent="exp100", changed={"seed": [0, 1]})
-    cli.main(["ensemble", "exp100", "exp101", "--name", "both"])
+    main.main(["ensemble", "exp100", "exp101", "--name", "both"])
     text = made()
-    tables = board.rows_by_folds(results.all_results())
+    tables = leaderboard.rows_by_folds(results.all_results())
     shown = Tables(text).found["board"]
     assert len(shown) == len(tables) == 1
     for rows, (head, *lines) in zip(tables.values(), shown, strict=True):
         assert [line[0] for line in lines] == [row.result.name + row.what for row in rows]
         for row, line in zip(rows, lines, strict=True):
-            texts = dict(zip(board.HEADER, board.cells(row), strict=True))
+            texts = dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))
             named = [name for name in head if name not in ("result", "folds")]
             assert len(named) == 7
             assert {k: dict(zip(head, line, strict=True))[k] for k in named} == {k: texts[k] for k in named}
@@ -129,7 +130,7 @@ def test_a_section_shows_settings_changes_curves_and_counts(trained):
 
 
 def test_an_ensemble_shows_its_members_and_weights(trained):
-    cli.main(["ensemble", "exp100", "exp101", "--name", "both", "--method", "greedy"])
+    main.main(["ensemble", "exp100", "exp101", "--name", "both", "--method", "greedy"])
     whole = section(made(), "both")
     weights = results.find_result("both").about["weights"]
     tables = Tables(whole).found[""]
@@ -138,11 +139,11 @@ def test_an_ensemble_shows_its_members_and_weights(trained):
 
 
 def test_the_sources_tables_stand_at_the_end(trained):
-    from chestfold import sources
+    from chestfold.evaluate import published_baselines
 
     shown = Tables(made()).found["source"]
     found = {r.name: r for r in results.all_results()}
-    assert [lines[1:] for lines in shown] == [lines for _, lines in sources.shown(found, {})]
+    assert [lines[1:] for lines in shown] == [lines for _, lines in published_baselines.shown(found, {})]
 
 
 def test_the_header_says_when_from_how_many_and_what_it_is_not_for(trained):
@@ -253,7 +254,7 @@ def test_the_worst_errors_are_the_wrong_answers_that_were_surest():
 
 
 def test_each_picture_is_on_the_page_once(trained):
-    cli.main(["ensemble", "exp100", "exp101", "--name", "both"])
+    main.main(["ensemble", "exp100", "exp101", "--name", "both"])
     text = made()
     keys = re.findall(r'data-picture="(p\d+)"', text)
     stored = re.findall(r'"(p\d+)": "data:image/jpeg;base64,', text)
@@ -370,11 +371,11 @@ def test_the_page_asks_for_nothing_from_anywhere(trained):
 
 
 def test_the_command_writes_the_page_and_says_where(trained, capsys):
-    cli.main(["report"])
+    main.main(["report"])
     path = trained.runs / "report.html"
     assert path.read_text().startswith("<!DOCTYPE html>")
     assert f"wrote {path}: 2 results, " in capsys.readouterr().out
-    cli.main(["report", "--out", str(trained.root / "new" / "page.html")])
+    main.main(["report", "--out", str(trained.root / "new" / "page.html")])
     assert (trained.root / "new" / "page.html").exists()
 
 

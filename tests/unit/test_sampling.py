@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from chestfold.files import BadInput
-from chestfold.rng import generator
-from chestfold.sampling import balanced_weights, epoch_order, few_per_class
+from chestfold.core.files import BadInput
+from chestfold.core.rng import generator
+from chestfold.data.sampling import balanced_weights, epoch_order, few_per_class
 
 LABELS = np.array([0] * 10 + [1] * 4 + [2] * 3)
 

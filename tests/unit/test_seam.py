@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from small_patches import lung, to_grey, with_disc
 
-from chestfold.rng import generator
-from chestfold.synth.seam import UNSEEN, Seam, distance, smooth, touched
+from chestfold.core.rng import generator
+from chestfold.synth.blend.seam import UNSEEN, Seam, distance, smooth, touched
 
 DISC = np.hypot(*(np.indices((60, 60)) - 30)) < 12
 NODULE = np.hypot(*(np.indices((60, 60)) - 30)) < 6

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from chestfold.batches import Images
-from chestfold.experiment import moved_images
-from chestfold.rng import generator
-from chestfold.shift import SHIFTS, shifted
+from chestfold.core.rng import generator
+from chestfold.data.loader import Images
+from chestfold.data.transforms.corruptions import SHIFTS, shifted
+from chestfold.train.run import moved_images
 
 IDS = [f"i{n:02d}" for n in range(24)]
 PIXELS = np.stack([40 + picture(generator("shift", n), n % 2 == 1) // 2 for n in range(24)])  # 40 to 167: no clipping

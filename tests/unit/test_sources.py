@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from chestfold import cli, sources
-from chestfold.files import project_dir, read_json, write_json
-from chestfold.publish import publish
-from chestfold.results import NOT_RUN, Result, all_results
+from chestfold.cli import main
+from chestfold.core.files import project_dir, read_json, write_json
+from chestfold.evaluate import published_baselines
+from chestfold.evaluate.results import NOT_RUN, Result, all_results
+from chestfold.report.publish import publish
 
 FIGURE = r"\d\.\d{4} \[\d\.\d{4}, \d\.\d{4}\]"
 
 
-def table(*lines: sources.Line) -> sources.SourceTable:
-    return sources.SourceTable("title", "note", lines)
+def table(*lines: published_baselines.Line) -> published_baselines.SourceTable:
+    return published_baselines.SourceTable("title", "note", lines)
 
 
 def renamed(trained, name: str, **about) -> dict[str, Result]:
@@ -23,8 +24,8 @@ def renamed(trained, name: str, **about) -> dict[str, Result]:
 
 
 def test_our_figures_stand_under_theirs_with_intervals(trained):
-    line = sources.Line("tiny", "exp100", {"auc": 0.889, "accuracy": 0.8226})
-    theirs, ours = sources.lines_of(table(line), renamed(trained, "exp100"), {})
+    line = published_baselines.Line("tiny", "exp100", {"auc": 0.889, "accuracy": 0.8226})
+    theirs, ours = published_baselines.lines_of(table(line), renamed(trained, "exp100"), {})
     assert theirs == ["tiny", "source", "-", "0.889", "-", "-", "-", "0.8226"]
     assert ours[:3] == ["tiny", "exp100", "32 px, 2 epochs, 3 folds, as written"]
     assert all(re.fullmatch(FIGURE, text) for text in ours[3:])
@@ -33,40 +34,44 @@ def test_our_figures_stand_under_theirs_with_intervals(trained):
 def test_a_variant_says_at_which_size_and_how_it_differs(trained):
     changed = {"image_size": [224, 32], "epochs": [20, 2], "backbone": ["vgg16", "test_resnet"], "lr": [0.1, 0.003]}
     found = renamed(trained, "exp100-small", parent="exp100", changed=changed)
-    (line,) = sources.lines_of(table(sources.Line("tiny", "exp100")), found, {})
+    (line,) = published_baselines.lines_of(table(published_baselines.Line("tiny", "exp100")), found, {})
     assert line[:3] == ["tiny", "exp100-small", "32 px, 2 epochs, 3 folds, backbone test_resnet, lr 0.003"]
 
 
 def test_one_fold_of_three_is_said(trained):
     about = read_json(trained.runs / "exp100" / "scores.json")
     found = renamed(trained, "exp100", folds=about["folds"] | {"trained": [0]})
-    (line,) = sources.lines_of(table(sources.Line("tiny", "exp100")), found, {})
+    (line,) = published_baselines.lines_of(table(published_baselines.Line("tiny", "exp100")), found, {})
     assert "fold 0 of 3" in line[2]
 
 
 def test_results_of_other_experiments_and_debug_runs_are_not_on_the_line(trained):
     found = renamed(trained, "exp1000") | renamed(trained, "exp100-debug") | renamed(trained, "exp101")
-    assert sources.lines_of(table(sources.Line("tiny", "exp100")), found, {}) == [
+    assert published_baselines.lines_of(table(published_baselines.Line("tiny", "exp100")), found, {}) == [
         ["tiny", "exp100", "not run", "-", "-", "-", "-", "-"]
     ]
 
 
 def test_missing_weights_are_the_reason_of_an_empty_line(trained):
     stopped = {"exp100": {"why": "weights"}}
-    lines = sources.lines_of(table(sources.Line("tiny", "exp100")), renamed(trained, "exp100-scratch"), stopped)
+    lines = published_baselines.lines_of(
+        table(published_baselines.Line("tiny", "exp100")), renamed(trained, "exp100-scratch"), stopped
+    )
     assert [line[1] for line in lines] == ["exp100", "exp100-scratch"]
     assert lines[0][2] == "not run: weights"
 
 
 def test_every_line_names_an_experiment_that_exists():
     folder = Path(__file__).resolve().parents[2] / "exps"
-    for source in sources.TABLES:
+    for source in published_baselines.TABLES:
         for line in source.lines:
             assert (folder / f"{line.experiment}.py").exists(), line
 
 
 def test_the_sources_figures_are_those_of_the_texts():
-    theirs = {line.experiment: line.theirs for source in sources.TABLES for line in source.lines if line.theirs}
+    theirs = {
+        line.experiment: line.theirs for source in published_baselines.TABLES for line in source.lines if line.theirs
+    }
     assert {e: theirs[e]["auc"] for e in ("exp009", "exp010", "exp011", "exp013", "exp012")} == {
         "exp009": 0.889,
         "exp010": 0.883,
@@ -85,10 +90,10 @@ def stop_for_weights(project, name: str) -> None:
 def test_the_board_prints_the_sources_tables(trained, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     stop_for_weights(trained, "exp004")
-    cli.main(["board", "--table", "sources"])
+    main.main(["board", "--table", "sources"])
     printed = capsys.readouterr().out
     assert "not run: weights" in printed
-    for source in sources.TABLES:
+    for source in published_baselines.TABLES:
         assert source.title in printed
 
 
@@ -115,6 +120,6 @@ def test_that_it_could_not_be_run_does_not_replace_a_published_result(trained):
 
 def test_every_cell_is_a_source_figure_a_score_with_its_interval_or_a_dash(trained):
     found = {r.name: r for r in all_results()}
-    shown = sources.shown(found, {})
+    shown = published_baselines.shown(found, {})
     texts = [text for _, lines in shown for line in lines for text in line[3:]]
     assert all(text == "-" or re.fullmatch(r"0\.\d+", text) or re.fullmatch(FIGURE, text) for text in texts)

@@ -3,9 +3,10 @@
 import pandas as pd
 import pytest
 
-from chestfold import cli, oof, results
-from chestfold.files import read_json, sha256_file
-from chestfold.submit import write_submission
+from chestfold.cli import main
+from chestfold.core.files import read_json, sha256_file
+from chestfold.evaluate import predictions, results
+from chestfold.integrations.kaggle.submission import write_submission
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_name_that_ends_like_another_has_its_own_file(trained):
 
 
 def test_its_json_says_what_it_was_made_of(trained):
-    cli.main(["ensemble", "exp100", "exp101", "--name", "both", "--method", "greedy"])
+    main.main(["ensemble", "exp100", "exp101", "--name", "both", "--method", "greedy"])
     path, _ = write_submission("both")
     about, result = read_json(path.with_suffix(".json")), results.find_result("both")
     assert about["members"] == ["exp100", "exp101"] and sum(about["weights"]) == pytest.approx(1)
@@ -78,7 +79,7 @@ def test_the_sample_decides_which_classes_are_sent_and_in_which_order(sample):
     table = pd.read_csv(write_submission("exp100")[0])
     assert list(table.columns) == ["id", "ill", "healthy"]
     pd.testing.assert_series_equal(table["ill"] + table["healthy"], pd.Series([1.0] * 12), check_names=False, atol=2e-6)
-    assert oof.class_columns(results.find_result("exp100").test()[0]) == ["healthy", "ill"]
+    assert predictions.class_columns(results.find_result("exp100").test()[0]) == ["healthy", "ill"]
 
 
 def test_a_result_is_enough_the_experiment_and_its_folds_may_be_gone(trained):

@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 from conftest import tiny_experiment
 
-from chestfold import folds, metrics, oof
+from chestfold.cli.experiment import Request
+from chestfold.core.files import BadInput, read_json
+from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.synthetic import open_part
-from chestfold.experiment import prepare, with_share
-from chestfold.files import BadInput, read_json
-from chestfold.options import Request
-from chestfold.results import find_result
+from chestfold.evaluate import metrics, predictions
+from chestfold.evaluate.results import find_result
+from chestfold.train.run import prepare, with_share
 
 FOLD = 0
 
@@ -53,7 +54,7 @@ def test_synthetic_images_join_the_training_part_and_nothing_else(project, kin):
     made = project.run(exp(synthetic="made"), "--fold", "0")
     folder = project.runs / made.name / "fold0"
     assert f"{len(kin['out']) + 2} training and {len(kin['in'])} validation" in (folder / "log.txt").read_text()
-    assert sorted(oof.read(folder / "oof.parquet")[0]["id"]) == sorted(kin["in"])
+    assert sorted(predictions.read(folder / "oof.parquet")[0]["id"]) == sorted(kin["in"])
     assert read_json(folder / "config.json")["bound"]["synthetic_sha256"] == open_part("made", 0, 32).sha256
     assert find_result(made.name).about["synthetic"] == [{"images": 2, "made_from": 2}]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from conftest import tiny_experiment
 
-from chestfold import board, results
-from chestfold.files import BadInput
-from chestfold.options import read_request
+from chestfold.cli.experiment import read_request
+from chestfold.core.files import BadInput
+from chestfold.evaluate import leaderboard, results
 
 EXP = tiny_experiment().but(augment="plain")
 
@@ -50,7 +50,7 @@ def test_a_tag_that_is_no_plain_word_is_refused(project, tag):
 def test_the_board_compares_a_variant_with_its_experiment(trained):
     trained.run(tiny_experiment(), "--tag", "slow", "--lr", "0.001", "--epochs", "1")
     assert {p.name for p in trained.runs.iterdir()} == {"exp100", "exp100-slow", "exp101"}
-    (rows,) = board.rows_by_folds(results.all_results()).values()
+    (rows,) = leaderboard.rows_by_folds(results.all_results()).values()
     (row,) = (row for row in rows if row.result.name == "exp100-slow")
     assert row.what == "exp100 but epochs 1, lr 0.001"
     aucs = [results.find_result(name).score("at_half", "auc").value for name in ("exp100-slow", "exp100")]

@@ -5,10 +5,10 @@ import pytest
 import torch
 from conftest import picture, tiny_experiment
 
-from chestfold.batches import Images
-from chestfold.engine import make_runner, predict, tta_views
+from chestfold.core.rng import generator
+from chestfold.data.loader import Images
 from chestfold.models import create
-from chestfold.rng import generator
+from chestfold.train.loop import make_runner, predict, tta_views
 
 VIEWS = {"none": 1, "flip": 2, "turns": 8, "crops": 10}
 BATCH = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))

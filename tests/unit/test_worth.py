@@ -2,11 +2,12 @@
 
 import pytest
 
-from chestfold import cli, worth
-from chestfold.files import read_json, write_json
-from chestfold.publish import publish
+from chestfold.cli import main
+from chestfold.core.files import read_json, write_json
+from chestfold.evaluate import synthetic_gain
+from chestfold.evaluate.results import all_results
 from chestfold.report.page import write_report
-from chestfold.results import all_results
+from chestfold.report.publish import publish
 
 COUNTS = [{"images": 8, "made_from": 4}, {"images": 8, "made_from": 4}, {"images": 8, "made_from": 6}]
 
@@ -18,13 +19,13 @@ def declare(project, **settings) -> None:
     write_json(path, read_json(path) | {"settings": twin | {"synthetic": "made"} | settings, "synthetic": COUNTS})
 
 
-def cells(pair: worth.Pair) -> dict[str, str]:
-    return dict(zip(worth.HEADER, worth.cells(pair), strict=True))
+def cells(pair: synthetic_gain.Pair) -> dict[str, str]:
+    return dict(zip(synthetic_gain.HEADER, synthetic_gain.cells(pair), strict=True))
 
 
 def test_a_run_with_synthetic_images_meets_its_twin(trained):
     declare(trained)
-    (pair,) = worth.pairs(all_results())
+    (pair,) = synthetic_gain.pairs(all_results())
     row, (with_, without) = cells(pair), (pair.with_, pair.without)
     assert (with_.name, without.name) == ("exp101", "exp100")
     gained = with_.score("at_half", "auc").value - without.score("at_half", "auc").value
@@ -39,7 +40,7 @@ def test_a_run_with_synthetic_images_meets_its_twin(trained):
 )
 def test_only_a_run_with_the_same_settings_is_a_twin(trained, settings, found):
     declare(trained, **settings)
-    assert len(worth.pairs(all_results())) == found
+    assert len(synthetic_gain.pairs(all_results())) == found
 
 
 def test_over_sampling_is_the_other_twin(trained):
@@ -47,16 +48,16 @@ def test_over_sampling_is_the_other_twin(trained):
     path = trained.runs / "exp100" / "scores.json"
     about = read_json(path)
     write_json(path, about | {"settings": about["settings"] | {"sampling": "over"}})
-    assert [p.without.name for p in worth.pairs(all_results())] == ["exp100"]
+    assert [p.without.name for p in synthetic_gain.pairs(all_results())] == ["exp100"]
     write_json(path, about | {"settings": about["settings"] | {"sampling": "under"}})
-    assert not worth.pairs(all_results())
+    assert not synthetic_gain.pairs(all_results())
 
 
 def test_a_run_of_an_older_version_says_that_its_counts_are_not_recorded(trained):
     declare(trained)
     path = trained.runs / "exp101" / "scores.json"
     write_json(path, {key: value for key, value in read_json(path).items() if key != "synthetic"})
-    (pair,) = worth.pairs(all_results())
+    (pair,) = synthetic_gain.pairs(all_results())
     assert cells(pair)["synthetic"] == "not recorded"
 
 
@@ -65,7 +66,7 @@ def test_a_twin_of_both_kinds_is_named_once(trained):
     about = read_json(path)
     write_json(path, about | {"settings": about["settings"] | {"sampling": "over"}})
     declare(trained)  # over-sampled too
-    assert [(p.with_.name, p.without.name) for p in worth.pairs(all_results())] == [("exp101", "exp100")]
+    assert [(p.with_.name, p.without.name) for p in synthetic_gain.pairs(all_results())] == [("exp101", "exp100")]
 
 
 def test_a_run_on_fewer_folds_is_no_twin(trained):
@@ -73,17 +74,17 @@ def test_a_run_on_fewer_folds_is_no_twin(trained):
     path = trained.runs / "exp100" / "scores.json"
     about = read_json(path)
     write_json(path, about | {"folds": about["folds"] | {"trained": [0, 1]}})
-    assert not worth.pairs(all_results())
+    assert not synthetic_gain.pairs(all_results())
 
 
 def test_the_table_stands_in_the_terminal_on_the_page_and_among_the_published_results(trained, capsys):
-    cli.main(["board", "--table", "synthetic"])
+    main.main(["board", "--table", "synthetic"])
     assert "no result with synthetic images beside one without" in capsys.readouterr().out
     for name in ("exp100", "exp101"):
         declare(trained)
         publish(name)
-    assert f"# {worth.TITLE}" in (trained.root / "RESULTS.md").read_text()
-    cli.main(["board", "--table", "synthetic"])
+    assert f"# {synthetic_gain.TITLE}" in (trained.root / "RESULTS.md").read_text()
+    main.main(["board", "--table", "synthetic"])
     assert "exp101" in capsys.readouterr().out
     write_report(trained.runs / "report.html")
-    assert worth.TITLE in (trained.runs / "report.html").read_text()
+    assert synthetic_gain.TITLE in (trained.runs / "report.html").read_text()

@@ -10,11 +10,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from chestfold.console import progress
-from chestfold.data.dataset import Index
-from chestfold.data.decode import TRANSFORM, decode, read_bytes
-from chestfold.data.dicom import DICOM_SUFFIXES, DICOM_TRANSFORM
-from chestfold.files import (
+from chestfold.core.console import progress
+from chestfold.core.files import (
     BadInput,
     atomic_path,
     cache_dir,
@@ -24,6 +21,9 @@ from chestfold.files import (
     sweep,
     write_text,
 )
+from chestfold.data.dataset import Index
+from chestfold.data.decode import TRANSFORM, decode, read_bytes
+from chestfold.data.dicom import DICOM_SUFFIXES, DICOM_TRANSFORM
 
 
 @dataclass(frozen=True)

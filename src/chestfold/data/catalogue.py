@@ -8,10 +8,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from chestfold.core.files import BadInput, input_dir
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.dicom import CT_WINDOWS
 from chestfold.data.readers import join, read_index
-from chestfold.files import BadInput, input_dir
 
 # bacteria_person1 and virus_person1 are different children, and so are IM-0115 and NORMAL2-IM-0115
 _KERMANY_PATIENT = r"^(?:(person\d+)_(bacteria|virus)_|((?:NORMAL2-)?IM-\d+)-)"

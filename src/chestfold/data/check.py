@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from chestfold.core.files import BadInput
 from chestfold.data.cache import content_hashes, in_threads
 from chestfold.data.dataset import Index
 from chestfold.data.decode import decode, open_header, read_bytes
 from chestfold.data.dicom import describe, is_dicom
 from chestfold.data.duplicates import exact_groups, near_pairs
-from chestfold.files import BadInput
 
 THUMBNAIL = 64
 

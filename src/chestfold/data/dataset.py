@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from chestfold.files import BadInput, sha256_json
+from chestfold.core.files import BadInput, sha256_json
 
 COLUMNS = ["id", "path", "label", "group", "split"]
 

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from chestfold.core.files import BadInput
 from chestfold.data.dicom import is_dicom, read_dicom
 from chestfold.data.readers import load_arrays
-from chestfold.files import BadInput
 
 TRANSFORM = "grey-area-1"
 """Names what `decode` does to an image; part of the cache's key, changed whenever the pixels would change."""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from chestfold.files import BadInput
+from chestfold.core.files import BadInput
 
 DICOM_TRANSFORM = "dicom-1"
 """Names what `read_dicom` does to a file; part of the key of a cache that holds such files."""

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chestfold.files import explained_disk_errors
-from chestfold.rng import generator
+from chestfold.core.files import explained_disk_errors
+from chestfold.core.rng import generator
 
 SIDE = 128
 PIXEL = 2 / SIDE

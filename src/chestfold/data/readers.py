@@ -9,9 +9,9 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
+from chestfold.core.files import BadInput
 from chestfold.data.dataset import Dataset, Index, make_index
 from chestfold.data.dicom import DICOM_SUFFIXES
-from chestfold.files import BadInput
 
 IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", *DICOM_SUFFIXES}
 SPLITS = {"train": "train", "val": "train", "test": "test"}

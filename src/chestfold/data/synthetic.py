@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chestfold.core.files import BadInput, input_dir, sha256_file, sha256_json
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.readers import read_table
-from chestfold.files import BadInput, input_dir, sha256_file, sha256_json
 
 NEEDED = ("label", "group", "host", "parents", "fold")
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chestfold.engine import Runner
-from chestfold.explain.maps import at_image_size, open_mapper
+from chestfold.core.rng import generator
+from chestfold.explain.cam import at_image_size, open_mapper
 from chestfold.explain.measures import rank_correlation
-from chestfold.rng import generator
+from chestfold.train.loop import Runner
 
 STEPS = 10
 """Equal parts of the picture that are taken away or put back, one after the other."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chestfold.files import BadInput
+from chestfold.core.files import BadInput
 from chestfold.models.cnn import FiveBlockCNN
 from chestfold.models.efficientnet import EfficientNet
 from chestfold.models.head import WithHead

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from chestfold.core.files import BadInput
 from chestfold.data.dataset import Index
-from chestfold.data.lungs import lungs_or_reason
-from chestfold.files import BadInput
+from chestfold.data.transforms.lungs import lungs_or_reason
 
 LUNG, LESION = "lung", "nodule"
 """Folders in input/DATA/masks/ that hold ID.png: anything above 127 is inside."""

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from scipy.stats import rankdata
 
-from chestfold import metrics
-from chestfold.metrics import Score
+from chestfold.evaluate import metrics
+from chestfold.evaluate.metrics import Score
 
 BORDER = 1 / 16
 """Width of the picture's border as a share of its side: where burnt-in text and side markers stand."""

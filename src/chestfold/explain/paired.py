@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chestfold.core.files import runs_dir
 from chestfold.explain import measures
-from chestfold.files import runs_dir
 
 
 def parents_rows(parent: str, folder_name: str) -> pd.DataFrame | None:

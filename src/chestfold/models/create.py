@@ -9,8 +9,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from chestfold.config import Experiment
-from chestfold.files import BadInput, sha256_file, weights_dir
+from chestfold.core.config import Experiment
+from chestfold.core.files import BadInput, sha256_file, weights_dir
 from chestfold.models.head import HeadPlan, WithHead, count_features, freeze, without_classifier
 from chestfold.models.timm_import import timm
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chestfold.files import BadInput
+from chestfold.core.files import BadInput
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chestfold.metrics import Score
+from chestfold.evaluate.metrics import Score
 from chestfold.report.markup import Html, table, tag
 
 MEASURES = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
-from chestfold import metrics
+from chestfold.evaluate import metrics
 
 
 @dataclass(frozen=True)

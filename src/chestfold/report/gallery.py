@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from chestfold.files import read_json, write_text
+from chestfold.core.files import read_json, write_text
 from chestfold.report.attention import CHECKS, MEASURES, attention_tables, difference_words, score_of
 from chestfold.report.document import asset, document
 from chestfold.report.markup import Html, join, tag

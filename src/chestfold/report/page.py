@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chestfold import board, sources, worth
-from chestfold.files import BadInput, published_dir, runs_dir, write_text
-from chestfold.report import leaderboard
+from chestfold.core.files import BadInput, published_dir, runs_dir, write_text
+from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
+from chestfold.evaluate.results import Result, all_results, not_run
+from chestfold.integrations.kaggle.submission import standings
+from chestfold.report import boards
 from chestfold.report.document import asset, document
 from chestfold.report.markup import Html, join, table, tag, text
 from chestfold.report.pictures import Album
 from chestfold.report.section import section
-from chestfold.results import Result, all_results, not_run
-from chestfold.submit import standings
 
 READING = (
     "Out-of-fold figures at threshold 0.5 (for more than two classes: the most probable one) with 95 % intervals by "
@@ -39,14 +39,14 @@ def write_report(path: Path) -> int:
 
 def page(results: list[Result], now: datetime) -> str:
     """The page of these results, as text."""
-    tables, known, album = board.rows_by_folds(results), standings(results), Album()
+    tables, known, album = leaderboard.rows_by_folds(results), standings(results), Album()
     rows = [row for group in tables.values() for row in group]
     names = {row.result.name for row in rows}
     chapters: dict[str, list[Html]] = {
-        "Leaderboards": [tag("p", READING, class_="note"), leaderboard.boards(tables, known), _training()],
-        "Validation against the leaderboard": [leaderboard.against_leaderboard(tables, known)],
+        "Leaderboards": [tag("p", READING, class_="note"), boards.boards(tables, known), _training()],
+        "Validation against the leaderboard": [boards.against_leaderboard(tables, known)],
         "Experiments": [section(row, names, album) for row in rows],
-        worth.TITLE: _worth(results),
+        synthetic_gain.TITLE: _worth(results),
         "The sources' tables": _sources(results),
     }
     filled = {title: parts for title, parts in chapters.items() if parts}
@@ -80,7 +80,7 @@ def _chapter(title: str, *parts: Html) -> Html:
 
 
 def _training() -> Html:
-    lines = board.unfinished()
+    lines = leaderboard.unfinished()
     if not lines:
         return Html()
     return tag(
@@ -93,27 +93,34 @@ def _training() -> Html:
 
 def _worth(results: list[Result]) -> list[Html]:
     """What stands in the chapter on synthetic images; nothing where nothing is compared."""
-    pairs = worth.pairs(results)
+    pairs = synthetic_gain.pairs(results)
     if not pairs:
         return []
-    rows = [[_words(n, cell, worth.HEADER) for n, cell in enumerate(worth.cells(pair))] for pair in pairs]
-    shown = table(worth.HEADER, rows, class_="worth", label=worth.TITLE)
-    note = tag("p", worth.NOTE.replace("*", ""), class_="note")
+    rows = [
+        [_words(n, cell, synthetic_gain.HEADER) for n, cell in enumerate(synthetic_gain.cells(pair))] for pair in pairs
+    ]
+    shown = table(synthetic_gain.HEADER, rows, class_="worth", label=synthetic_gain.TITLE)
+    note = tag("p", synthetic_gain.NOTE.replace("*", ""), class_="note")
     return [tag("section", note, shown, class_="card")]
 
 
 def _sources(results: list[Result]) -> list[Html]:
     stopped = not_run(published_dir()) | not_run(runs_dir())
     shown = []
-    for source, lines in sources.shown({r.name: r for r in results}, stopped):
-        rows = [[_words(n, cell, sources.HEADER) for n, cell in enumerate(line)] for line in lines]
+    for source, lines in published_baselines.shown({r.name: r for r in results}, stopped):
+        rows = [[_words(n, cell, published_baselines.HEADER) for n, cell in enumerate(line)] for line in lines]
         parts = [tag("h3", source.title), tag("p", source.note, class_="note")]
         shown.append(
-            tag("section", *parts, table(sources.HEADER, rows, class_="source", label=source.title), class_="card")
+            tag(
+                "section",
+                *parts,
+                table(published_baselines.HEADER, rows, class_="source", label=source.title),
+                class_="card",
+            )
         )
     return shown
 
 
 def _words(column: int, cell: str, header: Sequence[str]) -> Html:
     first = next(n for n, name in enumerate(header) if name.startswith("AUC"))
-    return leaderboard.figure(cell) if column >= first else join([text(cell)])
+    return boards.figure(cell) if column >= first else join([text(cell)])

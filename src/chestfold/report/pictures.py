@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from chestfold import metrics, oof
+from chestfold.core.files import BadInput
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Index
 from chestfold.data.decode import decode
-from chestfold.files import BadInput
+from chestfold.evaluate import metrics, predictions
 
 SHOWN = 12
 PIXELS = 160
@@ -31,7 +31,11 @@ class Mistake:
 
 def worst(table: pd.DataFrame, positive: str) -> list[Mistake]:
     """The wrong answers at threshold 0.5 that give the true class the least probability, at most `SHOWN`."""
-    labels, probs, classes = oof.labels(table), oof.probabilities(table), oof.class_columns(table)
+    labels, probs, classes = (
+        predictions.labels(table),
+        predictions.probabilities(table),
+        predictions.class_columns(table),
+    )
     predicted = metrics.decide(probs, classes.index(positive))
     wrong = np.flatnonzero(predicted != labels)
     order = wrong[np.argsort(probs[wrong, labels[wrong]], kind="stable")][:SHOWN]

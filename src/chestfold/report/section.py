@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chestfold import board, oof
-from chestfold.board import Row, short
-from chestfold.figures import History, read_history
-from chestfold.files import BadInput
-from chestfold.metrics import ECE_BINS
+from chestfold.core.files import BadInput
+from chestfold.evaluate import leaderboard
+from chestfold.evaluate.figures import History, read_history
+from chestfold.evaluate.leaderboard import Row, short
+from chestfold.evaluate.metrics import ECE_BINS
+from chestfold.evaluate.results import Result, spoken_folds, trained_folds
 from chestfold.report import charts, curves
 from chestfold.report.attention import attention_tables
+from chestfold.report.boards import figure, link
 from chestfold.report.curves import Curve
-from chestfold.report.leaderboard import figure, link
 from chestfold.report.markup import Html, table, tag
 from chestfold.report.pictures import PIXELS, Album, Mistake, worst
-from chestfold.results import Result, spoken_folds, trained_folds
 
 _CONFUSION = {True: "Confusion at threshold 0.5", False: "Confusion"}
 _RELIABILITY = (
@@ -28,7 +28,7 @@ FACTS = ("machine", "precision", "date", "commit")
 
 def section(row: Row, linked: set[str], album: Album) -> Html:
     """A result, closed until one opens it or follows a link to #NAME; `linked`: the names that have a section."""
-    name, texts = row.result.name, dict(zip(board.HEADER, board.cells(row), strict=True))
+    name, texts = row.result.name, dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))
     summary = tag(
         "summary",
         tag("span", name, class_="run"),
@@ -64,7 +64,7 @@ def _facts(result: Result) -> Html:
 
 
 def _figures(texts: dict[str, str]) -> Html:
-    names = [name for name in board.HEADER if name not in ("result", "minutes", "what") and texts[name] != "-"]
+    names = [name for name in leaderboard.HEADER if name not in ("result", "minutes", "what") and texts[name] != "-"]
     shown = table(["figure", "out-of-fold"], [[name, figure(texts[name])] for name in names], class_="figures")
     return tag("section", tag("h4", "Figures, with 95 % intervals"), shown)
 
@@ -162,8 +162,8 @@ def _chart(caption: str, drawing: Html, note: str = "") -> Html:
 
 def _judgement(result: Result, predictions: pd.DataFrame) -> Html:
     """What the OOF predictions show."""
-    labels, probs = oof.labels(predictions), oof.probabilities(predictions)
-    classes, name = oof.class_columns(predictions), result.name
+    labels, probs = predictions.labels(predictions), predictions.probabilities(predictions)
+    classes, name = predictions.class_columns(predictions), result.name
     drawn = curves.drawn_classes(labels, classes, result.about["positive"])
     roc = curves.roc(labels, probs, classes, drawn)
     precision = curves.precision_recall(labels, probs, classes, drawn)

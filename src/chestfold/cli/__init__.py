@@ -1,0 +1,1 @@
+"""The command line: the `chestfold` command and the options of an experiment file."""

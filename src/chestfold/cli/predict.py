@@ -1,0 +1,233 @@
+"""`chestfold predict`: pictures of any kind in, a table, JSON or CSV and heat maps out. A bad file stops no other."""
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from chestfold.core.console import bar, say, show
+from chestfold.core.files import BadInput, runs_dir
+from chestfold.data.dicom import is_dicom
+from chestfold.data.readers import IMAGE_SUFFIXES
+from chestfold.predict.predictor import NOTICE, Answer, Looked, Predictor
+
+if TYPE_CHECKING:
+    from chestfold.predict.heatmap import Painter
+
+DICOM_DIRECTORY = "DICOMDIR"
+"""The table of contents of an exported disc: DICOM, and no picture."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What became of one file: an answer and perhaps a heat map, or the sentence why not."""
+
+    path: Path
+    answer: Answer | None
+    overlay: Path | None = None
+    error: str = ""
+
+
+def pictures(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The files behind `places`, folders searched to the bottom in sorted order, and what was left out.
+
+    A file that is named is always tried; in a folder those count that are called like a picture, and those without a
+    suffix whose content is DICOM (so discs are written).
+
+    Raises:
+        BadInput: a place does not exist; there is no picture at all.
+    """
+    found: dict[Path, None] = {}
+    others: Counter[str] = Counter()
+    for place in places:
+        if not place.exists():
+            raise BadInput(f"{place} does not exist; name a picture or a folder of them")
+        for path in _below(place) if place.is_dir() else [place]:
+            if path == place or _is_picture(path):
+                found[path] = None
+            else:
+                others[path.suffix.lower() or path.name] += 1
+    if not found:
+        raise BadInput(f"{', '.join(map(str, places))}: there is no picture in it")
+    return list(found), [f"ignored: {count} file(s) {kind}" for kind, count in sorted(others.items())]
+
+
+def _below(folder: Path) -> list[Path]:
+    """Files of a folder and of those in it, without hidden ones and links to folders."""
+    found = []
+    for base, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        found += [Path(base) / name for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def _is_picture(path: Path) -> bool:
+    if path.suffix:
+        return path.suffix.lower() in IMAGE_SUFFIXES
+    if path.name == DICOM_DIRECTORY or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return is_dicom(file.read(132))
+
+
+def open_predictor(name: str, value_range: Sequence[int] | None, window: str) -> Predictor:
+    """The predictor that options describe."""
+    low_high = (value_range[0], value_range[1]) if value_range else None
+    return Predictor(name, low_high, window)
+
+
+def open_painter(predictor: Predictor, folder: Path | None, layer: str) -> "Painter":
+    """What draws the heat maps, into `folder`, or beside the run.
+
+    Raises:
+        BadInput: no layer is known to make them of.
+    """
+    from chestfold.predict.heatmap import Painter
+
+    try:
+        return Painter(predictor, folder or runs_dir() / predictor.name / "asked", layer)
+    except BadInput as error:
+        raise BadInput(f"{error}; or ask with --no-overlay") from error
+
+
+def ask(predictor: Predictor, paths: Sequence[Path], painter: "Painter | None") -> list[Line]:
+    """A line for each file, in order; without a painter there are no heat maps."""
+    lines = []
+    with bar(f"asking {predictor.name}", len(paths)) as step:
+        for batch in predictor.many(paths):
+            read = [(path, looked) for path, looked in batch if not isinstance(looked, BadInput)]
+            painted = painter.paint(read) if painter else {}
+            for path, looked in batch:
+                lines.append(_line(path, looked, painted.get(path)))
+                step("")
+    return lines
+
+
+def _line(path: Path, looked: Looked | BadInput, overlay: Path | None) -> Line:
+    if isinstance(looked, BadInput):
+        return Line(path, None, error=str(looked))
+    return Line(path, looked.answer, overlay)
+
+
+# What a person reads
+
+
+def heading(predictor: Predictor) -> str:
+    """Who answers, in a line."""
+    folds = len(predictor.runs[0].folds)
+    members = f"{len(predictor.runs)} runs, " if len(predictor.runs) > 1 else ""
+    spoken = f"{members}{folds} fold{'s' * (folds > 1)}"
+    return f"{predictor.name} ({spoken}): {', '.join(predictor.classes)}. {NOTICE}."
+
+
+def tell(predictor: Predictor, lines: Sequence[Line], csv_file: Path | None) -> None:
+    """Print the table, the reasons of those that were not read, and where the rest lies."""
+    say(heading(predictor))
+    show(table(lines))
+    for line in lines:
+        if line.error:
+            say(f"not read: {line.error}")
+    for folder in sorted({line.overlay.parent for line in lines if line.overlay}):
+        say(f"heat maps: {folder}")
+    if csv_file:
+        say(f"wrote {csv_file}")
+
+
+def table(lines: Sequence[Line]) -> Table:
+    """Class, probability, the folds' spread, and a word on pictures unlike the training data; narrow enough for 80."""
+    root = _common_folder([line.path for line in lines])
+    shown = Table(title=f"in {root}" if root else None, title_justify="left")
+    for name, justify in (("file", "left"), ("class", "left"), ("probability", "right"), ("folds", "left")):
+        shown.add_column(name, justify=justify, no_wrap=name != "file", overflow="fold")  # type: ignore[arg-type]
+    shown.add_column("remark")
+    for line in lines:
+        shown.add_row(Text(str(line.path)[len(root) :]), *_cells(line.answer))
+    return shown
+
+
+def _common_folder(paths: Sequence[Path]) -> str:
+    """What all paths begin with, up to a slash: it would fill the table and tell nothing."""
+    folders = [str(path.parent) for path in paths]
+    common = os.path.commonpath(folders) if len({path.is_absolute() for path in paths}) == 1 else ""
+    return f"{common}/" if common not in ("", ".", "/") else ""
+
+
+def _cells(answer: Answer | None) -> list[str]:
+    if answer is None:
+        return ["not read", "", "", ""]
+    low, high = answer.spread[answer.label]
+    spread = f"{low:.3f}-{high:.3f}" if len(answer.folds) > 1 else "one"
+    return [answer.label, f"{answer.probability:.3f}", spread, remark(answer)]
+
+
+def remark(answer: Answer) -> str:
+    """A word where one is needed."""
+    words = [f"unlike the training data ({answer.novelty:.1f} x)"] if answer.unlike else []
+    words += ["unlike or not: unknown"] if answer.unlike is None else []
+    words += [f"seen whole: {answer.no_lungs}"] if answer.no_lungs else []
+    return "; ".join(words)
+
+
+# What a program reads
+
+
+def as_json(predictor: Predictor, lines: Sequence[Line]) -> str:
+    """Everything, with the notice before it."""
+    model = {"name": predictor.name, "classes": list(predictor.classes), "members": [r.name for r in predictor.runs]}
+    model["folds"] = list(predictor.runs[0].numbers)  # type: ignore[arg-type]
+    whole = {"notice": NOTICE, "model": model, "images": [_record(line) for line in lines]}
+    return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _record(line: Line) -> dict[str, Any]:
+    record: dict[str, Any] = {"file": str(line.path), "error": line.error or None}
+    if line.answer is None:
+        return record
+    answer = line.answer
+    return record | {
+        "class": answer.label,
+        "probability": answer.probability,
+        "probabilities": answer.probabilities,
+        "spread": {name: list(pair) for name, pair in answer.spread.items()},
+        "folds": list(answer.folds),
+        "novelty": answer.novelty,
+        "unlike_training_data": answer.unlike,
+        "lungs_not_found": answer.no_lungs or None,
+        "overlay": str(line.overlay) if line.overlay else None,
+    }
+
+
+def as_csv(predictor: Predictor, lines: Sequence[Line]) -> str:
+    """A row for each file; the notice is a column, so that it stays with every row."""
+    classes = predictor.classes
+    head = ["file", "class", "probability", *(f"p_{c}" for c in classes)]
+    head += [f"{side}_{c}" for c in classes for side in ("low", "high")]
+    head += ["novelty", "unlike_training_data", "lungs_not_found", "overlay", "error", "notice"]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, head, lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow(_row(line))
+    return buffer.getvalue()
+
+
+def _row(line: Line) -> dict[str, Any]:
+    row: dict[str, Any] = {"file": str(line.path), "error": line.error, "notice": NOTICE}
+    if line.answer is None:
+        return row
+    answer = line.answer
+    row |= {"class": answer.label, "probability": answer.probability, "overlay": line.overlay or ""}
+    row["lungs_not_found"] = answer.no_lungs
+    row |= {f"p_{name}": p for name, p in answer.probabilities.items()}
+    for name, (low, high) in answer.spread.items():
+        row |= {f"low_{name}": low, f"high_{name}": high}
+    told = answer.unlike is not None
+    return row | {"novelty": answer.novelty if told else "", "unlike_training_data": answer.unlike if told else ""}

@@ -1,0 +1,1 @@
+"""What everything stands on: settings, files, randomness, checkpoints, the terminal."""

@@ -1,0 +1,162 @@
+"""Where things lie, and writing them so that a crash at any moment leaves the old file or the new one."""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+
+class BadInput(Exception):
+    """Something the user can mend. Its text is one sentence: which file, row or field, and what to do."""
+
+
+def _folder(variable: str, default: Path) -> Path:
+    return Path(os.environ[variable]).expanduser().resolve() if os.environ.get(variable) else default
+
+
+def project_dir() -> Path:
+    """The checkout, or `CHESTFOLD_PROJECT`: the folder that holds exps/ and folds/."""
+    return _folder("CHESTFOLD_PROJECT", Path(__file__).resolve().parents[3])
+
+
+def input_dir() -> Path:
+    """Data sets, one folder each; only ever read."""
+    return _folder("CHESTFOLD_INPUT", project_dir() / "input")
+
+
+def cache_dir() -> Path:
+    """Decoded images; may be deleted at any time."""
+    return _folder("CHESTFOLD_CACHE", project_dir() / "input" / ".cache")
+
+
+def runs_dir() -> Path:
+    """Everything a training run leaves."""
+    return _folder("CHESTFOLD_RUNS", project_dir() / "runs")
+
+
+def submissions_dir() -> Path:
+    """Numbered submission files."""
+    return _folder("CHESTFOLD_SUBMISSIONS", project_dir() / "submissions")
+
+
+def weights_dir() -> Path:
+    """Pretrained weights, `<timm name>.safetensors`."""
+    return _folder("CHESTFOLD_WEIGHTS", input_dir() / "weights")
+
+
+def folds_dir() -> Path:
+    """Committed fold files."""
+    return project_dir() / "folds"
+
+
+def published_dir() -> Path:
+    """Committed results of finished runs."""
+    return project_dir() / "exps" / "results"
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest, 64 characters."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Hex digest of a value's canonical JSON: the order of keys does not matter."""
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def explained_disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden folder into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BadInput(
+                f"the disk is full: {path} could not be written; free some space and run the same command "
+                "again, it goes on from the last complete checkpoint"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise BadInput(f"no permission to write {path}; choose another folder (CHESTFOLD_*)") from error
+        raise
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is synced and renamed over `path`, else removed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with explained_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Delete the temporary files that killed writers of `name` left in `folder`; only under a lock that they held."""
+    for left in folder.glob(f".{name}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Atomically replace `path` by `data`."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomically replace `path` by UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomically replace `path` by indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; a damaged one is `BadInput`."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise BadInput(f"{path} is not valid JSON ({error}); restore it or delete it") from error
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process. The kernel lets go when the process ends, however it ends."""
+    with explained_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    held = FileLock(folder / ".lock")
+    try:
+        held.acquire(blocking=False)
+    except Timeout as error:
+        raise BadInput(f"another process is working in {folder}; wait for it or stop it") from error
+    try:
+        yield
+    finally:
+        held.release()

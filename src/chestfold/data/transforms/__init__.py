@@ -1,0 +1,1 @@
+"""What becomes of decoded images before a network sees them."""

@@ -1,0 +1,1 @@
+"""Numbers: metrics, prediction tables, results, ensembles, leaderboards."""

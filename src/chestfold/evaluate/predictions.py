@@ -1,0 +1,174 @@
+"""Prediction tables: parquet, `id, group, fold, label, <one column per class>`, provenance in the schema.
+
+Rows are matched by id everywhere, never by position.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chestfold.core.files import BadInput, atomic_path
+from chestfold.data.folds import Folds
+
+KEYS = ["id", "group", "fold", "label"]
+SHIFT = "shift"
+"""Column of a stacked table: the same images once under each shift."""
+_META = b"chestfold"
+
+
+def predictions(rows: pd.DataFrame, fold: int, classes: Sequence[str], probs: np.ndarray) -> pd.DataFrame:
+    """A prediction table: `rows` gives id, group and label (N rows); `probs` float (N, K) in the order of `classes`."""
+    table = rows[["id", "group", "label"]].reset_index(drop=True)
+    table.insert(2, "fold", np.int64(fold))
+    return pd.concat([table, pd.DataFrame(probs.astype(np.float64), columns=list(classes))], axis=1)
+
+
+def class_columns(table: pd.DataFrame) -> list[str]:
+    """The classes of a prediction table, in order."""
+    return [c for c in table.columns if c not in (*KEYS, SHIFT)]
+
+
+def probabilities(table: pd.DataFrame) -> np.ndarray:
+    """float64 (N, K), a copy."""
+    return table[class_columns(table)].to_numpy(np.float64, copy=True)
+
+
+def labels(table: pd.DataFrame) -> np.ndarray:
+    """Class numbers, int64 (N,), in the order of the table's class columns."""
+    number = {name: n for n, name in enumerate(class_columns(table))}
+    return table["label"].map(number).to_numpy(np.int64, copy=True)
+
+
+def check_probabilities(table: pd.DataFrame, name: str) -> None:
+    """Every id once, no NaN, each row a distribution.
+
+    Raises:
+        BadInput: names the file and the first offending id.
+    """
+    doubled = table.duplicated(_identity(table))
+    if doubled.any():
+        raise BadInput(f"{name}: id {table.loc[doubled, 'id'].iloc[0]!r} occurs twice")
+    probs = probabilities(table)
+    wrong = ~np.isfinite(probs).all(axis=1)
+    if wrong.any():
+        raise BadInput(f"{name}: the prediction for {table['id'][wrong.argmax()]!r} is not a number")
+    wrong = (np.abs(probs.sum(axis=1) - 1) > 1e-5) | (probs < 0).any(axis=1)
+    if wrong.any():
+        raise BadInput(f"{name}: the probabilities of {table['id'][wrong.argmax()]!r} do not sum to 1")
+
+
+def _identity(table: pd.DataFrame) -> list[str]:
+    return [SHIFT, "id"] if SHIFT in table else ["id"]
+
+
+def stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Shift -> prediction table, as one table with a column that names the shift."""
+    return pd.concat([t.assign(**{SHIFT: name}) for name, t in tables.items()], ignore_index=True)
+
+
+def unstacked(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What `stacked` was made from: shift -> prediction table."""
+    return {str(name): t.drop(columns=SHIFT).reset_index(drop=True) for name, t in table.groupby(SHIFT, sort=True)}
+
+
+def check_against_folds(table: pd.DataFrame, folds: Folds, wanted: Sequence[int], name: str) -> None:
+    """Every id of the `wanted` folds once, in its own fold, with the fold file's label.
+
+    Raises:
+        BadInput: names the file and the first offending id.
+    """
+    check_probabilities(table, name)
+    truth = folds.table[folds.table["fold"].isin(list(wanted))].set_index("id")
+    strays = sorted(set(table["id"]) ^ set(truth.index))
+    if strays:
+        raise BadInput(f"{name}: {len(strays)} ids missing from or foreign to fold {wanted}, e.g. {strays[0]!r}")
+    for column in ("fold", "label", "group"):
+        wrong = table[column].to_numpy() != truth.loc[table["id"], column].to_numpy()
+        if wrong.any():
+            raise BadInput(
+                f"{name}: the {column} of {table['id'][wrong.argmax()]!r} is not that of folds/{folds.name}.csv"
+            )
+
+
+def write(path: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
+    """Write a prediction table sorted by id, with its provenance: same rows, same bytes."""
+    check_probabilities(table, path.name)
+    if SHIFT in table:  # eight times as many rows, in the precision that a network has
+        table = table.astype(dict.fromkeys(class_columns(table), np.float32))
+    ordered = pa.Table.from_pandas(table.sort_values(_identity(table)), preserve_index=False)
+    ordered = ordered.replace_schema_metadata({_META: json.dumps(provenance, sort_keys=True).encode()})
+    with atomic_path(path) as temporary:
+        pq.write_table(ordered, temporary, compression="zstd")
+
+
+def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A checked prediction table and its provenance.
+
+    Raises:
+        BadInput: missing, damaged, or without provenance.
+    """
+    if not path.exists():
+        raise BadInput(f"{path} does not exist; train the missing fold first")
+    try:
+        stored = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadInput(f"{path} is not a readable parquet file; delete it and run its fold again") from error
+    meta = (stored.schema.metadata or {}).get(_META)
+    if meta is None or any(k not in stored.column_names for k in KEYS):
+        raise BadInput(f"{path} was not written by chestfold: it carries no provenance")
+    table = stored.to_pandas()
+    check_probabilities(table, str(path))
+    return table, json.loads(meta)
+
+
+def merge_oof(parts: dict[int, pd.DataFrame], folds: Folds, wanted: Sequence[int]) -> pd.DataFrame:
+    """The OOF tables of the `wanted` folds as one, proven against the fold file.
+
+    Raises:
+        BadInput: a fold is missing, or a table is not that of its fold.
+    """
+    missing = sorted(set(wanted) - set(parts))
+    if missing:
+        raise BadInput(f"the out-of-fold predictions of fold {missing} are missing; train them first")
+    for fold, table in parts.items():
+        check_against_folds(table, folds, [fold], f"OOF of fold {fold}")
+    whole = pd.concat([parts[f] for f in sorted(parts)], ignore_index=True)
+    check_against_folds(whole, folds, wanted, "merged OOF")
+    return whole
+
+
+def mean_predictions(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The mean of several models' predictions of the same ids; `fold` becomes -1.
+
+    Raises:
+        BadInput: they do not hold the same ids or classes.
+    """
+    first = parts[0]
+    columns = class_columns(first)
+    total = np.zeros((len(first), len(columns)))
+    for part in parts:
+        total += probabilities(aligned(part, first["id"], columns))
+    mean = first.copy()
+    mean["fold"] = np.int64(-1)
+    mean[columns] = total / len(parts)
+    return mean
+
+
+def aligned(table: pd.DataFrame, ids: pd.Series, classes: Sequence[str]) -> pd.DataFrame:
+    """`table` in the order of `ids`, matched by id, its class columns in the order of `classes`.
+
+    Raises:
+        BadInput: other ids or other classes.
+    """
+    if sorted(class_columns(table)) != sorted(classes):
+        raise BadInput(f"classes differ: {class_columns(table)} and {list(classes)}")
+    strays = sorted(set(table["id"]) ^ set(ids))
+    if strays:
+        raise BadInput(f"the tables differ in {len(strays)} ids, the first is {strays[0]!r}")
+    return table.set_index("id").loc[ids].reset_index()[[*KEYS, *classes]]

@@ -1,0 +1,116 @@
+"""What one call of `chestfold explain` asks for: the run, its folds, and the images of each."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from chestfold.cli.experiment import Request
+from chestfold.core.config import Experiment
+from chestfold.core.files import BadInput, read_json, runs_dir
+from chestfold.core.rng import generator
+from chestfold.train import run
+from chestfold.train.run import Prepared
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What one call asks for. `folds`, `ids` empty: all; `count`: images a fold, 0 for all; `layer` "": by family."""
+
+    name: str
+    method: str = "gradcam"
+    layer: str = ""
+    folds: tuple[int, ...] = ()
+    ids: tuple[str, ...] = ()
+    count: int = 40
+
+
+def folder_of(wish: Wish) -> Path:
+    """Where the maps of a wish lie; a layer or ids of one's own have a folder of their own."""
+    words = [wish.method, *([wish.layer] if wish.layer else []), *(["ids"] if wish.ids else [])]
+    return runs_dir() / wish.name / "explain" / re.sub(r"[^\w.+-]", "_", "-".join(words))
+
+
+def open_run(name: str) -> tuple[Prepared, list[int]]:
+    """A run of runs/ with its data in hand, and its finished folds; the experiment's code is not needed.
+
+    Raises:
+        BadInput: no finished fold; or images, labels or folds are not those that it was trained on.
+    """
+    base = runs_dir() / name
+    folders = sorted(path.parent for path in base.glob("fold*/manifest.json"))
+    if not folders or Path(name).name != name:
+        raise BadInput(f"{base} holds no finished fold; train it first (an ensemble has none of its own)")
+    config = read_json(folders[0] / "config.json")
+    exp = Experiment.from_dict(config["settings"])
+    ready = run.prepare(Request(name, exp, (), False, config["parent"], config["changed"]))
+    for folder in folders:
+        _require_same(ready, folder)
+    return ready, sorted(int(folder.name.removeprefix("fold")) for folder in folders)
+
+
+def _require_same(ready: Prepared, folder: Path) -> None:
+    config = read_json(folder / "config.json")
+    run.is_finished(folder, config)  # proves the hash of every file
+    now = {
+        "index_sha256": ready.index.sha256(),
+        "content_sha256": ready.cache.content,
+        "folds_sha256": ready.folds.sha256,
+    }
+    for key, value in now.items():
+        if config["bound"][key] != value:
+            what = key.removesuffix("_sha256")
+            raise BadInput(f"{folder} was trained on another {what} of {ready.request.exp.data} than the one in input/")
+
+
+def choose(ready: Prepared, trained: list[int], wish: Wish) -> dict[int, list[str]]:
+    """Fold -> ids of its own validation images that are explained.
+
+    Raises:
+        BadInput: a fold that is not trained, an unknown id, or an id that the folds asked for were trained on.
+    """
+    for fold in wish.folds:
+        ready.folds.require(fold)
+        if fold not in trained:
+            raise BadInput(f"fold {fold} of {wish.name} is not finished; finished are {trained}")
+    folds = sorted(set(wish.folds)) or trained
+    if wish.ids:
+        return _chosen_by_id(ready, folds, trained, wish)
+    return {fold: drawn(ready, fold, wish.count) for fold in folds}
+
+
+def _chosen_by_id(ready: Prepared, folds: list[int], trained: list[int], wish: Wish) -> dict[int, list[str]]:
+    home = dict(zip(ready.folds.table["id"], ready.folds.table["fold"].tolist(), strict=True))
+    tests = set(ready.index.test["id"])
+    chosen: dict[int, list[str]] = {}
+    for image in dict.fromkeys(wish.ids):
+        if image not in home:
+            near = difflib.get_close_matches(image, home, n=1)
+            hint = "is a test image, which no fold validates" if image in tests else "is no image of this data set"
+            more = f"; did you mean {near[0]}?" if near and image not in tests else ""
+            raise BadInput(f"--ids {image}: it {hint}{more}")
+        fold = home[image]
+        if fold not in folds and wish.folds:
+            raise BadInput(
+                f"--ids {image}: it is a validation image of fold {fold}, and the model of fold {folds[0]} was trained "
+                "on it; leave out --fold"
+            )
+        if fold not in trained:
+            raise BadInput(f"--ids {image}: it belongs to fold {fold} of {wish.name}, which is not finished")
+        chosen.setdefault(fold, []).append(image)
+    return dict(sorted(chosen.items()))
+
+
+def drawn(ready: Prepared, fold: int, count: int) -> list[str]:
+    """`count` validation images of a fold by lot, as many of each class as there are, at most its part; 0: all."""
+    ids = ready.folds.ids(fold)
+    if count == 0:
+        return sorted(ids)
+    rows = ready.rows(ids)
+    part = max(1, count // len(ready.classes))
+    kept: list[str] = []
+    for label in ready.classes:
+        there = sorted(rows.loc[rows["label"] == label, "id"])
+        order = generator("explain", ready.request.exp.data, fold, label).permutation(len(there))
+        kept += [there[n] for n in order[:part]]
+    return sorted(kept)

@@ -1,0 +1,1 @@
+"""The world outside: Kaggle and experiment trackers."""

@@ -1,0 +1,1 @@
+"""Kaggle: downloads, submissions, kernels."""

@@ -1,0 +1,192 @@
+"""From a result to a numbered submission file that was checked before anything leaves the machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from chestfold.core.files import (
+    BadInput,
+    input_dir,
+    lock,
+    read_json,
+    sha256,
+    sha256_file,
+    submissions_dir,
+    write_bytes,
+    write_json,
+)
+from chestfold.data.catalogue import find_dataset
+from chestfold.data.readers import read_table
+from chestfold.evaluate import predictions
+from chestfold.evaluate.results import Result, find_result
+
+DIGITS = 6
+
+
+def write_submission(name: str) -> tuple[Path, bool]:
+    """Write submissions/NNN_NAME.csv and .json for a result; the same content again keeps its number.
+
+    Returns the CSV's path and whether it is new.
+
+    Raises:
+        BadInput: no such result, no test split, or the file would be refused.
+    """
+    result = find_result(name)
+    table, _ = result.test()
+    sample, sample_path = sample_submission(result, table)
+    data = submission_csv(table, sample, result)
+    folder = submissions_dir()
+    with lock(folder):
+        same = (p for p in sorted(folder.glob(f"[0-9][0-9][0-9]_{name}.csv")) if p.read_bytes() == data)
+        path = next(same, folder / f"{_next_number(folder):03d}_{name}.csv")
+        _write_checked(path, data, sample)
+        new = not path.with_suffix(".json").exists()
+        if new:
+            write_json(path.with_suffix(".json"), _about(result, path, sample_path))
+    return path, new
+
+
+def _write_checked(path: Path, data: bytes, sample: pd.DataFrame) -> None:
+    """A new file that would be refused does not stay."""
+    new = not path.exists()
+    if new:
+        write_bytes(path, data)
+    try:
+        check_submission(path, sample)
+    except BadInput:
+        if new:
+            path.unlink()
+        raise
+
+
+def sample_submission(result: Result, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
+    """The competition's sample_submission.csv; where there is none, the test ids with the positive class."""
+    path = input_dir() / find_dataset(result.about["data"]).input_folder / "sample_submission.csv"
+    if path.exists():
+        return read_table(path), path
+    columns = [result.about["positive"]] if len(result.about["classes"]) == 2 else result.about["classes"]
+    return pd.DataFrame({"id": table["id"], **dict.fromkeys(columns, "0.5")}), None
+
+
+def submission_csv(table: pd.DataFrame, sample: pd.DataFrame, result: Result) -> bytes:
+    """The predictions in the sample's order, matched by id, in its columns.
+
+    Raises:
+        BadInput: the sample asks for ids or columns that there are no predictions for.
+    """
+    columns = [c for c in sample.columns if c != "id"]
+    unknown = [c for c in columns if c not in predictions.class_columns(table)]
+    if unknown:
+        raise BadInput(
+            f"sample_submission.csv asks for {unknown[0]!r}; {result.name} has {predictions.class_columns(table)}"
+        )
+    strays = sorted(set(sample["id"]) ^ set(table["id"]))
+    if strays:
+        raise BadInput(
+            f"sample_submission.csv and the test predictions of {result.name} differ in {len(strays)} ids, "
+            f"the first is {strays[0]!r}; train again on the present test images"
+        )
+    ordered = table.set_index("id").loc[sample["id"], columns].reset_index()
+    return ordered.to_csv(index=False, lineterminator="\n", float_format=f"%.{DIGITS}f").encode()
+
+
+def check_submission(path: Path, sample: pd.DataFrame) -> None:
+    """Hold a submission file against the sample: what the server would refuse, or score as nonsense.
+
+    Raises:
+        BadInput: columns, missing, doubled, foreign or reordered ids, not a number, out of range, a constant
+            column, or class probabilities that do not sum to 1.
+    """
+    given = read_table(path)
+    if list(given.columns) != list(sample.columns):
+        raise BadInput(f"{path}: columns are {list(given.columns)}, not {list(sample.columns)}")
+    _check_ids(path, given["id"], sample["id"])
+    columns = list(sample.columns[1:])
+    try:
+        values = given[columns].to_numpy(dtype=float)
+    except ValueError as error:
+        raise BadInput(f"{path}: a prediction is not a number ({error})") from error
+    rows = (~np.isfinite(values)).any(axis=1)
+    if rows.any():
+        raise BadInput(f"{path}: the prediction for {given['id'][rows.argmax()]!r} is not a number")
+    rows = ((values < 0) | (values > 1)).any(axis=1)
+    if rows.any():
+        raise BadInput(f"{path}: the prediction for {given['id'][rows.argmax()]!r} lies outside 0 to 1")
+    for n, column in enumerate(columns):
+        if len(values) > 1 and np.ptp(values[:, n]) == 0:
+            raise BadInput(f"{path}: the column {column!r} is constant; the model says the same of every image")
+    rows = np.abs(values.sum(axis=1) - 1) > 1e-3
+    if len(columns) > 1 and rows.any():
+        raise BadInput(f"{path}: the probabilities of {given['id'][rows.argmax()]!r} do not sum to 1")
+
+
+def _check_ids(path: Path, given: pd.Series, wanted: pd.Series) -> None:
+    if given.duplicated().any():
+        raise BadInput(f"{path}: id {given[given.duplicated()].iloc[0]!r} occurs twice")
+    missing, foreign = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
+    if missing:
+        raise BadInput(f"{path}: {len(missing)} ids are missing, the first is {missing[0]!r}")
+    if foreign:
+        raise BadInput(f"{path}: {len(foreign)} ids are not in the sample, the first is {foreign[0]!r}")
+    if given.tolist() != wanted.tolist():
+        raise BadInput(f"{path}: the ids are in another order than in sample_submission.csv")
+
+
+def _next_number(folder: Path) -> int:
+    numbers = [int(p.name[:3]) for p in folder.glob("[0-9][0-9][0-9]_*.csv")]
+    return max(numbers, default=0) + 1
+
+
+def _about(result: Result, path: Path, sample_path: Path | None) -> dict[str, Any]:
+    auc = result.score("at_half", "auc")
+    return {
+        "result": result.name,
+        "data": result.about["data"],
+        "members": result.about.get("members", [result.name]),
+        "weights": result.about.get("weights"),
+        "cv_auc": vars(auc) if auc else None,
+        "files": {name: result.about["files"][name] for name in ("oof.parquet", "test.parquet")},
+        "folds_sha256": result.about["folds"]["sha256"],
+        "sample_sha256": sample_path and sha256_file(sample_path),
+        "sha256": sha256(path.read_bytes()),
+        "uploads": [],
+    }
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a competition's leaderboard said of a submission; None: not known, or not yet."""
+
+    public: float | None
+    private: float | None
+    competition: str = ""
+
+
+NOT_SENT = Standing(None, None)
+
+
+def standings(results: Sequence[Result]) -> dict[str, Standing]:
+    """Name -> the newest scored submission of each result. One of an older OOF file of that name does not count."""
+    hashes = {r.name: r.about["files"]["oof.parquet"] for r in results}
+    found = {}
+    for path in sorted(submissions_dir().glob("[0-9][0-9][0-9]_*.json")):
+        about = read_json(path)
+        name = about.get("result")
+        current = name in hashes and about.get("files", {}).get("oof.parquet", hashes[name]) == hashes[name]
+        for upload in about.get("uploads") or []:
+            public, private = _number(upload.get("public")), _number(upload.get("private"))
+            if current and (public, private) != (None, None):
+                found[name] = Standing(public, private, upload.get("competition", ""))
+    return found
+
+
+def _number(value: Any) -> float | None:
+    """Kaggle gives its scores as texts, empty where there is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

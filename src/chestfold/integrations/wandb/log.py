@@ -1,0 +1,293 @@
+"""W&B runs, pictures, tables and artifacts, made out of the files in runs/ by a process of its own.
+
+Started by `chestfold.integrations.wandb.launch`, not by people. Our files are the truth: what is lost here can be written again.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import wandb
+
+from chestfold.evaluate import leaderboard, predictions
+from chestfold.data.cache import open_cache
+from chestfold.data.catalogue import open_index
+from chestfold.core.files import input_dir, read_json, runs_dir, sha256_file, sha256_json
+from chestfold.integrations.wandb.launch import MODES, UNREACHABLE
+from chestfold.evaluate.results import Result, all_results, find_result, spoken_folds
+from chestfold.integrations.kaggle.submission import Standing, standings
+
+PROJECT = "chestfold"
+POLL = 2.0
+WORST = 16
+NICENESS = 19
+"""The training has the processor first."""
+REACH = 4.0
+"""Seconds that a W&B server may take for a first answer."""
+GIVE_UP = 600.0
+"""Seconds that a finished run goes on uploading; what is left then stays in runs/wandb for `wandb sync`."""
+
+
+def open_run(mode: str, name: str, group: str, job_type: str, config: dict[str, Any], tags: list[str]) -> Any:
+    """A W&B run below runs/wandb that knows nothing of this machine: no paths, no user, no command line."""
+    settings = wandb.Settings(
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        x_disable_stats=True,
+        disable_git=True,
+        disable_code=True,
+        console="off",
+        silent=True,
+        symlink=False,
+        program="chestfold",
+        host="-",
+        init_timeout=60,
+        finish_timeout=GIVE_UP,
+    )
+    run = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        name=name,
+        id=sha256_json([name, config])[:16],
+        resume="allow",
+        group=group,
+        job_type=job_type,
+        tags=tags,
+        config=config,
+        mode=mode,  # type: ignore[arg-type]
+        dir=runs_dir(),
+        settings=settings,
+    )
+    for log in Path(run.dir).parent.glob("logs/*.log"):
+        log.unlink()  # wandb's own diary, which names folders; it writes on into a file that nobody sees
+    run.log_artifact = _without_folders(run.log_artifact)  # type: ignore[method-assign]
+    return run
+
+
+def _without_folders(log_artifact: Callable[..., Any]) -> Callable[..., Any]:
+    """`log_artifact` of a run, which is told of files below runs/ by their relative paths.
+
+    A W&B record names the files that are to be uploaded, and is kept. Relative, it holds no home folder, and
+    `wandb sync` works in any copy of runs/, on another machine too.
+    """
+
+    def log(artifact: wandb.Artifact, *words: Any, **options: Any) -> Any:
+        for entry in artifact.manifest.entries.values():
+            entry.local_path = os.path.relpath(str(entry.local_path))
+        return log_artifact(artifact, *words, **options)
+
+    return log
+
+
+def reachable() -> bool:
+    """Whether a W&B server answers at all; the wandb library would try for minutes to find that out."""
+    address = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    try:
+        with urllib.request.urlopen(address, timeout=REACH):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it said no, but it said something
+    except (OSError, ValueError):
+        return False
+
+
+def tags_of(settings: dict[str, Any]) -> list[str]:
+    """What a run is filtered by: data, backbone and the parts of the recipe that are switched on."""
+    switched = ("pretrained", "freeze", "randaugment", "mixup_alpha", "cutmix_alpha", "ema_decay")
+    tags = [settings["data"], settings["backbone"], f"{settings['image_size']}px"]
+    tags += [name.removesuffix("_alpha").removesuffix("_decay") for name in switched if settings.get(name)]
+    return [tag[:64] for tag in tags]
+
+
+def follow_fold(folder: Path, mode: str, parent: int) -> None:
+    """Log a fold's epochs as they come, then its predictions; ends with the fold or with the process that trains it."""
+    config = read_json(folder / "config.json")
+    name, fold = config["experiment"], config["fold"]
+    run = open_run(mode, f"{name}-fold{fold}", name, "train", _run_config(config), tags_of(config["settings"]))
+    shown = 0
+    while True:
+        finished, alive = (folder / "manifest.json").exists(), _alive(parent)
+        shown = _log_epochs(run, folder / "metrics.jsonl", shown)
+        if finished or not alive:
+            break
+        time.sleep(POLL)
+    if finished:
+        _log_predictions(run, folder, config)
+    run.finish(exit_code=0 if finished else 1)
+
+
+def _run_config(config: dict[str, Any]) -> dict[str, Any]:
+    changed = {name: f"{old} -> {new}" for name, (old, new) in config["changed"].items()}
+    return {
+        **config["settings"],
+        "fold": config["fold"],
+        "parent": config["parent"],
+        "changed": changed,
+        "bound": config["bound"],
+    }
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _log_epochs(run: Any, path: Path, shown: int) -> int:
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    for row in rows[shown:]:
+        run.log({name: value for name, value in row.items() if value is not None}, step=row["epoch"])
+    return max(shown, len(rows))
+
+
+def _log_predictions(run: Any, folder: Path, config: dict[str, Any]) -> None:
+    """Confusion matrix, ROC and PR curves, worst errors as pictures, augmented inputs, and the OOF file itself."""
+    table, _ = predictions.read(folder / "oof.parquet")
+    classes = predictions.class_columns(table)
+    labels: Any = predictions.labels(table)
+    probs: Any = predictions.probabilities(table)
+    shown: dict[str, Any] = {
+        "confusion": wandb.plot.confusion_matrix(probs=probs, y_true=labels.tolist(), class_names=classes),
+        "roc": wandb.plot.roc_curve(labels, probs, labels=classes),
+        "pr": wandb.plot.pr_curve(labels, probs, labels=classes),
+    }
+    if (folder / "inputs.png").exists():
+        shown["augmented inputs"] = wandb.Image(str(folder / "inputs.png"))
+    shown |= _worst_errors(config["settings"], table)
+    run.log(shown)
+    artifact = wandb.Artifact(f"{run.name}-oof".replace("@", "-"), "oof", metadata=config["bound"])
+    for file in ("oof.parquet", "test.parquet"):
+        if (folder / file).exists():
+            artifact.add_file(str(folder / file), policy="immutable", skip_cache=True)
+            artifact.metadata[f"{file} sha256"] = sha256_file(folder / file)
+    run.log_artifact(artifact)
+
+
+def _worst_errors(settings: dict[str, Any], table: pd.DataFrame) -> dict[str, Any]:
+    """The images whose true class was given least, as uint8 pictures; nothing where the images are gone."""
+    if not input_dir().is_dir():
+        return {}
+    index = open_index(settings["data"])
+    cache = open_cache(index, settings["image_size"])
+    labels, probs = predictions.labels(table), predictions.probabilities(table)
+    order = np.argsort(probs[np.arange(len(table)), labels])[:WORST]
+    classes = predictions.class_columns(table)
+    pictures = []
+    for n in order:
+        row = table.iloc[int(n)]
+        caption = f"{row['id']}: {row['label']}, called {classes[int(probs[n].argmax())]} ({probs[n].max():.2f})"
+        pictures.append(wandb.Image(np.array(cache.images[cache.row_of[row["id"]]]), caption=caption))
+    return {"worst errors": pictures}
+
+
+def show_result_run(name: str, mode: str) -> None:
+    """The run NAME-cv of an experiment, or the `ensemble` run of a blend; its summary: scores with intervals."""
+    result = find_result(name)
+    kind = result.about["kind"]
+    config: dict[str, Any] = {
+        k: result.about[k]
+        for k in ("data", "classes", "positive", "folds", "parent", "members", "method")
+        if k in result.about
+    }
+    config |= result.about.get("settings", {})
+    run = open_run(
+        mode,
+        f"{name}-cv" if kind == "experiment" else name,
+        name,
+        "cv" if kind == "experiment" else "ensemble",
+        config,
+        [result.about["data"]],
+    )
+    run.summary.update(summary_of(result))
+    run.finish()
+
+
+def summary_of(result: Result) -> dict[str, float | str]:
+    """`auc`, `auc low`, `auc high`, ... for every score of a result, and its leaderboard scores where it has some."""
+    scores: dict[str, float | str] = {"folds": spoken_folds(result.about), "minutes": result.about["minutes"]}
+    for kind, label in (("at_half", ""), ("cross_fitted", "tuned "), ("shifted", "shifted ")):
+        for metric, figure in result.about["scores"].get(kind, {}).items():
+            if "value" in figure:
+                scores |= {f"{label}{metric}": figure["value"], f"{label}{metric} low": figure["low"]}
+                scores[f"{label}{metric} high"] = figure["high"]
+    return scores | dict(zip(("LB public", "LB private"), lb_texts(standings([result]).get(result.name)), strict=True))
+
+
+def lb_texts(standing: Standing | None) -> list[str]:
+    """Public and private score of a submission, `-` for one that is not known."""
+    scores = [standing.public, standing.private] if standing else [None, None]
+    return ["-" if score is None else f"{score:g}" for score in scores]
+
+
+LEADERBOARD = ("data", "folds", "parent", *leaderboard.HEADER, "LB public", "LB private")
+
+
+def leaderboard_rows() -> list[list[str]]:
+    """The board as texts, in the order of `LEADERBOARD`: from files alone."""
+    results = all_results()
+    scored, rows = standings(results), []
+    for lines in leaderboard.rows_by_folds(results).values():
+        for line in lines:
+            about = line.result.about
+            lb = lb_texts(scored.get(line.result.name))
+            rows.append([about["data"], spoken_folds(about), about.get("parent") or "-", *leaderboard.cells(line), *lb])
+    return rows
+
+
+def show_leaderboard(mode: str) -> None:
+    """The `leaderboard` run: one table, rebuilt from the files."""
+    rows = leaderboard_rows()
+    run = open_run(mode, "leaderboard", "leaderboard", "leaderboard", {"rows": len(rows)}, [])
+    run.log({"leaderboard": wandb.Table(dataframe=pd.DataFrame(rows, columns=LEADERBOARD))})
+    run.finish()
+
+
+def main() -> None:
+    """Follow a fold until its manifest is there, or show a collected result and the leaderboard."""
+    parser = argparse.ArgumentParser(prog="python -m chestfold.integrations.wandb.log")
+    parser.add_argument("what", choices=["fold", "result"])
+    parser.add_argument("where", help="a fold's folder, or a result's name")
+    parser.add_argument("--mode", choices=MODES, required=True)
+    parser.add_argument("--parent", type=int, required=True, help="the process that trains")
+    given = parser.parse_args()
+    sys.excepthook = tell_without_paths
+    os.nice(NICENESS)
+    os.chdir(runs_dir())
+    mode = given.mode if given.mode != "online" or reachable() else "offline"
+    os.environ.setdefault("WANDB_DATA_DIR", str(runs_dir() / "wandb" / "data"))  # what `wandb sync` will send later
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
+        os.environ["WANDB_CACHE_DIR"] = work  # a second diary, and copies of what was uploaded
+        if given.what == "fold":
+            follow_fold(Path(given.where), mode, given.parent)
+        else:
+            show_result_run(given.where, mode)
+            show_leaderboard(mode)
+        wandb.teardown()
+    raise SystemExit(0 if mode == given.mode else UNREACHABLE)
+
+
+def tell_without_paths(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Where and why it failed, for the log in the run's folder: names of files, not of folders."""
+    for frame in traceback.extract_tb(trace):
+        print(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}", file=sys.stderr)
+    said = str(error).replace(str(runs_dir()), "runs").replace(str(Path.home()), "~")
+    print(f"{kind.__name__}: {said}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

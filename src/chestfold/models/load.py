@@ -1,0 +1,22 @@
+"""A trained fold back in memory: from images to probabilities, without the experiment's code."""
+
+from pathlib import Path
+
+import numpy as np
+
+from chestfold.core import checkpoint
+from chestfold.core.config import Experiment
+from chestfold.data.loader import Images
+from chestfold.models import rebuild
+from chestfold.train import loop
+
+
+def load_voters(folder: Path, exp: Experiment) -> list[loop.Runner]:
+    """The networks whose mean is a fold's prediction: its best epoch, or its last ones where they vote."""
+    paths = loop.voting_epochs(folder) if exp.vote_epochs else [folder / "best.ckpt"]
+    return [loop.make_runner(rebuild(checkpoint.load_weights(path)), exp) for path in paths]
+
+
+def vote(voters: list[loop.Runner], images: Images, tta: str) -> np.ndarray:
+    """The voters' mean class probabilities, float32 (N, K), in the order of `images`."""
+    return np.mean([loop.predict(voter, images, tta) for voter in voters], axis=0)

@@ -1,0 +1,148 @@
+"""Is a picture like those that a fold was trained on? A distance in the features of its own network.
+
+A Gaussian is fitted to the features of training images and the Mahalanobis distance taken from it (Lee et al., NeurIPS
+2018, arXiv 1807.03888), its covariance shrunk (Ledoit and Wolf 2004). The features are those of a layer in the middle,
+averaged over the picture: the last one before the classifier knows how to tell the classes apart and little else, and
+takes a photograph for a lung. How far is far is what the fold's validation images say, which the network has not seen.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from sklearn.covariance import LedoitWolf
+from torch import Tensor, nn
+
+from chestfold.core.files import BadInput, write_bytes
+from chestfold.data.loader import Images
+from chestfold.models.head import WithHead
+from chestfold.train import loop
+
+FILE = "familiar.npz"
+STRIDE = 8
+"""Of the layer: fine enough to know textures, coarse enough to know shapes."""
+QUANTILE = 0.95
+"""Share of the validation images that count as familiar: one ordinary picture in twenty is called unlike."""
+LOOKED_AT = 1000
+"""Training images that the Gaussian is fitted to, and validation images that set the threshold, at most."""
+
+
+class NoLayer(BadInput):
+    """A network in which no layer can be found whose features compare."""
+
+
+@dataclass(frozen=True)
+class Familiar:
+    """The features of a fold's training images: mean and scale (D,), precision (D, D), all float32.
+
+    `layer` names the module, `threshold` the distance beyond which a picture is unlike, `checkpoint` the SHA-256 of the
+    weights that it belongs to.
+    """
+
+    layer: str
+    mean: np.ndarray
+    scale: np.ndarray
+    precision: np.ndarray
+    threshold: float
+    checkpoint: str
+
+    def novelty(self, features: np.ndarray) -> np.ndarray:
+        """Distance over threshold, float (N,), of features (N, D): above 1 is unlike the training data."""
+        return self._distance(features) / max(self.threshold, 1e-12)
+
+    def _distance(self, features: np.ndarray) -> np.ndarray:
+        away = (features.astype(np.float64) - self.mean) / self.scale
+        return np.sqrt(np.maximum(np.einsum("nd,de,ne->n", away, self.precision, away), 0))
+
+
+def middle_layer(module: Any) -> tuple[str, int]:
+    """Name and number of channels of the layer whose features are compared.
+
+    Of networks that shrink the picture step by step the last one at `STRIDE`; of plain transformers the first quarter's
+    end.
+
+    Raises:
+        NoLayer: the network does not name its layers.
+    """
+    prefix, trunk = ("trunk.", module.trunk) if isinstance(module, WithHead) else ("", module)
+    layers = [dict(layer) for layer in getattr(trunk, "feature_info", None) or []]
+    known = {name for name, _ in trunk.named_modules()}
+    layers = [layer for layer in layers if layer["module"] in known]
+    if not layers:
+        raise NoLayer(f"the network {type(trunk).__name__} does not name its layers")
+    fine = [layer for layer in layers if layer["reduction"] <= STRIDE]
+    chosen = fine[-1] if fine else layers[len(layers) // 4]
+    return prefix + chosen["module"], chosen["num_chs"]
+
+
+@contextmanager
+def tapped(module: nn.Module, layer: str, channels: int) -> Iterator[list[Tensor]]:
+    """A list that every forward pass of `module` appends its features to: float32 (B, channels), on the CPU."""
+    caught: list[Tensor] = []
+
+    def catch(_: nn.Module, __: Any, output: Tensor) -> None:
+        caught.append(pooled(output, channels).cpu())
+
+    handle = module.get_submodule(layer).register_forward_hook(catch)
+    try:
+        yield caught
+    finally:
+        handle.remove()
+
+
+def pooled(maps: Tensor, channels: int) -> Tensor:
+    """The mean over all places: (B, C, H, W), (B, H, W, C) or tokens (B, N, C) to float32 (B, C)."""
+    last = maps.ndim == 3 or (maps.shape[1] != channels and maps.shape[-1] == channels)
+    return maps.float().flatten(1, -2).mean(1) if last else maps.float().flatten(2).mean(2)
+
+
+def features(runner: loop.Runner, images: Images) -> tuple[str, np.ndarray]:
+    """The layer and what it holds for `images` without views: float32 (N, D)."""
+    layer, channels = middle_layer(runner.module)
+    with tapped(runner.module, layer, channels) as caught:
+        loop.predict(runner, images, "none", module=runner.module)
+    return layer, torch.cat(caught).numpy()
+
+
+def learn(runner: loop.Runner, train: Images, val: Images, checkpoint: str) -> Familiar:
+    """Fit to `train`, set the threshold by `val`; `checkpoint` is the hash of the weights.
+
+    Raises:
+        NoLayer: the network does not name its layers.
+    """
+    layer, seen = features(runner, train)
+    mean, spread = seen.mean(axis=0), seen.std(axis=0)
+    scale = np.where(spread > 1e-6, spread, 1).astype(np.float32)  # a channel that never fires has no scale of its own
+    fitted = LedoitWolf(assume_centered=True).fit((seen - mean).astype(np.float64) / scale)
+    made = Familiar(layer, mean, scale, fitted.precision_.astype(np.float32), 1.0, checkpoint)
+    distances = made._distance(features(runner, val)[1])
+    return Familiar(layer, mean, scale, made.precision, float(np.quantile(distances, QUANTILE)), checkpoint)
+
+
+def write(path: Path, known: Familiar) -> None:
+    """As an .npz: the same content has the same bytes."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in asdict(known).items()}
+    np.savez(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def read(path: Path) -> Familiar:
+    """What `write` wrote.
+
+    Raises:
+        BadInput: the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            mean, scale, precision = (stored[name] for name in ("mean", "scale", "precision"))
+            threshold, checkpoint = float(stored["threshold"]), str(stored["checkpoint"])
+            return Familiar(str(stored["layer"]), mean, scale, precision, threshold, checkpoint)
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise BadInput(f"{path} is damaged; delete it, it is made anew") from error

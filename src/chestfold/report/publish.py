@@ -1,0 +1,131 @@
+"""Published results: the small files of a finished run under exps/results/, and RESULTS.md made from them."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from chestfold.core.files import BadInput, atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
+from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
+from chestfold.evaluate.results import (
+    ATTENTION,
+    FILES,
+    NOT_RUN,
+    Result,
+    find_result,
+    not_run,
+    published_results,
+    spoken_folds,
+    trained_folds,
+)
+
+
+def publish(name: str, overwrite: bool = False) -> Path:
+    """Copy a result's scores, OOF and test predictions to exps/results/NAME and make RESULTS.md anew.
+
+    Raises:
+        BadInput: not finished, a debug run, or another result is published under this name.
+    """
+    if (runs_dir() / name / NOT_RUN).exists():
+        return _publish_not_run(name)
+    if not (runs_dir() / name / "scores.json").exists():
+        raise BadInput(f"{runs_dir() / name} holds no finished run; train all folds of {name} first")
+    if name.endswith("-debug"):
+        raise BadInput(f"{name} is a debug run; its scores mean nothing and are not published")
+    result = find_result(name)
+    result.oof()  # proves the hash
+    target = published_dir() / name
+    if not overwrite and _holds_another(target, result):
+        raise BadInput(f"{target} holds another result of this name; add --overwrite to replace it")
+    for file in (*FILES, ATTENTION):
+        if (result.folder / file).exists():
+            _copy(result.folder / file, target / file)
+    (target / NOT_RUN).unlink(missing_ok=True)
+    write_results_page()
+    return target
+
+
+def _publish_not_run(name: str) -> Path:
+    """Publish that an experiment could not be run, and why."""
+    target = published_dir() / name
+    if (target / "scores.json").exists():
+        raise BadInput(f"{target} holds a result of {name}; that it could not be run here is no news")
+    _copy(runs_dir() / name / NOT_RUN, target / NOT_RUN)
+    write_results_page()
+    return target
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _holds_another(target: Path, result: Result) -> bool:
+    """Not so where a publication was cut off before its first file."""
+    path = target / "oof.parquet"
+    return path.exists() and sha256_file(path) != result.about["files"]["oof.parquet"]
+
+
+def write_results_page() -> Path:
+    """RESULTS.md from exps/results/ alone."""
+    parts = [
+        "# Results",
+        "Made by `chestfold publish` from `exps/results/`; not edited by hand. Out-of-fold figures at threshold 0.5 "
+        "(for more than two classes: the most probable one), 95 % intervals by bootstrap over patients. *F1 tuned*: "
+        "at a threshold chosen on the other folds. *AUC against parent*: both on the same bootstrapped patients. "
+        "*test AUC* only where the data set publishes its test labels. *AUC, shifted*: the mean AUC of the same images "
+        "under eight shifts of acquisition (contrast, brightness, blur, zoom, two strengths each), from one view. "
+        "*in lungs*: share of the Grad-CAM maps inside the lungs, where lungs are known.",
+    ]
+    published = published_results()
+    for title, rows in leaderboard.rows_by_folds(list(published.values())).items():
+        parts.append(f"## {title}")
+        parts.append("\n".join(_markdown(leaderboard.HEADER, map(leaderboard.cells, rows))))
+        parts.append("\n".join(_made(row) for row in rows))
+    pairs = synthetic_gain.pairs(list(published.values()))
+    if pairs:
+        parts += [
+            f"# {synthetic_gain.TITLE}",
+            synthetic_gain.NOTE,
+            "\n".join(_markdown(synthetic_gain.HEADER, map(synthetic_gain.cells, pairs))),
+        ]
+    parts.append("# The sources' tables")
+    for table, lines in published_baselines.shown(published, not_run(published_dir())):
+        parts += [f"## {table.title}", table.note, "\n".join(_markdown(published_baselines.HEADER, lines))]
+    path = project_dir() / "RESULTS.md"
+    write_text(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def _markdown(header: Sequence[str], rows: Iterable[list[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines]
+
+
+def _made(row: leaderboard.Row) -> str:
+    about = row.result.about
+    how = f"`{command(about)}`" if about["kind"] == "experiment" else "`chestfold ensemble`"
+    commit = f", commit {about['commit'][:10]}" if "commit" in about else ""
+    return f"- {row.result.name}: {how}, {spoken_folds(about)}, {about['machine']}, {about['date']}{commit}"
+
+
+def command(about: dict[str, Any]) -> str:
+    """What was typed to train a run: its file, and what its name and its changes say of the options."""
+    name, _, data = about["name"].partition("@")
+    stem, _, tag = name.partition("-")
+    words = [f"python exps/{stem}.py"]
+    words += [f"--data {data}"] if data else []
+    if tag:
+        settings = {k: new for k, (_, new) in about["changed"].items() if k != "data"}
+        words += [f"--tag {tag}", *(f"--{k.replace('_', '-')} {_word(new)}" for k, new in settings.items())]
+    trained = trained_folds(about)
+    if len(trained) < about["folds"]["count"]:
+        words.append(f"--fold {' '.join(map(str, trained))}")
+    return " ".join(words)
+
+
+def _word(value: Any) -> str:
+    """A setting as it is typed."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

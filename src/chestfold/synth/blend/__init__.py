@@ -1,0 +1,1 @@
+"""Nodules put into healthy images by Poisson blending."""

@@ -1,0 +1,1 @@
+"""A self-attention GAN that draws nodule patches."""

@@ -1,0 +1,1 @@
+"""Can anybody tell? The quiz for readers and the classifier two-sample test."""

@@ -1,0 +1,57 @@
+"""A data set that `chestfold synth blend` has made, read again: for the quiz and for the judge."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from chestfold.core.files import BadInput, input_dir, read_json, sha256_file
+from chestfold.data.decode import decode_native
+from chestfold.data.readers import read_table
+from chestfold.synth.blend.paste import Grey
+from chestfold.synth.blend.poisson import Mask
+
+
+@dataclass(frozen=True)
+class Card:
+    """A picture with a nodule, `truth` "real" or "synthetic". `mask`: where the nodule is; None: nobody knows."""
+
+    id: str
+    truth: str
+    picture: Grey
+    mask: Mask | None
+
+
+@dataclass(frozen=True)
+class Blends:
+    """A data set that `synth blend` has made. `blended`, `real`: lines of its tables."""
+
+    folder: Path
+    about: dict[str, Any]
+    blended: pd.DataFrame
+    real: pd.DataFrame
+
+    def card(self, image_id: str, truth: str) -> Card:
+        """The picture called `image_id`, of one table or the other, with its mask."""
+        images, masks = ("real/images", "real/masks") if truth == "real" else ("images", "masks/nodule")
+        file = f"{image_id}.png"
+        mask = decode_native(self.folder / masks, file) > 0 if (self.folder / masks / file).exists() else None
+        return Card(image_id, truth, decode_native(self.folder / images, file), mask)
+
+
+def open_blends(name: str) -> Blends:
+    """The data set input/NAME, if `synth blend` has made it and its tables are still the ones it wrote.
+
+    Raises:
+        BadInput: there is none, it was made by something else, or a table was changed.
+    """
+    folder = input_dir() / name
+    if Path(name).name != name or not (folder / "synth.json").is_file():
+        raise BadInput(f"{folder} is no data set of synthetic nodules; make one: chestfold synth blend --help")
+    about = read_json(folder / "synth.json")
+    for table, digest in about["sha256"].items():
+        if not (folder / table).is_file() or sha256_file(folder / table) != digest:
+            raise BadInput(f"{folder / table} is not the table that was made; remove {folder} and make it again")
+    rows = read_table(folder / "train.csv")
+    return Blends(folder, about, rows[rows["box"] != ""].reset_index(drop=True), read_table(folder / "real.csv"))

@@ -1,0 +1,1 @@
+"""The life of a run: prepare, train each fold once, collect."""

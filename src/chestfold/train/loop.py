@@ -1,0 +1,455 @@
+"""One fold: the loop that trains it, from top to bottom, and prediction.
+
+No generator state is kept: what step n of epoch e does is a function of (seed, fold, e, n). A checkpoint holds the
+weights, the optimizer and the history; with these, a killed run goes on as if nothing had happened.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chestfold.core import checkpoint, distributed
+from chestfold.core.config import Experiment
+from chestfold.core.console import bar
+from chestfold.core.files import BadInput, write_text
+from chestfold.core.rng import generator, key
+from chestfold.data.loader import Images, TrainBatches, plain_batches, workers_for
+from chestfold.data.sampling import balanced_weights
+from chestfold.data.transforms.mixup import mix
+from chestfold.evaluate import metrics
+from chestfold.models import Network, channels, create, training_mode
+from chestfold.models.timm_import import ModelEmaV3
+
+CHECKPOINT_SECONDS = 120.0
+"""A long epoch is saved in the middle too: a kill costs at most this much work."""
+CHECK_EVERY = 20
+"""Batches between looks at losses and gradients: on a GPU each look waits for the device."""
+PREDICT_BATCH = 64
+PACE = ("seconds", "images_per_second")
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A network on a device, in a precision: from uint8 batches to logits."""
+
+    network: Network
+    device: torch.device
+    dtype: torch.dtype | None
+    call: Callable[[Tensor], Tensor]
+
+    @property
+    def module(self) -> nn.Module:
+        """The bare module, whose state is saved."""
+        return self.network.module
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) to normalised float32 on the device."""
+        x = pixels.to(self.device, non_blocking=True).float()
+        x = (x / 255 - self.network.blueprint.mean) / self.network.blueprint.std
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Normalised (B, C, H, W) to float32 logits (B, K)."""
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
+            return self.call(images).float()
+
+    @property
+    def precision(self) -> str:
+        """`fp32`, `bf16` or `fp16`."""
+        return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
+
+
+def make_runner(network: Network, exp: Experiment) -> Runner:
+    """Put `network` on the GPU if there is one, in the precision that `exp` asks for or the device gains by."""
+    device = distributed.device()
+    module: Any = network.module
+    module = module.to(device, memory_format=torch.channels_last)
+    call = torch.compile(module) if exp.compile else module
+    return Runner(network, device, _dtype(exp.precision, device, module), call)
+
+
+def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dtype | None:
+    named = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision != "auto":
+        return named[precision]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if processor_has_bf16() and not _depthwise(module) else None
+
+
+def processor_has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _depthwise(module: nn.Module) -> bool:
+    """Depthwise convolutions lose by bf16 on a processor, grouped ones gain: benchmarks/train_step.py measures it."""
+    return any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in module.modules())
+
+
+def lr_at(exp: Experiment, step: int, per_epoch: int) -> float:
+    """Learning rate of optimizer step `step` (0, 1, ...), a pure function: there is no scheduler to save."""
+    total, warm = per_epoch * exp.epochs, round(exp.warmup_epochs * per_epoch)
+    if exp.schedule == "onecycle":
+        return _onecycle(exp.lr, step / max(1, total - 1))
+    if step < warm:
+        return exp.lr * (step + 1) / (warm + 1)
+    done = (step - warm) / max(1, total - warm)
+    if exp.schedule == "cosine":
+        return exp.lr * (1 + math.cos(math.pi * done)) / 2
+    if exp.schedule == "step":
+        return exp.lr * 0.1 ** sum(step >= share * total for share in (0.6, 0.85))
+    return exp.lr
+
+
+def _onecycle(peak: float, done: float, up: float = 0.3) -> float:
+    """Smith and Topin (2018) with cosine flanks: peak / 25 up to the peak, down to peak / 10,000."""
+    start, end, part = (peak / 25, peak, done / up) if done < up else (peak, peak / 1e4, (done - up) / (1 - up))
+    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
+
+
+def _optimizer(exp: Experiment, module: nn.Module) -> torch.optim.Optimizer:
+    """Biases and norms are not decayed."""
+    shapes = [(p, p.ndim > 1) for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p, decays in shapes if decays], "weight_decay": exp.weight_decay},
+        {"params": [p for p, decays in shapes if not decays], "weight_decay": 0.0},
+    ]
+    if exp.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=exp.lr, momentum=0.9, nesterov=True, fused=True)
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[exp.optimizer]
+    return kind(groups, lr=exp.lr, fused=True)
+
+
+@dataclass
+class State:
+    """All that changes while a fold trains, and all that a checkpoint holds."""
+
+    runner: Runner
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    ema: ModelEmaV3 | None
+    epoch: int = 0
+    batch: int = 0
+    losses: list[float] = field(default_factory=list)
+    hits: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `checkpoint.save`."""
+        return {
+            "module": self.runner.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "ema": self.ema.module.state_dict() if self.ema else None,
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "losses": self.losses,
+            "hits": self.hits,
+            "norms": self.norms,
+            "history": json.dumps(self.history),  # a pickle's bytes would tell which rows were loaded from one
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Become what `to_dict` was taken from."""
+        self.runner.module.load_state_dict(saved["module"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+        if self.ema:
+            self.ema.module.load_state_dict(saved["ema"])
+        for name in ("epoch", "batch", "losses"):
+            setattr(self, name, saved[name])
+        self.hits, self.norms = saved.get("hits", []), saved.get("norms", [])  # older checkpoints have none
+        self.history = json.loads(saved["history"])
+
+    def judged(self) -> nn.Module:
+        """The module that is validated and kept: the averaged one where there is an average."""
+        return self.ema.module if self.ema else self.runner.module
+
+
+def start(exp: Experiment, fold: int, classes: int) -> State:
+    """A fold before its first step; the new weights are a function of (seed, fold)."""
+    torch.manual_seed(key(exp.seed, fold, "weights") >> 1)
+    runner = make_runner(create(exp, classes), exp)
+    require_size(exp, runner)
+    scaler = torch.amp.GradScaler(runner.device.type, enabled=runner.dtype is torch.float16)
+    ema = ModelEmaV3(runner.module, decay=exp.ema_decay, use_warmup=True) if exp.ema_decay else None
+    return State(runner, _optimizer(exp, runner.module), scaler, ema)
+
+
+@torch.inference_mode()
+def require_size(exp: Experiment, runner: Runner) -> None:
+    """Raise `BadInput` when the network cannot take images of this size."""
+    size = exp.image_size
+    try:
+        runner.module.eval()(torch.zeros(1, channels(exp), size, size, device=runner.device))
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"{exp.backbone} cannot take images of {size} px ({reason}); choose another") from error
+
+
+def fit(
+    exp: Experiment,
+    fold: int,
+    train: Images,
+    val: Images,
+    classes: int,
+    folder: Path,
+    say: Callable[[str], None],
+) -> State:
+    """Train a fold, going on from `folder/last.ckpt` if there is one; leaves `best.ckpt` and `metrics.jsonl`.
+
+    Raises:
+        BadInput: the loss or a prediction is not a number (says at which step); the disk is full.
+    """
+    state = start(exp, fold, classes)
+    saved, complaints = distributed.decided_by_first(lambda: checkpoint.load_newest(folder / "last.ckpt"))
+    for sentence in complaints:
+        say(sentence)
+    if saved:
+        state.restore(saved)
+        if distributed.is_first():
+            write_metrics(folder / "metrics.jsonl", state.history)  # the kill may have come before its last line
+        say(f"fold {fold}: going on at epoch {state.epoch + 1}, batch {state.batch + 1}")
+    batches = TrainBatches(exp, fold, train, workers_for(state.runner.device))
+    weights = class_weights(exp, train, classes, state.runner.device)
+    while state.epoch < exp.epochs and not stopped_early(exp, state.history):
+        began, first = time.perf_counter(), state.batch
+        train_epoch(exp, fold, state, batches, weights, folder)
+        seconds = time.perf_counter() - began
+        row = close_epoch(exp, fold, state, val, folder)
+        pace = {"seconds": seconds, "images_per_second": (batches.per_epoch - first) * exp.batch_size / seconds}
+        if distributed.is_first():
+            write_metrics(folder / "metrics.jsonl", state.history, pace)
+        say(describe(exp, fold, row | pace))
+    return state
+
+
+def class_weights(exp: Experiment, train: Images, classes: int, device: torch.device) -> Tensor:
+    """What an error on each class weighs in the loss, float32 (classes,)."""
+    balanced = exp.class_weights == "balanced"
+    weights = balanced_weights(train.labels, classes) if balanced else np.ones(classes, np.float32)
+    return torch.from_numpy(weights).to(device)
+
+
+def train_epoch(exp: Experiment, fold: int, state: State, batches: TrainBatches, weights: Tensor, folder: Path) -> None:
+    """All steps of the epoch from `state.batch` on; `weights`: of the classes, (K,)."""
+    runner, saved_at = state.runner, time.monotonic()
+    training_mode(runner.module, exp.freeze)
+    recent: list[Tensor] = []
+    with bar(f"fold {fold} epoch {state.epoch + 1}/{exp.epochs}", batches.per_epoch - state.batch) as step:
+        for pixels, labels in batches.epoch(state.epoch, state.batch):
+            draw = (exp.seed, fold, "step", state.epoch, state.batch, distributed.rank())
+            torch.manual_seed(key(*draw) >> 1)
+            targets = F.one_hot(labels, len(weights)).float().to(runner.device)
+            images, targets = mix(
+                runner.images(pixels), targets, exp.mixup_alpha, exp.cutmix_alpha, generator(*draw, "mix")
+            )
+            logits = train_logits(exp, runner, images)
+            loss = F.cross_entropy(logits, targets, weight=weights, label_smoothing=exp.label_smoothing)
+            share = len(images) / batches.size  # this process's share of the batch; 1 when it is alone
+            state.scaler.scale(loss * share / exp.accumulate).backward()
+            recent.append(torch.stack([loss.detach(), hit_rate(logits, targets)]) * share)
+            state.batch += 1
+            whole = state.batch % exp.accumulate == 0 or state.batch == batches.per_epoch
+            if whole:
+                update_weights(exp, state, batches.per_epoch)
+            due = distributed.is_first() and time.monotonic() - saved_at > CHECKPOINT_SECONDS
+            if len(recent) >= CHECK_EVERY or (due and distributed.world() == 1) or state.batch == batches.per_epoch:
+                take_losses(state, recent, fold)
+            if whole and due and not recent:
+                checkpoint.save_keeping_previous(folder / "last.ckpt", state.to_dict())
+                saved_at = time.monotonic()
+            step("")
+
+
+@torch.no_grad()
+def hit_rate(logits: Tensor, targets: Tensor) -> Tensor:
+    """Share of a batch whose largest logit stands at its target; of a mixed image, at the larger of its two."""
+    return (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
+
+
+def train_logits(exp: Experiment, runner: Runner, images: Tensor) -> Tensor:
+    """`Runner.logits`, or `BadInput` where batch normalisation is left with a single value."""
+    try:
+        return runner.logits(images)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise BadInput(
+            f"{exp.backbone} cannot be trained on {len(images)} image of {exp.image_size} px at a time: its batch "
+            "normalisation needs more than one value; raise --batch-size"
+        ) from error
+
+
+def update_weights(exp: Experiment, state: State, batches_per_epoch: int) -> None:
+    """One optimizer step at the rate of its place in the run, then the moving average."""
+    per_epoch, step = math.ceil(batches_per_epoch / exp.accumulate), (state.batch - 1) // exp.accumulate
+    number = state.epoch * per_epoch + step
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr_at(exp, number, per_epoch)
+    distributed.sum_gradients(state.runner.module)
+    if exp.clip_norm or step % CHECK_EVERY == 0:
+        state.scaler.unscale_(state.optimizer)
+        norm = nn.utils.clip_grad_norm_(state.runner.module.parameters(), exp.clip_norm or math.inf)
+        state.norms += [float(norm)] if step % CHECK_EVERY == 0 else []
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.optimizer.zero_grad(set_to_none=True)
+    if state.ema:
+        state.ema.update(state.runner.module, step=number)
+
+
+def take_losses(state: State, recent: list[Tensor], fold: int) -> None:
+    """Move losses and hit rates of the last batches into the state; a loss that is no number ends the fold here."""
+    values = distributed.total(torch.stack(recent)).tolist() if recent else []
+    recent.clear()
+    for n, (value, _) in enumerate(values, start=len(state.losses) + 1):
+        if not math.isfinite(value):
+            raise BadInput(
+                f"the loss of fold {fold} became {value} at epoch {state.epoch + 1}, batch {n}; lower --lr, set "
+                "--clip-norm 1 or --precision fp32 (with --overwrite); the last checkpoint is untouched"
+            )
+    state.losses += [loss for loss, _ in values]
+    state.hits += [hits for _, hits in values]
+
+
+def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: Path) -> dict[str, Any]:
+    """Validate, keep the weights if they are the best so far, make the epoch permanent; returns its figures."""
+    for module in {state.runner.module, state.judged()}:
+        distributed.average_buffers(module)
+    row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"]}
+    row |= {"train_loss": float(np.mean(state.losses)), "train_accuracy": float(np.mean(state.hits))}
+    row["grad_norm"] = float(np.mean(state.norms)) if state.norms else None
+    row |= distributed.decided_by_first(lambda: validate(state, val))
+    state.history = [*state.history, row]
+    state.epoch, state.batch, state.losses, state.hits, state.norms = state.epoch + 1, 0, [], [], []
+    if distributed.is_first():
+        keep(exp, fold, state, folder)
+    return row
+
+
+def keep(exp: Experiment, fold: int, state: State, folder: Path) -> None:
+    """Write the checkpoints of a finished epoch: the last one last, because it vouches for the others."""
+    weights: dict[str, Any] = {"module": state.judged().state_dict(), "epoch": state.epoch, "fold": fold}
+    weights["network"] = asdict(state.runner.network.blueprint)
+    if best_epoch(exp, state.history) == state.epoch:
+        checkpoint.save(folder / "best.ckpt", weights)
+    if exp.vote_epochs:
+        checkpoint.save(folder / f"epoch{state.epoch:04d}.ckpt", weights)
+    checkpoint.save_keeping_previous(folder / "last.ckpt", state.to_dict())
+    for old in voting_epochs(folder)[: -exp.vote_epochs or None]:
+        old.unlink()
+
+
+def voting_epochs(folder: Path) -> list[Path]:
+    """The epochs of a fold that are kept for a vote, oldest first."""
+    return sorted(folder.glob("epoch????.ckpt"))
+
+
+def write_metrics(path: Path, history: list[dict[str, Any]], pace: dict[str, float] | None = None) -> None:
+    """The history as JSON lines, `pace` being the last epoch's; an epoch whose times a kill took has null there.
+
+    Times stand here only: checkpoints of the same run have the same bytes.
+    """
+    lines = path.read_text().splitlines() if path.exists() else []
+    paces = {row["epoch"]: row for row in map(json.loads, lines)} | ({len(history): pace} if pace else {})
+    rows = [row | {k: paces.get(row["epoch"], {}).get(k) for k in PACE} for row in history]
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def validate(state: State, val: Images) -> dict[str, float]:
+    """The figures of `validation_figures` for the weights as they are now."""
+    return validation_figures(val.labels, predict(state.runner, val, module=state.judged()))
+
+
+def validation_figures(labels: np.ndarray, probs: np.ndarray) -> dict[str, float]:
+    """Loss, AUC, macro F1 and accuracy of one validation pass; AUC is NaN-free: a fold holds every class."""
+    chosen = probs.argmax(axis=1)
+    matrix = metrics.confusion(labels, chosen, probs.shape[1], np.ones(len(labels)))
+    truth = probs[np.arange(len(labels)), labels]
+    per_class = [metrics.from_confusion(matrix, c)["f1"] for c in range(probs.shape[1])]
+    return {
+        "loss": float(-np.log(np.maximum(truth, 1e-12)).mean()),
+        "auc": metrics.macro_auc(labels, probs),
+        "f1": float(np.mean(per_class)),
+        "accuracy": float((chosen == labels).mean()),
+    }
+
+
+def best_epoch(exp: Experiment, history: list[dict[str, Any]]) -> int:
+    """Number (from 1) of the epoch with the best monitored figure; of equals the one with the lower loss.
+
+    An AUC of 1 is soon reached on easy data, long before the probabilities of the folds are comparable.
+    """
+    sign = -1 if exp.monitor == "loss" else 1
+    return max(history, key=lambda row: (sign * row[exp.monitor], -row["loss"]))["epoch"]
+
+
+def stopped_early(exp: Experiment, history: list[dict[str, Any]]) -> bool:
+    """Whether `patience` epochs passed without a better one."""
+    return bool(history and exp.patience and history[-1]["epoch"] - best_epoch(exp, history) >= exp.patience)
+
+
+def describe(exp: Experiment, fold: int, row: dict[str, Any]) -> str:
+    """An epoch in a line."""
+    figures = "  ".join(f"{k} {row[k]:.4f}" for k in ("train_loss", "loss", "auc", "f1", "accuracy"))
+    speed = row["images_per_second"]
+    return f"fold {fold}  epoch {row['epoch']:>2}/{exp.epochs}  {figures}  {speed:.0f} img/s"
+
+
+@torch.inference_mode()
+def predict(runner: Runner, images: Images, tta: str = "none", module: nn.Module | None = None) -> np.ndarray:
+    """Class probabilities, float32 (N, K), in the order of `images`; the mean over the views of `tta`.
+
+    Raises:
+        BadInput: a prediction is not a number; names the image.
+    """
+    judged = Runner(runner.network, runner.device, runner.dtype, module or runner.call)
+    (module or runner.module).eval()
+    parts = []
+    for pixels in plain_batches(images, PREDICT_BATCH):
+        batch = judged.images(pixels)
+        views = [judged.logits(view).softmax(dim=1) for view in tta_views(batch, tta)]
+        parts.append(torch.stack(views).mean(dim=0).cpu())
+    probs = torch.cat(parts).numpy()
+    wrong = ~np.isfinite(probs).all(axis=1)
+    if wrong.any():
+        raise BadInput(
+            f"the prediction for {images.ids[int(wrong.argmax())]!r} is not a number: the weights have diverged; "
+            "lower --lr, or --precision fp32 (with --overwrite)"
+        )
+    return probs
+
+
+def tta_views(images: Tensor, tta: str) -> Iterator[Tensor]:
+    """The views of a batch (B, C, H, W) that a prediction is averaged over, all of the same size."""
+    several = {"crops": _five_crops, "turns": _four_turns}.get(tta)
+    for view in several(images) if several else [images]:
+        yield view
+        if tta != "none":
+            yield view.flip(-1)
+
+
+def _four_turns(images: Tensor) -> Iterator[Tensor]:
+    """By 0, 90, 180 and 270 degrees."""
+    return (images.rot90(quarter, (-2, -1)).contiguous(memory_format=torch.channels_last) for quarter in range(4))
+
+
+def _five_crops(images: Tensor) -> Iterator[Tensor]:
+    """Centre and corners, seven eighths of a side, scaled back to full size."""
+    size = images.shape[-1]
+    part = size * 7 // 8
+    for top, left in [((size - part) // 2,) * 2, *((a, b) for a in (0, size - part) for b in (0, size - part))]:
+        crop = images[..., top : top + part, left : left + part]
+        yield F.interpolate(crop, size=(size, size), mode="bilinear", align_corners=False)

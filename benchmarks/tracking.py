@@ -18,25 +18,27 @@ from pathlib import Path
 from statistics import median
 
 from chestfold import Experiment
-from chestfold.cli.experiment import Request
+from chestfold.core.config import Request
 from chestfold.core.console import say
 from chestfold.core.provenance import machine
 from chestfold.data.phantom import write_phantom
-from chestfold.integrations.wandb import launch
-from chestfold.train.run import Prepared, fold_dir, prepare, run_fold
+from chestfold.integrations.tracker import open_tracker
+from chestfold.train.fold_folder import fold_dir
+from chestfold.train.prepare import Prepared, prepare
+from chestfold.train.run import run_fold
 
 EXP = Experiment(data="phantom", backbone="five_block_cnn", image_size=64, batch_size=16, lr=1e-3)
 
 
-def train(name: str, epochs: int, mode: launch.Mode) -> tuple[float, float]:
+def train(name: str, epochs: int, mode: str) -> tuple[float, float]:
     """Seconds of a fold's training, without its predictions, and CPU seconds of its follower."""
-    ready: Prepared = prepare(Request(name, EXP.but(epochs=epochs), (0,), True, "", {}, mode))
+    ready: Prepared = prepare(Request(name, EXP.but(epochs=epochs), (0,), True, "", {}))
+    tracker = open_tracker("wandb", mode)
     used, began = _children(), time.perf_counter()
-    follower = run_fold(ready, 0)
+    run_fold(ready, 0, tracker)
     lines = (fold_dir(name, 0) / "metrics.jsonl").stat().st_mtime_ns / 1e9
     spent = time.perf_counter() - began - (time.time() - lines)  # up to the last epoch's line
-    if follower and follower.wait():
-        raise SystemExit((fold_dir(name, 0) / launch.LOG).read_text())
+    tracker.close()
     return spent, _children() - used
 
 
@@ -58,7 +60,7 @@ def main() -> None:
         epochs = max(4, round(6 * asked.seconds / train("pace", 6, "disabled")[0]))
         pairs, cpu = [], []
         for n in range(asked.pairs):
-            sides: dict[launch.Mode, tuple[float, float]] = {}
+            sides: dict[str, tuple[float, float]] = {}
             for mode in (("offline", "disabled"), ("disabled", "offline"))[n % 2]:
                 sides[mode] = train(f"{mode}{n}", epochs, mode)
             pairs.append((sides["offline"][0], sides["disabled"][0]))

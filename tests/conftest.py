@@ -46,12 +46,13 @@ class Project:
 
     def run(self, exp: Experiment, *argv: str, name: str = "exp100"):
         """What `python exps/NAME.py ARGV` does, in this process; errors are raised, not printed."""
-        from chestfold.cli.experiment import read_request
+        from chestfold.cli.experiment import read_command
+        from chestfold.integrations.tracker import open_tracker
         from chestfold.train.run import run_request
 
-        request = read_request(exp, list(argv), Path(f"{name}.py"))
-        run_request(request)
-        return request
+        command = read_command(exp, list(argv), Path(f"{name}.py"))
+        run_request(command.request, open_tracker(command.tracker, command.wandb))
+        return command.request
 
 
 def tiny_experiment(**changes) -> Experiment:

@@ -24,15 +24,17 @@ def run(exp: Experiment) -> None:
 
     Exits with code 2 and one sentence when the input is bad. Heavy imports wait until the options are known.
     """
-    from chestfold.cli.experiment import read_request
+    from chestfold.cli.experiment import read_command
     from chestfold.core.console import fail
     from chestfold.core.files import BadInput
+    from chestfold.integrations.tracker import open_tracker
 
     try:
-        request = read_request(exp)
+        command = read_command(exp)
+        tracker = open_tracker(command.tracker, command.wandb)
         from chestfold.train.run import run_request
 
-        run_request(request)
+        run_request(command.request, tracker)
     except BadInput as error:
         fail(error)
     except KeyboardInterrupt:

@@ -299,7 +299,7 @@ def test_a_mistyped_option_of_an_experiment_file(project):
     assert "--lrr" in one_sentence(done.stderr, prefix="error: ")
 
 
-@pytest.mark.parametrize("file", ["exps/exp000.py", "src/chestfold/cli.py"])
+@pytest.mark.parametrize("file", ["exps/exp000.py", "src/chestfold/cli/main.py"])
 def test_help_imports_nothing_heavy(project, file):
     done = python(project, "-X", "importtime", file, "--help")
     assert done.returncode == 0 and "usage:" in done.stdout
@@ -496,7 +496,7 @@ def test_a_second_process_on_a_fold(project):
     folder = project.runs / "exp100" / "fold0"
     holding = f"""
 from pathlib import Path
-from chestfold.files import lock
+from chestfold.core.files import lock
 with lock(Path({str(folder)!r})):
     print("held", flush=True)
     input()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Project, collect_quickly, enter
 
-from chestfold.cli.experiment import read_request
+from chestfold.cli.experiment import read_command
 from chestfold.core.files import read_json
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
@@ -71,5 +71,5 @@ def test_an_experiment_is_short_and_says_what_is_expected_of_it(path):
 def test_the_parent_that_an_experiment_names_is_the_one_it_has(path):
     module = importlib.import_module(path.stem)
     named = re.search(r"Parent: (\w+)\.", module.__doc__)[1]
-    parent = read_request(module.EXP, [], path).parent  # a file that is imported, not run, is found as its own
+    parent = read_command(module.EXP, [], path).request.parent  # a file that is imported, not run, is found as its own
     assert named == ("none" if parent == path.stem else parent)

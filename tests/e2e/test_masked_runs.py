@@ -74,7 +74,7 @@ def test_a_kernel_of_masked_pictures_is_refused(masked):
 
 
 def test_another_way_of_finding_lungs_is_another_run(masked, monkeypatch):
-    monkeypatch.setattr("chestfold.masking.METHOD", "axial-2")
+    monkeypatch.setattr("chestfold.data.transforms.preprocess.METHOD", "axial-2")
     with pytest.raises(BadInput, match="lungs: axial-1 -> axial-2"):
         masked.run(EXP, "--fold", "0")
 

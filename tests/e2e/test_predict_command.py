@@ -16,10 +16,10 @@ from pydicom.data import get_testdata_file
 
 from chestfold import Predictor
 from chestfold.cli import main
-from chestfold.cli.predict import pictures
 from chestfold.core.files import BadInput
 from chestfold.evaluate import results
 from chestfold.evaluate.ensemble import ensemble
+from chestfold.predict.inputs import pictures
 
 PATIENT = "Nobody^Planted"
 

@@ -23,10 +23,11 @@ from chestfold.data import cache
 from chestfold.data.catalogue import open_index
 from chestfold.evaluate import figures
 from chestfold.integrations.kaggle import submission
-from chestfold.train import loop, run
+from chestfold.train import loop
+from chestfold.train.fold_folder import fold_dir
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["pytest", "chestfold.experiment", "chestfold.submit"])
+SERVER.set_forkserver_preload(["pytest", "chestfold.train.run", "chestfold.integrations.kaggle.submission"])
 
 # all that a step can depend on: dropout, mixing, augmentation, moving average, accumulated gradients, momentum
 RICH = {
@@ -158,16 +159,16 @@ def undisturbed(tmp_path_factory) -> dict[str, object]:
 
 
 POINTS = {
-    "in the first epoch": ("at", "engine.update_weights", 3),
-    "in the second epoch": ("at", "engine.update_weights", 9),
+    "in the first epoch": ("at", "train.loop.update_weights", 3),
+    "in the second epoch": ("at", "train.loop.update_weights", 9),
     "in the middle of best.ckpt": ("torn", "best.ckpt", 2),
     "in the middle of last.ckpt": ("torn", "last.ckpt", 2),
-    "between best.ckpt and last.ckpt": ("at", "checkpoint.save_keeping_previous", 1),
-    "while last.ckpt is moved aside": ("at", "checkpoint.save", 4),
-    "between last.ckpt and metrics.jsonl": ("at", "engine.write_metrics", 2),
-    "before the predictions": ("at", "experiment.write_predictions", 1),
-    "between oof.parquet and shifted.parquet": ("at", "oof.write", 2),
-    "between shifted.parquet and test.parquet": ("at", "oof.write", 3),
+    "between best.ckpt and last.ckpt": ("at", "core.checkpoint.save_keeping_previous", 1),
+    "while last.ckpt is moved aside": ("at", "core.checkpoint.save", 4),
+    "between last.ckpt and metrics.jsonl": ("at", "train.loop.write_metrics", 2),
+    "before the predictions": ("at", "train.run.write_predictions", 1),
+    "between oof.parquet and shifted.parquet": ("at", "evaluate.predictions.write", 2),
+    "between shifted.parquet and test.parquet": ("at", "evaluate.predictions.write", 3),
     "in the middle of familiar.npz": ("torn", "familiar.npz", 1),
     "before the manifest": ("torn", "manifest.json", 1),
 }
@@ -189,8 +190,8 @@ def test_a_killed_fold_goes_on_to_the_same_bytes(project, undisturbed, point, sa
 VOTING = RICH | {"epochs": 4, "vote_epochs": 2, "max_steps": 2}
 VOTING_POINTS = {
     "in the middle of a voter": ("torn", "epoch0003.ckpt", 1),
-    "between a voter and last.ckpt": ("at", "checkpoint.save_keeping_previous", 4),
-    "before an older voter is deleted": ("at", "engine.voting_epochs", 3),
+    "between a voter and last.ckpt": ("at", "core.checkpoint.save_keeping_previous", 4),
+    "before an older voter is deleted": ("at", "train.loop.voting_epochs", 3),
 }
 
 
@@ -216,11 +217,11 @@ def test_a_killed_fold_votes_with_the_same_epochs(project, undisturbed_vote, poi
 
 def test_a_run_killed_again_and_again_ends_in_the_same_submission(project, trained_reference):
     fold_points = [POINTS[k] for k in ("in the first epoch", "in the middle of last.ckpt", "before the manifest")]
-    for point in [("at", "data.cache.decode", 20), *fold_points, ("at", "experiment.train_and_predict", 3)]:
+    for point in [("at", "data.cache.decode", 20), *fold_points, ("at", "train.run.train_and_predict", 3)]:
         assert outcome(project, train, {}, (), point, True) == -signal.SIGKILL
     assert outcome(project, train, {}, (), ("torn", "scores.json", 1), False) == -signal.SIGKILL
     assert outcome(project, train, {}, (), (), False) == 0
-    assert outcome(project, send, ("at", "submit.write_json", 1)) == -signal.SIGKILL
+    assert outcome(project, send, ("at", "integrations.kaggle.submission.write_json", 1)) == -signal.SIGKILL
     assert outcome(project, send, ()) == 0
 
     run, same = project.runs / "exp100", trained_reference.runs / "exp100"
@@ -351,4 +352,4 @@ def test_two_processes_train_two_folds_of_a_run(project, trained_reference):
     assert (project.runs / "exp100" / "oof.parquet").read_bytes() == (
         trained_reference.runs / "exp100" / "oof.parquet"
     ).read_bytes()
-    assert run.fold_dir("exp100", 2) == project.runs / "exp100" / "fold2"
+    assert fold_dir("exp100", 2) == project.runs / "exp100" / "fold2"

@@ -11,7 +11,8 @@ from chestfold.data.transforms.corruptions import SHIFTS
 from chestfold.evaluate import leaderboard, metrics, predictions, results
 from chestfold.evaluate.ensemble import ensemble
 from chestfold.models import rebuild
-from chestfold.train import loop, run
+from chestfold.models.runner import make_runner, predict
+from chestfold.train.prepare import moved_images, prepare
 
 
 def by_id(table: pd.DataFrame) -> pd.DataFrame:
@@ -47,24 +48,24 @@ def test_a_fold_holds_each_of_its_images_once_under_each_shift(trained):
 @pytest.mark.parametrize(("name", "changes"), [("exp100", {}), ("exp101", {"seed": 1, "augment": "plain"})])
 def test_every_experiment_sees_the_images_moved_alike(trained, name, changes):
     exp = tiny_experiment(**changes)
-    ready = run.prepare(trained.run(exp, "--fold", "0", name=name))
+    ready = prepare(trained.run(exp, "--fold", "0", name=name))
     folder = trained.runs / name / "fold0"
     tables = predictions.unstacked(predictions.read(folder / "shifted.parquet")[0])
-    runner = loop.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
+    runner = make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
     for shift in ("zoom 1.25", "contrast 1.6"):
         images = ready.images(ready.rows(tables[shift]["id"].tolist()))
-        expected = loop.predict(runner, run.moved_images(shift, images))
+        expected = predict(runner, moved_images(shift, images))
         np.testing.assert_allclose(predictions.probabilities(tables[shift]), expected, atol=1e-5)
 
 
 def test_shifted_images_are_predicted_from_one_view(project):
     exp = tiny_experiment(epochs=1, max_steps=2, tta="crops")
-    ready = run.prepare(project.run(exp, "--fold", "0"))
+    ready = prepare(project.run(exp, "--fold", "0"))
     folder = project.runs / "exp100" / "fold0"
     table = predictions.unstacked(predictions.read(folder / "shifted.parquet")[0])["blur 0.01"]
-    runner = loop.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
-    images = run.moved_images("blur 0.01", ready.images(ready.rows(table["id"].tolist())))
-    np.testing.assert_allclose(predictions.probabilities(table), loop.predict(runner, images), atol=1e-5)
+    runner = make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
+    images = moved_images("blur 0.01", ready.images(ready.rows(table["id"].tolist())))
+    np.testing.assert_allclose(predictions.probabilities(table), predict(runner, images), atol=1e-5)
 
 
 def test_the_score_is_the_mean_auc_over_the_shifts(trained):

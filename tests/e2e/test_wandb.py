@@ -9,6 +9,7 @@ import pytest
 from conftest import enter, make_project, make_tiny_folds, tiny_experiment
 
 from chestfold.core.files import BadInput, read_json, sha256_file
+from chestfold.integrations.tracker import open_tracker
 from chestfold.integrations.wandb import launch
 from chestfold.integrations.wandb.log import LEADERBOARD, leaderboard_rows
 
@@ -90,7 +91,7 @@ def test_the_leaderboard_read_back_equals_the_board_row_by_row(tracked):
 
 def test_a_follower_loads_nothing_heavy_while_the_fold_trains():
     shown = "print([m for m in ('torch', 'sklearn', 'scipy') if m in sys.modules])"
-    heavy = f"import sys, chestfold.integrations.wandb.log; {shown}"
+    heavy = f"import sys, chestfold.integrations.wandb.process, chestfold.integrations.wandb.log; {shown}"
     found = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
@@ -105,19 +106,20 @@ def test_a_follower_that_dies_is_said_in_a_sentence(project, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("asked", "variable", "key", "expected"),
     [
-        (None, None, None, "offline"),
+        (None, None, None, None),
         (None, None, KEY, "online"),
-        (None, "disabled", KEY, "disabled"),
+        (None, "disabled", KEY, None),
         ("offline", "online", KEY, "offline"),
     ],
 )
-def test_offline_unless_a_key_is_configured(monkeypatch, tmp_path, asked, variable, key, expected):
+def test_nothing_is_shown_without_a_mode_or_a_key(monkeypatch, tmp_path, asked, variable, key, expected):
     monkeypatch.setenv("HOME", str(tmp_path))
     for name, value in (("WANDB_MODE", variable), ("WANDB_API_KEY", key)):
         monkeypatch.delenv(name, raising=False)
         if value:
             monkeypatch.setenv(name, value)
-    assert launch.mode_of(asked) == expected
+    tracker = open_tracker("wandb", asked)
+    assert getattr(tracker, "mode", None) == expected
 
 
 def test_a_key_in_netrc_counts(monkeypatch, tmp_path):
@@ -127,10 +129,10 @@ def test_a_key_in_netrc_counts(monkeypatch, tmp_path):
     path = tmp_path / ".netrc"
     path.write_text("machine api.wandb.ai login user password secret")
     path.chmod(0o600)
-    assert launch.mode_of(None) == "online"
+    assert open_tracker("wandb").mode == "online"
 
 
 def test_an_unknown_mode_is_refused(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "sometimes")
     with pytest.raises(BadInput, match="WANDB_MODE is 'sometimes'"):
-        launch.mode_of(None)
+        open_tracker("wandb")

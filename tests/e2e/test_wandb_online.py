@@ -99,9 +99,9 @@ def silent_server():
 def test_a_dead_server_neither_stops_nor_slows_a_run(project, monkeypatch, capsys, silent_server, kind):
     monkeypatch.setenv("WANDB_BASE_URL", silent_server if kind == "silent" else "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    settled, real = [], launch.settle
+    settled, real = [], launch.WandbTracker.close
     monkeypatch.setattr(launch, "PATIENCE", 120.0)
-    monkeypatch.setattr(launch, "settle", lambda f: (settled.append(time.monotonic()), real(f)))
+    monkeypatch.setattr(launch.WandbTracker, "close", lambda self: (settled.append(time.monotonic()), real(self)))
     began = time.monotonic()
     project.run(tiny_experiment(epochs=1), "--fold", "0", "--wandb", "online")
     assert settled[0] - began < 60  # training and scoring did not wait

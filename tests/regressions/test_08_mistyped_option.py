@@ -11,7 +11,7 @@ from conftest import tiny_experiment
 
 from chestfold import Experiment
 from chestfold.cli import main
-from chestfold.cli.experiment import read_request
+from chestfold.cli.experiment import read_command
 from chestfold.core.config import field_types
 from chestfold.core.files import BadInput
 from chestfold.data.catalogue import find_dataset
@@ -55,7 +55,7 @@ def test_a_wrong_option_stops_the_run_before_it_begins(project, argv):
 def test_every_option_reaches_the_settings_under_its_own_name_only(name):
     words = OTHER[name].split()
     plain = tiny_experiment()
-    chosen = read_request(plain, [f"--{name}", *words], Path("exp100.py")).exp
+    chosen = read_command(plain, [f"--{name}", *words], Path("exp100.py")).request.exp
     before, after = plain.to_dict(), chosen.to_dict()
     assert {k for k in before if before[k] != after[k]} == {name}
 

@@ -15,7 +15,7 @@ from chestfold.core.rng import generator
 from chestfold.data.loader import Images
 from chestfold.evaluate import predictions
 from chestfold.models import create
-from chestfold.train import loop
+from chestfold.models.runner import make_runner, predict, tta_views
 
 ELSEWHERE = {"lung_mask"}
 """Needs slices with lungs: each of its choices trains and predicts in tests/e2e/test_masked_runs.py."""
@@ -51,7 +51,7 @@ def test_every_choice_of_every_option_trains_and_predicts(project, turn):
 @pytest.mark.parametrize("size", [32, 33])
 @pytest.mark.parametrize(("tta", "count"), VIEWS.items())
 def test_views_have_the_promised_number_and_the_size_of_the_image(tta, count, size):
-    views = list(loop.tta_views(torch.rand(2, 1, size, size), tta))
+    views = list(tta_views(torch.rand(2, 1, size, size), tta))
     assert [v.shape for v in views] == [(2, 1, size, size)] * count
     assert len({v.numpy().tobytes() for v in views}) == count
     assert set(CHOICES["tta"]) == set(VIEWS), "a new choice needs its number"
@@ -60,13 +60,13 @@ def test_views_have_the_promised_number_and_the_size_of_the_image(tta, count, si
 def test_a_prediction_is_the_mean_over_the_views():
     exp = tiny_experiment(precision="fp32")
     torch.manual_seed(0)
-    runner = loop.make_runner(create(exp, 2), exp)
+    runner = make_runner(create(exp, 2), exp)
     torch.nn.init.normal_(runner.module.get_classifier().weight)
     pixels = generator("views").integers(0, 256, (4, 32, 32)).astype(np.uint8)
 
     def predicted(values: np.ndarray, tta: str) -> np.ndarray:
         images = Images(values, np.arange(4), list("abcd"), np.zeros(4, np.int64))
-        return loop.predict(runner, images, tta)
+        return predict(runner, images, tta)
 
     mirrored = np.ascontiguousarray(pixels[..., ::-1])
     both = (predicted(pixels, "none") + predicted(mirrored, "none")) / 2

@@ -14,18 +14,18 @@ from chestfold.data.loader import Images
 from chestfold.evaluate import predictions, results
 from chestfold.integrations.kaggle.submission import check_submission
 from chestfold.models import create
-from chestfold.train import loop
+from chestfold.models.runner import make_runner, predict
 
 BAD = [np.nan, np.inf, -np.inf]
 
 
 def test_a_network_that_predicts_nan_is_refused_with_the_image():
     exp = tiny_experiment()
-    runner = loop.make_runner(create(exp, 2), exp)
+    runner = make_runner(create(exp, 2), exp)
     torch.nn.init.constant_(runner.module.get_classifier().bias, float("nan"))
     images = Images(np.zeros((3, 32, 32), np.uint8), np.arange(3), ["a", "b", "c"], np.zeros(3, np.int64))
     with pytest.raises(BadInput, match="the prediction for 'a' is not a number"):
-        loop.predict(runner, images)
+        predict(runner, images)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_fold(project):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chestfold.cli import main
-from chestfold.cli.experiment import read_request
+from chestfold.cli.experiment import read_command
 from chestfold.core.files import BadInput
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ def script_complaint(path: Path, words: list[str]) -> str:
         spec = importlib.util.spec_from_file_location(path.stem, CHECKOUT / path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        read_request(module.EXP, words, CHECKOUT / path)
+        read_command(module.EXP, words, CHECKOUT / path)
     return ""
 
 

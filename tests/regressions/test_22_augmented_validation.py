@@ -18,6 +18,7 @@ from chestfold.data.catalogue import open_index
 from chestfold.data.loader import Images, TrainBatches, plain_batches
 from chestfold.evaluate import predictions
 from chestfold.models import rebuild
+from chestfold.models.runner import make_runner
 from chestfold.train import loop
 
 EXP = tiny_experiment(augment="plain", crop_scale=0.3, randaugment=(3, 10), mixup_alpha=1.0, epochs=1)
@@ -35,7 +36,7 @@ def strong(project):
     """A fold that was trained with strong augmentation, and its network."""
     folder = project.runs / "exp100" / "fold0"
     project.run(EXP, "--fold", "0")
-    return folder, loop.make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), EXP)
+    return folder, make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), EXP)
 
 
 @pytest.mark.parametrize("kind", ["oof", "test"])

@@ -9,12 +9,13 @@ import pytest
 import torch
 from conftest import tiny_experiment
 
-from chestfold.cli.experiment import read_request
+from chestfold.cli.experiment import read_command
 from chestfold.core import checkpoint
 from chestfold.evaluate import predictions
 from chestfold.models import create
+from chestfold.models.runner import make_runner, predict
 from chestfold.train import loop
-from chestfold.train.run import prepare
+from chestfold.train.prepare import prepare
 
 EXP = tiny_experiment(epochs=1, ema_decay=0.9, precision="fp32")
 
@@ -61,8 +62,8 @@ def test_what_is_kept_and_predicts_is_the_whole_average(folder):
     assert not [name for name, value in last["ema"].items() if not torch.equal(best["module"][name], value)]
     network = create(EXP, 2)
     network.module.load_state_dict(last["ema"])
-    ready = prepare(read_request(EXP, [], folder.parent.with_suffix(".py")))
+    ready = prepare(read_command(EXP, [], folder.parent.with_suffix(".py")).request)
     table, _ = predictions.read(folder / "oof.parquet")
     images = ready.images(ready.rows(table["id"].tolist()))
-    expected = loop.predict(loop.make_runner(network, EXP), images)
+    expected = predict(make_runner(network, EXP), images)
     np.testing.assert_allclose(predictions.probabilities(table), expected, atol=1e-6)

@@ -15,7 +15,9 @@ from chestfold.core.rng import generator
 from chestfold.data.loader import Images, TrainBatches
 from chestfold.evaluate import predictions
 from chestfold.models import rebuild
-from chestfold.train import loop, run
+from chestfold.models.runner import make_runner, predict
+from chestfold.train import loop
+from chestfold.train.prepare import chosen_images, prepare
 
 NUMBERS = itertools.count(100)
 ONE_EPOCH = {"epochs": 1, "max_steps": 3}
@@ -194,7 +196,7 @@ def test_the_same_settings_train_the_same_weights_and_another_seed_others(fold):
     ],
 )
 def test_a_processor_uses_bf16_where_it_has_it_and_nothing_is_depthwise(monkeypatch, backbone, has_bf16, precision):
-    monkeypatch.setattr(loop, "processor_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr("chestfold.models.runner.processor_has_bf16", lambda: has_bf16)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert loop.start(tiny_experiment(backbone=backbone), 0, 2).runner.precision == precision
 
@@ -215,7 +217,7 @@ def test_a_fold_is_trained_on_so_many_of_each_class(fold):
 
 def test_what_is_drawn_depends_on_seed_and_fold_alone():
     def ids(number: int = 0, **changes) -> list[str]:
-        return run.chosen_images(tiny_experiment(train_per_class=3, **changes), number, rare()).ids
+        return chosen_images(tiny_experiment(train_per_class=3, **changes), number, rare()).ids
 
     kept = ids()
     assert kept == ids(lr=1e-4, epochs=9, backbone="test_vit", augment="plain")
@@ -224,7 +226,7 @@ def test_what_is_drawn_depends_on_seed_and_fold_alone():
 
 def test_the_drawn_images_keep_their_pixels_and_labels():
     whole = rare()
-    few = run.chosen_images(tiny_experiment(train_per_class=3), 0, whole)
+    few = chosen_images(tiny_experiment(train_per_class=3), 0, whole)
     for row, image_id, label in zip(few.rows, few.ids, few.labels, strict=True):
         assert (whole.ids[row], whole.labels[row]) == (image_id, label)
 
@@ -281,10 +283,10 @@ def test_fewer_epochs_than_voters_all_vote(fold):
 
 def test_a_vote_is_the_mean_of_the_epochs_predictions(shared):
     exp = tiny_experiment(**ONE_EPOCH | {"epochs": 4, "vote_epochs": 2})
-    ready = run.prepare(shared.run(exp, "--fold", "0", name="exp099"))
+    ready = prepare(shared.run(exp, "--fold", "0", name="exp099"))
     folder = shared.runs / "exp099" / "fold0"
     table, _ = predictions.read(folder / "oof.parquet")
     images = ready.images(ready.rows(table["id"].tolist()))
-    each = [loop.predict(loop.make_runner(rebuild(checkpoint.load(p)), exp), images) for p in folder.glob("epoch*")]
+    each = [predict(make_runner(rebuild(checkpoint.load(p)), exp), images) for p in folder.glob("epoch*")]
     assert np.abs(each[0] - each[1]).max() > 1e-4
     np.testing.assert_allclose(predictions.probabilities(table), np.mean(each, axis=0), atol=1e-6)

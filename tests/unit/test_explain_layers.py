@@ -10,8 +10,8 @@ from chestfold.explain.cam import METHODS, at_image_size, open_mapper
 from chestfold.explain.layers import find_layer
 from chestfold.models import Network, create
 from chestfold.models.create import Blueprint
+from chestfold.models.runner import make_runner
 from chestfold.models.timm_import import timm
-from chestfold.train.loop import make_runner
 
 SMALL = {
     "swin_tiny_patch4_window7_224": dict(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 3, 4)),

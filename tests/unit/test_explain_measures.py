@@ -9,7 +9,7 @@ from chestfold.explain import checks, measures
 from chestfold.explain.masks import known, why_no_lungs
 from chestfold.explain.pictures import SIDE, side_by_side
 from chestfold.models import create
-from chestfold.train.loop import Runner, make_runner
+from chestfold.models.runner import Runner, make_runner
 
 
 def test_shares_sum_to_one_and_an_empty_map_has_none():

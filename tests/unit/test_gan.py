@@ -197,7 +197,7 @@ def test_changed_weights_are_noticed(project):
 
 def test_a_step_stays_on_its_device(monkeypatch):
     """Shapes without numbers stand for a GPU: an operand that was left behind on the processor is an error there."""
-    monkeypatch.setattr(train.ranks, "device", lambda: torch.device("meta"))
+    monkeypatch.setattr(train.distributed, "device", lambda: torch.device("meta"))
     monkeypatch.setattr(train.torch, "autocast", lambda *_, **__: nullcontext())
     monkeypatch.setattr(train, "_adam", lambda module, lr: torch.optim.Adam(module.parameters(), lr=lr))
     state = train.State(recipe())

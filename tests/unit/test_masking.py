@@ -15,8 +15,9 @@ from chestfold.data.phantom import draw_slice
 from chestfold.data.transforms.corruptions import SHIFTS, shifted
 from chestfold.data.transforms.lungs import segment_lungs
 from chestfold.data.transforms.preprocess import Treatment, framed, require_lungs
+from chestfold.models.runner import predict
 from chestfold.train import loop
-from chestfold.train.run import chosen_images, moved_images, spoken_declined
+from chestfold.train.prepare import chosen_images, moved_images, spoken_declined
 
 SLICES = np.stack([draw_slice(0, patient, 0, patient % 2 == 0).image for patient in range(8)])
 IDS = [f"s{n}" for n in range(8)]
@@ -125,12 +126,12 @@ def test_a_network_takes_as_many_channels_as_there_are(backbone):
     runner = loop.start(exp, 0, 2).runner
     first = next(m for m in runner.module.modules() if isinstance(m, torch.nn.Conv2d))
     assert first.in_channels == 2
-    assert loop.predict(runner, images(CHANNEL)).shape == (8, 2)
+    assert predict(runner, images(CHANNEL)).shape == (8, 2)
 
 
 def test_a_head_of_its_own_takes_two_channels_too():
     exp = tiny_experiment(image_size=128, lung_mask="channel", head_width=5)
-    assert loop.predict(loop.start(exp, 0, 2).runner, images(CHANNEL)).shape == (8, 2)
+    assert predict(loop.start(exp, 0, 2).runner, images(CHANNEL)).shape == (8, 2)
 
 
 # Frames

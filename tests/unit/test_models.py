@@ -12,6 +12,7 @@ from conftest import tiny_experiment
 from safetensors.torch import load_file, save_file
 
 from chestfold.models import create, rebuild
+from chestfold.models.runner import make_runner
 from chestfold.models.timm_import import timm
 from chestfold.train import loop
 
@@ -123,7 +124,7 @@ def test_a_vit_is_loaded_at_another_size(folder):
 
 def test_the_input_of_the_header_is_honoured(folder):
     store(folder, "test_resnet", {"input": "RGB, x/127.5-1"})
-    runner = loop.make_runner(network("test_resnet", pretrained=True), tiny_experiment())
+    runner = make_runner(network("test_resnet", pretrained=True), tiny_experiment())
     pixels = torch.tensor([0, 127, 255], dtype=torch.uint8).reshape(1, 1, 1, 3)
     torch.testing.assert_close(runner.images(pixels), pixels / 127.5 - 1)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import tiny_experiment
 
-from chestfold.train.loop import lr_at
+from chestfold.train.optim import lr_at
 
 PER_EPOCH, EPOCHS, PEAK = 50, 10, 0.1
 

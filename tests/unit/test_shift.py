@@ -7,7 +7,7 @@ from conftest import picture
 from chestfold.core.rng import generator
 from chestfold.data.loader import Images
 from chestfold.data.transforms.corruptions import SHIFTS, shifted
-from chestfold.train.run import moved_images
+from chestfold.train.prepare import moved_images
 
 IDS = [f"i{n:02d}" for n in range(24)]
 PIXELS = np.stack([40 + picture(generator("shift", n), n % 2 == 1) // 2 for n in range(24)])  # 40 to 167: no clipping

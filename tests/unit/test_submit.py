@@ -14,7 +14,7 @@ def sample(trained):
     return trained.input / "tiny" / "sample_submission.csv"
 
 
-def predictions(name: str = "exp100") -> pd.Series:
+def predicted(name: str = "exp100") -> pd.Series:
     return results.find_result(name).test()[0].set_index("id")["ill"]
 
 
@@ -27,7 +27,7 @@ def test_ids_stand_as_in_the_sample_with_their_own_predictions(sample):
     sample.write_text("\n".join([head, *lines[::-1]]) + "\n")
     path, new = write_submission("exp100")
     assert new and written(path).index.tolist() == [f"x{n:03d}" for n in reversed(range(12))]
-    pd.testing.assert_series_equal(written(path).sort_index(), predictions().sort_index(), atol=1e-6, check_index=True)
+    pd.testing.assert_series_equal(written(path).sort_index(), predicted().sort_index(), atol=1e-6, check_index=True)
 
 
 def test_the_same_content_keeps_its_number_and_another_gets_the_next(trained):

@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from conftest import tiny_experiment
 
-from chestfold.cli.experiment import Request
+from chestfold.core.config import Request
 from chestfold.core.files import BadInput, read_json
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.synthetic import open_part
 from chestfold.evaluate import metrics, predictions
 from chestfold.evaluate.results import find_result
-from chestfold.train.run import prepare, with_share
+from chestfold.train.prepare import prepare, with_share
 
 FOLD = 0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import tiny_experiment
 
-from chestfold.cli.experiment import read_request
+from chestfold.cli.experiment import read_command
 from chestfold.core.files import BadInput
 from chestfold.evaluate import leaderboard, results
 
@@ -13,7 +13,7 @@ EXP = tiny_experiment().but(augment="plain")
 
 
 def request(*argv: str, exp=EXP):
-    return read_request(exp, list(argv), Path("exp100.py"))
+    return read_command(exp, list(argv), Path("exp100.py")).request
 
 
 def test_a_tag_names_the_run_and_its_parent_is_the_experiment_itself():

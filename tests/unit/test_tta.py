@@ -8,7 +8,7 @@ from conftest import picture, tiny_experiment
 from chestfold.core.rng import generator
 from chestfold.data.loader import Images
 from chestfold.models import create
-from chestfold.train.loop import make_runner, predict, tta_views
+from chestfold.models.runner import make_runner, predict, tta_views
 
 VIEWS = {"none": 1, "flip": 2, "turns": 8, "crops": 10}
 BATCH = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))

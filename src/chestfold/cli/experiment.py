@@ -12,24 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from chestfold.core.config import Experiment, difference, field_help, field_types, parse_option
+from chestfold.core.config import Experiment, Request, debug_settings, difference, field_help, field_types, parse_option
 from chestfold.core.files import BadInput
-from chestfold.integrations.wandb.launch import MODES, Mode, mode_of
-
-DEBUG_SIZE = 64
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one call of an experiment file asks for. `folds` empty: all of them."""
-
-    name: str
-    exp: Experiment
-    folds: tuple[int, ...]
-    overwrite: bool
-    parent: str
-    changed: dict[str, tuple[Any, Any]]
-    wandb: Mode = "disabled"
+from chestfold.integrations.tracker import TRACKERS
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,8 +32,17 @@ def add_verb(parent: Any, name: str, function: Callable[[argparse.Namespace], No
     return parser
 
 
-def read_request(exp: Experiment, argv: list[str] | None = None, main: Path | None = None) -> Request:
-    """The request that `argv` (default: this process's) makes of `exp`, whose file is `main`.
+@dataclass(frozen=True)
+class Command:
+    """What was typed after `python exps/expNNN.py`. `wandb`: the mode asked for; None: as the environment says."""
+
+    request: Request
+    tracker: str
+    wandb: str | None
+
+
+def read_command(exp: Experiment, argv: list[str] | None = None, main: Path | None = None) -> Command:
+    """The command that `argv` (default: this process's) makes of `exp`, whose file is `main`.
 
     Raises:
         BadInput: an option is unknown or ill-typed.
@@ -60,13 +54,12 @@ def read_request(exp: Experiment, argv: list[str] | None = None, main: Path | No
     tag = _checked_tag(given["tag"])
     name = main.stem + (f"-{tag}" if tag else "") + (f"@{final.data}" if final.data != exp.data else "")
     if given["debug"]:
-        final, name = _debug(final), f"{name}-debug"
+        final, name = debug_settings(final), f"{name}-debug"
     base = exp if tag else exp.parent or exp
     changed = difference(base.to_dict(), final.to_dict())
     parent = main.stem if tag else _module_of(base)
-    return Request(
-        name, final, tuple(given["fold"] or ()), given["overwrite"], parent, changed, mode_of(given["wandb"])
-    )
+    request = Request(name, final, tuple(given["fold"] or ()), given["overwrite"], parent, changed)
+    return Command(request, given["tracker"], given["wandb"])
 
 
 def _checked_tag(tag: str | None) -> str:
@@ -83,7 +76,14 @@ def _parser(exp: Experiment, main: Path) -> Parser:
         "--debug", action="store_true", help="a two-minute pass: 2 short epochs, 64 px, real images, no weights"
     )
     parser.add_argument("--tag", help="name of this variant: runs/EXP-TAG, compared with the experiment itself")
-    parser.add_argument("--wandb", choices=MODES, help="default: WANDB_MODE, else online with a key, offline without")
+    parser.add_argument(
+        "--tracker", default="wandb", choices=list(TRACKERS), help="what shows the run elsewhere [wandb]"
+    )
+    parser.add_argument(
+        "--wandb",
+        choices=["offline", "online", "disabled"],
+        help="default: WANDB_MODE, else online with a key, else off",
+    )
     parser.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
     values = exp.to_dict()
     for name, about in field_help().items():
@@ -91,12 +91,6 @@ def _parser(exp: Experiment, main: Path) -> Parser:
         text = f"{about} [{values[name]}]".replace("%", "%%")
         parser.add_argument(*sorted(options), dest=name, nargs="+", metavar="X", help=text)
     return parser
-
-
-def _debug(exp: Experiment) -> Experiment:
-    size, batch = min(exp.image_size, DEBUG_SIZE), min(exp.batch_size, 16)
-    short = replace(exp, epochs=2, max_steps=4, image_size=size, batch_size=batch)
-    return replace(short, pretrained=False, train_per_class=0, synthetic="", compile=False)
 
 
 def _module_of(exp: Experiment) -> str:

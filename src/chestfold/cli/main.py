@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     blend.add_argument("members", nargs="+", help="names of finished results")
     blend.add_argument("--name", required=True, help="name of the new result")
     blend.add_argument("--method", default="mean", choices=["mean", "rank", "greedy", "stack"], help="[mean]")
+    blend.add_argument("--tracker", default="wandb", help="as for an experiment [wandb]")
     blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
     blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
     submit = add_verb(verbs, "submit", submit_result, "write and check submissions/NNN_NAME.csv, send it to Kaggle")
@@ -196,9 +197,9 @@ def ensemble(arguments: argparse.Namespace) -> None:
     from rich.table import Table
 
     from chestfold.evaluate import ensemble as blending
-    from chestfold.integrations.wandb import launch
+    from chestfold.integrations.tracker import open_tracker
 
-    mode = launch.mode_of(arguments.wandb)
+    tracker = open_tracker(arguments.tracker, arguments.wandb)
     result, rows = blending.ensemble(arguments.members, arguments.name, arguments.method, arguments.overwrite)
     best = next(iter(rows.values()))["over"]
     table = Table("method", "AUC cross-fitted", "AUC in-sample", f"gain over {best}", "weights")
@@ -210,7 +211,8 @@ def ensemble(arguments: argparse.Namespace) -> None:
     show(table)
     say(f"{result.name} ({arguments.method}) is in {result.folder}; weights stand in the order of the members")
     say(f"next: chestfold submit {result.name} --dry-run")
-    launch.settle([launch.show_result(result.name, mode)])
+    tracker.result_written(result.name)
+    tracker.close()
 
 
 def submit_result(arguments: argparse.Namespace) -> None:
@@ -262,10 +264,11 @@ def predict_pictures(arguments: argparse.Namespace) -> None:
 
     from chestfold.cli import predict
     from chestfold.core.files import write_text
+    from chestfold.predict.inputs import pictures
 
     if arguments.csv and arguments.csv.exists() and not arguments.overwrite:
         raise BadInput(f"{arguments.csv} is there already; choose another --csv or add --overwrite")
-    paths, notes = predict.pictures(arguments.images)
+    paths, notes = pictures(arguments.images)
     with redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # what is printed as JSON stands alone
         for note in notes:
             say(note)
@@ -286,6 +289,7 @@ def predict_pictures(arguments: argparse.Namespace) -> None:
 def show_board(arguments: argparse.Namespace) -> None:
     """Print the leaderboard and what is still training, or another table."""
     from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
+    from chestfold.report.terminal import tables
 
     if arguments.table != "results":
         others = {"sources": published_baselines.terminal_tables, "synthetic": synthetic_gain.terminal_tables}
@@ -295,14 +299,14 @@ def show_board(arguments: argparse.Namespace) -> None:
         if not drawn:
             say("no result with synthetic images beside one without; see the README on synthetic nodules")
         return
-    tables = leaderboard.tables(terminal_width())
-    for table in tables:
+    boards = tables(terminal_width())
+    for table in boards:
         show(table)
-    if tables and terminal_width() < leaderboard.WIDE:
+    if boards and terminal_width() < leaderboard.WIDE:
         say(f"more columns in a terminal of {leaderboard.WIDE} characters, or: chestfold board | less -S")
     for line in leaderboard.unfinished():
         say(f"not collected yet: {line}")
-    if not tables:
+    if not boards:
         say("no finished result yet; start with: make demo")
 
 

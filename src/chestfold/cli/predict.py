@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,10 @@ from rich.text import Text
 
 from chestfold.core.console import bar, say, show
 from chestfold.core.files import BadInput, runs_dir
-from chestfold.data.dicom import is_dicom
-from chestfold.data.readers import IMAGE_SUFFIXES
 from chestfold.predict.predictor import NOTICE, Answer, Looked, Predictor
 
 if TYPE_CHECKING:
     from chestfold.predict.heatmap import Painter
-
-DICOM_DIRECTORY = "DICOMDIR"
-"""The table of contents of an exported disc: DICOM, and no picture."""
 
 
 @dataclass(frozen=True)
@@ -34,48 +28,6 @@ class Line:
     answer: Answer | None
     overlay: Path | None = None
     error: str = ""
-
-
-def pictures(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The files behind `places`, folders searched to the bottom in sorted order, and what was left out.
-
-    A file that is named is always tried; in a folder those count that are called like a picture, and those without a
-    suffix whose content is DICOM (so discs are written).
-
-    Raises:
-        BadInput: a place does not exist; there is no picture at all.
-    """
-    found: dict[Path, None] = {}
-    others: Counter[str] = Counter()
-    for place in places:
-        if not place.exists():
-            raise BadInput(f"{place} does not exist; name a picture or a folder of them")
-        for path in _below(place) if place.is_dir() else [place]:
-            if path == place or _is_picture(path):
-                found[path] = None
-            else:
-                others[path.suffix.lower() or path.name] += 1
-    if not found:
-        raise BadInput(f"{', '.join(map(str, places))}: there is no picture in it")
-    return list(found), [f"ignored: {count} file(s) {kind}" for kind, count in sorted(others.items())]
-
-
-def _below(folder: Path) -> list[Path]:
-    """Files of a folder and of those in it, without hidden ones and links to folders."""
-    found = []
-    for base, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        found += [Path(base) / name for name in names if not name.startswith(".")]
-    return sorted(found)
-
-
-def _is_picture(path: Path) -> bool:
-    if path.suffix:
-        return path.suffix.lower() in IMAGE_SUFFIXES
-    if path.name == DICOM_DIRECTORY or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return is_dicom(file.read(132))
 
 
 def open_predictor(name: str, value_range: Sequence[int] | None, window: str) -> Predictor:

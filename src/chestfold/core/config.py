@@ -250,3 +250,26 @@ _IMPOSSIBLE = object()
 def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Setting -> (old, new) for every setting that differs."""
     return {k: (old.get(k), new.get(k)) for k in {**old, **new} if old.get(k) != new.get(k)}
+
+
+DEBUG_SIZE = 64
+"""Pixels a side of a `--debug` run, at most."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one call of an experiment file asks for. `folds` empty: all of them."""
+
+    name: str
+    exp: Experiment
+    folds: tuple[int, ...]
+    overwrite: bool
+    parent: str
+    changed: dict[str, tuple[Any, Any]]
+
+
+def debug_settings(exp: Experiment) -> Experiment:
+    """The settings of `--debug`: a pass through everything in two minutes."""
+    size, batch = min(exp.image_size, DEBUG_SIZE), min(exp.batch_size, 16)
+    short = replace(exp, epochs=2, max_steps=4, image_size=size, batch_size=batch)
+    return replace(short, pretrained=False, train_per_class=0, synthetic="", compile=False)

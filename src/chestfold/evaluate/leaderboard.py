@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rich.box import SIMPLE
-from rich.markup import escape
-from rich.table import Table
-
 from chestfold.core.files import read_json, runs_dir
 from chestfold.evaluate import metrics, predictions
 from chestfold.evaluate.metrics import Score
-from chestfold.evaluate.results import Result, all_results, spoken_folds, trained_folds
+from chestfold.evaluate.results import Result, spoken_folds, trained_folds
 
 COLUMNS = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece")
 HEADER = (
@@ -117,24 +113,6 @@ def short(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def leaderboard(title: str, rows: list[Row], width: int) -> Table:
-    """A rich table of the rows under one title: all columns where `width` characters hold them, else the main ones."""
-    shown = HEADER if width >= WIDE else MAIN
-    table = Table(
-        title=f"{title}: out-of-fold, 95 % patient bootstrap", title_justify="left", box=SIMPLE, padding=(0, 1)
-    )
-    for name in shown:
-        table.add_column(
-            name,
-            justify="left" if name in ("result", "what") else "right",
-            min_width=24 if name == "what" else min(12, len(name)),
-        )
-    for row in rows:
-        texts = dict(zip(HEADER, cells(row), strict=True))
-        table.add_row(*[escape(texts[name].replace(" [", "\n[")) for name in shown], end_section=True)
-    return table
-
-
 def cells(row: Row) -> list[str]:
     """The texts of a row, in the order of `HEADER`: of the board and of RESULTS.md."""
     figures = [row.scores["auc"], row.shifted, *(row.scores[name] for name in COLUMNS[1:]), row.tuned_f1]
@@ -146,11 +124,6 @@ def cells(row: Row) -> list[str]:
 def _text(score: Score | None) -> str:
     """Value and interval; four decimals, because good AUCs differ in the third."""
     return str(score) if score else "-"
-
-
-def tables(width: int) -> list[Table]:
-    """The board for a terminal of `width` characters, a table for each fold file."""
-    return [leaderboard(title, rows, width) for title, rows in rows_by_folds(all_results()).items()]
 
 
 def unfinished() -> list[str]:

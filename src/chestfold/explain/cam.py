@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chestfold.explain.layers import Layer, find_layer
-from chestfold.train.loop import Runner
+from chestfold.models.runner import Runner
 
 METHODS = {"gradcam": "GradCAM", "gradcam++": "GradCAMPlusPlus", "layercam": "LayerCAM", "eigencam": "EigenCAM"}
 """Name of a method here -> its class in pytorch_grad_cam."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from chestfold.core.rng import generator
 from chestfold.explain.cam import at_image_size, open_mapper
 from chestfold.explain.measures import rank_correlation
-from chestfold.train.loop import Runner
+from chestfold.models.runner import Runner
 
 STEPS = 10
 """Equal parts of the picture that are taken away or put back, one after the other."""

@@ -19,10 +19,10 @@ from chestfold.explain.cam import at_image_size, in_fp32, normalised, open_mappe
 from chestfold.explain.layers import Layer
 from chestfold.explain.masks import Known, known
 from chestfold.explain.select import Wish
-from chestfold.models.load import load_voters
-from chestfold.train import run
-from chestfold.train.loop import Runner, voting_epochs
-from chestfold.train.run import Prepared
+from chestfold.models.load import load_voters, voting_epochs
+from chestfold.models.runner import Runner
+from chestfold.train.fold_folder import fold_dir
+from chestfold.train.prepare import Prepared
 
 BATCH = 16
 """Images a backward pass: maps of a large network at 224 px take much more memory than its predictions."""
@@ -52,7 +52,7 @@ class Explained:
 
 def explain_fold(ready: Prepared, fold: int, ids: list[str], wish: Wish) -> Explained:
     """Maps, masks and checks of some validation images of a fold."""
-    folder, exp = run.fold_dir(ready.request.name, fold), ready.request.exp
+    folder, exp = fold_dir(ready.request.name, fold), ready.request.exp
     rows = _predicted(ready, folder, ids)
     images, classes = ready.images(rows), _target_classes(ready, rows)
     voters = [in_fp32(runner) for runner in load_voters(folder, exp)]

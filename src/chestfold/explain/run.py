@@ -23,7 +23,7 @@ from chestfold.explain.fold import TARGETS, Explained, explain_fold
 from chestfold.explain.masks import why_no_lungs
 from chestfold.explain.select import Wish, choose, folder_of, open_run
 from chestfold.explain.summary import against_parent, attention, figures
-from chestfold.train.run import Prepared
+from chestfold.train.prepare import Prepared
 
 PICTURED = 40
 """Pictures a fold at most: the worst errors, the surest answers, and some by lot."""

@@ -5,12 +5,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from chestfold.cli.experiment import Request
-from chestfold.core.config import Experiment
+from chestfold.core.config import Experiment, Request
 from chestfold.core.files import BadInput, read_json, runs_dir
 from chestfold.core.rng import generator
-from chestfold.train import run
-from chestfold.train.run import Prepared
+from chestfold.train.fold_folder import is_finished
+from chestfold.train.prepare import Prepared, prepare
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def open_run(name: str) -> tuple[Prepared, list[int]]:
         raise BadInput(f"{base} holds no finished fold; train it first (an ensemble has none of its own)")
     config = read_json(folders[0] / "config.json")
     exp = Experiment.from_dict(config["settings"])
-    ready = run.prepare(Request(name, exp, (), False, config["parent"], config["changed"]))
+    ready = prepare(Request(name, exp, (), False, config["parent"], config["changed"]))
     for folder in folders:
         _require_same(ready, folder)
     return ready, sorted(int(folder.name.removeprefix("fold")) for folder in folders)
@@ -51,7 +50,7 @@ def open_run(name: str) -> tuple[Prepared, list[int]]:
 
 def _require_same(ready: Prepared, folder: Path) -> None:
     config = read_json(folder / "config.json")
-    run.is_finished(folder, config)  # proves the hash of every file
+    is_finished(folder, config)  # proves the hash of every file
     now = {
         "index_sha256": ready.index.sha256(),
         "content_sha256": ready.cache.content,

@@ -12,7 +12,7 @@ from chestfold.explain.fold import TARGETS, Explained
 from chestfold.explain.masks import Known, why_no_lungs
 from chestfold.explain.paired import differences, parents_rows
 from chestfold.explain.select import Wish, folder_of
-from chestfold.train.run import Prepared
+from chestfold.train.prepare import Prepared
 
 SHARES = ("in_lungs", "outside_lungs", "border", "chest_box", "lesion_energy")
 POINTING = ("pointing", "pointing_strict")

@@ -8,15 +8,20 @@ from chestfold.core import checkpoint
 from chestfold.core.config import Experiment
 from chestfold.data.loader import Images
 from chestfold.models import rebuild
-from chestfold.train import loop
+from chestfold.models.runner import Runner, make_runner, predict
 
 
-def load_voters(folder: Path, exp: Experiment) -> list[loop.Runner]:
+def load_voters(folder: Path, exp: Experiment) -> list[Runner]:
     """The networks whose mean is a fold's prediction: its best epoch, or its last ones where they vote."""
-    paths = loop.voting_epochs(folder) if exp.vote_epochs else [folder / "best.ckpt"]
-    return [loop.make_runner(rebuild(checkpoint.load_weights(path)), exp) for path in paths]
+    paths = voting_epochs(folder) if exp.vote_epochs else [folder / "best.ckpt"]
+    return [make_runner(rebuild(checkpoint.load_weights(path)), exp) for path in paths]
 
 
-def vote(voters: list[loop.Runner], images: Images, tta: str) -> np.ndarray:
+def vote(voters: list[Runner], images: Images, tta: str) -> np.ndarray:
     """The voters' mean class probabilities, float32 (N, K), in the order of `images`."""
-    return np.mean([loop.predict(voter, images, tta) for voter in voters], axis=0)
+    return np.mean([predict(voter, images, tta) for voter in voters], axis=0)
+
+
+def voting_epochs(folder: Path) -> list[Path]:
+    """The epochs of a fold that are kept for a vote, oldest first."""
+    return sorted(folder.glob("epoch????.ckpt"))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from chestfold.core.files import BadInput, write_bytes
 from chestfold.data.loader import Images
 from chestfold.models.head import WithHead
-from chestfold.train import loop
+from chestfold.models.runner import Runner, predict
 
 FILE = "familiar.npz"
 STRIDE = 8
@@ -102,15 +102,15 @@ def pooled(maps: Tensor, channels: int) -> Tensor:
     return maps.float().flatten(1, -2).mean(1) if last else maps.float().flatten(2).mean(2)
 
 
-def features(runner: loop.Runner, images: Images) -> tuple[str, np.ndarray]:
+def features(runner: Runner, images: Images) -> tuple[str, np.ndarray]:
     """The layer and what it holds for `images` without views: float32 (N, D)."""
     layer, channels = middle_layer(runner.module)
     with tapped(runner.module, layer, channels) as caught:
-        loop.predict(runner, images, "none", module=runner.module)
+        predict(runner, images, "none", module=runner.module)
     return layer, torch.cat(caught).numpy()
 
 
-def learn(runner: loop.Runner, train: Images, val: Images, checkpoint: str) -> Familiar:
+def learn(runner: Runner, train: Images, val: Images, checkpoint: str) -> Familiar:
     """Fit to `train`, set the threshold by `val`; `checkpoint` is the hash of the weights.
 
     Raises:

@@ -13,9 +13,9 @@ from chestfold.data.loader import plain_batches
 from chestfold.data.transforms.preprocess import CENTRE
 from chestfold.explain.cam import at_image_size, normalised, open_mapper
 from chestfold.explain.pictures import STRENGTH, png
+from chestfold.models.runner import Runner
 from chestfold.predict.predictor import NOTICE, Answer, Looked, Predictor
 from chestfold.predict.trained_run import Run, identity
-from chestfold.train.loop import Runner
 
 LONGEST, SHORTEST = 512, 224
 """Pixels of a panel's longer side: no more, and a smaller picture is enlarged to the second."""

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from chestfold.cli.experiment import Request
-from chestfold.core.config import Experiment
+from chestfold.core.config import Experiment, Request
 from chestfold.core.console import say
 from chestfold.core.files import BadInput, published_dir, read_json, runs_dir, sha256_file, sha256_json
 from chestfold.data.loader import Images, images_of
@@ -17,9 +16,11 @@ from chestfold.evaluate.ensemble import METHODS, Apply, gather
 from chestfold.evaluate.results import Result, find_result
 from chestfold.models import ood
 from chestfold.models.load import load_voters, vote
-from chestfold.train import loop, run
+from chestfold.models.runner import PREDICT_BATCH, Runner
+from chestfold.train.prepare import Prepared, prepare
+from chestfold.train.run import write_familiar
 
-CHUNK = loop.PREDICT_BATCH
+CHUNK = PREDICT_BATCH
 """Pictures in memory at a time: one batch."""
 
 
@@ -27,7 +28,7 @@ CHUNK = loop.PREDICT_BATCH
 class Fold:
     """The networks of one fold, and what they are familiar with (None where it cannot be told)."""
 
-    voters: list[loop.Runner]
+    voters: list[Runner]
     known: ood.Familiar | None
 
 
@@ -147,7 +148,7 @@ def identity(name: str) -> str:
 
 
 def _familiar(
-    name: str, exp: Experiment, config: dict[str, Any], folders: list[Path], voters: list[list[loop.Runner]]
+    name: str, exp: Experiment, config: dict[str, Any], folders: list[Path], voters: list[list[Runner]]
 ) -> list[ood.Familiar | None]:
     """What each fold is familiar with: from its file, else fitted now from the data set, else None, and why is said."""
     known = [_read_familiar(folder) for folder in folders]
@@ -156,18 +157,18 @@ def _familiar(
     try:
         say(f"{name} has no notes on its training data yet ({ood.FILE}); they are made now, once")
         request = Request(name, exp, (), False, config["parent"], {})
-        ready = run.prepare(request)
+        ready = prepare(request)
         _require_same_data(ready, config)
         for folder, nets, k in zip(folders, voters, known, strict=True):
             if k is None:
-                run.write_familiar(ready, int(folder.name.removeprefix("fold")), folder, nets[-1])
+                write_familiar(ready, int(folder.name.removeprefix("fold")), folder, nets[-1])
     except BadInput as error:
         say(f"what is unlike the training data cannot be told: {error}")
         return [None] * len(folders)
     return [_read_familiar(folder) for folder in folders]
 
 
-def _require_same_data(ready: run.Prepared, config: dict[str, Any]) -> None:
+def _require_same_data(ready: Prepared, config: dict[str, Any]) -> None:
     """Raise `BadInput` when the data set here is not the one that the run was trained on."""
     now, then = ready.bound(), config["bound"]
     if any(now[key] != then[key] for key in ("content_sha256", "folds_sha256")):

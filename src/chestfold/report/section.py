@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from chestfold.core.files import BadInput
-from chestfold.evaluate import leaderboard
+from chestfold.evaluate import leaderboard, predictions
 from chestfold.evaluate.figures import History, read_history
 from chestfold.evaluate.leaderboard import Row, short
 from chestfold.evaluate.metrics import ECE_BINS
@@ -35,14 +35,14 @@ def section(row: Row, linked: set[str], album: Album) -> Html:
         tag("span", row.what, class_="what"),
         tag("span", "AUC ", figure(texts["AUC"]), class_="headline"),
     )
-    predictions, origin = row.result.oof()
+    oof, origin = row.result.oof()
     parts = [
         _facts(row.result),
         tag("div", _figures(texts), _origin(row.result, linked), class_="pair"),
         _learning(row.result),
-        _judgement(row.result, predictions),
+        _judgement(row.result, oof),
         _attention(row.result),
-        _errors(row.result, predictions, origin, album),
+        _errors(row.result, oof, origin, album),
     ]
     return tag("details", summary, *parts, id=name, class_="card result")
 
@@ -160,10 +160,10 @@ def _chart(caption: str, drawing: Html, note: str = "") -> Html:
     return tag("figure", tag("figcaption", caption), drawing, tag("p", note, class_="note") if note else Html())
 
 
-def _judgement(result: Result, predictions: pd.DataFrame) -> Html:
+def _judgement(result: Result, oof: pd.DataFrame) -> Html:
     """What the OOF predictions show."""
-    labels, probs = predictions.labels(predictions), predictions.probabilities(predictions)
-    classes, name = predictions.class_columns(predictions), result.name
+    labels, probs = predictions.labels(oof), predictions.probabilities(oof)
+    classes, name = predictions.class_columns(oof), result.name
     drawn = curves.drawn_classes(labels, classes, result.about["positive"])
     roc = curves.roc(labels, probs, classes, drawn)
     precision = curves.precision_recall(labels, probs, classes, drawn)
@@ -232,8 +232,8 @@ def _attention(result: Result) -> Html:
     return tag("section", tag("h4", heading), attention_tables(about))
 
 
-def _errors(result: Result, predictions: pd.DataFrame, origin: dict[str, Any], album: Album) -> Html:
-    heading, mistakes = tag("h4", "The worst validation errors"), worst(predictions, result.about["positive"])
+def _errors(result: Result, oof: pd.DataFrame, origin: dict[str, Any], album: Album) -> Html:
+    heading, mistakes = tag("h4", "The worst validation errors"), worst(oof, result.about["positive"])
     if not mistakes:
         return tag("section", heading, tag("p", "None: every image was called what it is."))
     if album.has(result.about["data"], origin["index_sha256"]):

@@ -7,7 +7,7 @@ weights, the optimizer and the history; with these, a killed run goes on as if n
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,112 +22,21 @@ from chestfold.core.config import Experiment
 from chestfold.core.console import bar
 from chestfold.core.files import BadInput, write_text
 from chestfold.core.rng import generator, key
-from chestfold.data.loader import Images, TrainBatches, plain_batches, workers_for
+from chestfold.data.loader import Images, TrainBatches, workers_for
 from chestfold.data.sampling import balanced_weights
 from chestfold.data.transforms.mixup import mix
 from chestfold.evaluate import metrics
-from chestfold.models import Network, channels, create, training_mode
+from chestfold.models import channels, create, training_mode
+from chestfold.models.load import voting_epochs
+from chestfold.models.runner import Runner, make_runner, predict
 from chestfold.models.timm_import import ModelEmaV3
+from chestfold.train.optim import _optimizer, lr_at
 
 CHECKPOINT_SECONDS = 120.0
 """A long epoch is saved in the middle too: a kill costs at most this much work."""
 CHECK_EVERY = 20
 """Batches between looks at losses and gradients: on a GPU each look waits for the device."""
-PREDICT_BATCH = 64
 PACE = ("seconds", "images_per_second")
-
-
-@dataclass(frozen=True)
-class Runner:
-    """A network on a device, in a precision: from uint8 batches to logits."""
-
-    network: Network
-    device: torch.device
-    dtype: torch.dtype | None
-    call: Callable[[Tensor], Tensor]
-
-    @property
-    def module(self) -> nn.Module:
-        """The bare module, whose state is saved."""
-        return self.network.module
-
-    def images(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) to normalised float32 on the device."""
-        x = pixels.to(self.device, non_blocking=True).float()
-        x = (x / 255 - self.network.blueprint.mean) / self.network.blueprint.std
-        return x.contiguous(memory_format=torch.channels_last)
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Normalised (B, C, H, W) to float32 logits (B, K)."""
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
-            return self.call(images).float()
-
-    @property
-    def precision(self) -> str:
-        """`fp32`, `bf16` or `fp16`."""
-        return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
-
-
-def make_runner(network: Network, exp: Experiment) -> Runner:
-    """Put `network` on the GPU if there is one, in the precision that `exp` asks for or the device gains by."""
-    device = distributed.device()
-    module: Any = network.module
-    module = module.to(device, memory_format=torch.channels_last)
-    call = torch.compile(module) if exp.compile else module
-    return Runner(network, device, _dtype(exp.precision, device, module), call)
-
-
-def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dtype | None:
-    named = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision != "auto":
-        return named[precision]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if processor_has_bf16() and not _depthwise(module) else None
-
-
-def processor_has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def _depthwise(module: nn.Module) -> bool:
-    """Depthwise convolutions lose by bf16 on a processor, grouped ones gain: benchmarks/train_step.py measures it."""
-    return any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in module.modules())
-
-
-def lr_at(exp: Experiment, step: int, per_epoch: int) -> float:
-    """Learning rate of optimizer step `step` (0, 1, ...), a pure function: there is no scheduler to save."""
-    total, warm = per_epoch * exp.epochs, round(exp.warmup_epochs * per_epoch)
-    if exp.schedule == "onecycle":
-        return _onecycle(exp.lr, step / max(1, total - 1))
-    if step < warm:
-        return exp.lr * (step + 1) / (warm + 1)
-    done = (step - warm) / max(1, total - warm)
-    if exp.schedule == "cosine":
-        return exp.lr * (1 + math.cos(math.pi * done)) / 2
-    if exp.schedule == "step":
-        return exp.lr * 0.1 ** sum(step >= share * total for share in (0.6, 0.85))
-    return exp.lr
-
-
-def _onecycle(peak: float, done: float, up: float = 0.3) -> float:
-    """Smith and Topin (2018) with cosine flanks: peak / 25 up to the peak, down to peak / 10,000."""
-    start, end, part = (peak / 25, peak, done / up) if done < up else (peak, peak / 1e4, (done - up) / (1 - up))
-    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
-
-
-def _optimizer(exp: Experiment, module: nn.Module) -> torch.optim.Optimizer:
-    """Biases and norms are not decayed."""
-    shapes = [(p, p.ndim > 1) for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p, decays in shapes if decays], "weight_decay": exp.weight_decay},
-        {"params": [p for p, decays in shapes if not decays], "weight_decay": 0.0},
-    ]
-    if exp.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=exp.lr, momentum=0.9, nesterov=True, fused=True)
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[exp.optimizer]
-    return kind(groups, lr=exp.lr, fused=True)
 
 
 @dataclass
@@ -352,11 +261,6 @@ def keep(exp: Experiment, fold: int, state: State, folder: Path) -> None:
         old.unlink()
 
 
-def voting_epochs(folder: Path) -> list[Path]:
-    """The epochs of a fold that are kept for a vote, oldest first."""
-    return sorted(folder.glob("epoch????.ckpt"))
-
-
 def write_metrics(path: Path, history: list[dict[str, Any]], pace: dict[str, float] | None = None) -> None:
     """The history as JSON lines, `pace` being the last epoch's; an epoch whose times a kill took has null there.
 
@@ -406,50 +310,3 @@ def describe(exp: Experiment, fold: int, row: dict[str, Any]) -> str:
     figures = "  ".join(f"{k} {row[k]:.4f}" for k in ("train_loss", "loss", "auc", "f1", "accuracy"))
     speed = row["images_per_second"]
     return f"fold {fold}  epoch {row['epoch']:>2}/{exp.epochs}  {figures}  {speed:.0f} img/s"
-
-
-@torch.inference_mode()
-def predict(runner: Runner, images: Images, tta: str = "none", module: nn.Module | None = None) -> np.ndarray:
-    """Class probabilities, float32 (N, K), in the order of `images`; the mean over the views of `tta`.
-
-    Raises:
-        BadInput: a prediction is not a number; names the image.
-    """
-    judged = Runner(runner.network, runner.device, runner.dtype, module or runner.call)
-    (module or runner.module).eval()
-    parts = []
-    for pixels in plain_batches(images, PREDICT_BATCH):
-        batch = judged.images(pixels)
-        views = [judged.logits(view).softmax(dim=1) for view in tta_views(batch, tta)]
-        parts.append(torch.stack(views).mean(dim=0).cpu())
-    probs = torch.cat(parts).numpy()
-    wrong = ~np.isfinite(probs).all(axis=1)
-    if wrong.any():
-        raise BadInput(
-            f"the prediction for {images.ids[int(wrong.argmax())]!r} is not a number: the weights have diverged; "
-            "lower --lr, or --precision fp32 (with --overwrite)"
-        )
-    return probs
-
-
-def tta_views(images: Tensor, tta: str) -> Iterator[Tensor]:
-    """The views of a batch (B, C, H, W) that a prediction is averaged over, all of the same size."""
-    several = {"crops": _five_crops, "turns": _four_turns}.get(tta)
-    for view in several(images) if several else [images]:
-        yield view
-        if tta != "none":
-            yield view.flip(-1)
-
-
-def _four_turns(images: Tensor) -> Iterator[Tensor]:
-    """By 0, 90, 180 and 270 degrees."""
-    return (images.rot90(quarter, (-2, -1)).contiguous(memory_format=torch.channels_last) for quarter in range(4))
-
-
-def _five_crops(images: Tensor) -> Iterator[Tensor]:
-    """Centre and corners, seven eighths of a side, scaled back to full size."""
-    size = images.shape[-1]
-    part = size * 7 // 8
-    for top, left in [((size - part) // 2,) * 2, *((a, b) for a in (0, size - part) for b in (0, size - part))]:
-        crop = images[..., top : top + part, left : left + part]
-        yield F.interpolate(crop, size=(size, size), mode="bilinear", align_corners=False)

@@ -18,8 +18,9 @@ from chestfold.data.transforms.preprocess import treatment
 from chestfold.integrations.kaggle import kernel_script
 from chestfold.integrations.kaggle.client import Source, username
 from chestfold.models import head
+from chestfold.models.load import voting_epochs
+from chestfold.models.runner import _five_crops, _four_turns, tta_views
 from chestfold.models.timm_import import timm
-from chestfold.train import loop
 
 SCRIPT = "infer.py"
 _IMPORTS = """\
@@ -48,7 +49,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 """
 _BORROWED: list[Any] = [BadInput, decode.open_header, decode._grey, decode.resize, decode._decode_file]
-_BORROWED += [loop.tta_views, loop._four_turns, loop._five_crops]
+_BORROWED += [tta_views, _four_turns, _five_crops]
 _BORROWED += [head.HeadPlan, head.WithHead, head.without_classifier]
 _OWN: list[Any] = [kernel_script.all_files, kernel_script.the_one, kernel_script.image_of, kernel_script.images_by_stem]
 _OWN += [kernel_script.network_of, kernel_script.batches, kernel_script.predict_batch, kernel_script.main]
@@ -127,7 +128,7 @@ def _write_weights(folds: list[Path], target: Path) -> dict[str, Any]:
     if dataset.reader == "npz":
         raise BadInput(f"{exp.data} is an .npz file; a kernel predicts image files only")
     for fold in folds:
-        paths = loop.voting_epochs(fold) if exp.vote_epochs else [fold / "best.ckpt"]
+        paths = voting_epochs(fold) if exp.vote_epochs else [fold / "best.ckpt"]
         for path in paths:
             saved, file = checkpoint.load_weights(path), f"{fold.name}_{path.stem}.safetensors"
             # not save_file, whose file nobody but its owner may read

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from chestfold.data.decode import _decode_file, resize
 from chestfold.models.head import HeadPlan, WithHead, without_classifier
+from chestfold.models.runner import tta_views
 from chestfold.models.timm_import import timm
-from chestfold.train.loop import tta_views
 
 MODEL = "chestfold.json"
 SAMPLE = "sample_submission.csv"

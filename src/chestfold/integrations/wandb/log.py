@@ -1,20 +1,13 @@
 """W&B runs, pictures, tables and artifacts, made out of the files in runs/ by a process of its own.
 
-Started by `chestfold.integrations.wandb.launch`, not by people. Our files are the truth: what is lost here can be written again.
+Called by `process`. Our files are the truth: what is lost here can be written again.
 """
 
-import argparse
 import json
 import os
-import sys
-import tempfile
 import time
-import traceback
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -25,17 +18,12 @@ from chestfold.evaluate import leaderboard, predictions
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.core.files import input_dir, read_json, runs_dir, sha256_file, sha256_json
-from chestfold.integrations.wandb.launch import MODES, UNREACHABLE
 from chestfold.evaluate.results import Result, all_results, find_result, spoken_folds
 from chestfold.integrations.kaggle.submission import Standing, standings
 
 PROJECT = "chestfold"
 POLL = 2.0
 WORST = 16
-NICENESS = 19
-"""The training has the processor first."""
-REACH = 4.0
-"""Seconds that a W&B server may take for a first answer."""
 GIVE_UP = 600.0
 """Seconds that a finished run goes on uploading; what is left then stays in runs/wandb for `wandb sync`."""
 
@@ -88,18 +76,6 @@ def _without_folders(log_artifact: Callable[..., Any]) -> Callable[..., Any]:
         return log_artifact(artifact, *words, **options)
 
     return log
-
-
-def reachable() -> bool:
-    """Whether a W&B server answers at all; the wandb library would try for minutes to find that out."""
-    address = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    try:
-        with urllib.request.urlopen(address, timeout=REACH):
-            return True
-    except urllib.error.HTTPError:
-        return True  # it said no, but it said something
-    except (OSError, ValueError):
-        return False
 
 
 def tags_of(settings: dict[str, Any]) -> list[str]:
@@ -255,39 +231,3 @@ def show_leaderboard(mode: str) -> None:
     run = open_run(mode, "leaderboard", "leaderboard", "leaderboard", {"rows": len(rows)}, [])
     run.log({"leaderboard": wandb.Table(dataframe=pd.DataFrame(rows, columns=LEADERBOARD))})
     run.finish()
-
-
-def main() -> None:
-    """Follow a fold until its manifest is there, or show a collected result and the leaderboard."""
-    parser = argparse.ArgumentParser(prog="python -m chestfold.integrations.wandb.log")
-    parser.add_argument("what", choices=["fold", "result"])
-    parser.add_argument("where", help="a fold's folder, or a result's name")
-    parser.add_argument("--mode", choices=MODES, required=True)
-    parser.add_argument("--parent", type=int, required=True, help="the process that trains")
-    given = parser.parse_args()
-    sys.excepthook = tell_without_paths
-    os.nice(NICENESS)
-    os.chdir(runs_dir())
-    mode = given.mode if given.mode != "online" or reachable() else "offline"
-    os.environ.setdefault("WANDB_DATA_DIR", str(runs_dir() / "wandb" / "data"))  # what `wandb sync` will send later
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
-        os.environ["WANDB_CACHE_DIR"] = work  # a second diary, and copies of what was uploaded
-        if given.what == "fold":
-            follow_fold(Path(given.where), mode, given.parent)
-        else:
-            show_result_run(given.where, mode)
-            show_leaderboard(mode)
-        wandb.teardown()
-    raise SystemExit(0 if mode == given.mode else UNREACHABLE)
-
-
-def tell_without_paths(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Where and why it failed, for the log in the run's folder: names of files, not of folders."""
-    for frame in traceback.extract_tb(trace):
-        print(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}", file=sys.stderr)
-    said = str(error).replace(str(runs_dir()), "runs").replace(str(Path.home()), "~")
-    print(f"{kind.__name__}: {said}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main()

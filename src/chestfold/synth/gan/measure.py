@@ -22,12 +22,12 @@ from chestfold.data.catalogue import open_index
 from chestfold.data.decode import resize
 from chestfold.models.load import load_voters
 from chestfold.models.ood import middle_layer, tapped
+from chestfold.models.runner import PREDICT_BATCH, Runner
 from chestfold.synth.gan.diffaug import turned
 from chestfold.synth.gan.generator import Trained, generator_dir, load_generator
 from chestfold.synth.gan.grid import write_grid
 from chestfold.synth.gan.kid import Kid, kid, nearest, stride_power, way_from_floor
 from chestfold.synth.gan.networks import SIDE
-from chestfold.train.loop import PREDICT_BATCH, Runner
 
 SHOWN = 32
 """Real and generated patches in the picture, each."""

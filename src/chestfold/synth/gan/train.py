@@ -37,6 +37,7 @@ from chestfold.data import folds
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.sampling import drawn_share
+from chestfold.models.runner import processor_has_bf16
 from chestfold.synth.gan.diffaug import turned, varied
 from chestfold.synth.gan.generator import WEIGHTS, generator_dir, to_pixels
 from chestfold.synth.gan.grid import write_grid
@@ -52,7 +53,6 @@ from chestfold.synth.gan.networks import (
     plain,
     settle,
 )
-from chestfold.train.loop import processor_has_bf16
 
 GENERATOR_LR, DISCRIMINATOR_LR, BETAS = 1e-4, 4e-4, (0.0, 0.9)
 """Zhang et al. (2019), section 5: two rates instead of several discriminator steps a generator step."""

@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from chestfold.cli.experiment import Request
-from chestfold.core.config import Experiment
+from chestfold.core.config import Experiment, Request
 from chestfold.core.files import BadInput, input_dir, sha256_json, write_bytes, write_text
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index

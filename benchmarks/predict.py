@@ -5,7 +5,7 @@
 The plain loop reads a file with PIL, resizes it, and predicts it alone, in fp32. Ours is `chestfold predict` after its
 start: files decoded in threads while the batch before is predicted, in the precision that the engine chooses; with the
 word on unlike pictures, without and with heat maps. A fold is trained for one step, in a folder that is deleted. Prints
-one JSON line with milliseconds an image, of the clock and of the processor. Without a folder of JPEGs it draws them and
+one JSON line with milliseconds an image, of the clock and of the CPU. Without a folder of JPEGs it draws them and
 says so.
 """
 
@@ -66,7 +66,7 @@ def plainly(module: torch.nn.Module, files: list[Path]) -> None:
 
 
 def milliseconds(work: Callable[[], object], count: int) -> tuple[float, float]:
-    """Of the clock and of the processor, an image: on a machine that others use too, only the second is ours."""
+    """Of the clock and of the CPU, an image: on a machine that others use too, only the second is ours."""
     began, used = time.perf_counter(), time.process_time()
     work()
     return (time.perf_counter() - began) / count * 1000, (time.process_time() - used) / count * 1000
@@ -92,7 +92,7 @@ def measure(files: list[Path], maps: Path, kind: str) -> None:
     began = time.perf_counter()
     predictor = Predictor("speed")
     start = time.perf_counter() - began
-    runner = predictor.runs[0].folds[0].voters[0]
+    runner = predictor.runs[0].folds[0].networks[0]
     module = runner.module.eval()
     ask(predictor, files[:8], None)  # the first pass makes the kernels
     plainly(module, files[:2])
@@ -115,7 +115,7 @@ def measure(files: list[Path], maps: Path, kind: str) -> None:
 
 
 def middle(rounds: list[tuple[float, float]]) -> tuple[float, float]:
-    """The median of the clock and of the processor."""
+    """The median of the clock and of the CPU."""
     return median(wall for wall, _ in rounds), median(cpu for _, cpu in rounds)
 
 

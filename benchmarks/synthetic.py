@@ -1,6 +1,6 @@
 """What synthetic nodules are good for, from the generators to the table: 10, 25 and 100 % of the real ones, five folds.
 
-    python benchmarks/synthetic.py             what is missing is made; about six hours of one processor core in all
+    python benchmarks/synthetic.py             what is missing is made; about six hours of one CPU core in all
     python benchmarks/synthetic.py --fold 0    one fold of everything
 
 A share's generators have seen that share alone (runs/synth/sagan10, sagan25, sagan), and fill the sets

@@ -5,7 +5,7 @@
 Each side trains the same fold of the phantom set for about `--seconds`. Prints one JSON line: `ratio` is the median
 over the pairs of the time of the training with W&B over that without (1.02: 2 % slower); `follower_cpu_s` is what the
 process beside the training used from its start to its end, `loop_s` how long a training took, and `load` how many other
-processes wanted the processor at the end: on a busy machine the ratios only say how busy it was.
+processes wanted the CPU at the end: on a busy machine the ratios only say how busy it was.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Training speed on a processor or a GPU: ours on real images against bare loops of the same network, side by side.
+"""Training speed on a CPU or a GPU: ours on real images against bare loops of the same network, side by side.
 
     python benchmarks/train_step.py [--data chest_xray] [--seconds 6]
 
@@ -30,8 +30,8 @@ from chestfold.data.loader import Images, TrainBatches, workers_for
 from chestfold.train import loop
 
 BATCH = 64
-PLAIN = {"augment": "plain", "mixup_alpha": 0.2}
-STRONG = PLAIN | {"randaugment": (2, 9)}
+NO_PREPROCESSING = {"augment": "plain", "mixup_alpha": 0.2}
+STRONG = NO_PREPROCESSING | {"randaugment": (2, 9)}
 
 
 def train_images(data: str, size: int) -> Images:
@@ -114,7 +114,7 @@ def main() -> None:
     for size, steps in ((64, 6), (224, 2)):
         images = train_images(asked.data, size)
         exp = Experiment(data=asked.data, image_size=size, batch_size=BATCH, max_steps=steps)
-        for name, recipe in (("plain", PLAIN), ("strong", STRONG)):
+        for name, recipe in (("plain", NO_PREPROCESSING), ("strong", STRONG)):
             figures = paired(ours(exp.but(**recipe), images), resident(exp), asked.seconds)
             tell("real_data", figures, network="resnet18", px=size, recipe=name, data=asked.data)
     for network in ("resnet18", "resnext50_32x4d", "mobilenetv2_100"):

@@ -12,9 +12,9 @@ EXP = Experiment(
     image_size=64,
     epochs=4,
     lr=1e-3,
-    augment="turned",
+    augment="d4",
     ema_decay=0.99,
-    tta="turns",
+    tta="d4",
 )
 
 if __name__ == "__main__":

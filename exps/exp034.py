@@ -13,7 +13,7 @@ EXP = Experiment(
     epochs=16,
     batch_size=16,
     lr=3e-3,
-    augment="turned",
+    augment="d4",
 )
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def run(exp: Experiment) -> None:
     """
     from chestfold.cli.experiment import read_command
     from chestfold.core.console import fail
-    from chestfold.core.files import BadInput
+    from chestfold.core.errors import ChestfoldError
     from chestfold.integrations.tracker import open_tracker
 
     try:
@@ -35,7 +35,7 @@ def run(exp: Experiment) -> None:
         from chestfold.train.run import run_request
 
         run_request(command.request, tracker)
-    except BadInput as error:
+    except ChestfoldError as error:
         fail(error)
     except KeyboardInterrupt:
         raise SystemExit("\nstopped; the same command goes on from the last checkpoint") from None

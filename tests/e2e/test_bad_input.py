@@ -14,7 +14,8 @@ from conftest import tiny_experiment
 from safetensors.torch import save_file
 
 from chestfold.cli import main
-from chestfold.core.files import BadInput, read_json, sha256_file, write_json
+from chestfold.core.errors import ChestfoldError, InputError
+from chestfold.core.files import read_json, sha256_file, write_json
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.decode import decode
@@ -24,7 +25,7 @@ from chestfold.models.timm_import import timm
 from chestfold.train import loop
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PREDICTIONS = ("best.ckpt", "oof.parquet", "shifted.parquet", "test.parquet")
+PREDICTIONS = ("best.ckpt", "oof.parquet", "corrupted.parquet", "test.parquet")
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def one_sentence(text: str, prefix: str = "") -> str:
 
 
 def run_refused(project, exp, *argv: str, name: str = "exp100") -> str:
-    with pytest.raises(BadInput) as refusal:
+    with pytest.raises(ChestfoldError) as refusal:
         project.run(exp, *argv, name=name)
     return one_sentence(str(refusal.value))
 
@@ -588,7 +589,7 @@ THREE = pd.DataFrame({"id": IDS, "x": ["0.2", "0.3", "0.1"], "y": ["0.3", "0.3",
 def test_a_submission_that_would_be_refused(tmp_path, given, complaint):
     path = tmp_path / "001_x.csv"
     given.to_csv(path, index=False)
-    with pytest.raises(BadInput, match=r"001_x\.csv") as refusal:
+    with pytest.raises(InputError, match=r"001_x\.csv") as refusal:
         submission.check_submission(path, THREE if "x" in given else BINARY)
     assert complaint in one_sentence(str(refusal.value))
 
@@ -612,7 +613,7 @@ def test_an_image_that_may_not_be_opened(project, monkeypatch):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(BadInput, match=r"t000\.png cannot be read \(Permission denied\)"):
+    with pytest.raises(InputError, match=r"t000\.png cannot be read \(Permission denied\)"):
         decode(project.input / "tiny", "images/t000.png", 32)
 
 

@@ -49,7 +49,7 @@ def test_each_image_is_explained_by_the_fold_that_validated_it(at_home):
     assert rows.groupby(["fold", "label"]).size().tolist() == [4] * 6
     oof, _ = results.find_result("exp100").oof()
     np.testing.assert_allclose(
-        rows["p_called"], oof.set_index("id").loc[rows["id"], ["healthy", "ill"]].max(axis=1), 1e-4
+        rows["p_predicted"], oof.set_index("id").loc[rows["id"], ["healthy", "ill"]].max(axis=1), 1e-4
     )
     for fold in range(3):
         stored = np.load(folder / f"maps-fold{fold}.npz")
@@ -60,16 +60,16 @@ def test_each_image_is_explained_by_the_fold_that_validated_it(at_home):
 
 def test_attention_json_has_every_measure_with_an_interval(at_home):
     about = read_json(at_home.runs / "exp100" / "explain" / "gradcam" / "attention.json")
-    for target in ("called", "positive"):
+    for target in ("predicted", "positive"):
         found = about["measures"][target]
         assert set(found) == {
             "in_lungs", "outside_lungs", "border", "chest_box", "lesion_energy", "pointing", "pointing_strict",
         }  # fmt: skip
         inside, outside = found["in_lungs"]["all"], found["outside_lungs"]["all"]
         assert inside["value"] + outside["value"] == pytest.approx(1) and inside["low"] < inside["high"]
-    assert set(about["measures"]["called"]["pointing"]) == {"all", "ill"}  # the healthy have no lesion
+    assert set(about["measures"]["predicted"]["pointing"]) == {"all", "ill"}  # the healthy have no lesion
     assert about["measures"]["even"]["in_lungs"]["all"]["value"] == pytest.approx(16 * 24 / 1024)
-    assert set(about["checks"]) >= {"deletion", "insertion", "likeness, classifier", "likeness, all"}
+    assert set(about["checks"]) >= {"deletion", "insertion", "similarity, classifier", "similarity, all"}
     assert about["lungs"] == {"truth": 24} and about["images"] == {"healthy": 12, "ill": 12}
 
 
@@ -82,7 +82,7 @@ def test_the_board_the_page_and_the_published_copy_show_it(at_home, tmp_path):
     )
     texts = dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))
     about = read_json(at_home.runs / "exp100" / "explain" / "gradcam" / "attention.json")
-    assert texts["in lungs"].startswith(f"{about['measures']['called']['in_lungs']['all']['value']:.4f} [")
+    assert texts["in lungs"].startswith(f"{about['measures']['predicted']['in_lungs']['all']['value']:.4f} [")
     main.main(["report", "--out", str(tmp_path / "page.html")])
     page = (tmp_path / "page.html").read_text()
     assert page.count("Where it looks: gradcam of layer1, 8 x 8 cells") == 1
@@ -167,12 +167,12 @@ def test_the_difference_to_the_parent_is_paired(at_home, monkeypatch, capsys):
     """A child whose maps are its parent's, moved by a known share on some images of the parent only."""
     parent = pd.read_csv(at_home.runs / "exp100" / "explain" / "gradcam" / "images.csv")
     child = parent.copy()
-    child["called in_lungs"] += 0.125
-    columns = ["called in_lungs", "called border"]
+    child["predicted in_lungs"] += 0.125
+    columns = ["predicted in_lungs", "predicted border"]
     found = differences(child.iloc[4:], parent.sample(frac=1, random_state=1), columns, ("healthy", "ill"))
-    for score in found["called in_lungs"].values():
+    for score in found["predicted in_lungs"].values():
         assert (score.value, score.low, score.high) == pytest.approx((0.125, 0.125, 0.125))
-    assert set(found["called border"]) == {"all", "healthy", "ill"} and found["called border"]["all"].value == 0
+    assert set(found["predicted border"]) == {"all", "healthy", "ill"} and found["predicted border"]["all"].value == 0
 
 
 def test_a_childs_maps_are_set_against_its_parents(at_home, tmp_path, monkeypatch, capsys):
@@ -183,7 +183,7 @@ def test_a_childs_maps_are_set_against_its_parents(at_home, tmp_path, monkeypatc
     main.main(["explain", "exp177", "--count", "4"])
     against = read_json(run / "explain" / "gradcam" / "attention.json")["against"]
     assert (against["parent"], against["images"]) == ("exp100", 12)
-    same = against["measures"]["called in_lungs"]["all"]
+    same = against["measures"]["predicted in_lungs"]["all"]
     assert list(same.values()) == pytest.approx([0, 0, 0], abs=1e-5)  # the rows have six digits
     assert "against exp100, paired" in capsys.readouterr().out
     assert "Minus exp100, on the same 12 images" in (run / "explain" / "gradcam" / "gallery.html").read_text()

@@ -9,7 +9,7 @@ from conftest import collect_quickly
 from small_patches import write_patches
 
 from chestfold.cli import main
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.evaluate.results import find_result
@@ -38,7 +38,7 @@ def test_the_judge_is_an_experiment_whose_folds_part_families(made, capsys):
         f"p{n:02d}" for n in range(12)
     }
     result = find_result("made_judge")
-    assert result.about["settings"]["vote_epochs"] == 1, "the last epoch, not the one that scored best"
+    assert result.about["settings"]["average_last"] == 1, "the last epoch, not the one that scored best"
     before = result.folder.stat().st_mtime_ns, (result.folder / "fold0" / "manifest.json").stat().st_mtime_ns
     assert judging.judge("made", 1).score("at_half", "auc") == result.score("at_half", "auc")
     assert (result.folder / "fold0" / "manifest.json").stat().st_mtime_ns == before[1], "trained once"
@@ -48,14 +48,14 @@ def test_a_judge_of_another_set_is_refused(made):
     judging._write_data(judging.open_blends("made"), "made_judge", False)
     shutil.rmtree(made.input / "made")
     blend(Request("made", "patches", "patches", count=20))
-    with pytest.raises(BadInput, match="was made of another made"):
+    with pytest.raises(InputError, match="was made of another made"):
         judging._write_data(judging.open_blends("made"), "made_judge", False)
 
 
 def test_without_a_place_there_is_nothing_to_compare_with(made):
     blends = judging.open_blends("made")
     blends.real["box"] = ""
-    with pytest.raises(BadInput, match="no real nodule whose place is known"):
+    with pytest.raises(InputError, match="no real nodule whose place is known"):
         judging._write_data(blends, "other_judge", False)
 
 

@@ -12,7 +12,8 @@ from conftest import tiny_experiment
 from kaggle_server import Kaggle
 
 from chestfold.cli import main
-from chestfold.core.files import BadInput, read_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json
 from chestfold.integrations.kaggle.kernel import write_kernel
 from chestfold.integrations.kaggle.submission import write_submission
 from chestfold.models import timm_import
@@ -35,7 +36,7 @@ def run_alone(script, inputs, work) -> pd.DataFrame:
     return pd.read_csv(work / "submission.csv")
 
 
-RECIPES = [dict(head_width=8, tta="crops", vote_epochs=2), dict(backbone="five_block_cnn", tta="turns")]
+RECIPES = [dict(head_width=8, tta="crops", average_last=2), dict(backbone="five_block_cnn", tta="d4")]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=["voting with a head", "own network"])
@@ -78,8 +79,8 @@ def test_a_kernel_needs_the_weights_of_a_run_and_an_owner(trained, monkeypatch, 
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("KAGGLE_USERNAME", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(BadInput, match="--owner"):
+    with pytest.raises(InputError, match="--owner"):
         write_kernel("exp100", "chest-contest")
     main.main(["ensemble", "exp100", "exp101", "--name", "both"])
-    with pytest.raises(BadInput, match="neither an ensemble nor a published result"):
+    with pytest.raises(InputError, match="neither an ensemble nor a published result"):
         write_kernel("both", "chest-contest", "someone")

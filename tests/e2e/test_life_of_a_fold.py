@@ -3,7 +3,8 @@
 import pytest
 from conftest import tiny_experiment
 
-from chestfold.core.files import BadInput, read_json, write_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, write_json
 from chestfold.evaluate import results
 from chestfold.integrations.kaggle.submission import write_submission
 
@@ -15,12 +16,12 @@ FOLD_FILES = {
     "best.ckpt",
     "metrics.jsonl",
     "oof.parquet",
-    "shifted.parquet",
+    "corrupted.parquet",
     "test.parquet",
-    "familiar.npz",
+    "ood.npz",
     "log.txt",
 }
-RUN_FILES = {"oof.parquet", "shifted.parquet", "test.parquet", "scores.json", "curves.png", "confusion.png"}
+RUN_FILES = {"oof.parquet", "corrupted.parquet", "test.parquet", "scores.json", "curves.png", "confusion.png"}
 
 
 def test_a_fold_leaves_what_the_design_names(trained):
@@ -65,7 +66,7 @@ def forget_settings(folder, *names: str) -> None:
 
 def test_a_fold_of_an_older_version_that_knew_fewer_settings_is_finished_too(trained, capsys):
     for fold in range(3):
-        forget_settings(trained.runs / "exp100" / f"fold{fold}", "head_width", "freeze", "vote_epochs")
+        forget_settings(trained.runs / "exp100" / f"fold{fold}", "head_width", "freeze", "average_last")
     trained.run(tiny_experiment())
     said = capsys.readouterr().out
     assert all(f"exp100/fold{fold} is finished" in said for fold in range(3))
@@ -73,7 +74,7 @@ def test_a_fold_of_an_older_version_that_knew_fewer_settings_is_finished_too(tra
 
 def test_a_setting_that_an_older_version_did_not_know_is_not_changed_unnoticed(trained):
     forget_settings(trained.runs / "exp100" / "fold0", "head_width")
-    with pytest.raises(BadInput, match=r"was begun with other settings \(head_width: 0 -> 8\)"):
+    with pytest.raises(InputError, match=r"was begun with other settings \(head_width: 0 -> 8\)"):
         trained.run(tiny_experiment(head_width=8), "--fold", "0")
 
 

@@ -1,11 +1,12 @@
-"""A run with its lungs masked: trained, shifted, tested and asked about one picture, each seen in the same way."""
+"""A run with its lungs masked: trained, corrupted, tested and asked about one picture, each seen in the same way."""
 
 import cv2
 import numpy as np
 import pytest
 from conftest import Project, collect_quickly, enter, tiny_experiment
 
-from chestfold.core.files import BadInput, read_json, write_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, write_json
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.phantom import write_phantom
@@ -14,7 +15,7 @@ from chestfold.integrations.kaggle.kernel import write_kernel
 from chestfold.predict.predictor import Predictor
 
 NO_SLICE = "p000_s0"
-EXP = tiny_experiment(data="phantom", image_size=64, lung_mask="zero", augment="turned", precision="fp32")
+EXP = tiny_experiment(data="phantom", image_size=64, lung_mask="zero", augment="d4", precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +69,14 @@ def test_a_slice_without_lungs_is_said_aloud_and_counted(masked):
 
 def test_a_kernel_of_masked_pictures_is_refused(masked):
     with pytest.raises(
-        BadInput, match="exp100 has lung_mask = zero and frame = none, and a kernel predicts from whole"
+        InputError, match="exp100 has lung_mask = zero and frame = none, and a kernel predicts from whole"
     ):
         write_kernel("exp100", "chest-contest", "someone")
 
 
 def test_another_way_of_finding_lungs_is_another_run(masked, monkeypatch):
     monkeypatch.setattr("chestfold.data.transforms.preprocess.METHOD", "axial-2")
-    with pytest.raises(BadInput, match="lungs: axial-1 -> axial-2"):
+    with pytest.raises(InputError, match="lungs: axial-1 -> axial-2"):
         masked.run(EXP, "--fold", "0")
 
 
@@ -86,7 +87,7 @@ def test_a_fold_that_was_trained_before_there_were_masks_is_finished(project, mo
     path = project.runs / "exp100" / "fold0" / "config.json"
     config = read_json(path)
     assert config["settings"].pop("lung_mask") == config["settings"].pop("frame") == "none"
-    assert "lungs" not in config["bound"]
+    assert "lungs" not in config["fingerprint"]
     write_json(path, config)
     before = (path.parent / "best.ckpt").stat().st_mtime_ns
     project.run(plain, "--fold", "0")

@@ -7,7 +7,8 @@ import torch
 from conftest import tiny_experiment
 from safetensors.torch import save_file
 
-from chestfold.core.files import BadInput, read_json, runs_dir
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, runs_dir
 from chestfold.evaluate import results
 from chestfold.models import MissingWeights
 from chestfold.models.timm_import import timm
@@ -57,7 +58,7 @@ def test_weights_that_are_there_and_damaged_leave_no_note(project, weights):
     put_weights(weights)
     path = weights / "test_resnet.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(BadInput, match="is not a readable safetensors file"):
+    with pytest.raises(InputError, match="is not a readable safetensors file"):
         project.run(EXP, "--fold", "0")
     assert not note(project).exists()
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from conftest import Project, collect_quickly, enter, make_project, make_tiny_folds, tiny_experiment
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.evaluate import leaderboard, results
@@ -40,7 +40,7 @@ def partly(_partly_trained, tmp_path, monkeypatch) -> Project:
 
 def test_one_fold_is_a_result_that_says_so(partly):
     result = results.find_result("exp100")
-    assert result.about["folds"]["trained"] == [0] and results.spoken_folds(result.about) == "fold 0 of 3"
+    assert result.about["folds"]["trained"] == [0] and results.format_folds(result.about) == "fold 0 of 3"
     chosen = folds.load("tiny", open_index("tiny"))
     assert sorted(result.oof()[0]["id"]) == sorted(chosen.ids(0))
     assert len(result.test()[0]) == 12 and len(result.about["best_epochs"]) == 1
@@ -49,7 +49,7 @@ def test_one_fold_is_a_result_that_says_so(partly):
 def test_thresholds_are_not_tuned_on_a_single_fold(partly):
     result = results.find_result("exp100")
     assert result.score("cross_fitted", "f1") is None
-    assert result.score("shifted", "auc") is not None
+    assert result.score("corrupted", "auc") is not None
 
 
 def test_one_fold_can_be_submitted(partly):
@@ -73,17 +73,17 @@ def test_a_run_whose_begun_folds_are_collected_is_not_unfinished(partly):
 def test_the_other_folds_make_the_result_whole(partly):
     partly.run(tiny_experiment(**SHORT, seed=2), "--fold", "2", "0", name="exp103")
     about = results.find_result("exp103").about
-    assert about["folds"]["trained"] == [0, 2] and results.spoken_folds(about) == "folds 0, 2 of 3"
+    assert about["folds"]["trained"] == [0, 2] and results.format_folds(about) == "folds 0, 2 of 3"
     partly.run(tiny_experiment(**SHORT, seed=2), name="exp103")
     parts, at_once = (results.find_result(name) for name in ("exp103", "exp102"))
-    assert parts.about["folds"]["trained"] == [0, 1, 2] and results.spoken_folds(parts.about) == "3 folds"
+    assert parts.about["folds"]["trained"] == [0, 1, 2] and results.format_folds(parts.about) == "3 folds"
     assert parts.about["scores"] == at_once.about["scores"]
     for one, other in zip((parts.oof(), parts.test()), (at_once.oof(), at_once.test()), strict=True):
         assert one[0].equals(other[0])
 
 
 def test_a_part_and_a_whole_are_not_blended(partly):
-    with pytest.raises(BadInput, match="^exp102 holds 3 folds and exp100 fold 0 of 3; train the missing ones first$"):
+    with pytest.raises(InputError, match="^exp102 holds 3 folds and exp100 fold 0 of 3; train the missing ones first$"):
         ensemble(["exp100", "exp102"], "blend", "mean")
     assert not (partly.runs / "blend" / "scores.json").exists()
 
@@ -101,7 +101,9 @@ def test_single_folds_are_blended_by_what_fits_nothing(partly, method):
 
 @pytest.mark.parametrize("method", ["greedy", "stack"])
 def test_weights_are_not_fitted_on_a_single_fold(partly, method):
-    with pytest.raises(BadInput, match=rf"^--method {method} fits weights on other folds, and exp100 holds one; take"):
+    with pytest.raises(
+        InputError, match=rf"^--method {method} fits weights on other folds, and exp100 holds one; take"
+    ):
         ensemble(["exp100", "exp101"], "blend", method)
     assert not (partly.runs / "blend" / "scores.json").exists()
 
@@ -122,4 +124,4 @@ def test_a_fold_that_was_finished_is_in_the_result_of_the_next(partly):
     partly.run(tiny_experiment(**SHORT), "--fold", "1")
     result = results.find_result("exp100")
     assert result.about["folds"]["trained"] == [0, 1]
-    assert all(set(table["fold"]) == {0, 1} for table in (result.oof()[0], *result.shifted().values()))
+    assert all(set(table["fold"]) == {0, 1} for table in (result.oof()[0], *result.corrupted().values()))

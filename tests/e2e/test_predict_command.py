@@ -16,7 +16,7 @@ from pydicom.data import get_testdata_file
 
 from chestfold import Predictor
 from chestfold.cli import main
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.evaluate import results
 from chestfold.evaluate.ensemble import ensemble
 from chestfold.predict.inputs import pictures
@@ -123,7 +123,7 @@ def test_the_csv_holds_what_the_json_holds(asked, trained):
         if not image["error"]:
             assert row["class"] == image["class"] and float(row["p_ill"]) == image["probabilities"]["ill"]
             assert [float(row["low_ill"]), float(row["high_ill"])] == image["spread"]["ill"]
-            assert float(row["novelty"]) == image["novelty"] and row["overlay"] == image["overlay"]
+            assert float(row["ood_score"]) == image["ood_score"] and row["overlay"] == image["overlay"]
 
 
 def test_an_answer_is_that_of_the_prediction_file(asked, trained):
@@ -231,14 +231,14 @@ def test_an_ensemble_answers_with_its_own_blend(trained, monkeypatch, method):
 def test_an_ensemble_that_cannot_answer_says_so(trained, monkeypatch):
     collect_quickly(monkeypatch)
     ensemble(["exp100", "exp101"], "ranked", "rank")
-    with pytest.raises(BadInput, match="ranked averages ranks within a whole test set, which one picture has not"):
+    with pytest.raises(InputError, match="ranked averages ranks within a whole test set, which one picture has not"):
         Predictor("ranked")
     ensemble(["exp100", "exp101"], "both", "mean")
     shutil.rmtree(trained.runs / "exp101" / "fold2")
-    with pytest.raises(BadInput, match=r"exp101 has the folds \[0, 1\] in runs/ and exp100 \[0, 1, 2\]"):
+    with pytest.raises(InputError, match=r"exp101 has the folds \[0, 1\] in runs/ and exp100 \[0, 1, 2\]"):
         Predictor("both")
     trained.run(tiny_experiment(seed=5), "--overwrite", name="exp101")
-    with pytest.raises(BadInput, match="exp101 was trained again after both was made from it; blend them again"):
+    with pytest.raises(InputError, match="exp101 was trained again after both was made from it; blend them again"):
         Predictor("both")
 
 
@@ -255,35 +255,35 @@ def test_what_is_unlike_the_training_data_gets_a_word(trained):
     predictor, rng = Predictor("exp100"), np.random.default_rng(0)
     strange = [np.zeros((32, 32), np.uint8), np.full((32, 32), 255, np.uint8), photograph(rng), photograph(rng)]
     strange += [np.kron(rng.integers(0, 2, (32, 32)), np.ones((1, 1))).astype(np.uint8) * 255]
-    assert all(predictor(image).unlike for image in strange)
-    usual = [predictor(place(trained, f"t{n:03d}")).unlike for n in range(0, 60)]
+    assert all(predictor(image).out_of_distribution for image in strange)
+    usual = [predictor(place(trained, f"t{n:03d}")).out_of_distribution for n in range(0, 60)]
     assert np.mean(usual) <= 0.1
 
 
 def test_an_older_run_learns_what_it_is_familiar_with_when_asked(trained, capsys):
     plain = Predictor("exp100")(place(trained, "x000"))
-    for file in trained.runs.glob("exp100/fold*/familiar.npz"):
+    for file in trained.runs.glob("exp100/fold*/ood.npz"):
         file.rename(file.with_suffix(".kept"))
     again = Predictor("exp100")(place(trained, "x000"))
-    assert again == plain and "familiar.npz" in capsys.readouterr().out
-    for file in trained.runs.glob("exp100/fold*/familiar.npz"):
+    assert again == plain and "ood.npz" in capsys.readouterr().out
+    for file in trained.runs.glob("exp100/fold*/ood.npz"):
         assert file.read_bytes() == file.with_suffix(".kept").read_bytes()
 
 
 def test_without_its_data_it_cannot_be_told(trained, capsys):
     path = place(trained, "x000")
     pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    for file in trained.runs.glob("exp100/fold*/familiar.npz"):
+    for file in trained.runs.glob("exp100/fold*/ood.npz"):
         file.unlink()
     (trained.input / "tiny" / "train.csv").unlink()
     answer = Predictor("exp100")(pixels)
-    assert answer.novelty is None and answer.unlike is None
+    assert answer.ood_score is None and answer.out_of_distribution is None
     assert "what is unlike the training data cannot be told: " in capsys.readouterr().out
 
 
 def test_other_data_of_the_same_name_are_not_learnt_from(trained, capsys):
-    for file in trained.runs.glob("exp100/fold*/familiar.npz"):
+    for file in trained.runs.glob("exp100/fold*/ood.npz"):
         file.unlink()
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(place(trained, "t000"))
-    assert Predictor("exp100")(place(trained, "x000")).unlike is None
+    assert Predictor("exp100")(place(trained, "x000")).out_of_distribution is None
     assert "the images or folds of tiny here are not those of the run" in capsys.readouterr().out

@@ -9,7 +9,8 @@ import pytest
 from conftest import tiny_experiment
 
 from chestfold import Predictor
-from chestfold.core.files import BadInput, read_json, write_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, write_json
 from chestfold.evaluate import predictions, results
 
 
@@ -50,7 +51,7 @@ def test_the_finished_folds_alone_are_the_model(trained):
 
 
 def test_views_and_voters_count_as_in_training(project):
-    settings = {"tta": "turns", "vote_epochs": 2, "head_width": 8, "freeze": True, "ema_decay": 0.5, "max_steps": 2}
+    settings = {"tta": "d4", "average_last": 2, "head_width": 8, "freeze": True, "ema_decay": 0.5, "max_steps": 2}
     project.run(tiny_experiment(**settings), "--fold", "0")
     table = results.find_result("exp100").test()[0].set_index("id")
     assert Predictor("exp100")(place(project, "x003")).probabilities["ill"] == pytest.approx(
@@ -61,7 +62,7 @@ def test_views_and_voters_count_as_in_training(project):
 def test_a_run_of_an_older_version_is_loaded(trained):
     path = trained.runs / "exp100" / "fold0" / "config.json"
     config = read_json(path)
-    for name in ("vote_epochs", "head_width"):
+    for name in ("average_last", "head_width"):
         del config["settings"][name]
     write_json(path, config)
     assert set(Predictor("exp100")(place(trained, "x000")).probabilities) == {"healthy", "ill"}
@@ -78,25 +79,25 @@ def test_a_run_of_an_older_version_is_loaded(trained):
     ids=["floats", "colours", "missing file", "folder"],
 )
 def test_what_is_no_image_is_refused(trained, image, complaint):
-    with pytest.raises(BadInput, match=complaint) as refusal:
+    with pytest.raises(InputError, match=complaint) as refusal:
         Predictor("exp100")(image)
     assert len(str(refusal.value).splitlines()) == 1
 
 
 def test_a_file_that_is_no_image_is_refused(trained, tmp_path):
     (tmp_path / "text.png").write_text("id,label")
-    with pytest.raises(BadInput, match=r"text\.png is not an image that can be read"):
+    with pytest.raises(InputError, match=r"text\.png is not an image that can be read"):
         Predictor("exp100")(tmp_path / "text.png")
 
 
 @pytest.mark.parametrize("name", ["exp900", "../runs/exp100", "", "exp100/fold0"])
 def test_an_unknown_name_is_refused(trained, name):
-    with pytest.raises(BadInput, match="holds no finished fold; train it first"):
+    with pytest.raises(InputError, match="holds no finished fold; train it first"):
         Predictor(name)
 
 
 def test_a_damaged_checkpoint_is_refused(trained):
     path = trained.runs / "exp100" / "fold1" / "best.ckpt"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(BadInput, match=r"fold1/best\.ckpt is damaged"):
+    with pytest.raises(InputError, match=r"fold1/best\.ckpt is damaged"):
         Predictor("exp100")

@@ -13,7 +13,7 @@ from conftest import enter, make_project
 from small_patches import write_patches
 
 from chestfold.cli import main
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.synth.blend.dataset import Request, blend
 from chestfold.synth.study.quiz import draw_cards, open_blends, outline, write_quiz
 from chestfold.synth.study.reader_figures import load_answers, read_answers
@@ -216,11 +216,11 @@ def test_bad_input_is_one_sentence(made, capsys, words, said):
 
 
 def test_a_changed_table_and_a_folder_as_a_page_are_refused(made):
-    with pytest.raises(BadInput, match="a file is needed"):
+    with pytest.raises(InputError, match="a file is needed"):
         write_quiz("made", made, 12, 0)
     path = made / "input" / "made" / "real.csv"
     before = path.read_bytes()
     path.write_bytes(before + b"r99,q000,p00,\n")
-    with pytest.raises(BadInput, match=r"real.csv is not the table that was made"):
+    with pytest.raises(InputError, match=r"real.csv is not the table that was made"):
         open_blends("made")
     path.write_bytes(before)

@@ -32,7 +32,7 @@ SERVER.set_forkserver_preload(["pytest", "chestfold.train.run", "chestfold.integ
 # all that a step can depend on: dropout, mixing, augmentation, moving average, accumulated gradients, momentum
 RICH = {
     "augment": "plain", "randaugment": (2, 5), "mixup_alpha": 0.5, "cutmix_alpha": 0.5, "label_smoothing": 0.05,
-    "ema_decay": 0.9, "accumulate": 2, "drop_rate": 0.2, "sampling": "over", "clip_norm": 1.0, "tta": "flip",
+    "ema_decay": 0.9, "grad_accum_steps": 2, "drop_rate": 0.2, "sampling": "over", "max_grad_norm": 1.0, "tta": "flip",
     "batch_size": 4,
 }  # fmt: skip
 
@@ -134,12 +134,12 @@ def contents(folder: Path) -> dict[str, object]:
     """What must be the same: weights and predictions to the byte, and the figures of every epoch, but not its times."""
     rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     history = [{name: value for name, value in row.items() if name not in loop.PACE} for row in rows]
-    names = ("best.ckpt", "oof.parquet", "shifted.parquet", "test.parquet", "familiar.npz")
+    names = ("best.ckpt", "oof.parquet", "corrupted.parquet", "test.parquet", "ood.npz")
     files = {name: (folder / name).read_bytes() for name in names}
     return files | {"history": history}
 
 
-def voters(folder: Path) -> dict[str, bytes]:
+def networks(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("epoch*")}
 
 
@@ -167,9 +167,9 @@ POINTS = {
     "while last.ckpt is moved aside": ("at", "core.checkpoint.save", 4),
     "between last.ckpt and metrics.jsonl": ("at", "train.loop.write_metrics", 2),
     "before the predictions": ("at", "train.run.write_predictions", 1),
-    "between oof.parquet and shifted.parquet": ("at", "evaluate.predictions.write", 2),
-    "between shifted.parquet and test.parquet": ("at", "evaluate.predictions.write", 3),
-    "in the middle of familiar.npz": ("torn", "familiar.npz", 1),
+    "between oof.parquet and corrupted.parquet": ("at", "evaluate.predictions.write", 2),
+    "between corrupted.parquet and test.parquet": ("at", "evaluate.predictions.write", 3),
+    "in the middle of ood.npz": ("torn", "ood.npz", 1),
     "before the manifest": ("torn", "manifest.json", 1),
 }
 ONLY_IN_THE_EPOCH = "while last.ckpt is moved aside"
@@ -187,11 +187,11 @@ def test_a_killed_fold_goes_on_to_the_same_bytes(project, undisturbed, point, sa
     assert not list(project.runs.rglob("*.tmp")) and not list(project.runs.rglob("*.previous"))
 
 
-VOTING = RICH | {"epochs": 4, "vote_epochs": 2, "max_steps": 2}
+VOTING = RICH | {"epochs": 4, "average_last": 2, "max_steps": 2}
 VOTING_POINTS = {
     "in the middle of a voter": ("torn", "epoch0003.ckpt", 1),
     "between a voter and last.ckpt": ("at", "core.checkpoint.save_keeping_previous", 4),
-    "before an older voter is deleted": ("at", "train.loop.voting_epochs", 3),
+    "before an older voter is deleted": ("at", "train.loop.averaged_checkpoints", 3),
 }
 
 
@@ -203,7 +203,7 @@ def undisturbed_vote(tmp_path_factory) -> dict[str, object]:
         enter(patch, made)
         make_tiny_folds()
         made.run(tiny_experiment(**VOTING), "--fold", "0")
-    return contents(fold0(made)) | voters(fold0(made))
+    return contents(fold0(made)) | networks(fold0(made))
 
 
 @pytest.mark.parametrize("point", VOTING_POINTS)
@@ -211,8 +211,8 @@ def test_a_killed_fold_votes_with_the_same_epochs(project, undisturbed_vote, poi
     command = (VOTING, ("--fold", "0"))
     assert outcome(project, train, *command, VOTING_POINTS[point], False) == -signal.SIGKILL
     assert outcome(project, train, *command, (), False) == 0
-    assert contents(fold0(project)) | voters(fold0(project)) == undisturbed_vote
-    assert sorted(voters(fold0(project))) == ["epoch0003.ckpt", "epoch0004.ckpt"]
+    assert contents(fold0(project)) | networks(fold0(project)) == undisturbed_vote
+    assert sorted(networks(fold0(project))) == ["epoch0003.ckpt", "epoch0004.ckpt"]
 
 
 def test_a_run_killed_again_and_again_ends_in_the_same_submission(project, trained_reference):
@@ -227,7 +227,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_submission(project, train
     run, same = project.runs / "exp100", trained_reference.runs / "exp100"
     for fold in range(3):
         assert contents(run / f"fold{fold}") == contents(same / f"fold{fold}")
-    for name in ("oof.parquet", "shifted.parquet", "test.parquet"):
+    for name in ("oof.parquet", "corrupted.parquet", "test.parquet"):
         assert (run / name).read_bytes() == (same / name).read_bytes()
     assert read_json(run / "scores.json")["scores"] == read_json(same / "scores.json")["scores"]
     (sent,) = (project.root / "submissions").glob("*.csv")

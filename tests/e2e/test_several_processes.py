@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from conftest import tiny_experiment
 from chestfold import run
-EXP = tiny_experiment(backbone="test_vit", image_size=64, batch_size=12, optimizer="sgd", lr=0.1, accumulate=2)
+EXP = tiny_experiment(backbone="test_vit", image_size=64, batch_size=12, optimizer="sgd", lr=0.1, grad_accum_steps=2)
 if __name__ == "__main__":
     run(EXP)
 """

@@ -7,12 +7,12 @@ from conftest import tiny_experiment
 
 from chestfold.core import checkpoint
 from chestfold.core.files import read_json, write_json
-from chestfold.data.transforms.corruptions import SHIFTS
+from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import leaderboard, metrics, predictions, results
 from chestfold.evaluate.ensemble import ensemble
 from chestfold.models import rebuild
 from chestfold.models.runner import make_runner, predict
-from chestfold.train.prepare import moved_images, prepare
+from chestfold.train.prepare import corrupted_images, prepare
 
 
 def by_id(table: pd.DataFrame) -> pd.DataFrame:
@@ -28,16 +28,16 @@ def shifted_cell(name: str) -> str:
 def forget_shifts(folder) -> None:
     """Make a result one from before there were shifts."""
     about = read_json(folder / "scores.json")
-    about["files"]["shifted.parquet"] = None
-    del about["scores"]["shifted"]
+    about["files"]["corrupted.parquet"] = None
+    del about["scores"]["corrupted"]
     write_json(folder / "scores.json", about)
-    (folder / "shifted.parquet").unlink()
+    (folder / "corrupted.parquet").unlink()
 
 
 def test_a_fold_holds_each_of_its_images_once_under_each_shift(trained):
     folder = trained.runs / "exp100" / "fold1"
-    tables = predictions.unstacked(predictions.read(folder / "shifted.parquet")[0])
-    assert set(tables) == set(SHIFTS)
+    tables = predictions.unstacked(predictions.read(folder / "corrupted.parquet")[0])
+    assert set(tables) == set(CORRUPTIONS)
     plain = predictions.read(folder / "oof.parquet")[0]
     for table in tables.values():
         assert sorted(table["id"]) == sorted(plain["id"]) and table["id"].is_unique
@@ -50,11 +50,11 @@ def test_every_experiment_sees_the_images_moved_alike(trained, name, changes):
     exp = tiny_experiment(**changes)
     ready = prepare(trained.run(exp, "--fold", "0", name=name))
     folder = trained.runs / name / "fold0"
-    tables = predictions.unstacked(predictions.read(folder / "shifted.parquet")[0])
+    tables = predictions.unstacked(predictions.read(folder / "corrupted.parquet")[0])
     runner = make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
     for shift in ("zoom 1.25", "contrast 1.6"):
         images = ready.images(ready.rows(tables[shift]["id"].tolist()))
-        expected = predict(runner, moved_images(shift, images))
+        expected = predict(runner, corrupted_images(shift, images))
         np.testing.assert_allclose(predictions.probabilities(tables[shift]), expected, atol=1e-5)
 
 
@@ -62,19 +62,19 @@ def test_shifted_images_are_predicted_from_one_view(project):
     exp = tiny_experiment(epochs=1, max_steps=2, tta="crops")
     ready = prepare(project.run(exp, "--fold", "0"))
     folder = project.runs / "exp100" / "fold0"
-    table = predictions.unstacked(predictions.read(folder / "shifted.parquet")[0])["blur 0.01"]
+    table = predictions.unstacked(predictions.read(folder / "corrupted.parquet")[0])["blur 0.01"]
     runner = make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
-    images = moved_images("blur 0.01", ready.images(ready.rows(table["id"].tolist())))
+    images = corrupted_images("blur 0.01", ready.images(ready.rows(table["id"].tolist())))
     np.testing.assert_allclose(predictions.probabilities(table), predict(runner, images), atol=1e-5)
 
 
 def test_the_score_is_the_mean_auc_over_the_shifts(trained):
     result = results.find_result("exp100")
-    score, each = result.score("shifted", "auc"), result.about["scores"]["shifted"]["per_shift"]
-    assert set(each) == set(SHIFTS)
+    score, each = result.score("corrupted", "auc"), result.about["scores"]["corrupted"]["per_corruption"]
+    assert set(each) == set(CORRUPTIONS)
     assert score.value == pytest.approx(np.mean(list(each.values())))
     assert score.low <= score.value <= score.high
-    zoomed = result.shifted()["zoom 1.1"]
+    zoomed = result.corrupted()["zoom 1.1"]
     assert len(zoomed) == 60
     assert each["zoom 1.1"] == pytest.approx(
         metrics.macro_auc(predictions.labels(zoomed), predictions.probabilities(zoomed))
@@ -83,21 +83,21 @@ def test_the_score_is_the_mean_auc_over_the_shifts(trained):
 
 def test_a_mean_of_two_runs_is_shifted_as_its_members_are(trained):
     result, _ = ensemble(["exp100", "exp101"], "both", "mean")
-    members = [results.find_result(name).shifted() for name in ("exp100", "exp101")]
-    blended = result.shifted()
-    assert set(blended) == set(SHIFTS)
+    members = [results.find_result(name).corrupted() for name in ("exp100", "exp101")]
+    blended = result.corrupted()
+    assert set(blended) == set(CORRUPTIONS)
     for shift, table in blended.items():
         mean = sum(by_id(member[shift])["ill"] for member in members) / 2
         np.testing.assert_allclose(by_id(table)["ill"], mean, atol=1e-6)
-    score = result.score("shifted", "auc")
+    score = result.score("corrupted", "auc")
     assert score.low <= score.value <= score.high and shifted_cell("both") == str(score)
 
 
 def test_an_ensemble_with_a_member_without_shifts_has_none(trained):
     forget_shifts(trained.runs / "exp101")
     result, _ = ensemble(["exp100", "exp101"], "both", "mean")
-    assert result.about["files"]["shifted.parquet"] is None and result.shifted() is None
-    assert "shifted" not in result.about["scores"]
+    assert result.about["files"]["corrupted.parquet"] is None and result.corrupted() is None
+    assert "corrupted" not in result.about["scores"]
     assert shifted_cell("exp100") != "-" and shifted_cell("exp101") == shifted_cell("both") == "-"
 
 
@@ -105,11 +105,11 @@ def test_folds_from_before_there_were_shifts_are_collected_without_them(trained)
     for fold in range(3):
         folder = trained.runs / "exp100" / f"fold{fold}"
         manifest = read_json(folder / "manifest.json")
-        del manifest["files"]["shifted.parquet"]
+        del manifest["files"]["corrupted.parquet"]
         write_json(folder / "manifest.json", manifest)
-        (folder / "shifted.parquet").unlink()
+        (folder / "corrupted.parquet").unlink()
     before = results.find_result("exp100").score("at_half", "auc")
     trained.run(tiny_experiment())
     result = results.find_result("exp100")
-    assert result.shifted() is None and shifted_cell("exp100") == "-"
+    assert result.corrupted() is None and shifted_cell("exp100") == "-"
     assert result.score("at_half", "auc") == before

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import enter, make_project, make_tiny_folds, tiny_experiment
 
-from chestfold.core.files import BadInput, read_json, sha256_file
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, sha256_file
 from chestfold.integrations.tracker import open_tracker
 from chestfold.integrations.wandb import launch
 from chestfold.integrations.wandb.log import LEADERBOARD, leaderboard_rows
@@ -134,5 +135,5 @@ def test_a_key_in_netrc_counts(monkeypatch, tmp_path):
 
 def test_an_unknown_mode_is_refused(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "sometimes")
-    with pytest.raises(BadInput, match="WANDB_MODE is 'sometimes'"):
+    with pytest.raises(InputError, match="WANDB_MODE is 'sometimes'"):
         open_tracker("wandb")

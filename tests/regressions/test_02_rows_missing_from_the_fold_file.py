@@ -8,7 +8,8 @@ import cv2
 import pytest
 from conftest import picture, tiny_experiment
 
-from chestfold.core.files import BadInput, read_json, sha256_file, write_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, sha256_file, write_json
 from chestfold.core.rng import generator
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
@@ -28,14 +29,14 @@ def drop_row(root, image: str) -> None:
 def test_a_fold_file_without_one_image_is_refused(project):
     drop_row(project.root, "t007")
     sign(project.root)
-    with pytest.raises(BadInput, match=r"fold file and the data set differ in 1 ids.*'t007'"):
+    with pytest.raises(InputError, match=r"fold file and the data set differ in 1 ids.*'t007'"):
         project.run(tiny_experiment())
     assert not project.runs.exists()
 
 
 def test_an_edited_fold_file_is_refused(project):
     drop_row(project.root, "t007")
-    with pytest.raises(BadInput, match=r"tiny\.csv was changed after it was made"):
+    with pytest.raises(InputError, match=r"tiny\.csv was changed after it was made"):
         project.run(tiny_experiment())
 
 
@@ -44,7 +45,7 @@ def test_an_image_that_came_after_the_folds_is_refused(project):
     cv2.imwrite(str(data / "images" / "t999.png"), picture(generator("new"), ill=True))
     with (data / "train.csv").open("a") as file:
         file.write("t999,ill,p99\n")
-    with pytest.raises(BadInput, match=r"differ in 1 ids.*'t999'"):
+    with pytest.raises(InputError, match=r"differ in 1 ids.*'t999'"):
         project.run(tiny_experiment())
 
 

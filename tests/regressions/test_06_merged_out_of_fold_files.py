@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import tiny_experiment
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.evaluate import predictions, results
@@ -37,7 +37,7 @@ def test_whole_parts_merge(parts, fold_file):
 
 def test_a_missing_fold_is_refused(parts, fold_file):
     del parts[1]
-    with pytest.raises(BadInput, match=r"of fold \[1\] are missing"):
+    with pytest.raises(InputError, match=r"of fold \[1\] are missing"):
         predictions.merge_oof(parts, fold_file, ALL)
 
 
@@ -48,32 +48,32 @@ def test_the_wanted_folds_alone_merge(parts, fold_file):
 
 
 def test_a_fold_that_is_not_wanted_does_not_slip_in(parts, fold_file):
-    with pytest.raises(BadInput, match=r"merged OOF: \d+ ids missing from or foreign to fold \[0, 2\]"):
+    with pytest.raises(InputError, match=r"merged OOF: \d+ ids missing from or foreign to fold \[0, 2\]"):
         predictions.merge_oof(parts, fold_file, [0, 2])
 
 
 def test_a_missing_row_is_refused(parts, fold_file):
     lost = parts[2]["id"].iloc[0]
     parts[2] = parts[2].iloc[1:].reset_index(drop=True)
-    with pytest.raises(BadInput, match=rf"OOF of fold 2: 1 ids missing.*{lost}"):
+    with pytest.raises(InputError, match=rf"OOF of fold 2: 1 ids missing.*{lost}"):
         predictions.merge_oof(parts, fold_file, ALL)
 
 
 def test_a_doubled_id_is_refused(parts, fold_file):
     parts[0] = parts[0].iloc[[0, *range(len(parts[0]))]].reset_index(drop=True)
-    with pytest.raises(BadInput, match=rf"'{parts[0]['id'][0]}' occurs twice"):
+    with pytest.raises(InputError, match=rf"'{parts[0]['id'][0]}' occurs twice"):
         predictions.merge_oof(parts, fold_file, ALL)
 
 
 def test_two_folds_in_each_others_place_are_refused(parts, fold_file):
-    with pytest.raises(BadInput, match="OOF of fold 0"):
+    with pytest.raises(InputError, match="OOF of fold 0"):
         predictions.merge_oof({0: parts[1], 1: parts[0], 2: parts[2]}, fold_file, ALL)
 
 
 @pytest.mark.parametrize("column", ["label", "group"])
 def test_a_column_in_another_order_than_its_ids_is_refused(parts, fold_file, column):
     parts[1][column] = np.roll(parts[1][column].to_numpy(), 3)
-    with pytest.raises(BadInput, match=f"the {column} of '.*' is not that of folds/tiny.csv"):
+    with pytest.raises(InputError, match=f"the {column} of '.*' is not that of folds/tiny.csv"):
         predictions.merge_oof(parts, fold_file, ALL)
 
 
@@ -87,14 +87,14 @@ def test_whole_rows_in_another_order_give_the_same_table(parts, fold_file):
 
 def test_parts_of_another_fold_file_are_refused(parts, fold_file):
     other, _ = folds.make(open_index("tiny"), "other", 3, seed=1)
-    with pytest.raises(BadInput, match="OOF of fold 0"):
+    with pytest.raises(InputError, match="OOF of fold 0"):
         predictions.merge_oof(parts, other, ALL)
 
 
 def test_a_run_with_a_foreign_file_is_not_collected(trained):
     run = trained.runs / "exp100"
     shutil.copy(trained.runs / "exp101" / "fold1" / "oof.parquet", run / "fold1" / "oof.parquet")
-    with pytest.raises(BadInput, match=r"fold1/oof\.parquet is not the file that the fold finished with"):
+    with pytest.raises(InputError, match=r"fold1/oof\.parquet is not the file that the fold finished with"):
         trained.run(tiny_experiment())
 
 
@@ -103,6 +103,6 @@ def test_results_of_different_fold_files_are_not_blended(trained):
     table, origin = member.oof()
     other = origin | {"folds_sha256": "0" * 64}
     results.write_result(trained.runs / "exp102", table, member.test()[0], other, member.about)
-    with pytest.raises(BadInput, match=r"exp102 .* and exp100 .* were trained on different folds"):
+    with pytest.raises(InputError, match=r"exp102 .* and exp100 .* were trained on different folds"):
         ensemble(["exp100", "exp102"], "blend", "mean")
     assert not (trained.runs / "blend").exists()

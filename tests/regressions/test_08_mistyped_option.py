@@ -13,7 +13,7 @@ from chestfold import Experiment
 from chestfold.cli import main
 from chestfold.cli.experiment import read_command
 from chestfold.core.config import field_types
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset
 
 WRONG = [
@@ -34,9 +34,9 @@ WRONG = [
 OTHER = {
     "data": "other", "folds": "other", "seed": "7", "backbone": "vit", "pretrained": "true", "image_size": "64",
     "drop_rate": "0.5", "head_width": "7", "freeze": "true", "train_per_class": "7", "class_weights": "balanced",
-    "vote_epochs": "7", "epochs": "7", "max_steps": "7", "batch_size": "7", "accumulate": "7",
+    "average_last": "7", "epochs": "7", "max_steps": "7", "batch_size": "7", "grad_accum_steps": "7",
     "optimizer": "sgd", "lr": "0.5", "weight_decay": "0.5", "schedule": "step", "warmup_epochs": "1.5",
-    "clip_norm": "0.5", "label_smoothing": "0.5", "ema_decay": "0.5", "sampling": "over", "augment": "plain",
+    "max_grad_norm": "0.5", "label_smoothing": "0.5", "ema_decay": "0.5", "sampling": "over", "augment": "plain",
     "crop_scale": "0.5", "randaugment": "2 9", "mixup_alpha": "0.5", "cutmix_alpha": "0.5", "monitor": "f1",
     "patience": "7", "tta": "crops", "precision": "bf16", "compile": "true",
     "lung_mask": "zero", "frame": "border",
@@ -46,7 +46,7 @@ OTHER = {
 
 @pytest.mark.parametrize("argv", WRONG, ids=" ".join)
 def test_a_wrong_option_stops_the_run_before_it_begins(project, argv):
-    with pytest.raises(BadInput, match=argv[0].split("=")[0].strip("-").split("_")[0]):
+    with pytest.raises(InputError, match=argv[0].split("=")[0].strip("-").split("_")[0]):
         project.run(tiny_experiment(), *argv)
     assert not project.runs.exists()
 
@@ -61,14 +61,14 @@ def test_every_option_reaches_the_settings_under_its_own_name_only(name):
 
 
 def test_an_unknown_setting_in_an_experiment_file_is_refused_with_the_nearest_name():
-    with pytest.raises(BadInput, match="unknown setting 'batchsize'; did you mean batch_size"):
+    with pytest.raises(InputError, match="unknown setting 'batchsize'; did you mean batch_size"):
         Experiment().but(batchsize=8)
 
 
 def test_an_unknown_field_of_a_declared_data_set_is_refused(project):
     with (project.input / "tiny" / "dataset.toml").open("a") as file:
         file.write('group_colum = "patient"\n')
-    with pytest.raises(BadInput, match="unknown field 'group_colum'"):
+    with pytest.raises(InputError, match="unknown field 'group_colum'"):
         find_dataset("tiny")
 
 

@@ -6,7 +6,7 @@ Here the split is stratified by label, and a fold file in which a fold lacks a c
 import pytest
 from conftest import make_project
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 
@@ -32,10 +32,10 @@ def test_a_rare_class_is_spread_evenly(rare, seed):
 def test_folds_that_lack_a_class_are_refused(rare):
     table, _ = folds.split(rare, 3, seed=0)
     table.loc[table["label"] == "ill", "fold"] = 1
-    with pytest.raises(BadInput, match="fold 0 has no image of class 'ill'"):
+    with pytest.raises(InputError, match="fold 0 has no image of class 'ill'"):
         folds.assert_sound(table, rare, 3)
 
 
 def test_more_folds_than_patients_of_a_class_are_refused(rare):
-    with pytest.raises(BadInput, match="7 folds need 7 patients in class 'ill'; it has 6"):
+    with pytest.raises(InputError, match="7 folds need 7 patients in class 'ill'; it has 6"):
         folds.split(rare, 7, seed=0)

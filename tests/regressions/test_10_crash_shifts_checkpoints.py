@@ -10,7 +10,7 @@ import pytest
 from conftest import tiny_experiment
 
 from chestfold.core import checkpoint
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 
 PREDICTIONS = ("best.ckpt", "oof.parquet", "test.parquet")
 
@@ -47,12 +47,12 @@ def test_folders_in_each_others_place_are_refused(trained):
     (run / "fold0").rename(run / "aside")
     (run / "fold1").rename(run / "fold0")
     (run / "aside").rename(run / "fold1")
-    with pytest.raises(BadInput, match=r"fold0 was begun with other settings \(fold: 1 -> 0\)"):
+    with pytest.raises(InputError, match=r"fold0 was begun with other settings \(fold: 1 -> 0\)"):
         trained.run(tiny_experiment())
 
 
 def test_a_checkpoint_of_another_fold_is_noticed(trained):
     run = trained.runs / "exp100"
     shutil.copy(run / "fold0" / "best.ckpt", run / "fold1" / "best.ckpt")
-    with pytest.raises(BadInput, match=r"fold1/best\.ckpt is not the file that the fold finished with"):
+    with pytest.raises(InputError, match=r"fold1/best\.ckpt is not the file that the fold finished with"):
         trained.run(tiny_experiment())

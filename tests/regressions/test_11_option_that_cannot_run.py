@@ -25,7 +25,7 @@ CHOICES = {
     if get_origin(kind) is Literal and name not in ELSEWHERE
 }
 MOST = max(map(len, CHOICES.values()))
-VIEWS = {"none": 1, "flip": 2, "turns": 8, "crops": 10}
+VIEWS = {"none": 1, "flip": 2, "d4": 8, "crops": 10}
 
 
 def choices_of(turn: int) -> dict[str, str]:

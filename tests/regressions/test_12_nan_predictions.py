@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import tiny_experiment
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import ChestfoldError
 from chestfold.data.loader import Images
 from chestfold.evaluate import predictions, results
 from chestfold.integrations.kaggle.submission import check_submission
@@ -24,12 +24,12 @@ def test_a_network_that_predicts_nan_is_refused_with_the_image():
     runner = make_runner(create(exp, 2), exp)
     torch.nn.init.constant_(runner.module.get_classifier().bias, float("nan"))
     images = Images(np.zeros((3, 32, 32), np.uint8), np.arange(3), ["a", "b", "c"], np.zeros(3, np.int64))
-    with pytest.raises(BadInput, match="the prediction for 'a' is not a number"):
+    with pytest.raises(ChestfoldError, match="the prediction for 'a' is not a number"):
         predict(runner, images)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_fold(project):
-    with pytest.raises(BadInput, match=r"the loss of fold 0 became .* at epoch 1"):
+    with pytest.raises(ChestfoldError, match=r"the loss of fold 0 became .* at epoch 1"):
         project.run(tiny_experiment(lr=1000.0, optimizer="sgd", epochs=1), "--fold", "0")
     assert not (project.runs / "exp100" / "fold0" / "oof.parquet").exists()
 
@@ -38,7 +38,7 @@ def test_a_loss_that_is_not_a_number_stops_the_fold(project):
 def test_a_prediction_file_with_nan_is_not_written(trained, tmp_path, value):
     table, origin = results.find_result("exp100").oof()
     table.loc[5, "ill"] = value
-    with pytest.raises(BadInput, match=f"the prediction for '{table['id'][5]}' is not a number"):
+    with pytest.raises(ChestfoldError, match=f"the prediction for '{table['id'][5]}' is not a number"):
         predictions.write(tmp_path / "oof.parquet", table, origin)
     assert not (tmp_path / "oof.parquet").exists()
 
@@ -49,7 +49,7 @@ def test_a_prediction_file_with_nan_is_not_read(trained, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(predictions, "check_probabilities", lambda *_: None)
         predictions.write(tmp_path / "oof.parquet", table, origin)
-    with pytest.raises(BadInput, match=f"the prediction for '{table['id'][5]}' is not a number"):
+    with pytest.raises(ChestfoldError, match=f"the prediction for '{table['id'][5]}' is not a number"):
         predictions.read(tmp_path / "oof.parquet")
 
 
@@ -58,7 +58,7 @@ def test_a_submission_with_nan_is_refused(tmp_path, cell):
     sample = pd.DataFrame({"id": ["a", "b", "c"], "ill": ["0.5"] * 3})
     path = tmp_path / "001.csv"
     path.write_text(f"id,ill\na,0.25\nb,{cell}\nc,0.75\n")
-    with pytest.raises(BadInput, match="is not a number"):
+    with pytest.raises(ChestfoldError, match="is not a number"):
         check_submission(path, sample)
     path.write_text("id,ill\na,0.25\nb,0.5\nc,0.75\n")
     check_submission(path, sample)

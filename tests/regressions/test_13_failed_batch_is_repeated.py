@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import tiny_experiment
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.loader import Images, TrainBatches
 
 
@@ -37,6 +37,6 @@ def test_an_epoch_holds_every_image_once():
 def test_an_unreadable_image_stops_the_run_before_training(project):
     path = project.input / "tiny" / "images" / "t031.png"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(BadInput, match=r"t031\.png is (truncated|damaged)"):
+    with pytest.raises(InputError, match=r"t031\.png is (truncated|damaged)"):
         project.run(tiny_experiment())
     assert not project.runs.exists()

@@ -12,7 +12,7 @@ import pytest
 
 from chestfold.cli import main
 from chestfold.cli.experiment import read_command
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "README.ja.md")
@@ -53,7 +53,7 @@ def complaint(command: str) -> str:
         else:
             script = next(n for n, word in enumerate(words) if word.endswith(".py"))
             return script_complaint(Path(words[script]), words[script + 1 :])
-    except BadInput as error:
+    except InputError as error:
         return str(error)
     except SystemExit as stop:  # --help
         return "" if stop.code in (0, None) else f"exit code {stop.code}"

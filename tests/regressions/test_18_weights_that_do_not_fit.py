@@ -9,7 +9,7 @@ from conftest import tiny_experiment
 from safetensors.torch import save_file
 
 from chestfold.core import checkpoint
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.models import create
 from chestfold.models.timm_import import timm
 
@@ -50,18 +50,18 @@ def test_a_classifier_of_another_size_or_none_is_no_reason_to_refuse(weights, tm
 @pytest.mark.parametrize("layer", ["layer2.0.conv1.weight", "conv1.1.running_mean", "conv1.0.weight"])
 def test_a_missing_layer_is_refused(weights, tmp_path, layer):
     del weights[layer]
-    with pytest.raises(BadInput, match=r"test_resnet\.safetensors does not fit test_resnet"):
+    with pytest.raises(InputError, match=r"test_resnet\.safetensors does not fit test_resnet"):
         load(weights, tmp_path)
 
 
 def test_renamed_layers_are_refused(weights, tmp_path):
-    with pytest.raises(BadInput, match=r"test_resnet\.safetensors does not fit test_resnet"):
+    with pytest.raises(InputError, match=r"test_resnet\.safetensors does not fit test_resnet"):
         load({f"module.{name}": value for name, value in weights.items()}, tmp_path)
 
 
 def test_a_layer_of_another_shape_is_refused(weights, tmp_path):
     weights["layer3.0.conv1.weight"] = weights["layer3.0.conv1.weight"][:-1].contiguous()
-    with pytest.raises(BadInput, match=r"test_resnet\.safetensors does not fit test_resnet"):
+    with pytest.raises(InputError, match=r"test_resnet\.safetensors does not fit test_resnet"):
         load(weights, tmp_path)
 
 
@@ -72,5 +72,5 @@ def test_a_checkpoint_without_a_layer_is_not_used(trained, name):
     state = checkpoint.load(folder / name)
     del state["module"]["layer2.0.conv1.weight"]
     checkpoint.save(folder / name, state)
-    with pytest.raises((BadInput, RuntimeError), match=r"layer2\.0\.conv1\.weight"):
+    with pytest.raises((InputError, RuntimeError), match=r"layer2\.0\.conv1\.weight"):
         trained.run(tiny_experiment())

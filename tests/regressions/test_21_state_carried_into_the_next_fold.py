@@ -17,7 +17,7 @@ from chestfold.data.catalogue import open_index
 
 EXP = tiny_experiment(
     epochs=4, patience=1, max_steps=2, ema_decay=0.9, drop_rate=0.2, augment="plain", randaugment=(1, 5),
-    mixup_alpha=0.4, cutmix_alpha=1.0, sampling="over", clip_norm=1.0, monitor="accuracy",
+    mixup_alpha=0.4, cutmix_alpha=1.0, sampling="over", max_grad_norm=1.0, monitor="accuracy",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset, open_index
 
 NAMES = ("chest_xray", "chest_xray_3class")
@@ -50,7 +50,7 @@ def test_different_children_have_different_keys(data, one, other):
 
 @pytest.mark.parametrize("name", ["scan.jpeg", "person_bacteria_1.jpeg", "IM-0115.jpeg", "person12_fungus_3.jpeg"])
 def test_a_name_without_a_patient_stops_the_run(name):
-    with pytest.raises(BadInput, match=f"{name}: no patient can be read from this name"):
+    with pytest.raises(InputError, match=f"{name}: no patient can be read from this name"):
         patient(name)
 
 

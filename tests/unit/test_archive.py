@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from chestfold.core.files import BadInput, read_json, sha256
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, sha256
 from chestfold.integrations.kaggle import archive
 
 
@@ -55,14 +56,14 @@ def linked() -> zipfile.ZipInfo:
 @pytest.mark.parametrize("name", ["/proc/x", "../x", "a/../../x", "..\\x", "C:x", linked()], ids=str)
 def test_what_leads_outside_is_refused_and_nothing_is_unpacked(made, tmp_path, name):
     path = made({"good.png": b"g", name: b"/etc"})
-    with pytest.raises(BadInput, match="not to be trusted"):
+    with pytest.raises(InputError, match="not to be trusted"):
         archive.unpack(path, tmp_path / "set", {})
     assert names(tmp_path) == ["work/set.zip"]
 
 
 def test_a_zip_larger_than_the_disk_is_not_begun(made, tmp_path, monkeypatch):
     monkeypatch.setattr(archive.shutil, "disk_usage", lambda path: SimpleNamespace(free=5000))
-    with pytest.raises(BadInput, match=r"takes 8\.2 kB and .* has 5\.0 kB free"):
+    with pytest.raises(InputError, match=r"takes 8\.2 kB and .* has 5\.0 kB free"):
         archive.unpack(made({"a": b"x" * 5000}), tmp_path / "set", {})
     assert not (tmp_path / "set").exists()
 
@@ -89,7 +90,7 @@ def test_a_damaged_zip_is_noticed(made, tmp_path):
     assert archive.is_whole(path)
     data = path.read_bytes()
     path.write_bytes(data.replace(b"picture", b"pictore", 1))
-    with pytest.raises(BadInput, match="damaged or encrypted"):
+    with pytest.raises(InputError, match="damaged or encrypted"):
         archive.unpack(path, tmp_path / "set", {})
     assert not (tmp_path / "set").exists()
     path.write_bytes(data[:-30])
@@ -99,5 +100,5 @@ def test_a_damaged_zip_is_noticed(made, tmp_path):
 def test_a_file_that_is_gone_is_named(made, tmp_path):
     archive.unpack(made({"a.png": b"a", "b.png": b"b"}), tmp_path / "set", {})
     (tmp_path / "set" / "b.png").unlink()
-    with pytest.raises(BadInput, match=r"b\.png is missing"):
+    with pytest.raises(InputError, match=r"b\.png is missing"):
         archive.verify(tmp_path / "set")

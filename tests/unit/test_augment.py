@@ -108,7 +108,7 @@ def eight_symmetries(image: np.ndarray) -> list[np.ndarray]:
 
 
 def test_turned_gives_each_of_the_eight_symmetries_and_nothing_else():
-    turn = augmenter(augment="turned", randaugment=None)
+    turn = augmenter(augment="d4", randaugment=None)
     wanted = [view.tobytes() for view in eight_symmetries(IMAGE)]
     assert len(set(wanted)) == 8
     times = [wanted.index(turn(IMAGE, n).tobytes()) for n in range(160)]

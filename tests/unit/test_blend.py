@@ -12,7 +12,8 @@ import pytest
 from small_patches import lung, to_grey, with_disc, write_patches
 
 from chestfold.cli import main
-from chestfold.core.files import BadInput, read_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json
 from chestfold.core.rng import generator
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
@@ -134,7 +135,7 @@ def test_a_generators_nodules_name_all_that_it_has_seen(trained_generator):
 
 def test_a_generator_of_another_fold_is_refused(trained_generator):
     folder = str(trained_generator.root / "generator")
-    with pytest.raises(BadInput, match="trained for fold 1, not for --fold 0"):
+    with pytest.raises(InputError, match="trained for fold 1, not for --fold 0"):
         blend(replace(ASKED, nodules=folder, fold=0))
 
 
@@ -161,7 +162,7 @@ def test_a_generator_of_another_fold_is_refused(trained_generator):
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(both, changes, said):
     before = sorted(both.input.iterdir())
-    with pytest.raises(BadInput, match=said) as complaint:
+    with pytest.raises(InputError, match=said) as complaint:
         blend(replace(ASKED, **changes)) if changes.get("count") != 90000 else blend_with_no_more_hosts(changes)
     assert "\n" not in str(complaint.value) and sorted(both.input.iterdir()) == before
 
@@ -182,14 +183,14 @@ def test_hosts_without_lungs_are_one_sentence(both, monkeypatch):
     from chestfold.synth.blend import nodules
 
     monkeypatch.setattr(nodules, "segment_lungs", lambda grey: None)
-    with pytest.raises(BadInput, match="only 0 of 10 could be made .*host shows no lungs"):
+    with pytest.raises(InputError, match="only 0 of 10 could be made .*host shows no lungs"):
         blend(replace(ASKED, hosts="phantom"))
 
 
 def test_unknown_windows_are_asked_for(patches):
     text = (patches.input / "patches" / "dataset.toml").read_text()
     (patches.input / "patches" / "dataset.toml").write_text(text.replace("hu_window", "# hu_window"))
-    with pytest.raises(BadInput, match="patches declares no hu_window.*--host-window LOW HIGH"):
+    with pytest.raises(InputError, match="patches declares no hu_window.*--host-window LOW HIGH"):
         blend(ASKED)
 
 
@@ -223,7 +224,7 @@ def test_the_command_says_what_it_made_and_what_it_left_out(patches, capsys):
 def test_an_odd_window_or_pixel_size_is_refused(patches, line, said):
     path = patches.input / "patches" / "dataset.toml"
     path.write_text(path.read_text().replace("hu_window = [-1000, 400]", line))
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(InputError, match=said):
         open_index("patches")
 
 

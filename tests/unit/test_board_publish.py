@@ -7,11 +7,12 @@ import pytest
 from conftest import tiny_experiment
 
 from chestfold.cli import main
-from chestfold.core.files import BadInput, read_json, write_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, write_json
 from chestfold.evaluate import leaderboard, results
 from chestfold.report.publish import command, publish, write_results_page
 
-FILES = {"scores.json", "oof.parquet", "shifted.parquet", "test.parquet"}
+FILES = {"scores.json", "oof.parquet", "corrupted.parquet", "test.parquet"}
 
 
 def page(project) -> str:
@@ -31,7 +32,7 @@ def rows_of(name: str) -> dict[str, str]:
 def test_a_row_shows_the_scores_with_their_intervals(trained):
     result, row = results.find_result("exp100"), rows_of("exp100")
     assert row["AUC"] == str(result.score("at_half", "auc"))
-    assert row["AUC, shifted"] == str(result.score("shifted", "auc"))
+    assert row["AUC, shifted"] == str(result.score("corrupted", "auc"))
     assert "[" in row["F1"] and "[" in row["F1 tuned"]
     assert row["what"] == "test_resnet 32 px" and row["test AUC"] == row["AUC against parent"] == "-"
 
@@ -121,14 +122,14 @@ def test_another_result_of_the_same_name_is_refused_until_it_is_meant(trained):
     publish("exp100")
     shutil.rmtree(trained.runs / "exp100")
     trained.run(tiny_experiment(seed=2, epochs=1))
-    with pytest.raises(BadInput, match="holds another result of this name; add --overwrite to replace it"):
+    with pytest.raises(InputError, match="holds another result of this name; add --overwrite to replace it"):
         publish("exp100")
     publish("exp100", overwrite=True)
     assert results.published_results()["exp100"].about["settings"]["seed"] == 2
     results.published_results()["exp100"].oof()
 
 
-@pytest.mark.parametrize("left", [(), ("oof.parquet",), ("oof.parquet", "shifted.parquet", "test.parquet")])
+@pytest.mark.parametrize("left", [(), ("oof.parquet",), ("oof.parquet", "corrupted.parquet", "test.parquet")])
 def test_a_publication_that_was_cut_off_is_completed(trained, left):
     whole = publish("exp100")
     for path in whole.iterdir():
@@ -139,7 +140,7 @@ def test_a_publication_that_was_cut_off_is_completed(trained, left):
 
 def test_a_debug_run_is_not_published(project):
     project.run(tiny_experiment(), "--debug")
-    with pytest.raises(BadInput, match="exp100-debug is a debug run"):
+    with pytest.raises(InputError, match="exp100-debug is a debug run"):
         publish("exp100-debug")
     assert not (project.root / "RESULTS.md").exists()
 
@@ -147,7 +148,7 @@ def test_a_debug_run_is_not_published(project):
 def test_a_run_that_is_not_collected_is_not_published(project):
     project.run(tiny_experiment(epochs=1), "--fold", "0")
     (project.runs / "exp100" / "scores.json").unlink()
-    with pytest.raises(BadInput, match="holds no finished run; train all folds of exp100 first"):
+    with pytest.raises(InputError, match="holds no finished run; train all folds of exp100 first"):
         publish("exp100")
 
 

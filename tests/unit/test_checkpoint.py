@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from chestfold.core import checkpoint
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 
 STATE = {"module": {"w": torch.arange(6.0).reshape(2, 3)}, "epoch": 3, "losses": [0.5, 0.25], "ema": None}
 
@@ -71,7 +71,7 @@ def test_without_a_whole_file_there_is_nothing_to_go_on_from(tmp_path):
 def test_weights_of_a_finished_fold_are_the_users_to_mend(tmp_path, content):
     if content:
         (tmp_path / "best.ckpt").write_bytes(content)
-    with pytest.raises(BadInput, match=r"best\.ckpt .*--overwrite"):
+    with pytest.raises(InputError, match=r"best\.ckpt .*--overwrite"):
         checkpoint.load_weights(tmp_path / "best.ckpt")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from chestfold import Experiment
 from chestfold.core.config import RANGES, difference, field_help, field_types, parse_option
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 
 
 def test_but_changes_a_copy_that_remembers_its_parent():
@@ -29,15 +29,15 @@ def test_a_record_is_read_back_as_it_was():
 
 def test_a_setting_that_a_record_does_not_know_has_its_default():
     settings = Experiment(lr=3e-4).to_dict()
-    for name in ("head_width", "freeze", "train_per_class", "class_weights", "vote_epochs"):
+    for name in ("head_width", "freeze", "train_per_class", "class_weights", "average_last"):
         del settings[name]
     assert Experiment.from_dict(settings) == Experiment(lr=3e-4)
 
 
 def test_a_record_with_an_unknown_or_ill_typed_setting_is_refused():
-    with pytest.raises(BadInput, match="unknown setting 'head_widht'; did you mean head_width"):
+    with pytest.raises(InputError, match="unknown setting 'head_widht'; did you mean head_width"):
         Experiment.from_dict(Experiment().to_dict() | {"head_widht": 8})
-    with pytest.raises(BadInput, match="head_width = 8.5 is not a whole number"):
+    with pytest.raises(InputError, match="head_width = 8.5 is not a whole number"):
         Experiment.from_dict(Experiment().to_dict() | {"head_width": 8.5})
 
 
@@ -55,7 +55,7 @@ def test_settings_survive_json():
     ("wrong", "near"), [("batchsize", "batch_size"), ("learning_rte", None), ("mixup", "mixup_alpha")]
 )
 def test_an_unknown_setting_names_its_neighbour(wrong, near):
-    with pytest.raises(BadInput, match=f"unknown setting '{wrong}'") as refusal:
+    with pytest.raises(InputError, match=f"unknown setting '{wrong}'") as refusal:
         Experiment().but(**{wrong: 1})
     assert near is None or f"did you mean {near}?" in str(refusal.value)
 
@@ -78,7 +78,7 @@ def test_an_unknown_setting_names_its_neighbour(wrong, near):
     ],
 )
 def test_an_ill_typed_setting_is_refused(setting, value):
-    with pytest.raises(BadInput, match=f"{setting} = .* is not"):
+    with pytest.raises(InputError, match=f"{setting} = .* is not"):
         Experiment(**{setting: value})
 
 
@@ -88,7 +88,7 @@ def test_both_ends_of_a_range_are_held(setting):
     kind = field_types()[setting]
     step = 1 if kind is int else high * 0.01
     for outside in (kind(low - step), kind(high + step)):
-        with pytest.raises(BadInput, match=f"{setting} = .* lies outside"):
+        with pytest.raises(InputError, match=f"{setting} = .* lies outside"):
             Experiment(**{setting: outside})
     Experiment(**{setting: kind(low)})
     Experiment(**{setting: kind(high)})
@@ -96,13 +96,13 @@ def test_both_ends_of_a_range_are_held(setting):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_rate_that_is_no_number_is_refused(value):
-    with pytest.raises(BadInput, match="lr = .* lies outside"):
+    with pytest.raises(InputError, match="lr = .* lies outside"):
         Experiment(lr=value)
 
 
 @pytest.mark.parametrize("value", [(0, 5), (15, 5), (2, -1), (2, 11)])
 def test_randaugment_has_a_range(value):
-    with pytest.raises(BadInput, match="1 to 14 operations, strength 0 to 10"):
+    with pytest.raises(InputError, match="1 to 14 operations, strength 0 to 10"):
         Experiment(randaugment=value)
 
 
@@ -141,7 +141,7 @@ def test_an_option_is_read_as_its_field_is_typed(name, words, value):
     ],
 )
 def test_an_option_that_does_not_spell_its_type_is_refused(name, words):
-    with pytest.raises(BadInput, match=f"--{name} {words}: {name} takes"):
+    with pytest.raises(InputError, match=f"--{name} {words}: {name} takes"):
         parse_option(name, words.split())
 
 

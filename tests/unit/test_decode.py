@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.decode import decode
 
 SIZE = 32
@@ -79,7 +79,7 @@ def test_16_bits_are_mapped_by_the_declared_range(tmp_path, suffix):
 
 
 def test_16_bits_without_a_declared_range_are_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"a\.png is a 16-bit image; declare its value_range"):
+    with pytest.raises(InputError, match=r"a\.png is a 16-bit image; declare its value_range"):
         decode(tmp_path, saved(tmp_path, Image.fromarray(DEEP), "a.png"), SIZE)
 
 
@@ -144,7 +144,7 @@ def test_a_thumbnail_inside_a_truncated_file_does_not_hide_its_missing_end(tmp_p
     (tmp_path / "a.jpg").write_bytes(data)
     decode(tmp_path, "a.jpg", SIZE)
     (tmp_path / "a.jpg").write_bytes(data[: len(data) * 3 // 4])
-    with pytest.raises(BadInput, match=r"a\.jpg is truncated"):
+    with pytest.raises(InputError, match=r"a\.jpg is truncated"):
         decode(tmp_path, "a.jpg", SIZE)
 
 

@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from chestfold.cli import main
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.synth.study.reader_figures import against_chance, d_prime, load_answers, proportion, read_answers
 
 CASES = [(0, 10), (3, 10), (10, 10), (57, 80), (1, 1)]
@@ -53,7 +53,7 @@ HEAD = "number,id,truth,answer,seconds\n"
 )
 def test_bad_answers_are_one_sentence(tmp_path, text, said):
     (tmp_path / "me.csv").write_text(text)
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(InputError, match=said):
         table = load_answers(tmp_path / "me.csv")
         read_answers(table["truth"].tolist(), table["answer"].tolist())
 

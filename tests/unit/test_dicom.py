@@ -10,7 +10,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.check import check
@@ -191,19 +191,19 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_shown_is_one_sentence(name):
-    with pytest.raises(BadInput, match=REFUSED[name]) as refusal:
+    with pytest.raises(InputError, match=REFUSED[name]) as refusal:
         read_dicom(example(name), "scan.dcm")
     assert str(refusal.value).startswith("scan.dcm") and len(str(refusal.value).splitlines()) == 1
 
 
 def test_a_ct_window_is_for_ct():
-    with pytest.raises(BadInput, match="a is no CT slice: the lung window is in Hounsfield units; leave it out"):
+    with pytest.raises(InputError, match="a is no CT slice: the lung window is in Hounsfield units; leave it out"):
         read_dicom(example("MR_small.dcm"), "a", ct_window="lung")
 
 
 @pytest.mark.parametrize("change", [{"WindowWidth": 0}, {"VOILUTFunction": "CUBIC"}], ids=str)
 def test_a_window_that_is_none_is_refused(change):
-    with pytest.raises(BadInput, match="a is a damaged DICOM file"):
+    with pytest.raises(InputError, match="a is a damaged DICOM file"):
         read_dicom(written("MR_small.dcm", **change), "a")
 
 
@@ -220,7 +220,7 @@ def test_whatever_is_torn_off_or_flipped_there_is_a_picture_or_a_sentence(name):
         if is_dicom(bytes(broken)):
             try:
                 assert read_dicom(bytes(broken), "a", (0, 1000)).dtype == np.uint8
-            except BadInput as error:
+            except InputError as error:
                 assert len(str(error).splitlines()) == 1
                 assert "CompressedSa" not in str(error), "the patient's name"
 
@@ -261,7 +261,7 @@ def test_a_data_set_of_dicom_files(project):
 )
 def test_a_declaration_that_cannot_be(project, line, complaint):
     declare(project, line)
-    with pytest.raises(BadInput, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         open_index("tiny")
 
 

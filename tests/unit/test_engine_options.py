@@ -10,14 +10,15 @@ from conftest import collect_quickly, enter, make_project, make_tiny_folds, tiny
 
 from chestfold.core import checkpoint
 from chestfold.core.config import Experiment
-from chestfold.core.files import BadInput, read_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json
 from chestfold.core.rng import generator
 from chestfold.data.loader import Images, TrainBatches
 from chestfold.evaluate import predictions
 from chestfold.models import rebuild
 from chestfold.models.runner import make_runner, predict
 from chestfold.train import loop
-from chestfold.train.prepare import chosen_images, prepare
+from chestfold.train.prepare import limit_per_class, prepare
 
 NUMBERS = itertools.count(100)
 ONE_EPOCH = {"epochs": 1, "max_steps": 3}
@@ -27,7 +28,7 @@ OPTIONS = [
     *[{"sampling": s} for s in ("over", "under")],
     *[{"precision": p} for p in ("fp32", "bf16", "fp16")],
     *[{"monitor": m, "epochs": 2} for m in ("loss", "accuracy", "f1")],
-    *[{"tta": t} for t in ("flip", "turns", "crops")],
+    *[{"tta": t} for t in ("flip", "d4", "crops")],
     *[{"backbone": b} for b in ("five_block_cnn", "test_efficientnet", "test_vit")],
     {"drop_rate": 0.5},
     {"label_smoothing": 0.1},
@@ -36,8 +37,8 @@ OPTIONS = [
     {"head_width": 8, "drop_rate": 0.5},
     {"freeze": True, "head_width": 8, "precision": "fp16"},
     {"train_per_class": 6, "class_weights": "balanced"},
-    {"augment": "turned"},
-    {"accumulate": 3, "clip_norm": 1.0, "ema_decay": 0.9, "precision": "fp16"},
+    {"augment": "d4"},
+    {"grad_accum_steps": 3, "max_grad_norm": 1.0, "ema_decay": 0.9, "precision": "fp16"},
 ]  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def test_every_option_trains_a_fold(fold, settings):
 def test_accumulated_batches_are_one_large_batch(fold):
     """Without batch normalisation, whose statistics are those of the small batches."""
     plain = {"backbone": "test_vit", "precision": "fp32", "max_steps": 2}
-    large, small = fold(**plain, batch_size=16), fold(**plain, batch_size=4, accumulate=4)
+    large, small = fold(**plain, batch_size=16), fold(**plain, batch_size=4, grad_accum_steps=4)
     torch.testing.assert_close(weights(large), weights(small), rtol=1e-4, atol=1e-5)
 
 
@@ -102,14 +103,14 @@ def test_the_last_batches_of_an_epoch_are_a_step_too(fold, monkeypatch):
     steps = []
     honest = loop.update_weights
     monkeypatch.setattr(loop, "update_weights", lambda *a: steps.append(a[1].batch) or honest(*a))
-    fold(batch_size=4, accumulate=4, max_steps=0)
+    fold(batch_size=4, grad_accum_steps=4, max_steps=0)
     assert steps == [4, 8, 9]
 
 
 def test_clipping_holds_the_step_down(fold):
     plain = {"optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "precision": "fp32", "warmup_epochs": 0.0}
     far = (weights(fold(**plain)) - untrained()).norm()
-    near = (weights(fold(**plain, clip_norm=1e-3)) - untrained()).norm()
+    near = (weights(fold(**plain, max_grad_norm=1e-3)) - untrained()).norm()
     assert 0 < near <= 1e-3 * 0.1 * 3 * (1 + 0.9 + 0.81) * 2 < far
 
 
@@ -196,7 +197,7 @@ def test_the_same_settings_train_the_same_weights_and_another_seed_others(fold):
     ],
 )
 def test_a_processor_uses_bf16_where_it_has_it_and_nothing_is_depthwise(monkeypatch, backbone, has_bf16, precision):
-    monkeypatch.setattr("chestfold.models.runner.processor_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr("chestfold.models.runner.cpu_has_bf16", lambda: has_bf16)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert loop.start(tiny_experiment(backbone=backbone), 0, 2).runner.precision == precision
 
@@ -217,7 +218,7 @@ def test_a_fold_is_trained_on_so_many_of_each_class(fold):
 
 def test_what_is_drawn_depends_on_seed_and_fold_alone():
     def ids(number: int = 0, **changes) -> list[str]:
-        return chosen_images(tiny_experiment(train_per_class=3, **changes), number, rare()).ids
+        return limit_per_class(tiny_experiment(train_per_class=3, **changes), number, rare()).ids
 
     kept = ids()
     assert kept == ids(lr=1e-4, epochs=9, backbone="test_vit", augment="plain")
@@ -226,13 +227,13 @@ def test_what_is_drawn_depends_on_seed_and_fold_alone():
 
 def test_the_drawn_images_keep_their_pixels_and_labels():
     whole = rare()
-    few = chosen_images(tiny_experiment(train_per_class=3), 0, whole)
+    few = limit_per_class(tiny_experiment(train_per_class=3), 0, whole)
     for row, image_id, label in zip(few.rows, few.ids, few.labels, strict=True):
         assert (whole.ids[row], whole.labels[row]) == (image_id, label)
 
 
 def test_more_of_each_class_than_there_are_is_refused(fold):
-    with pytest.raises(BadInput, match=r"train_per_class = 100, but a class has \d+ training images; lower it"):
+    with pytest.raises(InputError, match=r"train_per_class = 100, but a class has \d+ training images; lower it"):
         fold(train_per_class=100)
 
 
@@ -256,7 +257,7 @@ def test_balanced_weights_enter_the_loss(tmp_path):
 
 @pytest.mark.parametrize("sampling", ["over", "under"])
 def test_class_weights_and_sampling_exclude_each_other(sampling):
-    with pytest.raises(BadInput, match=f"sampling = {sampling} and class_weights = balanced: choose one of the two"):
+    with pytest.raises(InputError, match=f"sampling = {sampling} and class_weights = balanced: choose one of the two"):
         Experiment(sampling=sampling, class_weights="balanced")
 
 
@@ -268,7 +269,7 @@ def epochs_kept(folder) -> list[str]:
 
 
 def test_the_last_epochs_are_kept_and_vouched_for(fold):
-    folder = fold(epochs=4, vote_epochs=2)
+    folder = fold(epochs=4, average_last=2)
     assert epochs_kept(folder) == ["epoch0003.ckpt", "epoch0004.ckpt"]
     assert set(epochs_kept(folder)) < set(read_json(folder / "manifest.json")["files"])
 
@@ -278,11 +279,11 @@ def test_without_a_vote_no_epoch_is_kept(fold):
 
 
 def test_fewer_epochs_than_voters_all_vote(fold):
-    assert epochs_kept(fold(epochs=2, vote_epochs=5)) == ["epoch0001.ckpt", "epoch0002.ckpt"]
+    assert epochs_kept(fold(epochs=2, average_last=5)) == ["epoch0001.ckpt", "epoch0002.ckpt"]
 
 
 def test_a_vote_is_the_mean_of_the_epochs_predictions(shared):
-    exp = tiny_experiment(**ONE_EPOCH | {"epochs": 4, "vote_epochs": 2})
+    exp = tiny_experiment(**ONE_EPOCH | {"epochs": 4, "average_last": 2})
     ready = prepare(shared.run(exp, "--fold", "0", name="exp099"))
     folder = shared.runs / "exp099" / "fold0"
     table, _ = predictions.read(folder / "oof.parquet")

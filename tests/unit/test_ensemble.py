@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from conftest import enter, make_project
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.evaluate import ensemble as blending
 from chestfold.evaluate import metrics, predictions, results
@@ -155,8 +155,8 @@ def test_greedy_weights_sum_to_1_and_prefer_the_able():
 
 def test_greedy_does_not_prefer_the_first_of_equals():
     given = members([1.0])
-    twins = np.repeat(given.probs, 3, axis=0)
-    weights = METHODS["greedy"](twins, given.labels, given.groups).weights
+    baselines = np.repeat(given.probs, 3, axis=0)
+    weights = METHODS["greedy"](baselines, given.labels, given.groups).weights
     assert max(weights) < 0.7
 
 
@@ -218,7 +218,7 @@ def test_the_same_ensemble_again_is_the_same_and_another_of_its_name_is_refused(
     again, _ = ensemble(["exp1", "exp2"], "blend", "greedy")
     assert again.about == first.about
     for names, method in ((["exp1", "exp3"], "greedy"), (["exp1", "exp2"], "mean")):
-        with pytest.raises(BadInput, match="holds another result; choose another --name or add --overwrite"):
+        with pytest.raises(InputError, match="holds another result; choose another --name or add --overwrite"):
             ensemble(names, "blend", method)
     assert ensemble(["exp1", "exp3"], "blend", "mean", overwrite=True)[0].about["members"] == ["exp1", "exp3"]
 
@@ -227,11 +227,11 @@ def test_the_same_ensemble_again_is_the_same_and_another_of_its_name_is_refused(
 def test_members_that_do_not_belong_together_are_refused(store, other):
     store("exp1", 1.0)
     store("exp2", 1.0, **other)
-    with pytest.raises(BadInput, match="classes differ|different folds"):
+    with pytest.raises(InputError, match="classes differ|different folds"):
         ensemble(["exp1", "exp2"], "blend", "mean")
 
 
 def test_one_member_twice_is_refused(store):
     store("exp1", 1.0)
-    with pytest.raises(BadInput, match="two or more different members, got exp1 exp1"):
+    with pytest.raises(InputError, match="two or more different members, got exp1 exp1"):
         ensemble(["exp1", "exp1"], "blend", "mean")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from chestfold import Experiment
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.explain.cam import METHODS, at_image_size, open_mapper
 from chestfold.explain.layers import find_layer
 from chestfold.models import Network, create
@@ -95,9 +95,9 @@ def test_grad_cam_is_the_papers_formula():
 def test_a_layer_by_name_and_one_that_is_not_there():
     module, images = network("test_resnet"), noise(1, 64)
     assert find_layer(module, images, "layer3.0").grid == (4, 4)
-    with pytest.raises(BadInput, match=r"no layer 'layr3' with maps; give --layer one of: .*layer3 \(4 x 4\)"):
+    with pytest.raises(InputError, match=r"no layer 'layr3' with maps; give --layer one of: .*layer3 \(4 x 4\)"):
         find_layer(module, images, "layr3")
-    with pytest.raises(BadInput, match="no layer 'fc' with maps"):  # its output has no places
+    with pytest.raises(InputError, match="no layer 'fc' with maps"):  # its output has no places
         find_layer(module, images, "fc")
 
 
@@ -107,7 +107,7 @@ def test_an_unknown_family_is_refused_with_its_layers():
 
     module = Strange(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(2))
     module(noise(1, 16))
-    with pytest.raises(BadInput, match=r"no layer for heat maps is known .*: 0 \(14 x 14\)"):
+    with pytest.raises(InputError, match=r"no layer for heat maps is known .*: 0 \(14 x 14\)"):
         find_layer(module, noise(1, 16))
 
 

@@ -114,8 +114,8 @@ def test_spoilt_weights_are_the_same_values_elsewhere_and_the_original_stays():
     torch.nn.init.normal_(runner.module.fc.weight)
     before = {k: v.clone() for k, v in runner.module.state_dict().items()}
     changed = {}
-    for stage in checks.SPOILT:
-        other = checks.spoilt(runner, stage).module.state_dict()
+    for stage in checks.RANDOMIZED:
+        other = checks.randomized(runner, stage).module.state_dict()
         changed[stage] = {k for k, v in before.items() if not torch.equal(v, other[k])}
         assert all(torch.equal(v.flatten().sort()[0], other[k].flatten().sort()[0]) for k, v in before.items())
     assert changed["classifier"] == {"fc.weight"} < changed["last half"] < changed["all"]
@@ -134,7 +134,7 @@ def test_lungs_apply_to_axial_slices_and_to_known_masks_only(project):
     for view, word in (("projection", "projection X-rays"), ("patch", "patches"), ("axial", "")):
         assert word in why_no_lungs(replace(index, dataset=replace(index.dataset, view=view)))
     axial = replace(index, dataset=replace(index.dataset, view="axial"))
-    assert known(axial, "t000", grey).lungs_by == "declined"
+    assert known(axial, "t000", grey).lungs_by == "not_found"
     mask = np.zeros((64, 64), np.uint8)
     mask[:32] = 255
     for kind in ("lung", "nodule"):

@@ -9,10 +9,11 @@ import torch
 from torch.nn.utils.parametrize import is_parametrized
 
 from chestfold.cli import main
-from chestfold.core.files import BadInput, read_json
-from chestfold.data.sampling import drawn_share
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json
+from chestfold.data.sampling import random_share
 from chestfold.synth.gan import networks, train
-from chestfold.synth.gan.diffaug import SHIFT, turned, varied
+from chestfold.synth.gan.diffaug import CORRUPTION, turned, varied
 from chestfold.synth.gan.generator import load_generator
 
 BOTH = list(networks.ARCHITECTURES)
@@ -35,7 +36,7 @@ def test_shapes_and_range(architecture):
 
 
 @pytest.mark.parametrize(
-    "network", [networks.Generator("sagan", 8), networks.Generator("sources", 8), networks.Discriminator(8)]
+    "network", [networks.Generator("sagan", 8), networks.Generator("transposed", 8), networks.Discriminator(8)]
 )
 def test_every_weight_is_spectrally_normalised_and_the_gate_starts_at_zero(network):
     kinds = torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d
@@ -64,7 +65,7 @@ def test_hinge_losses():
 
 
 def test_the_average_computes_with_the_normalised_weights():
-    live, average = networks.Generator("sources", 8), networks.Generator("sources", 8, networks.plain)
+    live, average = networks.Generator("transposed", 8), networks.Generator("transposed", 8, networks.plain)
     networks.average_into(average, live, 0.0)
     z = torch.randn(4, networks.LATENT)
     assert torch.allclose(average.eval()(z), live.eval()(z), atol=1e-5)
@@ -79,7 +80,7 @@ def test_a_variation_moves_the_patch_and_lets_gradients_through():
     spot[:, :, 32, 32] = 1
     places = varied(spot, np.random.default_rng(0)).flatten(1).argmax(dim=1)
     away = torch.stack([places // 64, places % 64]) - 32
-    assert away.abs().max() <= SHIFT and len(set(places.tolist())) > 4
+    assert away.abs().max() <= CORRUPTION and len(set(places.tolist())) > 4
 
 
 def test_turns_are_the_eight_of_a_square():
@@ -91,9 +92,9 @@ def test_turns_are_the_eight_of_a_square():
 
 def test_a_share_is_a_pure_function_and_a_smaller_one_lies_in_a_larger():
     ids = [f"n{n}" for n in range(40)]
-    few, more = (drawn_share(ids, share, 0, 1) for share in (0.1, 0.25))
-    assert len(few) == 4 and set(few) < set(more) and drawn_share(ids, 1.0, 0, 1) == ids
-    assert set(drawn_share(ids[::-1], 0.1, 0, 1)) == set(few) != set(drawn_share(ids, 0.1, 0, 2))
+    few, more = (random_share(ids, share, 0, 1) for share in (0.1, 0.25))
+    assert len(few) == 4 and set(few) < set(more) and random_share(ids, 1.0, 0, 1) == ids
+    assert set(random_share(ids[::-1], 0.1, 0, 1)) == set(few) != set(random_share(ids, 0.1, 0, 2))
 
 
 def test_a_killed_training_ends_with_the_same_bytes(project, monkeypatch):
@@ -132,7 +133,7 @@ def test_a_finished_generator_draws_and_knows_its_parents(project, capsys):
     assert "is finished" in capsys.readouterr().out
     modes = {(folder / name).stat().st_mode for name in ("generator.safetensors", "manifest.json")}
     assert len(modes) == 1
-    with pytest.raises(BadInput, match="begun with other settings.*share: 0.5 -> 1.0"):
+    with pytest.raises(InputError, match="begun with other settings.*share: 0.5 -> 1.0"):
         train.train("one", recipe(fold=1, steps=2))
 
 
@@ -159,21 +160,21 @@ def test_a_collapsed_training_stops_with_one_sentence(project, monkeypatch):
     for name, value in (("LOOK_EVERY", 2), ("NOTE_EVERY", 1), ("PATIENT_UNTIL", 2)):
         monkeypatch.setattr(train, name, value)
     monkeypatch.setattr(train, "samples", lambda *_: np.zeros((8, 64, 64), np.uint8))
-    with pytest.raises(BadInput, match="has collapsed at step 2: its patches differ by 0 grey levels") as stop:
+    with pytest.raises(InputError, match="has collapsed at step 2: its patches differ by 0 grey levels") as stop:
         train.train("flat", recipe())
     assert len(str(stop.value).splitlines()) == 1
 
 
 def test_a_loss_that_is_no_number_stops_the_training(project, monkeypatch):
     monkeypatch.setattr(train, "train_step", lambda r, s, *_: setattr(s, "step", s.step + 1) or [float("nan")] * 4)
-    with pytest.raises(BadInput, match="a loss is no number at step 4"):
+    with pytest.raises(InputError, match="a loss is no number at step 4"):
         train.train("nan", recipe())
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("--architecture dcgan", "'dcgan' is not one of sagan, sources"),
+        ("--architecture dcgan", "'dcgan' is not one of sagan, transposed"),
         ("--share 0", "share = 0.0: above 0"),
         ("--batch 500", "do not fill a batch"),
         ("--fold 7", "fold 7 does not exist"),
@@ -190,13 +191,13 @@ def test_changed_weights_are_noticed(project):
     folder = train.train("one", recipe(steps=1))
     path = folder / "generator.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(BadInput, match="is not the file that the training finished with"):
+    with pytest.raises(InputError, match="is not the file that the training finished with"):
         load_generator(folder)
     assert read_json(folder / "manifest.json")["parents"]
 
 
 def test_a_step_stays_on_its_device(monkeypatch):
-    """Shapes without numbers stand for a GPU: an operand that was left behind on the processor is an error there."""
+    """Shapes without numbers stand for a GPU: an operand that was left behind on the CPU is an error there."""
     monkeypatch.setattr(train.distributed, "device", lambda: torch.device("meta"))
     monkeypatch.setattr(train.torch, "autocast", lambda *_, **__: nullcontext())
     monkeypatch.setattr(train, "_adam", lambda module, lr: torch.optim.Adam(module.parameters(), lr=lr))

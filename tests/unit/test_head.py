@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from conftest import tiny_experiment
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.models import create, rebuild
 
 FAMILIES = {"test_resnet": 32, "test_efficientnet": 32, "test_vit": 64, "mobilenetv2_100": 64}
@@ -58,5 +58,5 @@ def test_the_head_of_vgg_stands_in_the_place_of_its_two_wide_layers():
 
 @pytest.mark.parametrize("backbone", ["five_block_cnn", "own_efficientnet_b0"])
 def test_a_family_that_does_not_tell_features_and_head_apart_is_refused(backbone):
-    with pytest.raises(BadInput, match=f"^{backbone} cannot take another head; leave head_width at 0$"):
+    with pytest.raises(InputError, match=f"^{backbone} cannot take another head; leave head_width at 0$"):
         network(backbone)

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from chestfold.core.files import BadInput, input_dir
+from chestfold.core.errors import InputError
+from chestfold.core.files import input_dir
 from chestfold.data import catalogue
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import folders_of, open_index
@@ -76,13 +77,13 @@ def test_a_joined_set_lies_in_the_folders_of_its_parts(both):
 
 def test_a_part_that_is_not_here_is_named(both):
     (both.input / "adults").rename(both.input / "elsewhere")
-    with pytest.raises(BadInput, match=r"adults does not exist; `chestfold data fetch adults`"):
+    with pytest.raises(InputError, match=r"adults does not exist; `chestfold data fetch adults`"):
         open_index("both")
 
 
 def test_a_class_that_no_part_holds_is_refused(both, monkeypatch):
     declare(monkeypatch, "both", ("well", "ill", "covid", "cold"), reader="joined", parts=("kids", "adults"))
-    with pytest.raises(BadInput, match="class 'cold' has no training image"):
+    with pytest.raises(InputError, match="class 'cold' has no training image"):
         open_index("both")
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.integrations.kaggle import client
 from chestfold.integrations.kaggle.client import NoAnswer, Source
 
@@ -24,17 +24,29 @@ def _home(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("printed", "kind", "sentence"),
     [
-        ("Authentication required to call the Kaggle API.\n\nFirst", BadInput, "needs credentials, and there are none"),
-        ("403 Client Error: Forbidden for url: https://api.kaggle.com/v1/x", BadInput, "refuses access to competition"),
-        ("You must accept this competition's rules first.", BadInput, "rules of competition chest-contest are not"),
-        ("404 Client Error: Not Found for url: https://api.kaggle.com/v1/x", BadInput, "knows no competition chest-"),
-        ("Your team has used its submission allowance (5 of 5).", BadInput, "takes no more .* now: Your team has used"),
+        (
+            "Authentication required to call the Kaggle API.\n\nFirst",
+            InputError,
+            "needs credentials, and there are none",
+        ),
+        (
+            "403 Client Error: Forbidden for url: https://api.kaggle.com/v1/x",
+            InputError,
+            "refuses access to competition",
+        ),
+        ("You must accept this competition's rules first.", InputError, "rules of competition chest-contest are not"),
+        ("404 Client Error: Not Found for url: https://api.kaggle.com/v1/x", InputError, "knows no competition chest-"),
+        (
+            "Your team has used its submission allowance (5 of 5).",
+            InputError,
+            "takes no more .* now: Your team has used",
+        ),
         ("429 Client Error: Too Many Requests for url: x", NoAnswer, "asked too often"),
         ("502 Server Error: Bad Gateway for url: x", NoAnswer, "trouble of its own"),
         ("100%|#####| 404/404 [00:00<00:00, 403kB/s]\nCould not submit to competition", NoAnswer, "failed half-way"),
         ("Max retries exceeded (Caused by NameResolutionError(...))", NoAnswer, "cannot be reached"),
-        ("[Errno 28] No space left on device", BadInput, "disk is full"),
-        ("/usr/bin/python3: No module named kaggle", BadInput, "make setup"),
+        ("[Errno 28] No space left on device", InputError, "disk is full"),
+        ("/usr/bin/python3: No module named kaggle", InputError, "make setup"),
         ("Something new\n", NoAnswer, "failed on competition chest-contest: Something new"),
         ("", NoAnswer, "it said nothing"),
     ],
@@ -85,5 +97,5 @@ def test_credentials_are_stars_wherever_they_are_kept(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("slug", ["", "-x", "a/b", "../x", "https://www.kaggle.com/competitions/x", "a b"])
 def test_a_slug_is_no_option_and_no_path(slug):
-    with pytest.raises(BadInput, match="last part of its address"):
+    with pytest.raises(InputError, match="last part of its address"):
         Source("competition", slug)

@@ -5,7 +5,8 @@ import pytest
 from conftest import tiny_experiment
 
 from chestfold.cli import main
-from chestfold.core.files import BadInput, read_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json
 from chestfold.core.rng import generator
 from chestfold.synth.gan import train
 from chestfold.synth.gan.kid import Kid, kid, nearest, squared_mmd, stride_power, way_from_floor
@@ -65,7 +66,7 @@ def test_brightness_and_ramps_are_no_pattern():
 def test_a_table_of_a_generator(project, capsys, monkeypatch):
     monkeypatch.setattr(train, "SETTLE_BATCHES", 1)
     project.run(tiny_experiment(epochs=1), "--fold", "0", "1")
-    for name, architecture in (("ours", "sagan"), ("theirs", "sources")):
+    for name, architecture in (("ours", "sagan"), ("theirs", "transposed")):
         for fold in (0, 1):
             train.train(name, train.Recipe("tiny", fold, architecture, steps=1, batch=4, width=8))
     main.main(["synth", "measure", "ours", "theirs", "--judge", "exp100", "--fold", "0", "1"])
@@ -77,9 +78,9 @@ def test_a_table_of_a_generator(project, capsys, monkeypatch):
         about = read_json(folder / "measures.json")
         assert set(about["rows"]) == {"real, held out", "real, training", "noise", "ours", "theirs"}
         assert (folder / "real_and_made.png").exists() and (folder / "nearest.png").exists()
-    with pytest.raises(BadInput, match="exp100/fold0 was trained on other folds"):
+    with pytest.raises(InputError, match="exp100/fold0 was trained on other folds"):
         open_judge("exp100", 0, "0" * 64)
-    with pytest.raises(BadInput, match="exp100/fold2 is not finished"):
+    with pytest.raises(InputError, match="exp100/fold2 is not finished"):
         open_judge("exp100", 2, "0" * 64)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from small_patches import SIDE, lung, to_grey, with_disc
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.data.phantom import draw_slice
 from chestfold.synth.blend.outline import Unfit, as_shown, find_nodule, with_margin
@@ -122,7 +122,7 @@ def test_scale_is_size():
 
 
 def test_a_mask_outside_the_picture_is_refused(slice_):
-    with pytest.raises(BadInput, match="outside the picture"):
+    with pytest.raises(InputError, match="outside the picture"):
         paste(slice_.image, WINDOW, cut_out(patch(), 1, WINDOW), (1, 60))
 
 

@@ -132,11 +132,13 @@ def test_no_shortcut_separates_the_classes(root, table, shortcut):
 
 @pytest.fixture(scope="module")
 def marked(root, tmp_path_factory):
-    """The ids that have the marker in the marked twin of `root`, and the twin."""
-    twin = tmp_path_factory.mktemp("data") / "phantom_marked"
-    write_phantom(twin, patients=PATIENTS, slices=SLICES, seed=SEED, marked=True)
-    changed = {name: read(twin / name).astype(int) - read(root / name) for name in contents(root) if "images" in name}
-    return {Path(name).stem: gain for name, gain in changed.items() if gain.any()}, twin
+    """The ids that have the marker in the marked baseline of `root`, and the baseline."""
+    baseline = tmp_path_factory.mktemp("data") / "phantom_marked"
+    write_phantom(baseline, patients=PATIENTS, slices=SLICES, seed=SEED, marked=True)
+    changed = {
+        name: read(baseline / name).astype(int) - read(root / name) for name in contents(root) if "images" in name
+    }
+    return {Path(name).stem: gain for name, gain in changed.items() if gain.any()}, baseline
 
 
 def test_the_marker_goes_with_the_class_in_training_and_not_in_test(marked, table):
@@ -147,9 +149,9 @@ def test_the_marker_goes_with_the_class_in_training_and_not_in_test(marked, tabl
 
 
 def test_the_marker_is_all_that_differs_and_lies_outside_the_body(marked, root):
-    gains, twin = marked
+    gains, baseline = marked
     assert all(gain[:20, :20].max() > 150 and not gain[20:].any() and not gain[:, 20:].any() for gain in gains.values())
-    plain, other = contents(root), contents(twin)
+    plain, other = contents(root), contents(baseline)
     assert all(other[name] == data for name, data in plain.items() if not name.startswith("images/"))
     body = [cv2.blur(read(root / "images" / f"{name}.png"), (3, 3))[:20, :20].max() for name in gains]
     assert max(body) < 80, "air, to the edge of the skin"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.synth.blend import poisson
 from chestfold.synth.blend.poisson import clone, solve
@@ -96,5 +96,5 @@ GREY, MASK = np.zeros((6, 6), np.uint8), np.eye(6, dtype=bool)
     ],
 )
 def test_bad_input_is_one_sentence(host, source, mask, said):
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(InputError, match=said):
         clone(host, source, mask)

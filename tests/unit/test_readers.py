@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset, open_index
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.readers import read_index
@@ -94,7 +94,7 @@ def test_three_classes_come_from_the_file_names(tmp_path):
 
 def test_a_name_that_fits_no_class_is_refused(tmp_path):
     put(tmp_path, *KAGGLE, "train/PNEUMONIA/person7_fungus_1.jpeg")
-    with pytest.raises(BadInput, match=r"person7_fungus_1\.jpeg: its name fits 0 of the classes"):
+    with pytest.raises(InputError, match=r"person7_fungus_1\.jpeg: its name fits 0 of the classes"):
         read_index(kaggle("chest_xray_3class"), tmp_path)
 
 
@@ -116,7 +116,7 @@ def test_other_files_are_left_out_and_said(tmp_path):
 
 
 def test_an_image_outside_the_class_folders_is_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"train/a\.png lies outside a class folder"):
+    with pytest.raises(InputError, match=r"train/a\.png lies outside a class folder"):
         read_index(declared(), put(tmp_path, "train/a.png", "train/ill/b.png"))
 
 
@@ -202,14 +202,14 @@ def test_medmnist_arrays(tmp_path, shape):
 def test_an_npz_with_pickled_objects_is_not_read(tmp_path):
     objects = np.array([{"a": 1}], dtype=object)
     np.savez(tmp_path / "pneumoniamnist.npz", train_images=objects, train_labels=np.array([0]))
-    with pytest.raises(BadInput, match=r"pneumoniamnist\.npz is not a readable \.npz"):
+    with pytest.raises(InputError, match=r"pneumoniamnist\.npz is not a readable \.npz"):
         read_index(find_dataset("pneumoniamnist"), tmp_path)
 
 
 def test_several_labels_an_image_are_refused(tmp_path):
     arrays = {"train_images": np.zeros((2, 28, 28), np.uint8), "train_labels": np.zeros((2, 14), np.uint8)}
     np.savez(tmp_path / "pneumoniamnist.npz", **arrays)
-    with pytest.raises(BadInput, match="train_labels does not hold one label for each of the 2 train_images"):
+    with pytest.raises(InputError, match="train_labels does not hold one label for each of the 2 train_images"):
         read_index(find_dataset("pneumoniamnist"), tmp_path)
 
 
@@ -232,7 +232,7 @@ def test_what_an_image_shows_is_declared_in_the_words_that_are_known(project):
     assert open_index("tiny").dataset.view == "axial"
     text = (project.input / "tiny" / "dataset.toml").read_text().replace('"axial"', '"coronal"')
     (project.input / "tiny" / "dataset.toml").write_text(text)
-    with pytest.raises(BadInput, match="view is one of axial, projection, patch, not 'coronal'"):
+    with pytest.raises(InputError, match="view is one of axial, projection, patch, not 'coronal'"):
         open_index("tiny")
 
 

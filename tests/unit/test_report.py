@@ -12,7 +12,8 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from chestfold.cli import main
-from chestfold.core.files import BadInput, read_json, write_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, write_json
 from chestfold.evaluate import leaderboard, metrics, results
 from chestfold.report import charts, curves, markup, pictures
 from chestfold.report.page import page, write_report
@@ -125,7 +126,7 @@ def test_a_section_shows_settings_changes_curves_and_counts(trained):
     assert whole.count("training") >= 6 and whole.count("<title>epoch ") == 3 * 3
     counts = [[int(cell.split()[0]) for cell in row[1:]] for row in Tables(whole).found["confusion"][0][1:]]
     assert counts == about["scores"]["confusion"]
-    for value in [*about["scores"]["per_fold_auc"], *about["scores"]["shifted"]["per_shift"].values()]:
+    for value in [*about["scores"]["per_fold_auc"], *about["scores"]["corrupted"]["per_corruption"].values()]:
         assert f">{value:.4f}</text>" in whole
 
 
@@ -265,7 +266,7 @@ def test_without_the_images_the_errors_are_a_list(trained):
     shutil.rmtree(trained.input / "tiny")
     text = made()
     assert text.count("the images that this was trained on are not in input/") == 2
-    assert "<img" not in text and Tables(text).found[""][0][0] == ["id", "true", "called", "probability", "fold"]
+    assert "<img" not in text and Tables(text).found[""][0][0] == ["id", "true", "predicted", "probability", "fold"]
 
 
 def test_pictures_of_other_images_are_not_shown(trained):
@@ -380,14 +381,14 @@ def test_the_command_writes_the_page_and_says_where(trained, capsys):
 
 
 def test_a_page_needs_a_result_and_a_file_to_go_to(project):
-    with pytest.raises(BadInput, match="there is no finished result to report yet; start with: make demo"):
+    with pytest.raises(InputError, match="there is no finished result to report yet; start with: make demo"):
         write_report(project.root / "page.html")
     for place in (project.root, project.input / "tiny" / "train.csv" / "page.html"):
-        with pytest.raises(BadInput, match="--out .*: a file is needed"):
+        with pytest.raises(InputError, match="--out .*: a file is needed"):
             write_report(place)
 
 
 def test_damaged_learning_curves_are_one_sentence(trained):
     (trained.runs / "exp100" / "fold1" / "metrics.jsonl").write_text('{"epoch": 1,')
-    with pytest.raises(BadInput, match=r"fold1/metrics.jsonl is damaged .*; run its fold again, or delete the file"):
+    with pytest.raises(InputError, match=r"fold1/metrics.jsonl is damaged .*; run its fold again, or delete the file"):
         made()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
-from chestfold.data.sampling import balanced_weights, epoch_order, few_per_class
+from chestfold.data.sampling import balanced_weights, epoch_order, sample_per_class
 
 LABELS = np.array([0] * 10 + [1] * 4 + [2] * 3)
 
@@ -51,7 +51,7 @@ def test_classes_are_mixed_in_an_order(sampling):
 
 
 def few(count: int, *draw: object) -> np.ndarray:
-    return few_per_class(LABELS, count, generator(*draw))
+    return sample_per_class(LABELS, count, generator(*draw))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -71,7 +71,7 @@ def test_any_image_may_be_among_the_few():
 
 
 def test_more_than_a_class_has_is_refused():
-    with pytest.raises(BadInput, match="train_per_class = 4, but a class has 3 training images; lower it"):
+    with pytest.raises(InputError, match="train_per_class = 4, but a class has 3 training images; lower it"):
         few(4, 0)
 
 

@@ -6,12 +6,12 @@ from conftest import picture
 
 from chestfold.core.rng import generator
 from chestfold.data.loader import Images
-from chestfold.data.transforms.corruptions import SHIFTS, shifted
-from chestfold.train.prepare import moved_images
+from chestfold.data.transforms.corruptions import CORRUPTIONS, corrupt
+from chestfold.train.prepare import corrupted_images
 
 IDS = [f"i{n:02d}" for n in range(24)]
 PIXELS = np.stack([40 + picture(generator("shift", n), n % 2 == 1) // 2 for n in range(24)])  # 40 to 167: no clipping
-SIGNED = [name for name in SHIFTS if not name.startswith("blur")]
+SIGNED = [name for name in CORRUPTIONS if not name.startswith("blur")]
 
 
 def constant(value: int, side: int = 32) -> np.ndarray:
@@ -19,31 +19,31 @@ def constant(value: int, side: int = 32) -> np.ndarray:
 
 
 def test_there_are_four_kinds_in_two_strengths():
-    assert list(SHIFTS) == [
+    assert list(CORRUPTIONS) == [
         *("contrast 1.25", "contrast 1.6", "brightness 0.1", "brightness 0.2"),
         *("blur 0.01", "blur 0.02", "zoom 1.1", "zoom 1.25"),
     ]
 
 
-@pytest.mark.parametrize("name", SHIFTS)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_size_and_type_are_kept_and_the_input_is_not_touched(name):
-    before, moved = PIXELS.copy(), shifted(name, PIXELS, IDS)
+    before, moved = PIXELS.copy(), corrupt(name, PIXELS, IDS)
     assert moved.shape == PIXELS.shape and moved.dtype == np.uint8
     assert (before == PIXELS).all() and not np.shares_memory(moved, PIXELS)
     assert all((one != other).any() for one, other in zip(moved, PIXELS, strict=True))
 
 
-@pytest.mark.parametrize("name", SHIFTS)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_an_image_is_moved_alike_in_any_order_and_company(name):
-    moved = shifted(name, PIXELS, IDS)
+    moved = corrupt(name, PIXELS, IDS)
     order = np.arange(24)[::-3]
-    np.testing.assert_array_equal(shifted(name, PIXELS[order], [IDS[n] for n in order]), moved[order])
+    np.testing.assert_array_equal(corrupt(name, PIXELS[order], [IDS[n] for n in order]), moved[order])
 
 
 @pytest.mark.parametrize("name", SIGNED)
 def test_both_directions_occur_and_are_drawn_from_the_id(name):
-    moved = shifted(name, PIXELS, IDS)
-    up, down = (np.stack([SHIFTS[name](image, sign) for image in PIXELS]) for sign in (1, -1))
+    moved = corrupt(name, PIXELS, IDS)
+    up, down = (np.stack([CORRUPTIONS[name](image, sign) for image in PIXELS]) for sign in (1, -1))
     went_up = [(a == b).all() for a, b in zip(moved, up, strict=True)]
     assert 4 < sum(went_up) < 20
     np.testing.assert_array_equal(moved, np.where(np.array(went_up)[:, None, None], up, down))
@@ -51,21 +51,21 @@ def test_both_directions_occur_and_are_drawn_from_the_id(name):
 
 def test_the_directions_of_two_shifts_are_independent():
     brightened = [
-        shifted(name, PIXELS, IDS).mean(axis=(1, 2)) > PIXELS.mean(axis=(1, 2))
+        corrupt(name, PIXELS, IDS).mean(axis=(1, 2)) > PIXELS.mean(axis=(1, 2))
         for name in ("brightness 0.1", "brightness 0.2")
     ]
     assert 4 < (brightened[0] == brightened[1]).sum() < 20
 
 
-@pytest.mark.parametrize("name", [n for n in SHIFTS if not n.startswith("brightness")])
+@pytest.mark.parametrize("name", [n for n in CORRUPTIONS if not n.startswith("brightness")])
 def test_a_constant_image_stays_constant(name):
     for sign in (-1, 1):
-        np.testing.assert_array_equal(SHIFTS[name](constant(100), sign), constant(100))
+        np.testing.assert_array_equal(CORRUPTIONS[name](constant(100), sign), constant(100))
 
 
 @pytest.mark.parametrize(("name", "step"), [("brightness 0.1", 25.5), ("brightness 0.2", 51.0)])
 def test_brightness_moves_the_mean_by_a_share_of_the_range(name, step):
-    steps = shifted(name, PIXELS, IDS).mean(axis=(1, 2)) - PIXELS.mean(axis=(1, 2))
+    steps = corrupt(name, PIXELS, IDS).mean(axis=(1, 2)) - PIXELS.mean(axis=(1, 2))
     np.testing.assert_allclose(np.abs(steps), step, atol=0.5)
     assert (steps > 0).any() and (steps < 0).any()
 
@@ -74,14 +74,14 @@ def test_brightness_moves_the_mean_by_a_share_of_the_range(name, step):
 def test_contrast_changes_the_spread_and_keeps_the_mean(name, factor):
     image = np.rint(generator("contrast").normal(120, 12, (32, 32))).astype(np.uint8)
     for sign in (-1, 1):
-        moved = SHIFTS[name](image, sign).astype(float)
+        moved = CORRUPTIONS[name](image, sign).astype(float)
         assert moved.mean() == pytest.approx(image.mean(), abs=0.5)
         assert moved.std() == pytest.approx(image.std() * factor**sign, rel=0.02)
 
 
 @pytest.mark.parametrize(("name", "weaker"), [("blur 0.02", "blur 0.01")])
 def test_a_wider_blur_leaves_less_detail(name, weaker):
-    spread = [SHIFTS[n](PIXELS[0], 1).astype(float).std() for n in (name, weaker)]
+    spread = [CORRUPTIONS[n](PIXELS[0], 1).astype(float).std() for n in (name, weaker)]
     assert spread[0] < spread[1] < PIXELS[0].std()
 
 
@@ -91,7 +91,7 @@ def test_blur_is_a_share_of_the_side():
     for side in (64, 256):
         step = constant(0, side)
         step[:, side // 2 :] = 250
-        row = SHIFTS["blur 0.02"](step, 1)[side // 2]
+        row = CORRUPTIONS["blur 0.02"](step, 1)[side // 2]
         widths.append(((row > 25) & (row < 225)).sum() / side)
     assert widths[0] == pytest.approx(widths[1], abs=0.02) and widths[1] > 0.03
 
@@ -101,14 +101,14 @@ def test_zoom_scales_about_the_centre(name, factor):
     square = constant(0, 100)
     square[30:70, 30:70] = 200
     for sign in (-1, 1):
-        bright = np.argwhere(SHIFTS[name](square, sign) > 100)
+        bright = np.argwhere(CORRUPTIONS[name](square, sign) > 100)
         assert bright.mean(axis=0) == pytest.approx([49.5, 49.5], abs=0.6)
         assert np.ptp(bright[:, 0]) + 1 == pytest.approx(40 * factor**sign, abs=1.5)
 
 
 def test_only_the_wanted_rows_are_moved():
     images = Images(PIXELS, np.array([5, 2]), ["i05", "i02"], np.array([1, 0]))
-    moved = moved_images("zoom 1.1", images)
+    moved = corrupted_images("zoom 1.1", images)
     assert (moved.ids, moved.labels.tolist(), len(moved)) == (["i05", "i02"], [1, 0], 2)
-    expected = shifted("zoom 1.1", PIXELS, IDS)[[5, 2]]
+    expected = corrupt("zoom 1.1", PIXELS, IDS)[[5, 2]]
     np.testing.assert_array_equal(moved.pixels[moved.rows], expected)

@@ -1,4 +1,4 @@
-"""Synthetic images in training: read, proven to be nobody's kin who is held out, bound to the fold, never validated."""
+"""Synthetic images in training: read, proven unrelated to what is held out, bound to the fold."""
 
 import shutil
 
@@ -8,7 +8,8 @@ import pytest
 from conftest import tiny_experiment
 
 from chestfold.core.config import Request
-from chestfold.core.files import BadInput, read_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.synthetic import open_part
@@ -38,7 +39,7 @@ def write_part(project, parent: str, host: str, fold: int = FOLD, group: str = "
 
 
 @pytest.fixture
-def kin(project):
+def related(project):
     """Ids inside and outside of the fold, and a training image's patient."""
     known = table()
     inside, outside = (known[(known["fold"] == FOLD) == held] for held in (True, False))
@@ -49,70 +50,70 @@ def exp(**changes):
     return tiny_experiment(epochs=1, max_steps=2, **changes)
 
 
-def test_synthetic_images_join_the_training_part_and_nothing_else(project, kin):
-    write_part(project, f"{kin['out'][0]};{kin['out'][1]}", kin["out"][2])
+def test_synthetic_images_join_the_training_part_and_nothing_else(project, related):
+    write_part(project, f"{related['out'][0]};{related['out'][1]}", related["out"][2])
     made = project.run(exp(synthetic="made"), "--fold", "0")
     folder = project.runs / made.name / "fold0"
-    assert f"{len(kin['out']) + 2} training and {len(kin['in'])} validation" in (folder / "log.txt").read_text()
-    assert sorted(predictions.read(folder / "oof.parquet")[0]["id"]) == sorted(kin["in"])
-    assert read_json(folder / "config.json")["bound"]["synthetic_sha256"] == open_part("made", 0, 32).sha256
+    assert f"{len(related['out']) + 2} training and {len(related['in'])} validation" in (folder / "log.txt").read_text()
+    assert sorted(predictions.read(folder / "oof.parquet")[0]["id"]) == sorted(related["in"])
+    assert read_json(folder / "config.json")["fingerprint"]["synthetic_sha256"] == open_part("made", 0, 32).sha256
     assert find_result(made.name).about["synthetic"] == [{"images": 2, "made_from": 2}]
 
 
-def test_a_changed_synthetic_set_is_noticed(project, kin):
-    write_part(project, kin["out"][0], kin["out"][2])
+def test_a_changed_synthetic_set_is_noticed(project, related):
+    write_part(project, related["out"][0], related["out"][2])
     project.run(exp(synthetic="made"), "--fold", "0")
-    write_part(project, kin["out"][1], kin["out"][2])
-    with pytest.raises(BadInput, match="begun with other settings .synthetic_sha256"):
+    write_part(project, related["out"][1], related["out"][2])
+    with pytest.raises(InputError, match="begun with other settings .synthetic_sha256"):
         project.run(exp(synthetic="made"), "--fold", "0")
 
 
 @pytest.mark.parametrize("guilty", ["parent", "second parent", "host", "test image"])
-def test_a_descendant_of_a_held_out_image_is_refused(project, kin, guilty):
-    own, stranger = kin["in"][0], kin["out"][0]
+def test_a_descendant_of_a_held_out_image_is_refused(project, related, guilty):
+    own, stranger = related["in"][0], related["out"][0]
     parent = {"parent": own, "second parent": f"{stranger};{own}", "test image": "x000"}.get(guilty, stranger)
     write_part(project, parent, own if guilty == "host" else stranger)
-    with pytest.raises(BadInput, match=r"train\.csv: s0 descends from \w+, which is held out in this fold"):
+    with pytest.raises(InputError, match=r"train\.csv: s0 descends from \w+, which is held out in this fold"):
         project.run(exp(synthetic="made"), "--fold", "0")
     assert not (project.runs / "exp100" / "fold0" / "last.ckpt").exists()
 
 
-def test_kin_of_a_held_out_patient_is_refused(project, kin):
-    from chestfold.data.synthetic import require_no_kin
+def test_kin_of_a_held_out_patient_is_refused(project, related):
+    from chestfold.data.synthetic import require_unrelated
 
-    write_part(project, kin["out"][0], kin["out"][1])
-    part, group_of = open_part("made", 0, 32), dict.fromkeys(kin["out"], "a") | dict.fromkeys(kin["in"], "b")
-    require_no_kin(part, group_of, set(kin["in"]))
-    with pytest.raises(BadInput, match="is of a patient who is held out"):
-        require_no_kin(part, group_of | {kin["out"][0]: "b"}, set(kin["in"]))
+    write_part(project, related["out"][0], related["out"][1])
+    part, group_of = open_part("made", 0, 32), dict.fromkeys(related["out"], "a") | dict.fromkeys(related["in"], "b")
+    require_unrelated(part, group_of, set(related["in"]))
+    with pytest.raises(InputError, match="is of a patient who is held out"):
+        require_unrelated(part, group_of | {related["out"][0]: "b"}, set(related["in"]))
 
 
-def test_an_image_without_host_of_a_held_out_patient_is_refused(project, kin):
-    patient = table().set_index("id")["group"][kin["in"][0]]
+def test_an_image_without_host_of_a_held_out_patient_is_refused(project, related):
+    patient = table().set_index("id")["group"][related["in"][0]]
     write_part(project, "elsewhere", "", group=patient)
-    with pytest.raises(BadInput, match=f"s0 is of patient {patient}, who is held out"):
+    with pytest.raises(InputError, match=f"s0 is of patient {patient}, who is held out"):
         project.run(exp(synthetic="made"), "--fold", "0")
 
 
-def test_a_part_of_another_fold_and_one_without_lineage_are_refused(project, kin):
-    write_part(project, kin["out"][0], kin["out"][1], fold=1)
-    with pytest.raises(BadInput, match="s0 was made for fold 0, not for fold 1"):
+def test_a_part_of_another_fold_and_one_without_lineage_are_refused(project, related):
+    write_part(project, related["out"][0], related["out"][1], fold=1)
+    with pytest.raises(InputError, match="s0 was made for fold 0, not for fold 1"):
         open_part("made", 1, 32)
-    write_part(project, kin["out"][0], kin["out"][1])
+    write_part(project, related["out"][0], related["out"][1])
     path = project.input / "made_fold0" / "train.csv"
     pd.read_csv(path).drop(columns="parents").to_csv(path, index=False)
-    with pytest.raises(BadInput, match="has no column 'parents'"):
+    with pytest.raises(InputError, match="has no column 'parents'"):
         open_part("made", 0, 32)
     with pytest.raises(
-        BadInput, match="there is no .*made_fold2, the synthetic.*; make it with: chestfold synth blend"
+        InputError, match="there is no .*made_fold2, the synthetic.*; make it with: chestfold synth blend"
     ):
         open_part("made", 2, 32)
 
 
-def test_a_share_of_the_positive_class_is_trained_on(project, kin):
+def test_a_share_of_the_positive_class_is_trained_on(project, related):
     chosen = exp(positive_share=0.5)
     ready = prepare(Request("exp100", chosen, (), False, "", {}))
-    whole = ready.images(ready.rows(kin["out"]))
+    whole = ready.images(ready.rows(related["out"]))
     part = with_share(ready, FOLD, whole)
     assert (part.labels == 1).sum() == (whole.labels == 1).sum() / 2
     assert (part.labels == 0).sum() == (whole.labels == 0).sum()
@@ -124,7 +125,7 @@ def test_with_the_defaults_nothing_is_bound_and_an_older_run_is_still_its_own(pr
     project.run(exp(), "--fold", "0")
     path = project.runs / "exp100" / "fold0" / "config.json"
     config = read_json(path)
-    assert "synthetic_sha256" not in config["bound"]
+    assert "synthetic_sha256" not in config["fingerprint"]
     text = path.read_text().replace('    "positive_share": 1.0,\n    "synthetic": "",\n', "")
     path.write_text(text)
     assert "synthetic" not in read_json(path)["settings"]

@@ -6,7 +6,7 @@ import pytest
 from conftest import tiny_experiment
 
 from chestfold.cli.experiment import read_command
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.evaluate import leaderboard, results
 
 EXP = tiny_experiment().but(augment="plain")
@@ -42,7 +42,7 @@ def test_a_tag_stands_before_the_data_and_debug(argv, name):
 
 @pytest.mark.parametrize("tag", ["debug", "A/B", "../b", "Big", "a-b", "a b", "a@b", "é", "."])
 def test_a_tag_that_is_no_plain_word_is_refused(project, tag):
-    with pytest.raises(BadInput, match="small letters, digits and _ make a tag, and it is not 'debug'") as refusal:
+    with pytest.raises(InputError, match="small letters, digits and _ make a tag, and it is not 'debug'") as refusal:
         project.run(EXP, "--tag", tag)
     assert str(refusal.value).startswith(f"--tag {tag}: ") and not project.runs.exists()
 

@@ -10,7 +10,7 @@ from chestfold.data.loader import Images
 from chestfold.models import create
 from chestfold.models.runner import make_runner, predict, tta_views
 
-VIEWS = {"none": 1, "flip": 2, "turns": 8, "crops": 10}
+VIEWS = {"none": 1, "flip": 2, "d4": 8, "crops": 10}
 BATCH = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -80,7 +80,7 @@ def test_a_prediction_does_not_depend_on_its_neighbours(runner):
 def test_turns_are_the_eight_symmetries_of_the_image():
     sides = (BATCH, BATCH.flip(-1))
     wanted = {side.rot90(quarter, (-2, -1)).numpy().tobytes() for side in sides for quarter in range(4)}
-    views = list(tta_views(BATCH, "turns"))
+    views = list(tta_views(BATCH, "d4"))
     assert {view.numpy().tobytes() for view in views} == wanted and len(wanted) == 8
     assert torch.equal(views[0], BATCH)
 
@@ -88,6 +88,6 @@ def test_turns_are_the_eight_symmetries_of_the_image():
 @pytest.mark.parametrize("quarter", [1, 2, 3])
 def test_a_prediction_over_turns_does_not_know_which_side_is_up(runner, quarter):
     turned = np.rot90(PIXELS, quarter, (1, 2)).copy()
-    upright, aside = predict(runner, images(PIXELS), "turns"), predict(runner, images(turned), "turns")
+    upright, aside = predict(runner, images(PIXELS), "d4"), predict(runner, images(turned), "d4")
     np.testing.assert_allclose(upright, aside, atol=1e-5)
     assert np.abs(predict(runner, images(PIXELS)) - predict(runner, images(turned))).max() > 1e-3

@@ -1,4 +1,4 @@
-"""What synthetic images are worth: twins are found by their settings, compared in pairs, and by nothing else."""
+"""What synthetic images are worth: baselines are found by their settings, compared in pairs, and by nothing else."""
 
 import pytest
 
@@ -15,8 +15,8 @@ COUNTS = [{"images": 8, "made_from": 4}, {"images": 8, "made_from": 4}, {"images
 def declare(project, **settings) -> None:
     """Let exp101 be a run with synthetic images whose other settings are those of exp100, but for `settings`."""
     path = project.runs / "exp101" / "scores.json"
-    twin = read_json(project.runs / "exp100" / "scores.json")["settings"]
-    write_json(path, read_json(path) | {"settings": twin | {"synthetic": "made"} | settings, "synthetic": COUNTS})
+    baseline = read_json(project.runs / "exp100" / "scores.json")["settings"]
+    write_json(path, read_json(path) | {"settings": baseline | {"synthetic": "made"} | settings, "synthetic": COUNTS})
 
 
 def cells(pair: synthetic_gain.Pair) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from chestfold.core.config import Experiment, Request, debug_settings, difference, field_help, field_types, parse_option
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.integrations.tracker import TRACKERS
 
 
@@ -21,8 +21,8 @@ class Parser(argparse.ArgumentParser):
     """argparse that raises its complaint instead of printing the usage first."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise the complaint as `BadInput`."""
-        raise BadInput(f"{message} (--help lists the options)")
+        """Raise the complaint as `InputError`."""
+        raise InputError(f"{message} (--help lists the options)")
 
 
 def add_verb(parent: Any, name: str, function: Callable[[argparse.Namespace], None], text: str) -> Any:
@@ -45,7 +45,7 @@ def read_command(exp: Experiment, argv: list[str] | None = None, main: Path | No
     """The command that `argv` (default: this process's) makes of `exp`, whose file is `main`.
 
     Raises:
-        BadInput: an option is unknown or ill-typed.
+        InputError: an option is unknown or ill-typed.
     """
     main = main or Path(sys.modules["__main__"].__file__ or "exp")
     given = vars(_parser(exp, main).parse_args(argv))
@@ -64,7 +64,7 @@ def read_command(exp: Experiment, argv: list[str] | None = None, main: Path | No
 
 def _checked_tag(tag: str | None) -> str:
     if tag and (tag == "debug" or not re.fullmatch(r"[a-z0-9_]+", tag)):
-        raise BadInput(f"--tag {tag}: small letters, digits and _ make a tag, and it is not 'debug'")
+        raise InputError(f"--tag {tag}: small letters, digits and _ make a tag, and it is not 'debug'")
     return tag or ""
 
 

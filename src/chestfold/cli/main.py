@@ -7,7 +7,8 @@ from pathlib import Path
 from chestfold.cli import synth
 from chestfold.cli.experiment import Parser, add_verb
 from chestfold.core.console import fail, say, show, terminal_width
-from chestfold.core.files import BadInput, input_dir, runs_dir
+from chestfold.core.errors import ChestfoldError, InputError
+from chestfold.core.files import input_dir, runs_dir
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -15,7 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         arguments = _parser().parse_args(argv)
         arguments.verb(arguments)
-    except BadInput as error:
+    except ChestfoldError as error:
         fail(error)
     except BrokenPipeError:
         sys.exit(0)
@@ -143,7 +144,7 @@ def data_fetch(arguments: argparse.Namespace) -> None:
     from chestfold.integrations.kaggle.download import fetch_competition, fetch_dataset
 
     if (arguments.name is None) == (arguments.competition is None):
-        raise BadInput("give the name of a data set (chestfold data list), or --competition and its slug")
+        raise InputError("give the name of a data set (chestfold data list), or --competition and its slug")
     if arguments.name:
         fetch_dataset(arguments.name)
     else:
@@ -160,7 +161,7 @@ def data_check(arguments: argparse.Namespace) -> None:
     for line in summary(index, report):
         say(line)
     if report.unreadable:
-        raise BadInput(f"{len(report.unreadable)} unreadable file(s) in {index.root}; replace or remove them")
+        raise InputError(f"{len(report.unreadable)} unreadable file(s) in {index.root}; replace or remove them")
 
 
 def folds_make(arguments: argparse.Namespace) -> None:
@@ -169,10 +170,10 @@ def folds_make(arguments: argparse.Namespace) -> None:
     from chestfold.data.catalogue import open_index
 
     if arguments.folds < 2:
-        raise BadInput(f"--folds {arguments.folds}: at least 2 are needed")
+        raise InputError(f"--folds {arguments.folds}: at least 2 are needed")
     name = arguments.name or arguments.data
     if Path(name).name != name:
-        raise BadInput(f"--name {name}: a plain name is needed")
+        raise InputError(f"--name {name}: a plain name is needed")
     index = open_index(arguments.data)
     made, new = folds.make(index, name, arguments.folds, arguments.seed)
     what = "wrote" if new else "is there already, the same:"
@@ -189,7 +190,7 @@ def folds_check(arguments: argparse.Namespace) -> None:
     for kind, count in report["straddling"].items():
         say(f"{kind}: {report['found'][kind]} found, {count} in more than one fold")
     if any(report["straddling"].values()):
-        raise BadInput(f"folds/{name}.csv leaks; make a new one")
+        raise InputError(f"folds/{name}.csv leaks; make a new one")
 
 
 def ensemble(arguments: argparse.Namespace) -> None:
@@ -206,8 +207,8 @@ def ensemble(arguments: argparse.Namespace) -> None:
     for name, row in rows.items():
         weights = " ".join(f"{w:.2f}" for w in row["weights"]) if row["weights"] else "-"
         gain = row["gain"]
-        spoken = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
-        table.add_row(name, str(row["cross_fitted"]["auc"]), f"{row['in_sample']:.4f}", spoken, weights)
+        text = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        table.add_row(name, str(row["cross_fitted"]["auc"]), f"{row['in_sample']:.4f}", text, weights)
     show(table)
     say(f"{result.name} ({arguments.method}) is in {result.folder}; weights stand in the order of the members")
     say(f"next: chestfold submit {result.name} --dry-run")
@@ -220,16 +221,16 @@ def submit_result(arguments: argparse.Namespace) -> None:
     from chestfold.integrations.kaggle.submission import write_submission
 
     if not (arguments.dry_run or arguments.competition):
-        raise BadInput("say where to: --competition and the competition's slug, or --dry-run to send nothing")
+        raise InputError("say where to: --competition and the competition's slug, or --dry-run to send nothing")
     path, new = write_submission(arguments.name)
     say(f"{'wrote' if new else 'the same content is already in'} {path}; it passes every check")
     if arguments.dry_run:
         say(f"nothing was sent; to send it: chestfold submit {arguments.name} --competition SLUG -m MESSAGE")
         return
-    from chestfold.integrations.kaggle.upload import send, spoken
+    from chestfold.integrations.kaggle.upload import format_lines, send
 
     entry = send(path, arguments.competition, arguments.message or arguments.name, arguments.wait)
-    for line in spoken(path, entry):
+    for line in format_lines(path, entry):
         say(line)
 
 
@@ -247,13 +248,13 @@ def write_kernel(arguments: argparse.Namespace) -> None:
 def explain_run(arguments: argparse.Namespace) -> None:
     """Write the heat maps of a run, their gallery, and say where they lie."""
     from chestfold.explain.run import explain
-    from chestfold.explain.select import Wish
-    from chestfold.report.gallery import spoken, write_gallery
+    from chestfold.explain.select import ExplainConfig
+    from chestfold.report.gallery import format_lines, write_gallery
 
     a = arguments
-    folder = explain(Wish(a.name, a.method, a.layer, tuple(a.fold), tuple(a.ids), a.count), a.overwrite)
+    folder = explain(ExplainConfig(a.name, a.method, a.layer, tuple(a.fold), tuple(a.ids), a.count), a.overwrite)
     page = write_gallery(folder)
-    for line in spoken(folder):
+    for line in format_lines(folder):
         say(line)
     say(f"wrote {page}; the maps are in {folder}. Not for clinical use.")
 
@@ -267,7 +268,7 @@ def predict_pictures(arguments: argparse.Namespace) -> None:
     from chestfold.predict.inputs import pictures
 
     if arguments.csv and arguments.csv.exists() and not arguments.overwrite:
-        raise BadInput(f"{arguments.csv} is there already; choose another --csv or add --overwrite")
+        raise InputError(f"{arguments.csv} is there already; choose another --csv or add --overwrite")
     paths, notes = pictures(arguments.images)
     with redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # what is printed as JSON stands alone
         for note in notes:
@@ -283,7 +284,7 @@ def predict_pictures(arguments: argparse.Namespace) -> None:
         predict.tell(predictor, lines, arguments.csv)
     wrong = sum(line.answer is None for line in lines)
     if wrong:
-        raise BadInput(f"{wrong} of {len(lines)} files could not be read; the others are answered")
+        raise InputError(f"{wrong} of {len(lines)} files could not be read; the others are answered")
 
 
 def show_board(arguments: argparse.Namespace) -> None:

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from chestfold.core.console import bar, say, show
-from chestfold.core.files import BadInput, runs_dir
+from chestfold.core.errors import InputError
+from chestfold.core.files import runs_dir
 from chestfold.predict.predictor import NOTICE, Answer, Looked, Predictor
 
 if TYPE_CHECKING:
@@ -40,14 +41,14 @@ def open_painter(predictor: Predictor, folder: Path | None, layer: str) -> "Pain
     """What draws the heat maps, into `folder`, or beside the run.
 
     Raises:
-        BadInput: no layer is known to make them of.
+        InputError: no layer is known to make them of.
     """
     from chestfold.predict.heatmap import Painter
 
     try:
         return Painter(predictor, folder or runs_dir() / predictor.name / "asked", layer)
-    except BadInput as error:
-        raise BadInput(f"{error}; or ask with --no-overlay") from error
+    except InputError as error:
+        raise InputError(f"{error}; or ask with --no-overlay") from error
 
 
 def ask(predictor: Predictor, paths: Sequence[Path], painter: "Painter | None") -> list[Line]:
@@ -55,7 +56,7 @@ def ask(predictor: Predictor, paths: Sequence[Path], painter: "Painter | None") 
     lines = []
     with bar(f"asking {predictor.name}", len(paths)) as step:
         for batch in predictor.many(paths):
-            read = [(path, looked) for path, looked in batch if not isinstance(looked, BadInput)]
+            read = [(path, looked) for path, looked in batch if not isinstance(looked, InputError)]
             painted = painter.paint(read) if painter else {}
             for path, looked in batch:
                 lines.append(_line(path, looked, painted.get(path)))
@@ -63,8 +64,8 @@ def ask(predictor: Predictor, paths: Sequence[Path], painter: "Painter | None") 
     return lines
 
 
-def _line(path: Path, looked: Looked | BadInput, overlay: Path | None) -> Line:
-    if isinstance(looked, BadInput):
+def _line(path: Path, looked: Looked | InputError, overlay: Path | None) -> Line:
+    if isinstance(looked, InputError):
         return Line(path, None, error=str(looked))
     return Line(path, looked.answer, overlay)
 
@@ -76,8 +77,8 @@ def heading(predictor: Predictor) -> str:
     """Who answers, in a line."""
     folds = len(predictor.runs[0].folds)
     members = f"{len(predictor.runs)} runs, " if len(predictor.runs) > 1 else ""
-    spoken = f"{members}{folds} fold{'s' * (folds > 1)}"
-    return f"{predictor.name} ({spoken}): {', '.join(predictor.classes)}. {NOTICE}."
+    text = f"{members}{folds} fold{'s' * (folds > 1)}"
+    return f"{predictor.name} ({text}): {', '.join(predictor.classes)}. {NOTICE}."
 
 
 def tell(predictor: Predictor, lines: Sequence[Line], csv_file: Path | None) -> None:
@@ -122,8 +123,8 @@ def _cells(answer: Answer | None) -> list[str]:
 
 def remark(answer: Answer) -> str:
     """A word where one is needed."""
-    words = [f"unlike the training data ({answer.novelty:.1f} x)"] if answer.unlike else []
-    words += ["unlike or not: unknown"] if answer.unlike is None else []
+    words = [f"unlike the training data ({answer.ood_score:.1f} x)"] if answer.out_of_distribution else []
+    words += ["unlike or not: unknown"] if answer.out_of_distribution is None else []
     words += [f"seen whole: {answer.no_lungs}"] if answer.no_lungs else []
     return "; ".join(words)
 
@@ -150,8 +151,8 @@ def _record(line: Line) -> dict[str, Any]:
         "probabilities": answer.probabilities,
         "spread": {name: list(pair) for name, pair in answer.spread.items()},
         "folds": list(answer.folds),
-        "novelty": answer.novelty,
-        "unlike_training_data": answer.unlike,
+        "ood_score": answer.ood_score,
+        "out_of_distribution": answer.out_of_distribution,
         "lungs_not_found": answer.no_lungs or None,
         "overlay": str(line.overlay) if line.overlay else None,
     }
@@ -162,7 +163,7 @@ def as_csv(predictor: Predictor, lines: Sequence[Line]) -> str:
     classes = predictor.classes
     head = ["file", "class", "probability", *(f"p_{c}" for c in classes)]
     head += [f"{side}_{c}" for c in classes for side in ("low", "high")]
-    head += ["novelty", "unlike_training_data", "lungs_not_found", "overlay", "error", "notice"]
+    head += ["ood_score", "out_of_distribution", "lungs_not_found", "overlay", "error", "notice"]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, head, lineterminator="\n")
     writer.writeheader()
@@ -181,5 +182,8 @@ def _row(line: Line) -> dict[str, Any]:
     row |= {f"p_{name}": p for name, p in answer.probabilities.items()}
     for name, (low, high) in answer.spread.items():
         row |= {f"low_{name}": low, f"high_{name}": high}
-    told = answer.unlike is not None
-    return row | {"novelty": answer.novelty if told else "", "unlike_training_data": answer.unlike if told else ""}
+    told = answer.out_of_distribution is not None
+    return row | {
+        "ood_score": answer.ood_score if told else "",
+        "out_of_distribution": answer.out_of_distribution if told else "",
+    }

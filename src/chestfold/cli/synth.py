@@ -21,7 +21,7 @@ def _generator_verbs(verbs: Any) -> None:
     train.add_argument("name", help="the generators lie in runs/synth/NAME/foldK")
     train.add_argument("--data", required=True, help="data set with a fold file")
     train.add_argument("--fold", nargs="+", type=int, required=True, metavar="K", help="one generator for each")
-    train.add_argument("--architecture", default="sagan", help="sagan, or sources: transposed convolutions, no average")
+    train.add_argument("--architecture", default="sagan", help="sagan, or transposed: transposed convolutions, no average")
     train.add_argument("--steps", type=int, default=8000, help="of both networks [8000]")
     train.add_argument("--batch", type=int, default=32, help="real patches in a step [32]")
     train.add_argument("--width", type=int, default=32, help="channels at 32 x 32 [32]")
@@ -102,8 +102,8 @@ def _show_measured(title: str, rows: dict[str, Any], ways: dict[str, dict[str, f
         table.add_row(name, *kids, near, close, f"{row.power_2:.2f}", f"{row.power_4:.2f}")
     show(table)
     for name, way in ways.items():
-        spoken = f"{way['kid']:.2f} (middle layer: {way['middle_kid']:.2f})"
-        say(f"{name} is {spoken} of the way from the floor (real, training) to {last}")
+        text = f"{way['kid']:.2f} (middle layer: {way['middle_kid']:.2f})"
+        say(f"{name} is {text} of the way from the floor (real, training) to {last}")
 
 
 def synth_blend(arguments: argparse.Namespace) -> None:
@@ -151,8 +151,8 @@ def synth_answers(arguments: argparse.Namespace) -> None:
     for name, answers in readers:
         reading = read_answers(answers["truth"].tolist(), answers["answer"].tolist())
         found = (reading.accuracy, reading.sensitivity, reading.specificity, reading.d_prime)
-        spoken = [f"{f.value:.2f} [{f.low:.2f}, {f.high:.2f}]" for f in found]
-        table.add_row(name, str(len(answers)), *spoken, f"{reading.p_chance:.3f}")
+        text = [f"{f.value:.2f} [{f.low:.2f}, {f.high:.2f}]" for f in found]
+        table.add_row(name, str(len(answers)), *text, f"{reading.p_chance:.3f}")
     show(table)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from chestfold.core.files import BadInput, write_bytes
+from chestfold.core.errors import InputError
+from chestfold.core.files import write_bytes
 
 _HASH = 32
 
@@ -68,8 +69,8 @@ def load_newest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
 def load_weights(path: Path) -> dict[str, Any]:
     """As `load`, for a finished fold; a damaged file is the user's to mend."""
     if not path.exists():
-        raise BadInput(f"{path} does not exist; restore it, or train this fold again with --overwrite")
+        raise InputError(f"{path} does not exist; restore it, or train this fold again with --overwrite")
     try:
         return load(path)
     except Damaged as error:
-        raise BadInput(f"{error}; train this fold again with --overwrite, or restore the file") from error
+        raise InputError(f"{error}; train this fold again with --overwrite, or restore the file") from error

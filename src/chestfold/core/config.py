@@ -5,7 +5,7 @@ import types
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 
 Metric = Literal["auc", "loss", "accuracy", "f1"]
 
@@ -17,11 +17,11 @@ def option(default: Any, about: str) -> Any:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Every setting of a training run. Illegal values raise `BadInput` when the record is made."""
+    """Every setting of a training run. Illegal values raise `InputError` when the record is made."""
 
     data: str = option("phantom", "data set: a name of `chestfold data list`")
     folds: str = option("", "fold file folds/NAME.csv; empty: the one named like the data set")
-    seed: int = option(0, "all draws are functions of it; change it to train a twin for an ensemble")
+    seed: int = option(0, "all draws are functions of it; change it to train a baseline for an ensemble")
 
     backbone: str = option("resnet18", "any timm name (timm.list_models()), or one of chestfold.models")
     pretrained: bool = option(False, "start from ImageNet: input/weights/<name>.safetensors, else the hub")
@@ -41,7 +41,7 @@ class Experiment:
     epochs: int = option(10, "passes over the training images")
     max_steps: int = option(0, "optimizer steps in an epoch at most; 0: a whole pass")
     batch_size: int = option(32, "images a forward pass; lower it when memory runs out")
-    accumulate: int = option(1, "batches a step: the batch size that the optimizer sees is batch_size x this")
+    grad_accum_steps: int = option(1, "batches a step: the batch size that the optimizer sees is batch_size x this")
     optimizer: Literal["adamw", "adam", "sgd"] = option("adamw", "sgd has Nesterov momentum 0.9")
     lr: float = option(1e-3, "peak learning rate; about 1e-4 to 3e-4 to fine-tune")
     weight_decay: float = option(0.01, "decoupled for adamw, L2 for the others")
@@ -49,7 +49,7 @@ class Experiment:
         "cosine", "cosine: warm-up then to 0; onecycle: 30 % up; step: a tenth at 60 % and at 85 %"
     )
     warmup_epochs: float = option(0.5, "linear warm-up of cosine, step and constant; 0: none")
-    clip_norm: float = option(0.0, "largest gradient norm; 0: no clipping; 1 calms a loss that jumps")
+    max_grad_norm: float = option(0.0, "largest gradient norm; 0: no clipping; 1 calms a loss that jumps")
     label_smoothing: float = option(0.0, "0 to 1; 0.05 to 0.1 when labels are doubtful")
     ema_decay: float = option(0.0, "exponential moving average of the weights, per step; 0: off; 0.99 to 0.9998")
     sampling: Literal["natural", "over", "under"] = option(
@@ -66,7 +66,7 @@ class Experiment:
         "", "synthetic images that join the training part of fold K: the data set NAME_foldK; empty: none"
     )
 
-    augment: Literal["none", "plain", "turned"] = option(
+    augment: Literal["none", "plain", "d4"] = option(
         "none",
         "plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; turned: one of the eight turns and "
         "mirrorings, for CT patches, where no side is up and brightness is density",
@@ -78,12 +78,12 @@ class Experiment:
 
     monitor: Metric = option("auc", "validation figure that picks the best epoch")
     patience: int = option(0, "stop after so many epochs without a better one; 0: never")
-    vote_epochs: int = option(0, "predict with the mean over the last so many epochs; 0: with the best epoch alone")
-    tta: Literal["none", "flip", "turns", "crops"] = option(
+    average_last: int = option(0, "predict with the mean over the last so many epochs; 0: with the best epoch alone")
+    tta: Literal["none", "flip", "d4", "crops"] = option(
         "none", "views averaged at prediction: flip: 2; turns: 8; crops: centre and corners, each flipped: 10"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
-        "auto", "auto: mixed precision on a GPU; on a processor bf16 if it has it and the network gains by it"
+        "auto", "auto: mixed precision on a GPU; on a CPU bf16 if it has it and the network gains by it"
     )
     compile: bool = option(False, "torch.compile: a minute at the start, faster steps on a GPU")
 
@@ -92,19 +92,19 @@ class Experiment:
     def __post_init__(self) -> None:
         for name, kind in field_types().items():
             if not _fits(getattr(self, name), kind):
-                raise BadInput(f"{name} = {getattr(self, name)!r} is not {_spell(kind)}")
+                raise InputError(f"{name} = {getattr(self, name)!r} is not {_spell(kind)}")
         for name, (low, high) in RANGES.items():
             if not low <= getattr(self, name) <= high:
-                raise BadInput(f"{name} = {getattr(self, name)} lies outside {low} to {high}")
+                raise InputError(f"{name} = {getattr(self, name)} lies outside {low} to {high}")
         if self.randaugment and not (0 < self.randaugment[0] <= 14 and 0 <= self.randaugment[1] <= 10):
-            raise BadInput(f"randaugment = {self.randaugment}: 1 to 14 operations, strength 0 to 10")
+            raise InputError(f"randaugment = {self.randaugment}: 1 to 14 operations, strength 0 to 10")
         if self.sampling != "natural" and self.class_weights != "none":
-            raise BadInput(
+            raise InputError(
                 f"sampling = {self.sampling} and class_weights = {self.class_weights}: choose one of the two"
             )
 
         if self.lung_mask != "none" and self.frame != "none":
-            raise BadInput(
+            raise InputError(
                 f"lung_mask = {self.lung_mask} (for CT slices) and frame = {self.frame} (for X-rays): choose one"
             )
 
@@ -119,7 +119,7 @@ class Experiment:
         """The record that `to_dict` was taken from; a setting that an older version did not know has its default.
 
         Raises:
-            BadInput: a setting is unknown here.
+            InputError: a setting is unknown here.
         """
         for name in settings:
             require_field(name)
@@ -144,10 +144,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "image_size": (8, 4096),
     "epochs": _POSITIVE,
     "batch_size": _POSITIVE,
-    "accumulate": _POSITIVE,
+    "grad_accum_steps": _POSITIVE,
     "max_steps": _COUNT,
     "patience": _COUNT,
-    "vote_epochs": (0, 100),
+    "average_last": (0, 100),
     "head_width": (0, 65536),
     "train_per_class": _COUNT,
     "positive_share": (1e-6, 1.0),
@@ -155,7 +155,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "lr": (1e-12, 1e3),
     "weight_decay": (0.0, 10.0),
     "warmup_epochs": (0.0, 1e6),
-    "clip_norm": (0.0, 1e9),
+    "max_grad_norm": (0.0, 1e9),
     "drop_rate": _SHARE,
     "label_smoothing": _SHARE,
     "ema_decay": _SHARE,
@@ -177,11 +177,11 @@ def field_help() -> dict[str, str]:
 
 
 def require_field(name: str) -> None:
-    """Raise `BadInput`, with the nearest known name, when there is no such setting."""
+    """Raise `InputError`, with the nearest known name, when there is no such setting."""
     if name not in field_types():
         near = difflib.get_close_matches(name, field_types(), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise BadInput(f"unknown setting {name!r}{hint} (--help lists them)")
+        raise InputError(f"unknown setting {name!r}{hint} (--help lists them)")
 
 
 def _is_union(kind: Any) -> bool:
@@ -231,7 +231,7 @@ def parse_option(name: str, words: list[str]) -> Any:
     """The typed value of a command-line option.
 
     Raises:
-        BadInput: no such setting, or the words do not spell a value of its type.
+        InputError: no such setting, or the words do not spell a value of its type.
     """
     require_field(name)
     kind = field_types()[name]
@@ -240,7 +240,7 @@ def parse_option(name: str, words: list[str]) -> Any:
     except (ValueError, KeyError):
         value = _IMPOSSIBLE
     if not _fits(value, kind):
-        raise BadInput(f"--{name} {' '.join(words)}: {name} takes {_spell(kind)}")
+        raise InputError(f"--{name} {' '.join(words)}: {name} takes {_spell(kind)}")
     return value
 
 

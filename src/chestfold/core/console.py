@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import ChestfoldError
 
 console = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
 PIPED = 240
@@ -62,7 +62,7 @@ def waiting(label: str) -> Iterator[Callable[[str], None]]:
         yield lambda remark: shown.update(f"{label} {remark}")
 
 
-def fail(error: BadInput) -> NoReturn:
+def fail(error: ChestfoldError) -> NoReturn:
     """One sentence on stderr, exit code 2."""
     print(f"error: {error}", file=sys.stderr)
     raise SystemExit(2)

@@ -26,13 +26,13 @@ def world() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def is_first() -> bool:
+def is_main() -> bool:
     """Whether this process is the one that writes."""
     return rank() == 0
 
 
 def device() -> torch.device:
-    """This process's own GPU, or the processor."""
+    """This process's own GPU, or the CPU."""
     return (
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         if torch.cuda.is_available()
@@ -54,11 +54,11 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def decided_by_first(decide: Callable[[], T]) -> T:
+def broadcast_from_main(decide: Callable[[], T]) -> T:
     """What `decide` returns in the first process, in all of them. torchrun ends the others when it raises."""
     if world() == 1:
         return decide()
-    box = [decide() if is_first() else None]
+    box = [decide() if is_main() else None]
     dist.broadcast_object_list(box, src=0)
     return box[0]  # type: ignore[return-value]
 

@@ -11,9 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-
-class BadInput(Exception):
-    """Something the user can mend. Its text is one sentence: which file, row or field, and what to do."""
+from chestfold.core.errors import InputError, ServiceError
 
 
 def _folder(variable: str, default: Path) -> Path:
@@ -91,12 +89,12 @@ def explained_disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise BadInput(
+            raise ServiceError(
                 f"the disk is full: {path} could not be written; free some space and run the same command "
                 "again, it goes on from the last complete checkpoint"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise BadInput(f"no permission to write {path}; choose another folder (CHESTFOLD_*)") from error
+            raise ServiceError(f"no permission to write {path}; choose another folder (CHESTFOLD_*)") from error
         raise
 
 
@@ -116,7 +114,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def sweep(folder: Path, name: str = "*") -> None:
+def remove_temporary(folder: Path, name: str = "*") -> None:
     """Delete the temporary files that killed writers of `name` left in `folder`; only under a lock that they held."""
     for left in folder.glob(f".{name}.*.tmp"):
         left.unlink(missing_ok=True)
@@ -139,11 +137,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file; a damaged one is `BadInput`."""
+    """The value in a JSON file; a damaged one is `InputError`."""
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise BadInput(f"{path} is not valid JSON ({error}); restore it or delete it") from error
+        raise InputError(f"{path} is not valid JSON ({error}); restore it or delete it") from error
 
 
 @contextmanager
@@ -155,7 +153,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         held.acquire(blocking=False)
     except Timeout as error:
-        raise BadInput(f"another process is working in {folder}; wait for it or stop it") from error
+        raise InputError(f"another process is working in {folder}; wait for it or stop it") from error
     try:
         yield
     finally:

@@ -29,7 +29,7 @@ def _git(*words: str) -> str:
 
 
 def machine() -> str:
-    """The accelerator, else the processor and the number of threads in use."""
+    """The accelerator, else the CPU and the number of threads in use."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{_processor()}, {torch.get_num_threads()} threads"

@@ -22,7 +22,7 @@ def generator(*parts: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key(*parts)))
 
 
-class Dice:
+class SampleRng:
     """One numpy generator and one `random.Random`, set anew for each sample in about 5 microseconds.
 
     albumentations draws from both; giving it these two once and setting them in place is ten times cheaper
@@ -34,7 +34,7 @@ class Dice:
         self.python = random.Random(0)
         self._state = self.numpy.bit_generator.state
 
-    def throw(self, *parts: int | str) -> None:
+    def seed(self, *parts: int | str) -> None:
         """Put both generators at the start of the stream named by `parts`."""
         seed = key(*parts)
         self._state["state"]["key"] = np.array([seed, 0], np.uint64)

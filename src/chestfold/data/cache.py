@@ -11,14 +11,14 @@ import numpy as np
 from filelock import FileLock
 
 from chestfold.core.console import progress
+from chestfold.core.errors import InputError
 from chestfold.core.files import (
-    BadInput,
     atomic_path,
     cache_dir,
     explained_disk_errors,
+    remove_temporary,
     sha256,
     sha256_json,
-    sweep,
     write_text,
 )
 from chestfold.data.dataset import Index
@@ -73,7 +73,7 @@ def open_cache(index: Index, size: int) -> Cache:
     Safe when several processes start at once: one builds, the others wait for it.
 
     Raises:
-        BadInput: images that cannot be read, the first of them by name; the disk is full.
+        InputError: images that cannot be read, the first of them by name; the disk is full.
     """
     ids = index.table["id"].tolist()
     digests = content_hashes(index)
@@ -85,7 +85,7 @@ def open_cache(index: Index, size: int) -> Cache:
             path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
-                sweep(path.parent, path.name)
+                remove_temporary(path.parent, path.name)
                 _build(index, size, path)
     return Cache(np.load(path, mmap_mode="r"), {i: n for n, i in enumerate(ids)}, content)
 
@@ -105,7 +105,7 @@ def _build(index: Index, size: int, path: Path) -> None:
         def fill(n: int) -> str | None:
             try:
                 images[n] = decode(index.root, places[n], size, index.dataset.value_range, index.dataset.ct_window)
-            except BadInput as error:
+            except InputError as error:
                 return str(error)
             return None
 
@@ -113,7 +113,7 @@ def _build(index: Index, size: int, path: Path) -> None:
         images.flush()
         if errors:
             more = f" (and {len(errors) - 1} more: `chestfold data check {index.dataset.name}`)"
-            raise BadInput(errors[0] + (more if len(errors) > 1 else ""))
+            raise InputError(errors[0] + (more if len(errors) > 1 else ""))
 
 
 def _reserve(path: Path) -> None:

@@ -8,7 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from chestfold.core.files import BadInput, input_dir
+from chestfold.core.errors import InputError
+from chestfold.core.files import input_dir
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.dicom import CT_WINDOWS
 from chestfold.data.readers import join, read_index
@@ -162,7 +163,7 @@ def find_dataset(name: str) -> Dataset:
     """The declaration called `name`: from the catalogue, else from input/NAME/dataset.toml.
 
     Raises:
-        BadInput: there is none, or the declaration is not valid.
+        InputError: there is none, or the declaration is not valid.
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
@@ -171,7 +172,7 @@ def find_dataset(name: str) -> Dataset:
         return _read_declaration(name, declaration)
     near = difflib.get_close_matches(name, CATALOGUE, n=1)
     hint = f"did you mean {near[0]}?" if near else "`chestfold data list` names them"
-    raise BadInput(f"unknown data set {name!r}: {hint}, or declare your own in {declaration}")
+    raise InputError(f"unknown data set {name!r}: {hint}, or declare your own in {declaration}")
 
 
 def _are(kind: type, values: Any) -> bool:
@@ -209,24 +210,24 @@ def _read_declaration(name: str, path: Path) -> Dataset:
     try:
         values = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{path} is not valid TOML ({error})") from error
+        raise InputError(f"{path} is not valid TOML ({error})") from error
     unknown = set(values) - {f.name for f in fields(Dataset) if f.name != "kaggle"}  # its folder is there already
     if unknown:
-        raise BadInput(f"{path}: unknown field {sorted(unknown)[0]!r}")
+        raise InputError(f"{path}: unknown field {sorted(unknown)[0]!r}")
     missing = {"classes", "positive", "reader"} - set(values)
     if missing:
-        raise BadInput(f"{path}: the field {sorted(missing)[0]!r} is missing")
-    spoken = {"about": "declared by you", "origin": "your own", "licence": "your own", "patient": "as declared"}
+        raise InputError(f"{path}: the field {sorted(missing)[0]!r} is missing")
+    text = {"about": "declared by you", "origin": "your own", "licence": "your own", "patient": "as declared"}
     for field, value in values.items():
         right, meaning = _WELL_FORMED.get(field, _TEXT)
         if not right(value):
-            raise BadInput(f"{path}: {field} is {meaning}, not {value!r}")
+            raise InputError(f"{path}: {field} is {meaning}, not {value!r}")
     values = {field: tuple(v) if isinstance(v, list) else v for field, v in values.items()}
-    dataset = Dataset(**{**spoken, **values, "name": name})
+    dataset = Dataset(**{**text, **values, "name": name})
     if dataset.reader not in ("folders", "csv", "npz") or dataset.positive not in dataset.classes:
-        raise BadInput(f"{path}: reader is folders, csv or npz, and positive is one of the classes")
+        raise InputError(f"{path}: reader is folders, csv or npz, and positive is one of the classes")
     if dataset.value_range and dataset.ct_window:
-        raise BadInput(f"{path}: value_range and ct_window both say what is black and white; keep one of them")
+        raise InputError(f"{path}: value_range and ct_window both say what is black and white; keep one of them")
     return dataset
 
 

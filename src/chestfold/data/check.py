@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.cache import content_hashes, in_threads
 from chestfold.data.dataset import Index
 from chestfold.data.decode import decode, open_header, read_bytes
@@ -39,7 +39,7 @@ def check(index: Index) -> Report:
         try:
             thumbnails[n] = decode(index.root, places[n], THUMBNAIL, *declared)
             return _format(index, places[n])
-        except BadInput as error:
+        except InputError as error:
             return f"!{error}"
 
     seen = in_threads(look, len(places), "reading images")

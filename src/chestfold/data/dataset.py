@@ -7,7 +7,8 @@ from typing import Literal
 
 import pandas as pd
 
-from chestfold.core.files import BadInput, sha256_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import sha256_json
 
 COLUMNS = ["id", "path", "label", "group", "split"]
 
@@ -64,11 +65,11 @@ class Dataset:
         """The patient that `path` belongs to, by `patient_pattern`.
 
         Raises:
-            BadInput: the pattern does not match the file's name.
+            InputError: the pattern does not match the file's name.
         """
         match = re.search(self.patient_pattern, path.name)
         if match is None:
-            raise BadInput(f"{path}: no patient can be read from this name (expected {self.patient_pattern!r})")
+            raise InputError(f"{path}: no patient can be read from this name (expected {self.patient_pattern!r})")
         return "_".join(part for part in match.groups() if part) or match.group()
 
 
@@ -104,17 +105,17 @@ def make_index(dataset: Dataset, root: Path, rows: list[dict[str, str]], notes: 
     """Check the rows and put them in order.
 
     Raises:
-        BadInput: a doubled id, an unknown class, a class without images, no image at all.
+        InputError: a doubled id, an unknown class, a class without images, no image at all.
     """
     if not rows:
-        raise BadInput(f"{root} holds no images for {dataset.name}; its README in input/ says how to get them")
+        raise InputError(f"{root} holds no images for {dataset.name}; its README in input/ says how to get them")
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["split", "id"], ascending=[False, True])
     doubled = table[table["id"].duplicated(keep=False)]
     if len(doubled):
         where = " and ".join(doubled["path"].iloc[:2])
-        raise BadInput(f"{root}: id {doubled['id'].iloc[0]!r} occurs twice ({where}); ids must be unique")
+        raise InputError(f"{root}: id {doubled['id'].iloc[0]!r} occurs twice ({where}); ids must be unique")
     train = table[table["split"] == "train"]
     for name in dataset.classes:
         if not (train["label"] == name).any():
-            raise BadInput(f"{root}: class {name!r} has no training image; add some or change the declaration")
+            raise InputError(f"{root}: class {name!r} has no training image; add some or change the declaration")
     return Index(dataset, root, table.reset_index(drop=True), tuple(notes))

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.dicom import is_dicom, read_dicom
 from chestfold.data.readers import load_arrays
 
@@ -41,7 +41,7 @@ def decode(
     the file is called; `ct_window` is for DICOM alone (see `read_dicom`).
 
     Raises:
-        BadInput: the file is empty, truncated, no image, or 16-bit without a declared `value_range`.
+        InputError: the file is empty, truncated, no image, or 16-bit without a declared `value_range`.
     """
     name, _, member = place.partition("#")
     if member:
@@ -64,7 +64,7 @@ def _file_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}); replace or remove it") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}); replace or remove it") from error
 
 
 def _npz_image(path: Path, member: str) -> np.ndarray:
@@ -81,37 +81,37 @@ def _decode_file(data: bytes, path: Path, size: int, value_range: tuple[int, int
         flag = _REDUCED.get(factor, cv2.IMREAD_GRAYSCALE)
         grey = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
         if grey is None:
-            raise BadInput(f"{path} is damaged; replace or remove it")
+            raise InputError(f"{path} is damaged; replace or remove it")
         return grey
     try:
         return _grey(ImageOps.exif_transpose(header), str(path), value_range)
     except (OSError, SyntaxError, ValueError) as error:
-        raise BadInput(f"{path} is damaged ({error}); replace or remove it") from error
+        raise InputError(f"{path} is damaged ({error}); replace or remove it") from error
 
 
 def open_header(data: bytes, path: Path) -> Image.Image:
     """The image with its header read (size, mode, format), its pixels not yet.
 
     Raises:
-        BadInput: empty, no image, or the file's end is missing (decoders fill up with grey, silently).
+        InputError: empty, no image, or the file's end is missing (decoders fill up with grey, silently).
     """
     if not data:
-        raise BadInput(f"{path} is empty; replace or remove it")
+        raise InputError(f"{path} is empty; replace or remove it")
     try:
         header = Image.open(io.BytesIO(data))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise BadInput(f"{path} is not an image that can be read; replace or remove it") from error
+        raise InputError(f"{path} is not an image that can be read; replace or remove it") from error
     end = _ENDS.get(header.format or "")
     start = data.rfind(b"\xff\xda") if header.format == "JPEG" else 0
     if end and data.rfind(end) <= start:
-        raise BadInput(f"{path} is truncated; replace or remove it")
+        raise InputError(f"{path} is truncated; replace or remove it")
     return header
 
 
 def _grey(image: Image.Image, name: str, value_range: tuple[int, int] | None) -> np.ndarray:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         if value_range is None:
-            raise BadInput(f"{name} is a 16-bit image; declare its value_range (chestfold predict: --range)")
+            raise InputError(f"{name} is a 16-bit image; declare its value_range (chestfold predict: --range)")
         low, high = value_range
         values = (np.asarray(image, np.float32) - low) / (high - low)
         return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 
 DICOM_TRANSFORM = "dicom-1"
 """Names what `read_dicom` does to a file; part of the key of a cache that holds such files."""
@@ -54,8 +54,8 @@ def read_dicom(data: bytes, name: str, value_range: tuple[int, int] | None = Non
         ct_window: a name of `CT_WINDOWS`, for CT alone; the same.
 
     Raises:
-        BadInput: damaged, without pixels, of several frames, compressed in a way that nothing here decodes, or without
-            anything that says which values are black and white.
+        InputError: damaged, without pixels, of several frames, compressed in a way that nothing here decodes, or
+            without anything that says which values are black and white.
     """
     with _explained(name):
         header = _parse(data, name)
@@ -88,7 +88,7 @@ def _explained(name: str) -> Iterator[None]:
         yield
     except (InvalidDicomError, BytesLengthException, NotImplementedError, *odd) as error:
         kind = type(error).__name__
-        raise BadInput(f"{name} is a damaged DICOM file ({kind} in its header); replace or remove it") from error
+        raise InputError(f"{name} is a damaged DICOM file ({kind} in its header); replace or remove it") from error
 
 
 @lru_cache(maxsize=1)
@@ -112,15 +112,15 @@ def _parse(data: bytes, name: str) -> Any:
 
 def _require_picture(header: Any, name: str) -> None:
     if not any(tag in header for tag in _PIXEL_TAGS):
-        raise BadInput(f"{name} is a DICOM file without a picture (a report, a plan, a directory); remove it")
+        raise InputError(f"{name} is a DICOM file without a picture (a report, a plan, a directory); remove it")
     frames = int(header.get("NumberOfFrames", None) or 1)
     if frames > 1:
-        raise BadInput(f"{name} holds {frames} frames; save the one that is meant as a file of its own")
+        raise InputError(f"{name} holds {frames} frames; save the one that is meant as a file of its own")
     for tag in ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsStored", "PixelRepresentation"):
         if header.get(tag) is None:
-            raise BadInput(f"{name} is a DICOM file without {tag}; export it again")
+            raise InputError(f"{name} is a DICOM file without {tag}; export it again")
     if header.PhotometricInterpretation not in _KINDS:
-        raise BadInput(f"{name} is a DICOM file of a kind of picture that is not known; export it again")
+        raise InputError(f"{name} is a DICOM file of a kind of picture that is not known; export it again")
 
 
 def _pixels(header: Any, name: str) -> np.ndarray:
@@ -133,16 +133,18 @@ def _pixels(header: Any, name: str) -> np.ndarray:
     except RuntimeError as error:  # pydicom's word for a codec that is missing or gave up
         _not_decoded(header, name, error)
     except ValueError as error:
-        raise BadInput(f"{name} is a damaged DICOM file (its pixels are not whole); replace or remove it") from error
+        raise InputError(f"{name} is a damaged DICOM file (its pixels are not whole); replace or remove it") from error
     return apply_color_lut(pixels, header) if header.PhotometricInterpretation == "PALETTE COLOR" else pixels
 
 
 def _not_decoded(header: Any, name: str, error: RuntimeError) -> NoReturn:
     syntax = header.file_meta.TransferSyntaxUID.name
     if "missing dependencies" in str(error):
-        raise BadInput(f"{name} is compressed as {syntax}, which nothing here decodes; save it uncompressed") from error
+        raise InputError(
+            f"{name} is compressed as {syntax}, which nothing here decodes; save it uncompressed"
+        ) from error
     reason = " ".join(str(error).partition("plugins:")[2].split())[:120]
-    raise BadInput(
+    raise InputError(
         f"{name} is compressed as {syntax} and could not be decoded ({reason}); save it uncompressed"
     ) from error
 
@@ -194,7 +196,7 @@ def _shown(
         return _bytes((values - low) / (high - low))
     if ct_window:
         if header.get("Modality") != "CT":
-            raise BadInput(f"{name} is no CT slice: the {ct_window} window is in Hounsfield units; leave it out")
+            raise InputError(f"{name} is no CT slice: the {ct_window} window is in Hounsfield units; leave it out")
         return _windowed(values, *CT_WINDOWS[ct_window], "LINEAR")
     if header.get("VOILUTSequence"):
         table = header.VOILUTSequence[0]
@@ -204,7 +206,7 @@ def _shown(
         return _windowed(values, level, width, str(header.get("VOILUTFunction", "") or "LINEAR"))
     if header.BitsStored == 8 and not header.PixelRepresentation and values.min() >= 0 and values.max() <= 255:
         return np.rint(values).astype(np.uint8)
-    raise BadInput(
+    raise InputError(
         f"{name} does not say which of its values are black and white (no window, {header.BitsStored} bits); declare "
         "a ct_window or a value_range (chestfold predict: --window or --range)"
     )
@@ -234,7 +236,7 @@ def _bytes(shares: np.ndarray) -> np.ndarray:
 
 
 def require_window(name: str) -> None:
-    """Raise `BadInput` when no CT window is called `name`."""
+    """Raise `InputError` when no CT window is called `name`."""
     if name and name not in CT_WINDOWS:
-        spoken = ", ".join(f"{n} (level {c:.0f}, width {w:.0f})" for n, (c, w) in CT_WINDOWS.items())
-        raise BadInput(f"unknown CT window {name!r}; there are {spoken}")
+        text = ", ".join(f"{n} (level {c:.0f}, width {w:.0f})" for n, (c, w) in CT_WINDOWS.items())
+        raise InputError(f"unknown CT window {name!r}; there are {text}")

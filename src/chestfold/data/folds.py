@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chestfold.core.files import BadInput, folds_dir, read_json, sha256, write_bytes, write_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import folds_dir, read_json, sha256, write_bytes, write_json
 from chestfold.data.cache import content_hashes, open_cache
 from chestfold.data.dataset import Index
 from chestfold.data.duplicates import exact_groups, joined, near_pairs
@@ -38,9 +39,9 @@ class Folds:
         return self.table.loc[self.table["fold"] != fold, "id"].tolist()
 
     def require(self, fold: int) -> None:
-        """Raise `BadInput` when there is no such fold."""
+        """Raise `InputError` when there is no such fold."""
         if not 0 <= fold < self.count:
-            raise BadInput(f"fold {fold} does not exist: folds/{self.name}.csv has folds 0 to {self.count - 1}")
+            raise InputError(f"fold {fold} does not exist: folds/{self.name}.csv has folds 0 to {self.count - 1}")
 
 
 def linked_duplicates(index: Index) -> tuple[list[list[int]], list[tuple[int, int]]]:
@@ -56,7 +57,7 @@ def split(index: Index, count: int, seed: int) -> tuple[pd.DataFrame, dict[str, 
     """A fold table (id, group, label, fold) and its leak report. Duplicates are one group before the split.
 
     Raises:
-        BadInput: fewer groups in a class than folds.
+        InputError: fewer groups in a class than folds.
     """
     train = index.train
     exact, near = linked_duplicates(index)
@@ -64,7 +65,7 @@ def split(index: Index, count: int, seed: int) -> tuple[pd.DataFrame, dict[str, 
     table = pd.DataFrame({"id": train["id"], "group": groups, "label": train["label"], "fold": -1})
     for name, members in table.groupby("label")["group"]:
         if members.nunique() < count:
-            raise BadInput(f"{count} folds need {count} patients in class {name!r}; it has {members.nunique()}")
+            raise InputError(f"{count} folds need {count} patients in class {name!r}; it has {members.nunique()}")
     from sklearn.model_selection import StratifiedGroupKFold  # a second of work that few commands need
 
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
@@ -81,27 +82,27 @@ def assert_sound(table: pd.DataFrame, index: Index, count: int) -> None:
     """Prove what a fold file promises.
 
     Raises:
-        BadInput: an id twice or missing, a group in two folds, a class missing from a fold, a fold too many,
+        InputError: an id twice or missing, a group in two folds, a class missing from a fold, a fold too many,
             another label.
     """
     if table["id"].duplicated().any():
-        raise BadInput(f"id {table.loc[table['id'].duplicated(), 'id'].iloc[0]!r} occurs twice in the fold file")
+        raise InputError(f"id {table.loc[table['id'].duplicated(), 'id'].iloc[0]!r} occurs twice in the fold file")
     expected = index.train.set_index("id")["label"]
     strays = sorted(set(table["id"]) ^ set(expected.index))
     if strays:
-        raise BadInput(f"the fold file and the data set differ in {len(strays)} ids, the first is {strays[0]!r}")
+        raise InputError(f"the fold file and the data set differ in {len(strays)} ids, the first is {strays[0]!r}")
     wrong = table[table["label"].to_numpy() != expected.loc[table["id"]].to_numpy()]
     if len(wrong):
-        raise BadInput(f"the label of {wrong['id'].iloc[0]!r} in the fold file is not that of the data set")
+        raise InputError(f"the label of {wrong['id'].iloc[0]!r} in the fold file is not that of the data set")
     spread = table.groupby("group")["fold"].nunique()
     if (spread > 1).any():
-        raise BadInput(f"group {spread.idxmax()!r} lies in {spread.max()} folds")
+        raise InputError(f"group {spread.idxmax()!r} lies in {spread.max()} folds")
     if table["fold"].max() >= count:  # it would be validated nowhere and trained on everywhere
-        raise BadInput(f"the fold file has a fold {table['fold'].max()}, but is said to have {count} folds")
+        raise InputError(f"the fold file has a fold {table['fold'].max()}, but is said to have {count} folds")
     cells = pd.crosstab(table["fold"], table["label"]).reindex(range(count), fill_value=0)
     if (cells == 0).any(axis=None):
         fold, label = next((f, c) for f in cells.index for c in cells.columns if cells.loc[f, c] == 0)
-        raise BadInput(f"fold {fold} has no image of class {label!r}; make fewer folds")
+        raise InputError(f"fold {fold} has no image of class {label!r}; make fewer folds")
 
 
 def leak_report(table: pd.DataFrame, exact: list[list[int]], near: list[tuple[int, int]]) -> dict[str, dict[str, int]]:
@@ -122,13 +123,13 @@ def make(index: Index, name: str, count: int = 5, seed: int = 0) -> tuple[Folds,
     """Write folds/NAME.csv and .json; True when they are new, False when the same split was there already.
 
     Raises:
-        BadInput: another split of this name exists (fold files are never edited).
+        InputError: another split of this name exists (fold files are never edited).
     """
     csv_path, json_path = _paths(name)
     table, report = split(index, count, seed)
     data = table.to_csv(index=False, lineterminator="\n").encode()
     if csv_path.exists() and csv_path.read_bytes() != data:
-        raise BadInput(f"{csv_path} exists and differs; fold files are never edited, choose a new --name")
+        raise InputError(f"{csv_path} exists and differs; fold files are never edited, choose a new --name")
     if csv_path.exists() and json_path.exists():
         return load(name, index), False
     about = {
@@ -151,22 +152,22 @@ def load(name: str, index: Index) -> Folds:
     """Read and check folds/NAME.csv against its JSON and against the data set.
 
     Raises:
-        BadInput: it is missing, was edited, belongs to other data, or is not sound.
+        InputError: it is missing, was edited, belongs to other data, or is not sound.
     """
     csv_path, json_path = _paths(name)
     data = index.dataset.name
     if not (csv_path.exists() and json_path.exists()):
-        raise BadInput(f"{csv_path} does not exist; make it: chestfold folds make {data} --name {name}")
+        raise InputError(f"{csv_path} does not exist; make it: chestfold folds make {data} --name {name}")
     about = read_json(json_path)
     if about["data"] != data:
-        raise BadInput(f"{csv_path} belongs to the data set {about['data']!r}, not to {data!r}")
+        raise InputError(f"{csv_path} belongs to the data set {about['data']!r}, not to {data!r}")
     if sha256(csv_path.read_bytes()) != about["sha256"]:
-        raise BadInput(f"{csv_path} was changed after it was made (hash differs); restore it or make a new one")
+        raise InputError(f"{csv_path} was changed after it was made (hash differs); restore it or make a new one")
     table = read_table(csv_path)
     table["fold"] = table["fold"].astype(int)
     assert_sound(table, index, about["folds"])
     if index.sha256() != about["index_sha256"]:
-        raise BadInput(f"{csv_path}: labels or patients of {data} changed since it was made; make a new one")
+        raise InputError(f"{csv_path}: labels or patients of {data} changed since it was made; make a new one")
     return Folds(name, table, about["sha256"], about["folds"])
 
 

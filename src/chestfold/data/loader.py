@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from chestfold.core import distributed
 from chestfold.core.config import Experiment
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.data.sampling import epoch_order
 from chestfold.data.transforms.augment import Augmenter
-from chestfold.data.transforms.preprocess import PLAIN, Lungs, Treatment, after, before, find_lungs
+from chestfold.data.transforms.preprocess import NO_PREPROCESSING, Lungs, Preprocess, after, before, find_lungs
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Images:
     rows: np.ndarray
     ids: list[str]
     labels: np.ndarray
-    how: Treatment = PLAIN
+    how: Preprocess = NO_PREPROCESSING
     lungs: Lungs | None = None
 
     def __len__(self) -> int:
@@ -45,12 +45,12 @@ class Images:
         masks = self.lungs.masks[rows] if self.lungs else None
         return before(self.how, self.pixels[rows], masks), masks
 
-    def declined(self) -> Counter[str]:
+    def lungs_not_found(self) -> Counter[str]:
         """Reason -> how many of these images have no lungs that were found, and are seen whole."""
-        return self.lungs.declined(self.rows) if self.lungs else Counter()
+        return self.lungs.lungs_not_found(self.rows) if self.lungs else Counter()
 
 
-def images_of(how: Treatment, pixels: np.ndarray, ids: list[str], labels: np.ndarray) -> Images:
+def images_of(how: Preprocess, pixels: np.ndarray, ids: list[str], labels: np.ndarray) -> Images:
     """All of `pixels`, uint8 (N, S, S), to be seen as `how` says; their lungs are found now where it needs them."""
     return Images(pixels, np.arange(len(pixels)), ids, labels, how, find_lungs(how, pixels))
 
@@ -66,11 +66,11 @@ class TrainBatches(Dataset):
         self._exp, self._fold, self._images, self._workers = exp, fold, images, workers
         self.size = min(exp.batch_size, len(self._order(0)))
         if self.size < distributed.world():
-            raise BadInput(
+            raise InputError(
                 f"a batch of {self.size} cannot be shared by {distributed.world()} processes; raise --batch-size"
             )
         whole = max(1, len(self._order(0)) // exp.batch_size)
-        self.per_epoch = min(whole, exp.max_steps * exp.accumulate) if exp.max_steps else whole
+        self.per_epoch = min(whole, exp.max_steps * exp.grad_accum_steps) if exp.max_steps else whole
 
     @cached_property
     def _augment(self) -> Augmenter:
@@ -106,7 +106,7 @@ class TrainBatches(Dataset):
 
 
 def workers_for(device: torch.device) -> int:
-    """Processes that make batches for a GPU; none beside a processor that trains.
+    """Processes that make batches for a GPU; none beside a CPU that trains.
 
     There the cores are taken, and a thread would be worse than none: torch's main thread would wait for Python's lock
     after each of its operations.

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.dataset import Dataset, Index, make_index
 from chestfold.data.dicom import DICOM_SUFFIXES
 
@@ -21,10 +21,10 @@ def read_index(dataset: Dataset, root: Path) -> Index:
     """The index of `dataset`, whose files lie in `root`.
 
     Raises:
-        BadInput: the folder is missing or its content is not what the declaration says.
+        InputError: the folder is missing or its content is not what the declaration says.
     """
     if not root.is_dir():
-        raise BadInput(f"{root} does not exist; `chestfold data fetch {dataset.name}` says how to get it")
+        raise InputError(f"{root} does not exist; `chestfold data fetch {dataset.name}` says how to get it")
     if dataset.reader == "joined":
         raise ValueError(f"{dataset.name} is read by its parts: catalogue.open_index")
     reader = {"folders": read_folders, "csv": read_csv, "npz": read_npz}[dataset.reader]
@@ -59,13 +59,13 @@ def _read_split(dataset: Dataset, root: Path, folder: Path, split: str, notes: l
     flat = _images(folder, notes)
     if flat:
         if split != "test":
-            raise BadInput(f"{flat[0]} lies outside a class folder; move it into one of {dataset.classes}")
+            raise InputError(f"{flat[0]} lies outside a class folder; move it into one of {dataset.classes}")
         return [_row(root, path, path.stem, "", path.stem, split) for path in flat]
     rows = []
     for class_folder in _class_folders(dataset, folder):
         images = _images(class_folder, notes)
         if not images:
-            raise BadInput(f"{class_folder} holds no images; add some or remove the folder")
+            raise InputError(f"{class_folder} holds no images; add some or remove the folder")
         for path in images:
             label = _label_from_path(dataset, class_folder.name, path)
             rows.append(_row(root, path, _path_id(root, path), label, _patient(dataset, root, path), split))
@@ -77,9 +77,9 @@ def _class_folders(dataset: Dataset, folder: Path) -> list[Path]:
     if not dataset.class_patterns:
         for path in found:
             if path.name not in dataset.classes:
-                raise BadInput(f"{path}: {path.name!r} is not a declared class ({', '.join(dataset.classes)})")
+                raise InputError(f"{path}: {path.name!r} is not a declared class ({', '.join(dataset.classes)})")
     if not found:
-        raise BadInput(f"{folder} has no class folders; expected {', '.join(dataset.classes)}")
+        raise InputError(f"{folder} has no class folders; expected {', '.join(dataset.classes)}")
     return found
 
 
@@ -88,7 +88,7 @@ def _label_from_path(dataset: Dataset, folder: str, path: Path) -> str:
         return folder
     hits = [c for c, pattern in dataset.class_patterns.items() if re.search(pattern, f"{folder}/{path.name}")]
     if len(hits) != 1:
-        raise BadInput(f"{path}: its name fits {len(hits)} of the classes {', '.join(dataset.classes)}, not one")
+        raise InputError(f"{path}: its name fits {len(hits)} of the classes {', '.join(dataset.classes)}, not one")
     return hits[0]
 
 
@@ -130,7 +130,7 @@ def read_csv(dataset: Dataset, root: Path) -> Index:
     notes: list[str] = []
     folder = root / "images"
     if not folder.is_dir():
-        raise BadInput(f"{folder} does not exist; {dataset.name} keeps its images there")
+        raise InputError(f"{folder} does not exist; {dataset.name} keeps its images there")
     files = _by_stem(_images(folder, notes))
     rows = _csv_rows(dataset, root, root / dataset.table, files, "train")
     test = root / "test.csv"
@@ -148,21 +148,21 @@ def _by_stem(images: list[Path]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in images:
         if path.stem in files:
-            raise BadInput(f"{path} and {files[path.stem].name} have the same id {path.stem!r}; remove one of them")
+            raise InputError(f"{path} and {files[path.stem].name} have the same id {path.stem!r}; remove one of them")
         files[path.stem] = path
     return files
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A CSV with every cell as text, empty cells as ""; `BadInput` when it is none or lacks an id column."""
+    """A CSV with every cell as text, empty cells as ""; `InputError` when it is none or lacks an id column."""
     if not path.exists():
-        raise BadInput(f"{path} does not exist")
+        raise InputError(f"{path} does not exist")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not a readable CSV ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path} is not a readable CSV ({' '.join(str(error).split())})") from error
     if "id" not in table:
-        raise BadInput(f"{path} has no column 'id' (it has {', '.join(table.columns)})")
+        raise InputError(f"{path} has no column 'id' (it has {', '.join(table.columns)})")
     return table
 
 
@@ -175,7 +175,7 @@ def _csv_rows(
             table["label"] = dataset.classes[0]
         for column in ["label", *filter(None, [dataset.group_column])]:
             if column not in table:
-                raise BadInput(f"{table_path} has no column {column!r} (it has {', '.join(table.columns)})")
+                raise InputError(f"{table_path} has no column {column!r} (it has {', '.join(table.columns)})")
     labelled, rows = "label" in table, []
     for line, record in enumerate(table.to_dict("records"), start=2):
         where = f"{table_path}, line {line}"
@@ -189,18 +189,18 @@ def _csv_rows(
 
 def _image_of(image_id: str, root: Path, files: dict[str, Path], where: str) -> Path:
     if Path(image_id).name != image_id:
-        raise BadInput(f"{where}: id {image_id!r} is not a plain file name; ids may not leave the data folder")
+        raise InputError(f"{where}: id {image_id!r} is not a plain file name; ids may not leave the data folder")
     if image_id not in files:
-        raise BadInput(f"{where}: no image {image_id!r} in {root / 'images'}")
+        raise InputError(f"{where}: no image {image_id!r} in {root / 'images'}")
     return files[image_id]
 
 
 def _label_from_cell(dataset: Dataset, cell: str, where: str) -> str:
     if not cell:
-        raise BadInput(f"{where}: the label is missing")
+        raise InputError(f"{where}: the label is missing")
     label = dataset.labels.get(cell) if dataset.labels else cell
     if label not in dataset.classes:
-        raise BadInput(f"{where}: unknown class {cell!r}; declared are {', '.join(dataset.classes)}")
+        raise InputError(f"{where}: unknown class {cell!r}; declared are {', '.join(dataset.classes)}")
     return label
 
 
@@ -228,14 +228,14 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:  # TypeError: one bare array, no archive
-        raise BadInput(f"{path} is not a readable .npz ({error}); fetch it again") from error
+        raise InputError(f"{path} is not a readable .npz ({error}); fetch it again") from error
 
 
 def read_npz(dataset: Dataset, root: Path) -> Index:
     """`<name>.npz` with `{train,val,test}_{images,labels}`; val joins train; no patient is known."""
     path = root / f"{dataset.name}.npz"
     if not path.exists():
-        raise BadInput(f"{path} does not exist; `chestfold data fetch {dataset.name}` says how to get it")
+        raise InputError(f"{path} does not exist; `chestfold data fetch {dataset.name}` says how to get it")
     arrays = load_arrays(path)
     rows: list[dict[str, str]] = []
     for part, split in SPLITS.items():
@@ -243,7 +243,7 @@ def read_npz(dataset: Dataset, root: Path) -> Index:
             continue
         cells, count = arrays.get(f"{part}_labels"), len(arrays[f"{part}_images"])
         if cells is None or cells.size != count:
-            raise BadInput(f"{path}: {part}_labels does not hold one label for each of the {count} {part}_images")
+            raise InputError(f"{path}: {part}_labels does not hold one label for each of the {count} {part}_images")
         for row, cell in enumerate(cells.ravel().tolist()):
             image_id = f"{part}_{row:06d}"
             label = _label_from_cell(dataset, str(cell), f"{path}, {part} row {row}")

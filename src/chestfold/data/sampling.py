@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.core.rng import key
 
 
@@ -26,16 +26,16 @@ def _exactly(members: np.ndarray, target: int, rng: np.random.Generator) -> np.n
     return np.concatenate([np.tile(members, whole), rng.choice(members, rest, replace=False)])
 
 
-def few_per_class(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def sample_per_class(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Positions in `labels` (int64, N) of `count` random images of each class, ascending.
 
     Raises:
-        BadInput: a class has fewer.
+        InputError: a class has fewer.
     """
     members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
     fewest = min(len(m) for m in members)
     if fewest < count:
-        raise BadInput(f"train_per_class = {count}, but a class has {fewest} training images; lower it")
+        raise InputError(f"train_per_class = {count}, but a class has {fewest} training images; lower it")
     return np.sort(np.concatenate([rng.choice(m, count, replace=False) for m in members]))
 
 
@@ -45,7 +45,7 @@ def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     return (len(labels) / (classes * np.maximum(counts, 1))).astype(np.float32)
 
 
-def drawn_share(ids: list[str], share: float, seed: int, fold: int) -> list[str]:
+def random_share(ids: list[str], share: float, seed: int, fold: int) -> list[str]:
     """The `share` (0 to 1) of `ids` that is kept, in their order: at least one, and a pure function of its arguments.
 
     A smaller share is a part of a larger one, and a generator and a classifier that ask with the same seed and fold

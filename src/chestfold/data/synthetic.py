@@ -1,4 +1,4 @@
-"""Synthetic images for the training part of a fold, and the proof that none of them is kin to its validation images.
+"""Synthetic images for the training part of a fold, and the proof that none is related to its validation images.
 
 A synthetic set has a part for each fold, a data set of its own: input/NAME_fold0, input/NAME_fold1, ... as
 `chestfold synth blend NAME_fold0 --fold 0` makes them. Its train.csv says what each image was made from: `parents`
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chestfold.core.files import BadInput, input_dir, sha256_file, sha256_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import input_dir, sha256_file, sha256_json
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.readers import read_table
@@ -51,11 +52,11 @@ def open_part(name: str, fold: int, size: int) -> Part:
     """The synthetic images of the set `name` for `fold`, at `size` pixels.
 
     Raises:
-        BadInput: there is no such part; its table lacks a column, or was made for another fold.
+        InputError: there is no such part; its table lacks a column, or was made for another fold.
     """
     full = f"{name}_fold{fold}"
     if not (input_dir() / full / "dataset.toml").exists():
-        raise BadInput(
+        raise InputError(
             f"there is no {input_dir() / full}, the synthetic images for fold {fold}; make it with: "
             f"chestfold synth blend {full} --fold {fold} --nodules ... --hosts ... --count ..."
         )
@@ -64,19 +65,19 @@ def open_part(name: str, fold: int, size: int) -> Part:
     table = read_table(path)
     for column in NEEDED:
         if column not in table:
-            raise BadInput(f"{path} has no column {column!r}, so that nobody knows what its images were made from")
+            raise InputError(f"{path} has no column {column!r}, so that nobody knows what its images were made from")
     table = table[table["parents"] != ""].reset_index(drop=True)
     if table.empty:
-        raise BadInput(f"{path}: no row has parents, so that the set holds no synthetic image")
+        raise InputError(f"{path}: no row has parents, so that the set holds no synthetic image")
     strays = table[table["fold"] != str(fold)]
     if len(strays):
         row = strays.iloc[0]
-        raise BadInput(f"{path}: {row['id']} was made for fold {row['fold'] or '(none)'}, not for fold {fold}")
+        raise InputError(f"{path}: {row['id']} was made for fold {row['fold'] or '(none)'}, not for fold {fold}")
     cache = open_cache(index, size)
     return Part(full, path, fold, table, cache, sha256_json([cache.content, sha256_file(path)]))
 
 
-def require_no_kin(part: Part, group_of: dict[str, str], held_out: set[str]) -> None:
+def require_unrelated(part: Part, group_of: dict[str, str], held_out: set[str]) -> None:
     """Prove that no image of `part` descends from a held-out image or from another of the same patient.
 
     Args:
@@ -85,19 +86,19 @@ def require_no_kin(part: Part, group_of: dict[str, str], held_out: set[str]) -> 
         held_out: ids of the real images that must stay unseen: validation and test.
 
     Raises:
-        BadInput: one does; names it, its parent and what to do.
+        InputError: one does; names it, its parent and what to do.
     """
     patients = {group_of[i] for i in held_out}
-    kin = held_out | {i for i, group in group_of.items() if group in patients}
+    related = held_out | {i for i, group in group_of.items() if group in patients}
     for row in part.table.to_dict("records"):
         origins = {*row["parents"].split(";"), row["host"]} - {""}
-        guilty = sorted(origins & kin)
+        guilty = sorted(origins & related)
         if guilty:
-            raise BadInput(
+            raise InputError(
                 f"{_where(part, row)} descends from {guilty[0]}, which {_why(guilty[0], held_out)} {_ADVICE}"
             )
         if not row["host"] and row["group"] in patients:
-            raise BadInput(f"{_where(part, row)} is of patient {row['group']}, who is held out {_ADVICE}")
+            raise InputError(f"{_where(part, row)} is of patient {row['group']}, who is held out {_ADVICE}")
 
 
 _ADVICE = "in this fold; make the set again with synth blend --fold"

@@ -15,10 +15,11 @@ from scipy.special import softmax
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
-from chestfold.core.files import BadInput, lock, runs_dir, sha256_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import lock, runs_dir, sha256_json
 from chestfold.core.rng import generator
 from chestfold.evaluate import metrics, predictions
-from chestfold.evaluate.results import Result, find_result, spoken_folds, trained_folds, write_result
+from chestfold.evaluate.results import Result, find_result, format_folds, trained_folds, write_result
 
 BAGS = 10
 PICKS = 15
@@ -111,7 +112,7 @@ METHODS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], Fitted]] = {
 class Members:
     """The members' OOF predictions (M, N, K), aligned by id to `table`, which gives id, group, fold and label.
 
-    `shifted`: the same under each shift, where every member has them.
+    `corrupted`: the same under each shift, where every member has them.
     """
 
     names: list[str]
@@ -119,7 +120,7 @@ class Members:
     probs: np.ndarray
     about: dict[str, Any]
     origin: dict[str, Any]
-    shifted: dict[str, np.ndarray] | None = None
+    corrupted: dict[str, np.ndarray] | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -136,22 +137,22 @@ def gather(members: list[Result]) -> Members:
     """The members' OOF predictions side by side.
 
     Raises:
-        BadInput: a member was trained on other folds, or its ids or classes differ.
+        InputError: a member was trained on other folds, or its ids or classes differ.
     """
     first, origin = members[0].oof()
     tables = []
     for member in members:
         table, theirs = member.oof()
         if theirs["folds_sha256"] != origin["folds_sha256"]:
-            raise BadInput(
+            raise InputError(
                 f"{member.name} (folds {theirs['folds']}, {theirs['folds_sha256'][:8]}) and {members[0].name} "
                 f"(folds {origin['folds']}, {origin['folds_sha256'][:8]}) were trained on different folds; "
                 "their OOF files cannot be blended"
             )
         if trained_folds(member.about) != trained_folds(members[0].about):
-            raise BadInput(
-                f"{member.name} holds {spoken_folds(member.about)} and {members[0].name} "
-                f"{spoken_folds(members[0].about)}; train the missing ones first"
+            raise InputError(
+                f"{member.name} holds {format_folds(member.about)} and {members[0].name} "
+                f"{format_folds(members[0].about)}; train the missing ones first"
             )
         tables.append(table)
     names = [m.name for m in members]
@@ -164,8 +165,8 @@ def _stack(first: pd.DataFrame, tables: list[pd.DataFrame]) -> np.ndarray:
 
 
 def _shifts(first: pd.DataFrame, members: list[Result]) -> dict[str, np.ndarray] | None:
-    """Shift -> (M, N, K); None when a member has no shifted predictions, or others."""
-    found = [member.shifted() for member in members]
+    """Corruption -> (M, N, K); None when a member has no corrupted predictions, or others."""
+    found = [member.corrupted() for member in members]
     whole = [tables for tables in found if tables is not None]
     if len(whole) < len(members) or any(set(tables) != set(whole[0]) for tables in whole):
         return None
@@ -212,21 +213,21 @@ def ensemble(names: list[str], target: str, method: str, overwrite: bool = False
     """Blend finished results into runs/TARGET, a result like any other; returns it and the table of all methods.
 
     Raises:
-        BadInput: fewer than two members, one twice, another result of this name, members of different folds.
+        InputError: fewer than two members, one twice, another result of this name, members of different folds.
     """
     if Path(target).name != target:
-        raise BadInput(f"--name {target}: a plain name is needed")
+        raise InputError(f"--name {target}: a plain name is needed")
     if len(set(names)) != len(names) or len(names) < 2:
-        raise BadInput(f"an ensemble needs two or more different members, got {' '.join(names)}")
+        raise InputError(f"an ensemble needs two or more different members, got {' '.join(names)}")
     if any(name.endswith("-debug") for name in names) and not target.endswith("-debug"):
-        raise BadInput(f"{' '.join(names)}: a blend of debug runs means nothing; name it {target}-debug")
+        raise InputError(f"{' '.join(names)}: a blend of debug runs means nothing; name it {target}-debug")
     results = [find_result(name) for name in names]
     members = gather(results)
     folder = runs_dir() / target
     with lock(folder):
         _claim(target, names, method, overwrite)
         if method not in possible_methods(members):
-            raise BadInput(
+            raise InputError(
                 f"--method {method} fits weights on other folds, and {names[0]} holds one; take mean or rank"
             )
         table = compare(members)
@@ -243,11 +244,11 @@ def _claim(target: str, names: list[str], method: str, overwrite: bool) -> None:
     path = runs_dir() / target / "scores.json"
     if not path.exists() or overwrite:
         if any((runs_dir() / target).glob("fold*")):
-            raise BadInput(f"{target} is the name of an experiment's run; choose another --name")
+            raise InputError(f"{target} is the name of an experiment's run; choose another --name")
         return
     about = find_result(target).about
     if (about.get("members"), about.get("method")) != (names, method):
-        raise BadInput(f"{path.parent} holds another result; choose another --name or add --overwrite")
+        raise InputError(f"{path.parent} holds another result; choose another --name or add --overwrite")
 
 
 def _oof_hash(result: Result) -> str:
@@ -271,9 +272,11 @@ def _blend_tests(results: list[Result], members: Members, fitted: Fitted) -> pd.
 
 
 def _blend_shifts(method: str, members: Members) -> pd.DataFrame | None:
-    if members.shifted is None:
+    if members.corrupted is None:
         return None
-    blends = {name: _with(members.table, cross_fit(method, members, probs)) for name, probs in members.shifted.items()}
+    blends = {
+        name: _with(members.table, cross_fit(method, members, probs)) for name, probs in members.corrupted.items()
+    }
     return predictions.stacked(blends)
 
 

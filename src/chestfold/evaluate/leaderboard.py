@@ -6,7 +6,7 @@ from typing import Any
 from chestfold.core.files import read_json, runs_dir
 from chestfold.evaluate import metrics, predictions
 from chestfold.evaluate.metrics import Score
-from chestfold.evaluate.results import Result, spoken_folds, trained_folds
+from chestfold.evaluate.results import Result, format_folds, trained_folds
 
 COLUMNS = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece")
 HEADER = (
@@ -41,7 +41,7 @@ class Row:
     result: Result
     what: str
     scores: dict[str, Score]
-    shifted: Score | None
+    corrupted: Score | None
     tuned_f1: Score | None
     gain: Score | None
     test_auc: Score | None
@@ -54,8 +54,8 @@ def rows_by_folds(results: list[Result]) -> dict[str, list[Row]]:
     tables: dict[str, list[Row]] = {}
     for result in results:
         if not result.name.endswith("-debug"):
-            folds, spoken = result.about["folds"], spoken_folds(result.about)
-            title = f"{result.about['data']} (folds/{folds['file']}.csv {folds['sha256'][:8]}, {spoken})"
+            folds, text = result.about["folds"], format_folds(result.about)
+            title = f"{result.about['data']} (folds/{folds['file']}.csv {folds['sha256'][:8]}, {text})"
             tables.setdefault(title, []).append(_row(result, by_name))
     return {title: sorted(rows, key=lambda r: -r.scores["auc"].value) for title, rows in sorted(tables.items())}
 
@@ -67,7 +67,7 @@ def _row(result: Result, by_name: dict[str, Result]) -> Row:
         result=result,
         what=describe(result.about),
         scores={name: score for name, score in scores.items() if score},
-        shifted=result.score("shifted", "auc"),
+        corrupted=result.score("corrupted", "auc"),
         tuned_f1=result.score("cross_fitted", "f1"),
         gain=_gain(result, by_name.get(result.about.get("parent", ""))),
         test_auc=Score(**test["at_half"]["auc"]) if test else None,
@@ -77,7 +77,7 @@ def _row(result: Result, by_name: dict[str, Result]) -> Row:
 
 def _in_lungs(result: Result) -> Score | None:
     about = result.attention()
-    found = about["measures"]["called"].get("in_lungs") if about else None
+    found = about["measures"]["predicted"].get("in_lungs") if about else None
     return Score(**found["all"]) if found else None
 
 
@@ -115,7 +115,7 @@ def short(value: Any) -> str:
 
 def cells(row: Row) -> list[str]:
     """The texts of a row, in the order of `HEADER`: of the board and of RESULTS.md."""
-    figures = [row.scores["auc"], row.shifted, *(row.scores[name] for name in COLUMNS[1:]), row.tuned_f1]
+    figures = [row.scores["auc"], row.corrupted, *(row.scores[name] for name in COLUMNS[1:]), row.tuned_f1]
     gain = f"{row.gain.value:+.4f} [{row.gain.low:+.4f}, {row.gain.high:+.4f}]" if row.gain else "-"
     minutes = f"{row.result.about['minutes']:.1f}"
     return [row.result.name, *map(_text, figures), gain, _text(row.test_auc), _text(row.in_lungs), minutes, row.what]

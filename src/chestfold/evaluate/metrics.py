@@ -75,12 +75,12 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def from_confusion(matrix: np.ndarray, positive: int) -> dict[str, float]:
     """Precision, recall, specificity, F1 and accuracy; macro averages when there are more than two classes."""
     hit, total = np.diag(matrix), matrix.sum()
-    truly, called = matrix.sum(axis=1), matrix.sum(axis=0)
+    truly, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     figures = {
-        "precision": _share(hit, called),
+        "precision": _share(hit, predicted),
         "recall": _share(hit, truly),
-        "specificity": _share(total - truly - called + hit, total - truly),
-        "f1": _share(2 * hit, truly + called),
+        "specificity": _share(total - truly - predicted + hit, total - truly),
+        "f1": _share(2 * hit, truly + predicted),
     }
     two = len(matrix) == 2
     named = {k: float(v[positive] if two else v.mean()) for k, v in figures.items()}
@@ -187,8 +187,8 @@ def best_threshold(labels: np.ndarray, scores: np.ndarray, positive: int) -> flo
     """The threshold on the positive class's probability with the highest F1, half-way between two scores."""
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(labels[order] == positive)
-    called = np.arange(1, len(scores) + 1)
-    f1 = 2 * hits / (called + (labels == positive).sum())
+    predicted = np.arange(1, len(scores) + 1)
+    f1 = 2 * hits / (predicted + (labels == positive).sum())
     ends = np.flatnonzero(np.r_[scores[order][1:] != scores[order][:-1], True])
     last = ends[np.argmax(f1[ends])]
     below = scores[order][min(last + 1, len(scores) - 1)]

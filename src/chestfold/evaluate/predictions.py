@@ -13,12 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chestfold.core.files import BadInput, atomic_path
+from chestfold.core.errors import InputError
+from chestfold.core.files import atomic_path
 from chestfold.data.folds import Folds
 
 KEYS = ["id", "group", "fold", "label"]
-SHIFT = "shift"
-"""Column of a stacked table: the same images once under each shift."""
+CORRUPTION = "corruption"
+"""Column of a stacked table: the same images once under each corruption."""
 _META = b"chestfold"
 
 
@@ -31,7 +32,7 @@ def predictions(rows: pd.DataFrame, fold: int, classes: Sequence[str], probs: np
 
 def class_columns(table: pd.DataFrame) -> list[str]:
     """The classes of a prediction table, in order."""
-    return [c for c in table.columns if c not in (*KEYS, SHIFT)]
+    return [c for c in table.columns if c not in (*KEYS, CORRUPTION)]
 
 
 def probabilities(table: pd.DataFrame) -> np.ndarray:
@@ -49,49 +50,51 @@ def check_probabilities(table: pd.DataFrame, name: str) -> None:
     """Every id once, no NaN, each row a distribution.
 
     Raises:
-        BadInput: names the file and the first offending id.
+        InputError: names the file and the first offending id.
     """
     doubled = table.duplicated(_identity(table))
     if doubled.any():
-        raise BadInput(f"{name}: id {table.loc[doubled, 'id'].iloc[0]!r} occurs twice")
+        raise InputError(f"{name}: id {table.loc[doubled, 'id'].iloc[0]!r} occurs twice")
     probs = probabilities(table)
     wrong = ~np.isfinite(probs).all(axis=1)
     if wrong.any():
-        raise BadInput(f"{name}: the prediction for {table['id'][wrong.argmax()]!r} is not a number")
+        raise InputError(f"{name}: the prediction for {table['id'][wrong.argmax()]!r} is not a number")
     wrong = (np.abs(probs.sum(axis=1) - 1) > 1e-5) | (probs < 0).any(axis=1)
     if wrong.any():
-        raise BadInput(f"{name}: the probabilities of {table['id'][wrong.argmax()]!r} do not sum to 1")
+        raise InputError(f"{name}: the probabilities of {table['id'][wrong.argmax()]!r} do not sum to 1")
 
 
 def _identity(table: pd.DataFrame) -> list[str]:
-    return [SHIFT, "id"] if SHIFT in table else ["id"]
+    return [CORRUPTION, "id"] if CORRUPTION in table else ["id"]
 
 
 def stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Shift -> prediction table, as one table with a column that names the shift."""
-    return pd.concat([t.assign(**{SHIFT: name}) for name, t in tables.items()], ignore_index=True)
+    """Corruption -> prediction table, as one table with a column that names the corruption."""
+    return pd.concat([t.assign(**{CORRUPTION: name}) for name, t in tables.items()], ignore_index=True)
 
 
 def unstacked(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """What `stacked` was made from: shift -> prediction table."""
-    return {str(name): t.drop(columns=SHIFT).reset_index(drop=True) for name, t in table.groupby(SHIFT, sort=True)}
+    """What `stacked` was made from: corruption -> prediction table."""
+    return {
+        str(name): t.drop(columns=CORRUPTION).reset_index(drop=True) for name, t in table.groupby(CORRUPTION, sort=True)
+    }
 
 
 def check_against_folds(table: pd.DataFrame, folds: Folds, wanted: Sequence[int], name: str) -> None:
     """Every id of the `wanted` folds once, in its own fold, with the fold file's label.
 
     Raises:
-        BadInput: names the file and the first offending id.
+        InputError: names the file and the first offending id.
     """
     check_probabilities(table, name)
     truth = folds.table[folds.table["fold"].isin(list(wanted))].set_index("id")
     strays = sorted(set(table["id"]) ^ set(truth.index))
     if strays:
-        raise BadInput(f"{name}: {len(strays)} ids missing from or foreign to fold {wanted}, e.g. {strays[0]!r}")
+        raise InputError(f"{name}: {len(strays)} ids missing from or foreign to fold {wanted}, e.g. {strays[0]!r}")
     for column in ("fold", "label", "group"):
         wrong = table[column].to_numpy() != truth.loc[table["id"], column].to_numpy()
         if wrong.any():
-            raise BadInput(
+            raise InputError(
                 f"{name}: the {column} of {table['id'][wrong.argmax()]!r} is not that of folds/{folds.name}.csv"
             )
 
@@ -99,7 +102,7 @@ def check_against_folds(table: pd.DataFrame, folds: Folds, wanted: Sequence[int]
 def write(path: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
     """Write a prediction table sorted by id, with its provenance: same rows, same bytes."""
     check_probabilities(table, path.name)
-    if SHIFT in table:  # eight times as many rows, in the precision that a network has
+    if CORRUPTION in table:  # eight times as many rows, in the precision that a network has
         table = table.astype(dict.fromkeys(class_columns(table), np.float32))
     ordered = pa.Table.from_pandas(table.sort_values(_identity(table)), preserve_index=False)
     ordered = ordered.replace_schema_metadata({_META: json.dumps(provenance, sort_keys=True).encode()})
@@ -111,17 +114,17 @@ def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A checked prediction table and its provenance.
 
     Raises:
-        BadInput: missing, damaged, or without provenance.
+        InputError: missing, damaged, or without provenance.
     """
     if not path.exists():
-        raise BadInput(f"{path} does not exist; train the missing fold first")
+        raise InputError(f"{path} does not exist; train the missing fold first")
     try:
         stored = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise BadInput(f"{path} is not a readable parquet file; delete it and run its fold again") from error
+        raise InputError(f"{path} is not a readable parquet file; delete it and run its fold again") from error
     meta = (stored.schema.metadata or {}).get(_META)
     if meta is None or any(k not in stored.column_names for k in KEYS):
-        raise BadInput(f"{path} was not written by chestfold: it carries no provenance")
+        raise InputError(f"{path} was not written by chestfold: it carries no provenance")
     table = stored.to_pandas()
     check_probabilities(table, str(path))
     return table, json.loads(meta)
@@ -131,11 +134,11 @@ def merge_oof(parts: dict[int, pd.DataFrame], folds: Folds, wanted: Sequence[int
     """The OOF tables of the `wanted` folds as one, proven against the fold file.
 
     Raises:
-        BadInput: a fold is missing, or a table is not that of its fold.
+        InputError: a fold is missing, or a table is not that of its fold.
     """
     missing = sorted(set(wanted) - set(parts))
     if missing:
-        raise BadInput(f"the out-of-fold predictions of fold {missing} are missing; train them first")
+        raise InputError(f"the out-of-fold predictions of fold {missing} are missing; train them first")
     for fold, table in parts.items():
         check_against_folds(table, folds, [fold], f"OOF of fold {fold}")
     whole = pd.concat([parts[f] for f in sorted(parts)], ignore_index=True)
@@ -147,7 +150,7 @@ def mean_predictions(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The mean of several models' predictions of the same ids; `fold` becomes -1.
 
     Raises:
-        BadInput: they do not hold the same ids or classes.
+        InputError: they do not hold the same ids or classes.
     """
     first = parts[0]
     columns = class_columns(first)
@@ -164,11 +167,11 @@ def aligned(table: pd.DataFrame, ids: pd.Series, classes: Sequence[str]) -> pd.D
     """`table` in the order of `ids`, matched by id, its class columns in the order of `classes`.
 
     Raises:
-        BadInput: other ids or other classes.
+        InputError: other ids or other classes.
     """
     if sorted(class_columns(table)) != sorted(classes):
-        raise BadInput(f"classes differ: {class_columns(table)} and {list(classes)}")
+        raise InputError(f"classes differ: {class_columns(table)} and {list(classes)}")
     strays = sorted(set(table["id"]) ^ set(ids))
     if strays:
-        raise BadInput(f"the tables differ in {len(strays)} ids, the first is {strays[0]!r}")
+        raise InputError(f"the tables differ in {len(strays)} ids, the first is {strays[0]!r}")
     return table.set_index("id").loc[ids].reset_index()[[*KEYS, *classes]]

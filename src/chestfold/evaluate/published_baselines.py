@@ -14,7 +14,7 @@ from rich.table import Table
 
 from chestfold.core.files import published_dir, runs_dir
 from chestfold.evaluate.leaderboard import short
-from chestfold.evaluate.results import Result, all_results, not_run, spoken_folds
+from chestfold.evaluate.results import Result, all_results, format_folds, not_run
 
 FIGURES = ("auc", "precision", "recall", "f1", "accuracy")
 HEADER = ("what", "whose", "run", "AUC", "precision", "recall", "F1", "accuracy")
@@ -152,7 +152,7 @@ def run_in_words(about: dict[str, Any]) -> str:
     """At which size, for how many epochs and on which folds a result was trained, and how a variant differs."""
     settings = about["settings"]
     epochs = settings["epochs"]
-    text = f"{settings['image_size']} px, {epochs} epoch{'s' * (epochs > 1)}, {spoken_folds(about)}"
+    text = f"{settings['image_size']} px, {epochs} epoch{'s' * (epochs > 1)}, {format_folds(about)}"
     if "@" in about["name"]:
         text += f", data {about['data']}"
     if not about["name"].startswith(f"{about['parent']}-"):

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chestfold.core.files import BadInput, published_dir, read_json, runs_dir, sha256_file, write_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import published_dir, read_json, runs_dir, sha256_file, write_json
 from chestfold.evaluate import metrics, predictions
 from chestfold.evaluate.metrics import Score
 
-FILES = ("oof.parquet", "shifted.parquet", "test.parquet", "scores.json")
+FILES = ("oof.parquet", "corrupted.parquet", "test.parquet", "scores.json")
 NOT_RUN = "not_run.json"
 """Why an experiment could not be run where it was tried."""
 ATTENTION = "explain/gradcam/attention.json"
@@ -30,30 +31,30 @@ class Result:
     about: dict[str, Any]
 
     def oof(self) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """Out-of-fold predictions and their provenance; `BadInput` when the file is not the one that was scored."""
+        """Out-of-fold predictions and their provenance; `InputError` when the file is not the one that was scored."""
         return self._table("oof.parquet")
 
     def test(self) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """Test predictions and their provenance; `BadInput` when there is no test split."""
+        """Test predictions and their provenance; `InputError` when there is no test split."""
         if self.about["files"].get("test.parquet") is None:
-            raise BadInput(f"{self.name}: the data set {self.about['data']} has no test split")
+            raise InputError(f"{self.name}: the data set {self.about['data']} has no test split")
         return self._table("test.parquet")
 
-    def shifted(self) -> dict[str, pd.DataFrame] | None:
-        """Shift -> out-of-fold predictions of the shifted images; None where there are none."""
-        if self.about["files"].get("shifted.parquet") is None:
+    def corrupted(self) -> dict[str, pd.DataFrame] | None:
+        """Corruption -> out-of-fold predictions of the corrupted images; None where there are none."""
+        if self.about["files"].get("corrupted.parquet") is None:
             return None
-        return predictions.unstacked(self._table("shifted.parquet")[0])
+        return predictions.unstacked(self._table("corrupted.parquet")[0])
 
     def _table(self, name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
         path = self.folder / name
         table = predictions.read(path)
         if sha256_file(path) != self.about["files"][name]:
-            raise BadInput(f"{path} is not the file that scores.json speaks of (hash differs); collect it again")
+            raise InputError(f"{path} is not the file that scores.json speaks of (hash differs); collect it again")
         return table
 
     def score(self, kind: str, metric: str) -> Score | None:
-        """A figure of `kind` "at_half", "cross_fitted" or "shifted"; None where it does not apply."""
+        """A figure of `kind` "at_half", "cross_fitted" or "corrupted"; None where it does not apply."""
         figures = self.about["scores"].get(kind)
         return Score(**figures[metric]) if figures else None
 
@@ -68,7 +69,7 @@ def trained_folds(about: dict[str, Any]) -> list[int]:
     return about["folds"].get("trained", list(range(about["folds"]["count"])))
 
 
-def spoken_folds(about: dict[str, Any]) -> str:
+def format_folds(about: dict[str, Any]) -> str:
     """`5 folds`, or `fold 0 of 5`."""
     trained, count = trained_folds(about), about["folds"]["count"]
     if len(trained) == count:
@@ -83,19 +84,19 @@ def score_table(table: pd.DataFrame, positive: str) -> dict[str, Any]:
     """
     labels, probs = predictions.labels(table), predictions.probabilities(table)
     groups, number = table["group"].to_numpy(), predictions.class_columns(table).index(positive)
-    scores: dict[str, Any] = {"at_half": _spoken(metrics.score(labels, probs, groups, number))}
+    scores: dict[str, Any] = {"at_half": _format(metrics.score(labels, probs, groups, number))}
     predicted = metrics.decide(probs, number)
     scores["confusion"] = _counts(labels, predicted, probs.shape[1])
     if probs.shape[1] == 2 and table["fold"].nunique() > 1:
         fitted = metrics.cross_fitted_thresholds(labels, probs, table["fold"].to_numpy(), number)
         whole = metrics.best_threshold(labels, probs[:, number], number)
-        scores["cross_fitted"] = _spoken(metrics.score(labels, probs, groups, number, fitted))
-        scores["in_sample"] = _spoken(metrics.score(labels, probs, groups, number, whole))
+        scores["cross_fitted"] = _format(metrics.score(labels, probs, groups, number, fitted))
+        scores["in_sample"] = _format(metrics.score(labels, probs, groups, number, whole))
         scores["threshold"] = whole
     return scores
 
 
-def _spoken(scores: dict[str, Score]) -> dict[str, dict[str, float]]:
+def _format(scores: dict[str, Score]) -> dict[str, dict[str, float]]:
     return {name: asdict(score) for name, score in scores.items()}
 
 
@@ -109,21 +110,21 @@ def write_result(
     test_table: pd.DataFrame | None,
     provenance: dict[str, Any],
     about: dict[str, Any],
-    shifted: pd.DataFrame | None = None,
+    corrupted: pd.DataFrame | None = None,
 ) -> Result:
     """Write the files of a result; `provenance` goes into the parquet schemas, `about` into scores.json.
 
-    `shifted` is a stacked table. `about` names at least `data`, `classes` and `positive`.
+    `corrupted` is a stacked table. `about` names at least `data`, `classes` and `positive`.
     """
     predictions.write(folder / "oof.parquet", oof_table, provenance)
     files: dict[str, str | None] = {"oof.parquet": sha256_file(folder / "oof.parquet")}
-    files |= {"shifted.parquet": None, "test.parquet": None}
+    files |= {"corrupted.parquet": None, "test.parquet": None}
     scores = score_table(oof_table, about["positive"])
     scores["per_fold_auc"] = _per_fold(oof_table)
-    if shifted is not None:
-        predictions.write(folder / "shifted.parquet", shifted, provenance)
-        files["shifted.parquet"] = sha256_file(folder / "shifted.parquet")
-        scores["shifted"] = score_shifted(predictions.unstacked(shifted))
+    if corrupted is not None:
+        predictions.write(folder / "corrupted.parquet", corrupted, provenance)
+        files["corrupted.parquet"] = sha256_file(folder / "corrupted.parquet")
+        scores["corrupted"] = score_corrupted(predictions.unstacked(corrupted))
     if test_table is not None:
         predictions.write(folder / "test.parquet", test_table, provenance)
         files["test.parquet"] = sha256_file(folder / "test.parquet")
@@ -134,7 +135,7 @@ def write_result(
     return Result(folder.name, folder, about)
 
 
-def score_shifted(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+def score_corrupted(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """The mean AUC over all shifts with its interval, and the AUC under each of them."""
     first = next(iter(tables.values()))
     labels, groups = predictions.labels(first), first["group"].to_numpy()
@@ -143,7 +144,7 @@ def score_shifted(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
         for name, t in tables.items()
     }
     whole = metrics.mean_auc(labels, list(probs.values()), groups)
-    return {"auc": asdict(whole), "per_shift": {name: metrics.macro_auc(labels, p) for name, p in probs.items()}}
+    return {"auc": asdict(whole), "per_corruption": {name: metrics.macro_auc(labels, p) for name, p in probs.items()}}
 
 
 def _per_fold(table: pd.DataFrame) -> list[float]:
@@ -154,14 +155,14 @@ def find_result(name: str) -> Result:
     """The result called `name`: in runs/, else in exps/results/.
 
     Raises:
-        BadInput: there is none.
+        InputError: there is none.
     """
     for base in (runs_dir(), published_dir()):
         path = base / name / "scores.json"
         if Path(name).name == name and path.exists():
             return Result(name, path.parent, read_json(path))
     known = ", ".join(r.name for r in all_results()) or "none yet"
-    raise BadInput(f"no finished result called {name!r} (finished: {known}); train all its folds first")
+    raise InputError(f"no finished result called {name!r} (finished: {known}); train all its folds first")
 
 
 def all_results() -> list[Result]:

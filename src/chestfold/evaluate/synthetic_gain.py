@@ -1,7 +1,7 @@
-"""What synthetic images are worth: a result that was trained with them beside its twins that were not.
+"""What synthetic images are worth: a result that was trained with them beside its baselines that were not.
 
-A twin has the same folds and settings, but no synthetic images. A second kind of twin over-samples the rare class
-instead: that costs nothing, and is what synthetic images have to beat.
+A baseline has the same folds and settings, but no synthetic images. A second kind of baseline over-samples the rare
+class instead: that costs nothing, and is what synthetic images have to beat.
 """
 
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ HEADER = (
 )
 MAIN = ("share", "with", "without", "sampling", "AUC gained", "recall gained")
 FREE = {"sampling": "over"}
-"""What a twin may have in the place of synthetic images."""
+"""What a baseline may have in the place of synthetic images."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Pair:
 
 
 def pairs(results: list[Result]) -> list[Pair]:
-    """Every result with synthetic images and each of its twins, the smallest share of real images first."""
+    """Every result with synthetic images and each of its baselines, the smallest share of real images first."""
     made = [r for r in results if _settings(r).get("synthetic") and not r.name.endswith("-debug")]
-    found = [_pair(with_, twin) for with_ in made for twin in _twins(with_, results)]
+    found = [_pair(with_, baseline) for with_ in made for baseline in _baselines(with_, results)]
     return sorted(found, key=lambda p: (_settings(p.with_)["positive_share"], _samplings(p), p.with_.name))
 
 
@@ -67,7 +67,7 @@ def _samplings(pair: Pair) -> tuple[str, str]:
     return _settings(pair.with_)["sampling"], _settings(pair.without)["sampling"]
 
 
-def _twins(result: Result, results: list[Result]) -> Iterator[Result]:
+def _baselines(result: Result, results: list[Result]) -> Iterator[Result]:
     bare = _settings(result) | {"synthetic": ""}
     yield from (r for r in results if _settings(r) in (bare, bare | FREE) and _scored(r) == _scored(result))
 

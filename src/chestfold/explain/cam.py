@@ -88,7 +88,7 @@ def open_mapper(runner: Runner, images: Tensor, method: str, layer: str = "") ->
     """A `Mapper` of `runner`'s network; `images` (B, C, H, W): any normalised batch, it tells the layers' sizes.
 
     Raises:
-        BadInput: there is no such layer; lists those that there are.
+        InputError: there is no such layer; lists those that there are.
     """
     full = in_fp32(runner)
     mapper = Mapper(full, find_layer(full.module, images, layer), method)

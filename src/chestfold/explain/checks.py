@@ -1,4 +1,4 @@
-"""Whether a heat map says something about the network: deletion and insertion, and maps of spoilt weights."""
+"""Whether a heat map says something about the network: deletion and insertion, and maps of randomized weights."""
 
 import copy
 from dataclasses import replace
@@ -17,8 +17,8 @@ STEPS = 10
 """Equal parts of the picture that are taken away or put back, one after the other."""
 BLUR = 1 / 20
 """Insertion starts from a picture blurred by this share of its side (standard deviation): 11 px at 224."""
-SPOILT = ("classifier", "last half", "all")
-"""Which weights are spoilt, the last ones first, each stage on top of the one before (Adebayo's cascade)."""
+RANDOMIZED = ("classifier", "last half", "all")
+"""Which weights are randomized, the last ones first, each stage on top of the one before (Adebayo's cascade)."""
 
 
 def random_heat(ids: list[str], grid: tuple[int, int], size: int) -> np.ndarray:
@@ -73,8 +73,8 @@ def _blurred(images: Tensor) -> Tensor:
     return torch.from_numpy(np.stack([cv2.GaussianBlur(p, (0, 0), sigma) for p in pictures])).to(images.device)[:, None]
 
 
-def spoilt(runner: Runner, stage: str) -> Runner:
-    """A copy of `runner` in which the values of each weight tensor of a stage of `SPOILT` are shuffled.
+def randomized(runner: Runner, stage: str) -> Runner:
+    """A copy of `runner` in which the values of each weight tensor of a stage of `RANDOMIZED` are shuffled.
 
     Adebayo et al., NeurIPS 2018 (Sanity checks for saliency maps, arXiv 1810.03292), section 3.1. Shuffled instead of
     drawn anew: what was learnt is gone, while the scale stays in any family, and with it the size of the activations.
@@ -95,16 +95,16 @@ def _shuffle(holder: nn.Module) -> None:
         weight.copy_(weight.flatten()[torch.from_numpy(order).to(weight.device)].view_as(weight))
 
 
-def likeness(
+def similarity(
     runner: Runner, images: Tensor, maps: np.ndarray, classes: np.ndarray, method: str, layer: str
 ) -> dict[str, np.ndarray]:
-    """Stage of `SPOILT` -> Spearman's correlation of `maps` (B, rows, columns) with those of spoilt weights, (B,).
+    """Stage of `RANDOMIZED` -> Spearman's correlation of `maps` (B, rows, columns) with those of random weights.
 
     Near 0: the maps come from what was learnt. Near 1: they would look the same without it.
     """
     found = {}
-    for stage in SPOILT:
-        with open_mapper(spoilt(runner, stage), images, method, layer) as mapper:
+    for stage in RANDOMIZED:
+        with open_mapper(randomized(runner, stage), images, method, layer) as mapper:
             other = mapper(images, classes[:, None])[:, 0]
         found[stage] = np.array([rank_correlation(a, b) for a, b in zip(maps, other, strict=True)])
     return found

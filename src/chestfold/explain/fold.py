@@ -18,8 +18,8 @@ from chestfold.explain import checks, measures
 from chestfold.explain.cam import at_image_size, in_fp32, normalised, open_mapper
 from chestfold.explain.layers import Layer
 from chestfold.explain.masks import Known, known
-from chestfold.explain.select import Wish
-from chestfold.models.load import load_voters, voting_epochs
+from chestfold.explain.select import ExplainConfig
+from chestfold.models.load import averaged_checkpoints, load_networks
 from chestfold.models.runner import Runner
 from chestfold.train.fold_folder import fold_dir
 from chestfold.train.prepare import Prepared
@@ -27,17 +27,18 @@ from chestfold.train.prepare import Prepared
 BATCH = 16
 """Images a backward pass: maps of a large network at 224 px take much more memory than its predictions."""
 CHECKED = 16
-"""Images a fold for deletion, insertion and spoilt weights, which cost a hundred forward passes each."""
-TARGETS = ("called", "positive")
+"""Images a fold for deletion, insertion and randomized weights, which cost a hundred forward passes each."""
+TARGETS = ("predicted", "positive")
 """The classes that an image has maps of: what the model calls it, and the positive class of the data set."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """A fold's images with their maps. `rows`: id, group, fold, label, called, p_called, p_true.
+    """A fold's images with their maps. `rows`: id, group, fold, label, predicted, p_predicted, p_true.
 
     `raw`: float32 (N, 2, rows, columns), each map's largest value 1, in the order of `TARGETS`, the mean over the
-    fold's voters. `large`: the same at the network's image size, (N, 2, S, S). `checked`: curves and likeness of some.
+    fold's networks. `large`: the same at the network's image size, (N, 2, S, S). `checked`: curves and similarity of
+    some.
     """
 
     rows: pd.DataFrame
@@ -50,34 +51,34 @@ class Explained:
     networks: list[str]
 
 
-def explain_fold(ready: Prepared, fold: int, ids: list[str], wish: Wish) -> Explained:
+def explain_fold(ready: Prepared, fold: int, ids: list[str], config: ExplainConfig) -> Explained:
     """Maps, masks and checks of some validation images of a fold."""
     folder, exp = fold_dir(ready.request.name, fold), ready.request.exp
     rows = _predicted(ready, folder, ids)
     images, classes = ready.images(rows), _target_classes(ready, rows)
-    voters = [in_fp32(runner) for runner in load_voters(folder, exp)]
-    with bar(f"fold {fold} maps", len(voters) * -(-len(ids) // BATCH)) as step:
-        made = [_mapped(voter, images, classes, wish, step) for voter in voters]
+    networks = [in_fp32(runner) for runner in load_networks(folder, exp)]
+    with bar(f"fold {fold} maps", len(networks) * -(-len(ids) // BATCH)) as step:
+        made = [_mapped(voter, images, classes, config, step) for voter in networks]
     raw = _scaled(np.mean([_scaled(maps) for _, maps in made], axis=0))
     size, layer = exp.image_size, made[0][0]
     large = np.stack([at_image_size(raw[:, k], size) for k in range(len(TARGETS))], axis=1)
     seen = np.concatenate([pixels[:, 0].numpy() for pixels in plain_batches(images, BATCH)])
     grey = ready.cache.images[ready.cache.rows(ids)]
     about = [known(ready.index, i, picture) for i, picture in zip(ids, grey, strict=True)]
-    checked = _checked(voters[0], images, raw, large, classes, wish.method, layer, fold)
-    paths = voting_epochs(folder) if exp.vote_epochs else [folder / "best.ckpt"]
-    large, seen = (preprocess.placed_back(preprocess.treatment(exp), part) for part in (large, seen))
+    checked = _checked(networks[0], images, raw, large, classes, config.method, layer, fold)
+    paths = averaged_checkpoints(folder) if exp.average_last else [folder / "best.ckpt"]
+    large, seen = (preprocess.undo_frame(preprocess.preprocess_of(exp), part) for part in (large, seen))
     return Explained(rows, layer, raw, large, seen, about, checked, [sha256_file(p) for p in paths])
 
 
 def _predicted(ready: Prepared, folder: Path, ids: list[str]) -> pd.DataFrame:
-    """id, group, fold, label, called, p_called, p_true: the out-of-fold predictions, as they were scored."""
+    """id, group, fold, label, predicted, p_predicted, p_true: the out-of-fold predictions, as they were scored."""
     table, _ = predictions.read(folder / "oof.parquet")
     table = table.set_index("id").loc[ids].reset_index()
     probs, classes = predictions.probabilities(table), predictions.class_columns(table)
     rows = table[["id", "group", "fold", "label"]].copy()
-    rows["called"] = [classes[n] for n in probs.argmax(axis=1)]
-    rows["p_called"] = probs.max(axis=1)
+    rows["predicted"] = [classes[n] for n in probs.argmax(axis=1)]
+    rows["p_predicted"] = probs.max(axis=1)
     rows["p_true"] = probs[np.arange(len(rows)), predictions.labels(table)]
     return rows
 
@@ -85,17 +86,17 @@ def _predicted(ready: Prepared, folder: Path, ids: list[str]) -> pd.DataFrame:
 def _target_classes(ready: Prepared, rows: pd.DataFrame) -> np.ndarray:
     """Class numbers in the order of `TARGETS`, int64 (N, 2)."""
     number = {name: n for n, name in enumerate(ready.classes)}
-    called = rows["called"].map(number).to_numpy(np.int64, copy=True)
-    return np.stack([called, np.full_like(called, number[ready.index.dataset.positive])], axis=1)
+    predicted = rows["predicted"].map(number).to_numpy(np.int64, copy=True)
+    return np.stack([predicted, np.full_like(predicted, number[ready.index.dataset.positive])], axis=1)
 
 
 def _mapped(
-    runner: Runner, images: Images, classes: np.ndarray, wish: Wish, step: Callable[[str], None]
+    runner: Runner, images: Images, classes: np.ndarray, config: ExplainConfig, step: Callable[[str], None]
 ) -> tuple[Layer, np.ndarray]:
     """The layer, and the maps (N, 2, rows, columns) of one network."""
     parts = []
     first = runner.images(next(plain_batches(images, 1)))
-    with open_mapper(runner, first, wish.method, wish.layer) as mapper:
+    with open_mapper(runner, first, config.method, config.layer) as mapper:
         for n, pixels in enumerate(plain_batches(images, BATCH)):
             parts.append(mapper(runner.images(pixels), classes[n * BATCH : (n + 1) * BATCH]))
             step("")
@@ -118,16 +119,16 @@ def _checked(
     layer: Layer,
     fold: int,
 ) -> pd.DataFrame:
-    """Areas under deletion and insertion, and likeness under spoilt weights, for some of the images by lot."""
+    """Areas under deletion and insertion, and similarity under randomized weights, for some of the images by lot."""
     some = np.sort(generator("explain", "checked", fold).permutation(len(images))[:CHECKED])
     few = replace(images, rows=images.rows[some], ids=[images.ids[n] for n in some], labels=images.labels[some])
-    x, called = runner.images(torch.cat(list(plain_batches(few, BATCH)))), classes[some, 0]
+    x, predicted = runner.images(torch.cat(list(plain_batches(few, BATCH)))), classes[some, 0]
     heat, lot = large[some, 0], checks.random_heat(few.ids, layer.grid, large.shape[-1])
     table = pd.DataFrame({"id": few.ids})
     for name, curve in (("deletion", checks.deletion), ("insertion", checks.insertion)):
-        table[name] = measures.area_under(curve(runner, x, heat, called))
-        table[f"{name}_by_lot"] = measures.area_under(curve(runner, x, lot, called))
-    alike = checks.likeness(runner, x, raw[some, 0], called, method, layer.name)
+        table[name] = measures.area_under(curve(runner, x, heat, predicted))
+        table[f"{name}_random"] = measures.area_under(curve(runner, x, lot, predicted))
+    alike = checks.similarity(runner, x, raw[some, 0], predicted, method, layer.name)
     for stage, values in alike.items():
-        table[f"likeness, {stage}"] = values
+        table[f"similarity, {stage}"] = values
     return table

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.models.cnn import FiveBlockCNN
 from chestfold.models.efficientnet import EfficientNet
 from chestfold.models.head import WithHead
@@ -52,13 +52,13 @@ def find_layer(module: nn.Module, images: Tensor, name: str = "") -> Layer:
         name: as in `module.named_modules()`; empty: chosen by family.
 
     Raises:
-        BadInput: no such layer, its output cannot be read as maps, or the family is not known; lists the layers.
+        InputError: no such layer, its output cannot be read as maps, or the family is not known; lists the layers.
     """
     outputs = _outputs(module, images)
     known = {layer: found for layer, shape in outputs.items() if (found := _reading(module, shape)) is not None}
     wanted = name or _default_name(module, {layer: max(grid) for layer, (grid, _) in known.items()})
     if wanted not in known:
-        raise BadInput(_complaint(wanted, name, module, known))
+        raise InputError(_complaint(wanted, name, module, known))
     grid, to_maps = known[wanted]
     return Layer(wanted, module.get_submodule(wanted), grid, to_maps)
 
@@ -157,7 +157,5 @@ def _complaint(wanted: str, given: str, module: nn.Module, known: dict[str, Any]
     depth = 2 + (len(_trunk(module)[1]) > 0)
     coarse = [name for name in known if name.count(".") < depth and name not in near]
     listed = [f"{n} ({known[n][0][0]} x {known[n][0][1]})" for n in (near + coarse[-LISTED:])]
-    spoken = f"no layer {given!r} with maps" if given else "no layer for heat maps is known for this network"
-    return (
-        f"{spoken}; give --layer one of: {', '.join(listed) or 'none: no layer of it has maps of more than one cell'}"
-    )
+    text = f"no layer {given!r} with maps" if given else "no layer for heat maps is known for this network"
+    return f"{text}; give --layer one of: {', '.join(listed) or 'none: no layer of it has maps of more than one cell'}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.dataset import Index
 from chestfold.data.transforms.lungs import lungs_or_reason
 
@@ -36,7 +36,7 @@ def known(index: Index, image_id: str, picture: np.ndarray) -> Known:
     if index.dataset.view != "axial":
         return Known(None, "none", lesion)
     lungs, _ = lungs_or_reason(picture)
-    return Known(lungs, "declined" if lungs is None else "segmented", lesion)
+    return Known(lungs, "not_found" if lungs is None else "segmented", lesion)
 
 
 def why_no_lungs(index: Index) -> str:
@@ -55,16 +55,16 @@ def _read(index: Index, kind: str, image_id: str, size: int) -> np.ndarray | Non
     """The mask of an image at the network's size, bool (size, size); None where there is no file.
 
     Raises:
-        BadInput: the file is no image, or the id leads out of the folder.
+        InputError: the file is no image, or the id leads out of the folder.
     """
     folder = index.root / "masks" / kind
     path = folder / f"{image_id}.png"
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise BadInput(f"the id {image_id!r} leads out of {folder}; rename the image")
+        raise InputError(f"the id {image_id!r} leads out of {folder}; rename the image")
     if not path.exists():
         return None
     mask = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
     if mask is None:
-        raise BadInput(f"{path} is no image that can be read; replace or remove it")
+        raise InputError(f"{path} is no image that can be read; replace or remove it")
     way = cv2.INTER_AREA if min(mask.shape) >= size else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(mask, (size, size), interpolation=way)) > 127

@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 
 from chestfold.core.console import say
-from chestfold.core.files import BadInput, explained_disk_errors, write_bytes, write_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import explained_disk_errors, write_bytes, write_json
 from chestfold.core.rng import generator
 from chestfold.evaluate.results import ATTENTION
 from chestfold.explain import pictures
 from chestfold.explain.cam import METHODS
 from chestfold.explain.fold import TARGETS, Explained, explain_fold
 from chestfold.explain.masks import why_no_lungs
-from chestfold.explain.select import Wish, choose, folder_of, open_run
+from chestfold.explain.select import ExplainConfig, choose, folder_of, open_run
 from chestfold.explain.summary import against_parent, attention, figures
 from chestfold.train.prepare import Prepared
 
@@ -29,27 +30,27 @@ PICTURED = 40
 """Pictures a fold at most: the worst errors, the surest answers, and some by lot."""
 
 
-def explain(wish: Wish, overwrite: bool = False) -> Path:
+def explain(config: ExplainConfig, overwrite: bool = False) -> Path:
     """Write runs/NAME/explain/METHOD/ and return it: maps, pictures, a row for each image, and attention.json.
 
     Raises:
-        BadInput: no such run, fold, image, method or layer; an image that the model was trained on; maps that are
+        InputError: no such run, fold, image, method or layer; an image that the model was trained on; maps that are
             there already.
     """
-    if wish.method not in METHODS:
-        raise BadInput(f"--method {wish.method}: one of {', '.join(METHODS)}")
-    if wish.count < 0:
-        raise BadInput(f"--count {wish.count}: a number of images a fold, or 0 for all")
-    target = folder_of(wish)
+    if config.method not in METHODS:
+        raise InputError(f"--method {config.method}: one of {', '.join(METHODS)}")
+    if config.count < 0:
+        raise InputError(f"--count {config.count}: a number of images a fold, or 0 for all")
+    target = folder_of(config)
     if target.exists() and not overwrite:
-        raise BadInput(f"{target} is there already; add --overwrite to make its maps anew")
-    ready, trained = open_run(wish.name)
-    chosen = choose(ready, trained, wish)
+        raise InputError(f"{target} is there already; add --overwrite to make its maps anew")
+    ready, trained = open_run(config.name)
+    chosen = choose(ready, trained, config)
     if sentence := why_no_lungs(ready.index):
         say(sentence)
     with _appearing(target) as folder:
-        parts = {fold: explain_fold(ready, fold, ids, wish) for fold, ids in chosen.items()}
-        write(folder, ready, wish, parts)
+        parts = {fold: explain_fold(ready, fold, ids, config) for fold, ids in chosen.items()}
+        write(folder, ready, config, parts)
     return target
 
 
@@ -69,21 +70,21 @@ def _appearing(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder.with_suffix(".old"), ignore_errors=True)
 
 
-def write(folder: Path, ready: Prepared, wish: Wish, parts: dict[int, Explained]) -> None:
+def write(folder: Path, ready: Prepared, config: ExplainConfig, parts: dict[int, Explained]) -> None:
     """All files of a call into `folder`: attention.json last."""
     tables = []
     for fold, part in parts.items():
-        _write_maps(folder / f"maps-fold{fold}.npz", part, wish)
+        _write_maps(folder / f"maps-fold{fold}.npz", part, config)
         table = figures(part)
         table["picture"] = _write_pictures(folder, ready, fold, part)
         tables.append(table)
     whole = pd.concat(tables, ignore_index=True)
     write_bytes(folder / "images.csv", whole.to_csv(index=False, float_format="%.6g").encode())
-    about = attention(ready, wish, parts, whole) | {"against": against_parent(ready, wish, whole)}
+    about = attention(ready, config, parts, whole) | {"against": against_parent(ready, config, whole)}
     write_json(folder / Path(ATTENTION).name, about)
 
 
-def _write_maps(path: Path, part: Explained, wish: Wish) -> None:
+def _write_maps(path: Path, part: Explained, config: ExplainConfig) -> None:
     """ids, maps (N, 2, rows, columns), the class of each map, and where they come from; loads without pickle."""
     buffer = io.BytesIO()
     rows = part.rows
@@ -92,8 +93,8 @@ def _write_maps(path: Path, part: Explained, wish: Wish) -> None:
         ids=rows["id"].to_numpy(str),
         maps=part.raw,
         targets=np.array(TARGETS),
-        called=rows["called"].to_numpy(str),
-        method=np.array(wish.method),
+        predicted=rows["predicted"].to_numpy(str),
+        method=np.array(config.method),
         layer=np.array(part.layer.name),
         networks_sha256=np.array(part.networks),
     )

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chestfold.core.config import Experiment, Request
-from chestfold.core.files import BadInput, read_json, runs_dir
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, runs_dir
 from chestfold.core.rng import generator
 from chestfold.train.fold_folder import is_finished
 from chestfold.train.prepare import Prepared, prepare
 
 
 @dataclass(frozen=True)
-class Wish:
+class ExplainConfig:
     """What one call asks for. `folds`, `ids` empty: all; `count`: images a fold, 0 for all; `layer` "": by family."""
 
     name: str
@@ -24,22 +25,22 @@ class Wish:
     count: int = 40
 
 
-def folder_of(wish: Wish) -> Path:
-    """Where the maps of a wish lie; a layer or ids of one's own have a folder of their own."""
-    words = [wish.method, *([wish.layer] if wish.layer else []), *(["ids"] if wish.ids else [])]
-    return runs_dir() / wish.name / "explain" / re.sub(r"[^\w.+-]", "_", "-".join(words))
+def folder_of(config: ExplainConfig) -> Path:
+    """Where the maps of a config lie; a layer or ids of one's own have a folder of their own."""
+    words = [config.method, *([config.layer] if config.layer else []), *(["ids"] if config.ids else [])]
+    return runs_dir() / config.name / "explain" / re.sub(r"[^\w.+-]", "_", "-".join(words))
 
 
 def open_run(name: str) -> tuple[Prepared, list[int]]:
     """A run of runs/ with its data in hand, and its finished folds; the experiment's code is not needed.
 
     Raises:
-        BadInput: no finished fold; or images, labels or folds are not those that it was trained on.
+        InputError: no finished fold; or images, labels or folds are not those that it was trained on.
     """
     base = runs_dir() / name
     folders = sorted(path.parent for path in base.glob("fold*/manifest.json"))
     if not folders or Path(name).name != name:
-        raise BadInput(f"{base} holds no finished fold; train it first (an ensemble has none of its own)")
+        raise InputError(f"{base} holds no finished fold; train it first (an ensemble has none of its own)")
     config = read_json(folders[0] / "config.json")
     exp = Experiment.from_dict(config["settings"])
     ready = prepare(Request(name, exp, (), False, config["parent"], config["changed"]))
@@ -57,45 +58,47 @@ def _require_same(ready: Prepared, folder: Path) -> None:
         "folds_sha256": ready.folds.sha256,
     }
     for key, value in now.items():
-        if config["bound"][key] != value:
+        if config["fingerprint"][key] != value:
             what = key.removesuffix("_sha256")
-            raise BadInput(f"{folder} was trained on another {what} of {ready.request.exp.data} than the one in input/")
+            raise InputError(
+                f"{folder} was trained on another {what} of {ready.request.exp.data} than the one in input/"
+            )
 
 
-def choose(ready: Prepared, trained: list[int], wish: Wish) -> dict[int, list[str]]:
+def choose(ready: Prepared, trained: list[int], config: ExplainConfig) -> dict[int, list[str]]:
     """Fold -> ids of its own validation images that are explained.
 
     Raises:
-        BadInput: a fold that is not trained, an unknown id, or an id that the folds asked for were trained on.
+        InputError: a fold that is not trained, an unknown id, or an id that the folds asked for were trained on.
     """
-    for fold in wish.folds:
+    for fold in config.folds:
         ready.folds.require(fold)
         if fold not in trained:
-            raise BadInput(f"fold {fold} of {wish.name} is not finished; finished are {trained}")
-    folds = sorted(set(wish.folds)) or trained
-    if wish.ids:
-        return _chosen_by_id(ready, folds, trained, wish)
-    return {fold: drawn(ready, fold, wish.count) for fold in folds}
+            raise InputError(f"fold {fold} of {config.name} is not finished; finished are {trained}")
+    folds = sorted(set(config.folds)) or trained
+    if config.ids:
+        return _chosen_by_id(ready, folds, trained, config)
+    return {fold: drawn(ready, fold, config.count) for fold in folds}
 
 
-def _chosen_by_id(ready: Prepared, folds: list[int], trained: list[int], wish: Wish) -> dict[int, list[str]]:
+def _chosen_by_id(ready: Prepared, folds: list[int], trained: list[int], config: ExplainConfig) -> dict[int, list[str]]:
     home = dict(zip(ready.folds.table["id"], ready.folds.table["fold"].tolist(), strict=True))
     tests = set(ready.index.test["id"])
     chosen: dict[int, list[str]] = {}
-    for image in dict.fromkeys(wish.ids):
+    for image in dict.fromkeys(config.ids):
         if image not in home:
             near = difflib.get_close_matches(image, home, n=1)
             hint = "is a test image, which no fold validates" if image in tests else "is no image of this data set"
             more = f"; did you mean {near[0]}?" if near and image not in tests else ""
-            raise BadInput(f"--ids {image}: it {hint}{more}")
+            raise InputError(f"--ids {image}: it {hint}{more}")
         fold = home[image]
-        if fold not in folds and wish.folds:
-            raise BadInput(
+        if fold not in folds and config.folds:
+            raise InputError(
                 f"--ids {image}: it is a validation image of fold {fold}, and the model of fold {folds[0]} was trained "
                 "on it; leave out --fold"
             )
         if fold not in trained:
-            raise BadInput(f"--ids {image}: it belongs to fold {fold} of {wish.name}, which is not finished")
+            raise InputError(f"--ids {image}: it belongs to fold {fold} of {config.name}, which is not finished")
         chosen.setdefault(fold, []).append(image)
     return dict(sorted(chosen.items()))
 

@@ -11,7 +11,7 @@ from chestfold.explain import measures
 from chestfold.explain.fold import TARGETS, Explained
 from chestfold.explain.masks import Known, why_no_lungs
 from chestfold.explain.paired import differences, parents_rows
-from chestfold.explain.select import Wish, folder_of
+from chestfold.explain.select import ExplainConfig, folder_of
 from chestfold.train.prepare import Prepared
 
 SHARES = ("in_lungs", "outside_lungs", "border", "chest_box", "lesion_energy")
@@ -19,7 +19,7 @@ POINTING = ("pointing", "pointing_strict")
 
 
 def figures(part: Explained) -> pd.DataFrame:
-    """The measures of each image, a row each: `called in_lungs`, ..., `positive pointing`, and what an even map has."""
+    """The measures of each image, a row each: `predicted in_lungs`, `positive pointing`, and what an even map has."""
     table = part.rows.copy()
     table["lungs_by"] = [k.lungs_by for k in part.known]
     size = part.large.shape[-1]
@@ -65,25 +65,27 @@ def _area(about: Known, reach: float) -> float:
     return float(measures.grown(about.lesion, reach).mean())
 
 
-def attention(ready: Prepared, wish: Wish, parts: dict[int, Explained], table: pd.DataFrame) -> dict[str, Any]:
+def attention(
+    ready: Prepared, config: ExplainConfig, parts: dict[int, Explained], table: pd.DataFrame
+) -> dict[str, Any]:
     """The content of attention.json: every measure with its interval, for each class and over all."""
     first = next(iter(parts.values()))
     number = {name: n for n, name in enumerate(ready.classes)}
     labels = table["label"].map(number).to_numpy(np.int64, copy=True)
     groups = table["group"].to_numpy()
 
-    def spoken(column: str) -> dict[str, dict[str, float]]:
+    def format_lines(column: str) -> dict[str, dict[str, float]]:
         return _json(measures.summary(table[column].to_numpy(np.float64), labels, groups, ready.classes))
 
     per_target = {
-        target: {name: found for name in (*SHARES, *POINTING) if (found := spoken(f"{target} {name}"))}
+        target: {name: found for name in (*SHARES, *POINTING) if (found := format_lines(f"{target} {name}"))}
         for target in (*TARGETS, "even")
     }
-    tested = {column: found for column in first.checked.columns[1:] if (found := spoken(column))}
+    tested = {column: found for column in first.checked.columns[1:] if (found := format_lines(column))}
     counts = {name: int((table["label"] == name).sum()) for name in ready.classes}
     return {
-        "name": wish.name,
-        "method": wish.method,
+        "name": config.name,
+        "method": config.method,
         "layer": first.layer.name,
         "grid": list(first.layer.grid),
         "image_size": ready.request.exp.image_size,
@@ -102,15 +104,15 @@ def attention(ready: Prepared, wish: Wish, parts: dict[int, Explained], table: p
         "lungs_do_not_apply": why_no_lungs(ready.index),
         "measures": per_target,
         "checks": tested,
-        "bound": ready.bound() | {"folds": ready.folds.name},
+        "fingerprint": ready.fingerprint() | {"folds": ready.folds.name},
         **{key: describe_code()[key] for key in ("commit", "date")},
     }
 
 
-def against_parent(ready: Prepared, wish: Wish, table: pd.DataFrame) -> dict[str, Any] | None:
+def against_parent(ready: Prepared, config: ExplainConfig, table: pd.DataFrame) -> dict[str, Any] | None:
     """Paired differences to the parent's maps of the same method and layer; None where it was not explained."""
     parent = ready.request.parent
-    theirs = parents_rows(parent, folder_of(wish).name)
+    theirs = parents_rows(parent, folder_of(config).name)
     if theirs is None or not set(theirs["id"]) & set(table["id"]):
         return None
     columns = [f"{target} {name}" for target in TARGETS for name in (*SHARES, *POINTING)]

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 
 
 class Tracker(Protocol):
@@ -44,9 +44,9 @@ def open_tracker(name: str = "wandb", mode: str | None = None) -> Tracker:
     """The tracker called `name`.
 
     Raises:
-        BadInput: the mode is not one of the tracker's.
+        InputError: the mode is not one of the tracker's.
     """
     if name not in TRACKERS:
-        raise BadInput(f"--tracker {name}: one of {', '.join(TRACKERS)}")
+        raise InputError(f"--tracker {name}: one of {', '.join(TRACKERS)}")
     module, _, function = TRACKERS[name].partition(":")
     return getattr(import_module(module), function)(mode)

@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from chestfold.core.config import Experiment
-from chestfold.core.files import BadInput, sha256_file, weights_dir
+from chestfold.core.errors import InputError
+from chestfold.core.files import sha256_file, weights_dir
 from chestfold.models.head import HeadPlan, WithHead, count_features, freeze, without_classifier
 from chestfold.models.timm_import import timm
 
@@ -22,7 +23,7 @@ UNTRAINED = (0.5, 0.25)
 """Mean and standard deviation that a network from scratch is fed with: roughly those of a radiograph."""
 
 
-class MissingWeights(BadInput):
+class MissingWeights(InputError):
     """Pretrained weights that could not be had where this runs."""
 
 
@@ -49,11 +50,11 @@ def create(exp: Experiment, classes: int) -> Network:
     """The network of `exp` for its input channels and `classes` outputs, with its weights if it is pretrained.
 
     Raises:
-        BadInput: unknown name; weights that are missing, damaged or of another architecture.
+        InputError: unknown name; weights that are missing, damaged or of another architecture.
     """
     if not timm.is_model(exp.backbone):
         near = difflib.get_close_matches(exp.backbone, timm.list_models(), n=3)
-        raise BadInput(f"unknown backbone {exp.backbone!r}; near are {', '.join(near) or 'none'}")
+        raise InputError(f"unknown backbone {exp.backbone!r}; near are {', '.join(near) or 'none'}")
     local = _local_weights(exp)
     arguments, statistics = _demands(local) if local else ({}, None)
     arguments |= {"in_chans": channels(exp), "num_classes": classes, "drop_rate": exp.drop_rate}
@@ -114,9 +115,9 @@ def _demands(path: Path) -> tuple[dict[str, Any], tuple[float, float] | None]:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path} is not a readable safetensors file ({error}); fetch it again") from error
+        raise InputError(f"{path} is not a readable safetensors file ({error}); fetch it again") from error
     if "input" in header and header["input"] not in INPUTS:
-        raise BadInput(f"{path} wants an input that is not known here: {header['input']!r}")
+        raise InputError(f"{path} wants an input that is not known here: {header['input']!r}")
     arguments = {"pad_type": header["pad_type"]} if "pad_type" in header else {}
     return arguments, INPUTS.get(header.get("input", ""))
 
@@ -136,7 +137,7 @@ def _load(name: str, arguments: dict[str, Any], local: Path | None) -> nn.Module
     except (RuntimeError, KeyError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         if local:
-            raise BadInput(f"{local} does not fit {name}: {reason}") from error
+            raise InputError(f"{local} does not fit {name}: {reason}") from error
         raise MissingWeights(
             f"the pretrained weights of {name} could not be had ({reason}); put {name}.safetensors into "
             f"{weights_dir()} (or the folder CHESTFOLD_WEIGHTS), or train with --pretrained false"

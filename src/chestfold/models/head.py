@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ def without_classifier(trunk: Any, name: str) -> Any:
     """`trunk` reduced to its features.
 
     Raises:
-        BadInput: the family does not tell features and head apart.
+        InputError: the family does not tell features and head apart.
     """
     if not hasattr(trunk, "forward_head"):
-        raise BadInput(f"{name} cannot take another head; leave head_width at 0")
+        raise InputError(f"{name} cannot take another head; leave head_width at 0")
     trunk.reset_classifier(0)
     if hasattr(trunk, "pre_logits"):
         trunk.pre_logits = nn.Identity()

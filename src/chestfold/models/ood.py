@@ -19,26 +19,27 @@ import torch
 from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
-from chestfold.core.files import BadInput, write_bytes
+from chestfold.core.errors import InputError
+from chestfold.core.files import write_bytes
 from chestfold.data.loader import Images
 from chestfold.models.head import WithHead
 from chestfold.models.runner import Runner, predict
 
-FILE = "familiar.npz"
+FILE = "ood.npz"
 STRIDE = 8
 """Of the layer: fine enough to know textures, coarse enough to know shapes."""
 QUANTILE = 0.95
 """Share of the validation images that count as familiar: one ordinary picture in twenty is called unlike."""
-LOOKED_AT = 1000
+MAX_IMAGES = 1000
 """Training images that the Gaussian is fitted to, and validation images that set the threshold, at most."""
 
 
-class NoLayer(BadInput):
+class NoFeatureLayer(InputError):
     """A network in which no layer can be found whose features compare."""
 
 
 @dataclass(frozen=True)
-class Familiar:
+class OodDetector:
     """The features of a fold's training images: mean and scale (D,), precision (D, D), all float32.
 
     `layer` names the module, `threshold` the distance beyond which a picture is unlike, `checkpoint` the SHA-256 of the
@@ -52,7 +53,7 @@ class Familiar:
     threshold: float
     checkpoint: str
 
-    def novelty(self, features: np.ndarray) -> np.ndarray:
+    def ood_score(self, features: np.ndarray) -> np.ndarray:
         """Distance over threshold, float (N,), of features (N, D): above 1 is unlike the training data."""
         return self._distance(features) / max(self.threshold, 1e-12)
 
@@ -68,21 +69,21 @@ def middle_layer(module: Any) -> tuple[str, int]:
     end.
 
     Raises:
-        NoLayer: the network does not name its layers.
+        NoFeatureLayer: the network does not name its layers.
     """
     prefix, trunk = ("trunk.", module.trunk) if isinstance(module, WithHead) else ("", module)
     layers = [dict(layer) for layer in getattr(trunk, "feature_info", None) or []]
     known = {name for name, _ in trunk.named_modules()}
     layers = [layer for layer in layers if layer["module"] in known]
     if not layers:
-        raise NoLayer(f"the network {type(trunk).__name__} does not name its layers")
+        raise NoFeatureLayer(f"the network {type(trunk).__name__} does not name its layers")
     fine = [layer for layer in layers if layer["reduction"] <= STRIDE]
     chosen = fine[-1] if fine else layers[len(layers) // 4]
     return prefix + chosen["module"], chosen["num_chs"]
 
 
 @contextmanager
-def tapped(module: nn.Module, layer: str, channels: int) -> Iterator[list[Tensor]]:
+def captured_features(module: nn.Module, layer: str, channels: int) -> Iterator[list[Tensor]]:
     """A list that every forward pass of `module` appends its features to: float32 (B, channels), on the CPU."""
     caught: list[Tensor] = []
 
@@ -105,27 +106,27 @@ def pooled(maps: Tensor, channels: int) -> Tensor:
 def features(runner: Runner, images: Images) -> tuple[str, np.ndarray]:
     """The layer and what it holds for `images` without views: float32 (N, D)."""
     layer, channels = middle_layer(runner.module)
-    with tapped(runner.module, layer, channels) as caught:
+    with captured_features(runner.module, layer, channels) as caught:
         predict(runner, images, "none", module=runner.module)
     return layer, torch.cat(caught).numpy()
 
 
-def learn(runner: Runner, train: Images, val: Images, checkpoint: str) -> Familiar:
+def learn(runner: Runner, train: Images, val: Images, checkpoint: str) -> OodDetector:
     """Fit to `train`, set the threshold by `val`; `checkpoint` is the hash of the weights.
 
     Raises:
-        NoLayer: the network does not name its layers.
+        NoFeatureLayer: the network does not name its layers.
     """
     layer, seen = features(runner, train)
     mean, spread = seen.mean(axis=0), seen.std(axis=0)
     scale = np.where(spread > 1e-6, spread, 1).astype(np.float32)  # a channel that never fires has no scale of its own
     fitted = LedoitWolf(assume_centered=True).fit((seen - mean).astype(np.float64) / scale)
-    made = Familiar(layer, mean, scale, fitted.precision_.astype(np.float32), 1.0, checkpoint)
+    made = OodDetector(layer, mean, scale, fitted.precision_.astype(np.float32), 1.0, checkpoint)
     distances = made._distance(features(runner, val)[1])
-    return Familiar(layer, mean, scale, made.precision, float(np.quantile(distances, QUANTILE)), checkpoint)
+    return OodDetector(layer, mean, scale, made.precision, float(np.quantile(distances, QUANTILE)), checkpoint)
 
 
-def write(path: Path, known: Familiar) -> None:
+def write(path: Path, known: OodDetector) -> None:
     """As an .npz: the same content has the same bytes."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in asdict(known).items()}
@@ -133,16 +134,16 @@ def write(path: Path, known: Familiar) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read(path: Path) -> Familiar:
+def read(path: Path) -> OodDetector:
     """What `write` wrote.
 
     Raises:
-        BadInput: the file is damaged.
+        InputError: the file is damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
             mean, scale, precision = (stored[name] for name in ("mean", "scale", "precision"))
             threshold, checkpoint = float(stored["threshold"]), str(stored["checkpoint"])
-            return Familiar(str(stored["layer"]), mean, scale, precision, threshold, checkpoint)
+            return OodDetector(str(stored["layer"]), mean, scale, precision, threshold, checkpoint)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise BadInput(f"{path} is damaged; delete it, it is made anew") from error
+        raise InputError(f"{path} is damaged; delete it, it is made anew") from error

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from chestfold.core import distributed
 from chestfold.core.config import Experiment
-from chestfold.core.files import BadInput
+from chestfold.core.errors import TrainingError
 from chestfold.data.loader import Images, plain_batches
 from chestfold.models import Network
 
@@ -64,16 +64,16 @@ def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dty
         return named[precision]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if processor_has_bf16() and not _depthwise(module) else None
+    return torch.bfloat16 if cpu_has_bf16() and not _depthwise(module) else None
 
 
-def processor_has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _depthwise(module: nn.Module) -> bool:
-    """Depthwise convolutions lose by bf16 on a processor, grouped ones gain: benchmarks/train_step.py measures it."""
+    """Depthwise convolutions lose by bf16 on a CPU, grouped ones gain: benchmarks/train_step.py measures it."""
     return any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in module.modules())
 
 
@@ -82,7 +82,7 @@ def predict(runner: Runner, images: Images, tta: str = "none", module: nn.Module
     """Class probabilities, float32 (N, K), in the order of `images`; the mean over the views of `tta`.
 
     Raises:
-        BadInput: a prediction is not a number; names the image.
+        InputError: a prediction is not a number; names the image.
     """
     judged = Runner(runner.network, runner.device, runner.dtype, module or runner.call)
     (module or runner.module).eval()
@@ -94,7 +94,7 @@ def predict(runner: Runner, images: Images, tta: str = "none", module: nn.Module
     probs = torch.cat(parts).numpy()
     wrong = ~np.isfinite(probs).all(axis=1)
     if wrong.any():
-        raise BadInput(
+        raise TrainingError(
             f"the prediction for {images.ids[int(wrong.argmax())]!r} is not a number: the weights have diverged; "
             "lower --lr, or --precision fp32 (with --overwrite)"
         )
@@ -103,7 +103,7 @@ def predict(runner: Runner, images: Images, tta: str = "none", module: nn.Module
 
 def tta_views(images: Tensor, tta: str) -> Iterator[Tensor]:
     """The views of a batch (B, C, H, W) that a prediction is averaged over, all of the same size."""
-    several = {"crops": _five_crops, "turns": _four_turns}.get(tta)
+    several = {"crops": _five_crops, "d4": _four_turns}.get(tta)
     for view in several(images) if several else [images]:
         yield view
         if tta != "none":

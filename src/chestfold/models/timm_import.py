@@ -1,4 +1,4 @@
-"""`timm`, imported so that a torchvision built for CUDA does not stop a processor-only torch.
+"""`timm`, imported so that a torchvision built for CUDA does not stop a CPU-only torch.
 
 The registry's torchvision wheel links CUDA libraries. Beside a CPU torch its operators are not registered and its
 import ends in "operator torchvision::nms does not exist". Declaring the two schemas is enough for what timm uses.

@@ -31,7 +31,7 @@ class Painter:
     """Writes the heat maps of one predictor into one folder; `layer` "": the family's last.
 
     Raises:
-        BadInput: a network has no layer that maps can be made of; lists those that it has.
+        InputError: a network has no layer that maps can be made of; lists those that it has.
     """
 
     def __init__(self, predictor: Predictor, folder: Path, layer: str = "") -> None:
@@ -39,7 +39,7 @@ class Painter:
         self._identity = identity(predictor.name)
         for run in predictor.runs:
             blank = np.zeros((1, run.exp.image_size, run.exp.image_size), np.uint8)
-            maps_of(run, run.folds[0].voters[0], blank, np.zeros((1, 1), np.int64), layer)
+            maps_of(run, run.folds[0].networks[0], blank, np.zeros((1, 1), np.int64), layer)
 
     def paint(self, seen: Sequence[tuple[Path, Looked]]) -> dict[Path, Path]:
         """Picture -> its heat map, written now unless the same is there.
@@ -78,7 +78,7 @@ def mean_maps(predictor: Predictor, seen: Sequence[Looked], layer: str = "") -> 
     total = np.zeros((len(seen), size, size), np.float32)
     for run in predictor.runs:
         pixels = np.stack([looked.pixels[run.exp.image_size] for looked in seen])
-        for runner in (runner for fold in run.folds for runner in fold.voters):
+        for runner in (runner for fold in run.folds for runner in fold.networks):
             maps = at_image_size(maps_of(run, runner, pixels, numbers, layer), size)
             total += within_frame(maps) if run.exp.frame == "centre" else maps
     return normalised(total)
@@ -121,10 +121,10 @@ def laid_over(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def words(name: str, answer: Answer) -> list[str]:
-    """What stands beneath: the answer, the word on novelty, who answered, the notice. Nothing of a file's header."""
+    """What stands beneath: the answer, the word on ood_score, who answered, the notice. Nothing of a file's header."""
     low, high = answer.spread[answer.label]
     spread = f", folds {low:.3f}-{high:.3f}" if len(answer.folds) > 1 else ""
-    unlike = ["unlike the training data"] if answer.unlike else []
+    unlike = ["unlike the training data"] if answer.out_of_distribution else []
     return [f"{answer.label} {answer.probability:.3f}{spread}", *unlike, name, f"{NOTICE}."]
 
 

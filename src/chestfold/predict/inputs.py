@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.dicom import is_dicom
 from chestfold.data.readers import IMAGE_SUFFIXES
 
@@ -20,20 +20,20 @@ def pictures(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
     suffix whose content is DICOM (so discs are written).
 
     Raises:
-        BadInput: a place does not exist; there is no picture at all.
+        InputError: a place does not exist; there is no picture at all.
     """
     found: dict[Path, None] = {}
     others: Counter[str] = Counter()
     for place in places:
         if not place.exists():
-            raise BadInput(f"{place} does not exist; name a picture or a folder of them")
+            raise InputError(f"{place} does not exist; name a picture or a folder of them")
         for path in _below(place) if place.is_dir() else [place]:
             if path == place or _is_picture(path):
                 found[path] = None
             else:
                 others[path.suffix.lower() or path.name] += 1
     if not found:
-        raise BadInput(f"{', '.join(map(str, places))}: there is no picture in it")
+        raise InputError(f"{', '.join(map(str, places))}: there is no picture in it")
     return list(found), [f"ignored: {count} file(s) {kind}" for kind, count in sorted(others.items())]
 
 

@@ -2,7 +2,7 @@
 
 from chestfold import Predictor
 answer = Predictor("exp021")("xray.jpeg")
-print(answer.label, answer.probability, answer.spread, answer.unlike)
+print(answer.label, answer.probability, answer.spread, answer.out_of_distribution)
 
 Not for clinical use.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.decode import decode, resize
 from chestfold.data.dicom import require_window
@@ -34,7 +34,7 @@ class Answer:
 
     probabilities: dict[str, float]
     folds: tuple[dict[str, float], ...]
-    novelty: float | None
+    ood_score: float | None
     """How far from the training images, over the distance within which 95 % of the validation images lie; None where
     it cannot be told."""
     no_lungs: str = ""
@@ -56,9 +56,9 @@ class Answer:
         return {c: (min(f[c] for f in self.folds), max(f[c] for f in self.folds)) for c in self.probabilities}
 
     @property
-    def unlike(self) -> bool | None:
+    def out_of_distribution(self) -> bool | None:
         """Whether the picture is unlike the training data; None where it cannot be told."""
-        return None if self.novelty is None else self.novelty > 1
+        return None if self.ood_score is None else self.ood_score > 1
 
 
 class Predictor:
@@ -70,13 +70,13 @@ class Predictor:
         window: of DICOM files: the name of a CT window; else as the data set declares.
 
     Raises:
-        BadInput: there is no finished fold, a checkpoint is damaged, or the ensemble's blend cannot be had for one.
+        InputError: there is no finished fold, a checkpoint is damaged, or the ensemble's blend cannot be had for one.
     """
 
     def __init__(self, name: str, value_range: tuple[int, int] | None = None, window: str = "") -> None:
         require_window(window)
         if value_range and (window or value_range[0] == value_range[1]):
-            raise BadInput("give either a CT window or a range of two different numbers")
+            raise InputError("give either a CT window or a range of two different numbers")
         self.name = name
         self._given: Levels = (value_range, window)
         self.runs, self._blend = load_members(name)
@@ -86,11 +86,11 @@ class Predictor:
         """What the folds say of a file of any format, or of grey pixels uint8 (H, W), 0 black to 255 white.
 
         Raises:
-            BadInput: the file cannot be read.
+            InputError: the file cannot be read.
         """
         return self.answers([self.pixels(image)])[0]
 
-    def many(self, paths: Sequence[Path]) -> Iterator[list[tuple[Path, "Looked | BadInput"]]]:
+    def many(self, paths: Sequence[Path]) -> Iterator[list[tuple[Path, "Looked | InputError"]]]:
         """Files by the batch, in order, each with its answer and pixels, or with the reason why it was not read."""
         _ = self.levels  # a data set that is not declared here is one complaint, not one for each file
         chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
@@ -100,11 +100,11 @@ class Predictor:
                 ready, ahead = ahead, [pool.submit(_tried, self.pixels, p) for p in (*chunks, [])[n + 1]]
                 yield list(zip(chunk, self._answered(ready), strict=True))
 
-    def _answered(self, futures: "list[Future[Pixels | BadInput]]") -> "list[Looked | BadInput]":
+    def _answered(self, futures: "list[Future[Pixels | InputError]]") -> "list[Looked | InputError]":
         results = [future.result() for future in futures]
-        good = [pixels for pixels in results if not isinstance(pixels, BadInput)]
+        good = [pixels for pixels in results if not isinstance(pixels, InputError)]
         answers = iter(self.answers(good))
-        return [r if isinstance(r, BadInput) else Looked(r, next(answers)) for r in results]
+        return [r if isinstance(r, InputError) else Looked(r, next(answers)) for r in results]
 
     def answers(self, pictures: "list[Pixels]") -> list[Answer]:
         """What the folds say of decoded pictures."""
@@ -112,18 +112,18 @@ class Predictor:
             return []
         looked = [run.look(np.stack([p[run.exp.image_size] for p in pictures])) for run in self.runs]
         members = np.stack([probs for probs, _, _ in looked])
-        novelty = np.median(np.concatenate([far for _, far, _ in looked]), axis=0)
+        ood_score = np.median(np.concatenate([far for _, far, _ in looked]), axis=0)
         declined = [next(filter(None, reasons), "") for reasons in zip(*(r for _, _, r in looked), strict=True)]
         whole = _summing_to_one(self._blend(members.mean(axis=1)))
         folds = np.stack([_summing_to_one(self._blend(members[:, f])) for f in range(members.shape[1])])
-        each = zip(whole, folds.swapaxes(0, 1), novelty, declined, strict=True)
+        each = zip(whole, folds.swapaxes(0, 1), ood_score, declined, strict=True)
         return [self._answer(*one) for one in each]
 
-    def _answer(self, probs: np.ndarray, folds: np.ndarray, novelty: float, declined: str) -> Answer:
+    def _answer(self, probs: np.ndarray, folds: np.ndarray, ood_score: float, declined: str) -> Answer:
         def named(row: np.ndarray) -> dict[str, float]:
             return {name: float(p) for name, p in zip(self.classes, row, strict=True)}
 
-        known = None if np.isnan(novelty) else float(novelty)
+        known = None if np.isnan(ood_score) else float(ood_score)
         return Answer(named(probs), tuple(map(named, folds)), known, declined)
 
     def pixels(self, image: str | Path | np.ndarray) -> "Pixels":
@@ -155,16 +155,16 @@ class Looked:
     answer: Answer
 
 
-def _tried(read: Callable[[Path], Pixels], path: Path) -> Pixels | BadInput:
+def _tried(read: Callable[[Path], Pixels], path: Path) -> Pixels | InputError:
     try:
         return read(path)
-    except BadInput as error:
+    except InputError as error:
         return error
 
 
 def _from_array(pixels: np.ndarray, size: int) -> np.ndarray:
     if pixels.dtype != np.uint8 or pixels.ndim != 2 or not pixels.size:
-        raise BadInput(f"an image as an array is uint8 (H, W), not {pixels.dtype} {pixels.shape}; convert it first")
+        raise InputError(f"an image as an array is uint8 (H, W), not {pixels.dtype} {pixels.shape}; convert it first")
     return resize(pixels, size)
 
 

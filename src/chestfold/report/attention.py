@@ -16,18 +16,18 @@ MEASURES = {
 }
 CHECKS = {
     "deletion": "deletion, area",
-    "deletion_by_lot": "deletion by lot",
+    "deletion_random": "deletion by lot",
     "insertion": "insertion, area",
-    "insertion_by_lot": "insertion by lot",
-    "likeness, classifier": "likeness, classifier spoilt",
-    "likeness, last half": "likeness, last half spoilt",
-    "likeness, all": "likeness, all weights spoilt",
+    "insertion_random": "insertion by lot",
+    "similarity, classifier": "similarity, classifier randomized",
+    "similarity, last half": "similarity, last half randomized",
+    "similarity, all": "similarity, all weights randomized",
 }
-TARGETS = {"called": "map of the called class", "positive": "map of {}"}
+TARGETS = {"predicted": "map of the predicted class", "positive": "map of {}"}
 NOTE = (
     "All: the mean over the classes. Even: what a map without any preference would have. Border: the outer sixteenth "
     "on each side. Chest box: the same middle part of every picture. Pointing game: the hottest place lies in the "
-    "lesion or within 3 % of the side. Deletion (low is good) and insertion (high is good): area under the called "
+    "lesion or within 3 % of the side. Deletion (low is good) and insertion (high is good): area under the predicted "
     "class's probability while the hottest places go or come; by lot: the same with a random map. Likeness: rank "
     "correlation with the map of the same network with shuffled weights; near 1 the map would say nothing about what "
     "was learnt."
@@ -75,7 +75,7 @@ def _against_parent(about: dict[str, Any], names: list[str]) -> list[Html]:
 
 def difference_words(about: dict[str, Any]) -> dict[str, str]:
     """Column of images.csv -> its name in words, for the measures that a difference is shown of."""
-    shares = {f"called {key}": MEASURES[key] for key in ("in_lungs", "outside_lungs", "border", "chest_box")}
+    shares = {f"predicted {key}": MEASURES[key] for key in ("in_lungs", "outside_lungs", "border", "chest_box")}
     aimed = {f"positive {key}": MEASURES[key] for key in ("pointing", "lesion_energy")}
     evidence = {"positive outside_lungs": f"evidence for {about['positive']} outside the lungs"}
     return shares | evidence | aimed
@@ -94,15 +94,15 @@ def _remarks(about: dict[str, Any]) -> list[str]:
     no_lungs = about["lungs_do_not_apply"]
     said = [f"{no_lungs[0].upper()}{no_lungs[1:]}." if no_lungs else ""]
     lungs = about["lungs"]
-    if "segmented" in lungs or "declined" in lungs:
-        declined, all_ = lungs.get("declined", 0), sum(lungs.values())
+    if "segmented" in lungs or "not_found" in lungs:
+        declined, all_ = lungs.get("not_found", 0), sum(lungs.values())
         said.append(f"Lungs: segmented here; of {all_} images {declined} were declined and do not count.")
     elif "truth" in lungs:
         said.append("Lungs: from the masks beside the images.")
     empty = about["empty_maps"]
     if any(empty.values()):
         said.append(
-            f"Maps that are zero everywhere do not count: {empty['called']} of the called class, {empty['positive']} "
-            f"of {about['positive']}."
+            f"Maps that are zero everywhere do not count: {empty['predicted']} of the predicted class, "
+            f"{empty['positive']} of {about['positive']}."
         )
     return [sentence for sentence in said if sentence]

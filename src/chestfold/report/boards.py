@@ -54,7 +54,7 @@ def _columns(rows: Sequence[Row], ends: tuple[float, float], known: Mapping[str,
     columns = [
         Column("result", _name, rising=True),
         Column("AUC", lambda row, texts: _auc(row, texts, ends)),
-        Column("AUC, shifted", lambda row, texts: _figure(texts["AUC, shifted"], row.shifted)),
+        Column("AUC, shifted", lambda row, texts: _figure(texts["AUC, shifted"], row.corrupted)),
         Column("F1", lambda row, texts: _figure(texts["F1"], row.scores["f1"])),
         Column("accuracy", lambda row, texts: _figure(texts["accuracy"], row.scores["accuracy"])),
         Column("ECE", lambda row, texts: _figure(texts["ECE"], row.scores["ece"]), rising=True),

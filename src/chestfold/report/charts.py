@@ -216,8 +216,8 @@ def bars(title: str, rows: Sequence[tuple[str, float]], reference: tuple[str, fl
     parts = [_bar(axes, 4 + 24 * n, name, value) for n, (name, value) in enumerate(rows)]
     parts += [words(axes.px(t), height - 6, label(t), "tick mid") for t in (low, (low + 1) / 2, 1)]
     if math.isfinite(reference[1]):
-        x, spoken = axes.px(reference[1]), f"{reference[0]}: {reference[1]:.4f}"
-        parts.append(tag("g", tag("title", spoken), line(x, 0, x, height - 20, "guide")))
+        x, text = axes.px(reference[1]), f"{reference[0]}: {reference[1]:.4f}"
+        parts.append(tag("g", tag("title", text), line(x, 0, x, height - 20, "guide")))
     return svg(Axes(axes.x, axes.y, height=height), title, *parts)
 
 
@@ -274,7 +274,7 @@ def _scattered(axes: Axes, point: Point) -> Html:
     x, heights = axes.px(point.cv), [axes.py(score) for score in point.scores.values()]
     marks = [line(axes.px(point.low), heights[0], axes.px(point.high), heights[0], "whisker")]
     marks.append(line(x, heights[0], x, heights[-1], "whisker"))
-    spoken = f"{point.name}: out-of-fold {point.cv:.4f} [{point.low:.4f}, {point.high:.4f}]"
-    marks += [dot(axes, point.cv, v, _KINDS[k], f"{spoken}, {k} {v:.4f}") for k, v in point.scores.items()]
+    text = f"{point.name}: out-of-fold {point.cv:.4f} [{point.low:.4f}, {point.high:.4f}]"
+    marks += [dot(axes, point.cv, v, _KINDS[k], f"{text}, {k} {v:.4f}") for k, v in point.scores.items()]
     right = point.cv > (axes.x[0] + axes.x[1]) / 2
     return join([*marks, words(x + (-8 if right else 8), heights[0] - 7, point.name, "tick end" if right else "tick")])

@@ -16,8 +16,8 @@ from chestfold.report.markup import Html, join, tag
 
 SORTS = (
     ("error", "worst error first", "true class least probable first"),
-    ("confidence", "surest first", "called class most probable first"),
-    ("doubt", "most doubtful first", "called class least probable first"),
+    ("confidence", "surest first", "predicted class most probable first"),
+    ("doubt", "most doubtful first", "predicted class least probable first"),
     ("outside", "attention outside first", "of the lungs where they are known, else on the border"),
 )
 QUALITY = 82
@@ -27,24 +27,24 @@ def write_gallery(folder: Path) -> Path:
     """Write FOLDER/gallery.html from its attention.json, images.csv and pictures/.
 
     Raises:
-        BadInput: attention.json is damaged.
+        InputError: attention.json is damaged.
     """
     about = read_json(folder / "attention.json")
-    rows = pd.read_csv(folder / "images.csv", dtype={"id": str, "group": str, "label": str, "called": str})
+    rows = pd.read_csv(folder / "images.csv", dtype={"id": str, "group": str, "label": str, "predicted": str})
     shown = rows[rows["picture"].notna()]
     path = folder / "gallery.html"
     write_text(path, _page(about, shown, len(rows), folder / "pictures"))
     return path
 
 
-def spoken(folder: Path) -> list[str]:
-    """The figures of a folder for the terminal: what was explained, and each measure of the class that was called."""
+def format_lines(folder: Path) -> list[str]:
+    """The figures of a folder for the terminal: what was explained, and each measure of the predicted class."""
     about = read_json(folder / "attention.json")
     rows, columns = about["grid"]
     counts = ", ".join(f"{count} {name}" for name, count in about["images"].items())
     lines = [f"{about['name']}: {about['method']} of {about['layer']} ({rows} x {columns} cells), {counts}"]
     for key, words in MEASURES.items():
-        target = "positive" if key.startswith(("pointing", "lesion")) else "called"
+        target = "positive" if key.startswith(("pointing", "lesion")) else "predicted"
         if found := about["measures"][target].get(key):
             even = about["measures"]["even"][key]["all"]["value"]
             lines.append(f"  {words:<34} {score_of(found['all'])}   an even map: {even:.4f}")
@@ -101,9 +101,7 @@ def _header(title: str, about: dict[str, Any]) -> Html:
 
 
 def _legend(about: dict[str, Any], shown: int, total: int) -> Html:
-    words = (
-        f"{shown} of {total} images. Left: the picture; right: the heat map of the class that was called, over what "
-    )
+    words = f"{shown} of {total} images. Left: the picture; right: the heat map of the predicted class, over what "
     words += "the network saw, from dark (little) to bright (most). "
     keys = (
         [tag("span", "lungs", class_="key-lungs")] if any(k in about["lungs"] for k in ("truth", "segmented")) else []
@@ -136,14 +134,14 @@ def _by_error(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _card(row: dict[Any, Any], about: dict[str, Any], pictures: Path) -> Html:
-    right = row["called"] == row["label"]
-    lungs, border = row["called in_lungs"], row["called border"]
+    right = row["predicted"] == row["label"]
+    lungs, border = row["predicted in_lungs"], row["predicted border"]
     known = bool(np.isfinite(lungs))
     outside = 1 - lungs if known else border
     empty = not np.isfinite(border)
     words = [
         tag("b", row["label"]),
-        tag("span", f"{'called' if right else 'wrongly called'} {row['called']} {row['p_called']:.4f}"),
+        tag("span", f"{'predicted' if right else 'wrongly predicted'} {row['predicted']} {row['p_predicted']:.4f}"),
         tag("span", "an empty map: nothing speaks for this class" if empty else _attention(lungs, border, known)),
         tag("span", f"{row['id']}, fold {row['fold']}", class_="id"),
     ]
@@ -155,7 +153,7 @@ def _card(row: dict[Any, Any], about: dict[str, Any], pictures: Path) -> Html:
         tag(
             "img",
             src=_uri(pictures / row["picture"]),
-            alt=f"{row['label']}, called {row['called']}",
+            alt=f"{row['label']}, predicted {row['predicted']}",
             width=452,
             height=224,
         ),
@@ -164,8 +162,8 @@ def _card(row: dict[Any, Any], about: dict[str, Any], pictures: Path) -> Html:
         data_label=row["label"],
         data_wrong="0" if right else "1",
         data_error=f"{row['p_true']:.6f}",
-        data_confidence=f"{-row['p_called']:.6f}",
-        data_doubt=f"{row['p_called']:.6f}",
+        data_confidence=f"{-row['p_predicted']:.6f}",
+        data_doubt=f"{row['p_predicted']:.6f}",
         data_outside="" if empty else f"{-outside:.6f}",
     )
 

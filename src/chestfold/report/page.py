@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chestfold.core.files import BadInput, published_dir, runs_dir, write_text
+from chestfold.core.errors import InputError
+from chestfold.core.files import published_dir, runs_dir, write_text
 from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
 from chestfold.evaluate.results import Result, all_results, not_run
 from chestfold.integrations.kaggle.submission import standings
@@ -26,13 +27,13 @@ def write_report(path: Path) -> int:
     """Write the page; returns how many results it shows.
 
     Raises:
-        BadInput: there is no result, one of them is damaged, or `path` cannot be a file.
+        InputError: there is no result, one of them is damaged, or `path` cannot be a file.
     """
     if path.is_dir() or any(parent.is_file() for parent in path.parents):
-        raise BadInput(f"--out {path}: a file is needed, in a folder that is there or can be made")
+        raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
     shown = [r for r in all_results() if not r.name.endswith("-debug")]
     if not shown:
-        raise BadInput("there is no finished result to report yet; start with: make demo")
+        raise InputError("there is no finished result to report yet; start with: make demo")
     write_text(path, page(shown, datetime.now(UTC)))
     return len(shown)
 

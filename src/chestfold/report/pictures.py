@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Index
 from chestfold.data.decode import decode
@@ -20,7 +20,7 @@ QUALITY = 70
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image that was called something else: `probability` of what it was called, `fold` of the model that did so."""
+    """An image with a wrong prediction: `probability` of the predicted class, `fold` of the model that gave it."""
 
     id: str
     truth: str
@@ -70,7 +70,7 @@ class Album:
         if data not in self._indexes:
             try:
                 self._indexes[data] = open_index(data)
-            except BadInput:  # the page is of results; it says where pictures are missing
+            except InputError:  # the page is of results; it says where pictures are missing
                 self._indexes[data] = None
         return self._indexes[data]
 
@@ -81,7 +81,7 @@ class Album:
         place = index.train.loc[index.train["id"] == image_id, "path"].iloc[0]
         try:
             pixels = decode(index.root, place, PIXELS, index.dataset.value_range, index.dataset.ct_window)
-        except BadInput:  # one damaged image: its card says so
+        except InputError:  # one damaged image: its card says so
             return None
         key = f"p{len(self.shown)}"
         self.shown[key] = data_uri(pixels)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chestfold.core.files import BadInput, atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
+from chestfold.core.errors import InputError
+from chestfold.core.files import atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
 from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
 from chestfold.evaluate.results import (
     ATTENTION,
@@ -13,9 +14,9 @@ from chestfold.evaluate.results import (
     NOT_RUN,
     Result,
     find_result,
+    format_folds,
     not_run,
     published_results,
-    spoken_folds,
     trained_folds,
 )
 
@@ -24,19 +25,19 @@ def publish(name: str, overwrite: bool = False) -> Path:
     """Copy a result's scores, OOF and test predictions to exps/results/NAME and make RESULTS.md anew.
 
     Raises:
-        BadInput: not finished, a debug run, or another result is published under this name.
+        InputError: not finished, a debug run, or another result is published under this name.
     """
     if (runs_dir() / name / NOT_RUN).exists():
         return _publish_not_run(name)
     if not (runs_dir() / name / "scores.json").exists():
-        raise BadInput(f"{runs_dir() / name} holds no finished run; train all folds of {name} first")
+        raise InputError(f"{runs_dir() / name} holds no finished run; train all folds of {name} first")
     if name.endswith("-debug"):
-        raise BadInput(f"{name} is a debug run; its scores mean nothing and are not published")
+        raise InputError(f"{name} is a debug run; its scores mean nothing and are not published")
     result = find_result(name)
     result.oof()  # proves the hash
     target = published_dir() / name
     if not overwrite and _holds_another(target, result):
-        raise BadInput(f"{target} holds another result of this name; add --overwrite to replace it")
+        raise InputError(f"{target} holds another result of this name; add --overwrite to replace it")
     for file in (*FILES, ATTENTION):
         if (result.folder / file).exists():
             _copy(result.folder / file, target / file)
@@ -49,7 +50,7 @@ def _publish_not_run(name: str) -> Path:
     """Publish that an experiment could not be run, and why."""
     target = published_dir() / name
     if (target / "scores.json").exists():
-        raise BadInput(f"{target} holds a result of {name}; that it could not be run here is no news")
+        raise InputError(f"{target} holds a result of {name}; that it could not be run here is no news")
     _copy(runs_dir() / name / NOT_RUN, target / NOT_RUN)
     write_results_page()
     return target
@@ -106,7 +107,7 @@ def _made(row: leaderboard.Row) -> str:
     about = row.result.about
     how = f"`{command(about)}`" if about["kind"] == "experiment" else "`chestfold ensemble`"
     commit = f", commit {about['commit'][:10]}" if "commit" in about else ""
-    return f"- {row.result.name}: {how}, {spoken_folds(about)}, {about['machine']}, {about['date']}{commit}"
+    return f"- {row.result.name}: {how}, {format_folds(about)}, {about['machine']}, {about['date']}{commit}"
 
 
 def command(about: dict[str, Any]) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.evaluate import leaderboard, predictions
 from chestfold.evaluate.figures import History, read_history
 from chestfold.evaluate.leaderboard import Row, short
 from chestfold.evaluate.metrics import ECE_BINS
-from chestfold.evaluate.results import Result, spoken_folds, trained_folds
+from chestfold.evaluate.results import Result, format_folds, trained_folds
 from chestfold.report import charts, curves
 from chestfold.report.attention import attention_tables
 from chestfold.report.boards import figure, link
@@ -52,7 +52,7 @@ def _facts(result: Result) -> Html:
     facts = {
         "data": about["data"],
         "classes": ", ".join(c + " (positive)" * (c == about["positive"]) for c in about["classes"]),
-        "folds": spoken_folds(about),
+        "folds": format_folds(about),
         "minutes": f"{about['minutes']:.1f}",
     }
     if "best_epochs" in about:
@@ -136,7 +136,7 @@ def _read(path: Any) -> History:
     try:
         return read_history(path)
     except ValueError as error:
-        raise BadInput(f"{path} is damaged ({error}); run its fold again, or delete the file") from error
+        raise InputError(f"{path} is damaged ({error}); run its fold again, or delete the file") from error
 
 
 def _over_epochs(result: Result, histories: dict[int, History], key: str, training: str | None) -> Html:
@@ -191,7 +191,7 @@ def _confusion(result: Result) -> Html:
     for n, name in enumerate(classes):
         cells = [_shaded(int(c), float(s)) for c, s in zip(counts[n], shares[n], strict=True)]
         rows.append([tag("th", name, scope="row"), *cells])
-    return table([tag("th", "true \\ called", scope="col"), *classes], rows, class_="confusion")
+    return table([tag("th", "true \\ predicted", scope="col"), *classes], rows, class_="confusion")
 
 
 def _shaded(count: int, share: float) -> Html:
@@ -208,11 +208,11 @@ def _per_fold(result: Result) -> Html:
 
 
 def _per_shift(result: Result) -> Html | None:
-    shifted = result.about["scores"].get("shifted")
-    if not shifted:
+    corrupted = result.about["scores"].get("corrupted")
+    if not corrupted:
         return None
-    rows, values = list(shifted["per_shift"].items()), list(shifted["per_shift"].values())
-    mean = shifted["auc"]["value"]
+    rows, values = list(corrupted["per_corruption"].items()), list(corrupted["per_corruption"].values())
+    mean = corrupted["auc"]["value"]
     drawn = charts.bars(f"{result.name}: AUC under each shift", rows, ("mean", mean), _base(values))
     return _chart("AUC under each shift", drawn, "Dotted: the mean.")
 
@@ -235,7 +235,7 @@ def _attention(result: Result) -> Html:
 def _errors(result: Result, oof: pd.DataFrame, origin: dict[str, Any], album: Album) -> Html:
     heading, mistakes = tag("h4", "The worst validation errors"), worst(oof, result.about["positive"])
     if not mistakes:
-        return tag("section", heading, tag("p", "None: every image was called what it is."))
+        return tag("section", heading, tag("p", "None: every image was predicted as what it is."))
     if album.has(result.about["data"], origin["index_sha256"]):
         keys = [album.key(result.about["data"], m.id) for m in mistakes]
         cards = [_card(m, key) for m, key in zip(mistakes, keys, strict=True)]
@@ -243,16 +243,16 @@ def _errors(result: Result, oof: pd.DataFrame, origin: dict[str, Any], album: Al
         return tag("section", heading, tag("div", *cards, class_="errors"), tag("p", note, class_="note"))
     sentence = "Without pictures: the images that this was trained on are not in input/."
     rows = [[m.id, m.truth, m.predicted, f"{m.probability:.4f}", m.fold] for m in mistakes]
-    shown = table(["id", "true", "called", "probability", "fold"], rows)
+    shown = table(["id", "true", "predicted", "probability", "fold"], rows)
     return tag("section", heading, tag("p", sentence), shown)
 
 
 def _card(mistake: Mistake, key: str | None) -> Html:
-    about = f"{mistake.truth}, called {mistake.predicted}"
+    about = f"{mistake.truth}, predicted {mistake.predicted}"
     picture = tag("img", data_picture=key, alt=about, width=PIXELS, height=PIXELS)
     words = [
         tag("b", mistake.truth),
-        tag("span", "called ", mistake.predicted, f" {mistake.probability:.4f}"),
+        tag("span", "predicted ", mistake.predicted, f" {mistake.probability:.4f}"),
         tag("span", f"{mistake.id}, fold {mistake.fold}", class_="id"),
     ]
     return tag("figure", picture if key else tag("p", "unreadable", class_="missing"), tag("figcaption", *words))

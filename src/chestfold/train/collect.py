@@ -8,12 +8,9 @@ import pandas as pd
 from filelock import FileLock
 
 from chestfold.core.console import say
-from chestfold.core.files import (
-    BadInput,
-    read_json,
-    runs_dir,
-)
-from chestfold.data.transforms.corruptions import SHIFTS
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, runs_dir
+from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, predictions, results
 from chestfold.train.fold_folder import claim, fold_config, fold_dir, is_finished
 from chestfold.train.prepare import Prepared
@@ -31,10 +28,10 @@ def minutes(metrics_path: Path) -> float:
 
 
 def collect(ready: Prepared, trained: list[int]) -> results.Result:
-    """Merge the `trained` folds of a run into runs/NAME/{oof,shifted,test}.parquet, scores.json and its figures.
+    """Merge the `trained` folds of a run into runs/NAME/{oof,corrupted,test}.parquet, scores.json and its figures.
 
     Raises:
-        BadInput: a fold is missing, was changed, or was trained on other folds, data or settings.
+        InputError: a fold is missing, was changed, or was trained on other folds, data or settings.
     """
     name, folder = ready.request.name, runs_dir() / ready.request.name
     with FileLock(folder / ".collect.lock"):  # two processes may finish two folds at the same moment
@@ -42,11 +39,11 @@ def collect(ready: Prepared, trained: list[int]) -> results.Result:
         whole = predictions.merge_oof(fold_tables(ready, trained, "oof"), ready.folds, trained)
         tests = fold_tables(ready, trained, "test") if len(ready.index.test) else {}
         test = predictions.mean_predictions([tests[f] for f in trained]) if tests else None
-        provenance: dict[str, Any] = ready.bound() | {"experiment": name, "data": ready.request.exp.data}
+        provenance: dict[str, Any] = ready.fingerprint() | {"experiment": name, "data": ready.request.exp.data}
         provenance["folds"] = ready.folds.name
         provenance["members"] = {str(f): m["files"]["oof.parquet"] for f, m in manifests.items()}
         about = describe_run(ready, manifests)
-        result = results.write_result(folder, whole, test, provenance, about, merged_shifts(ready, manifests))
+        result = results.write_result(folder, whole, test, provenance, about, merged_corruptions(ready, manifests))
         (folder / results.NOT_RUN).unlink(missing_ok=True)
         histories = {f: figures.read_history(fold_dir(name, f) / "metrics.jsonl") for f in trained}
         figures.learning_curves(folder / "curves.png", name, histories)
@@ -55,33 +52,33 @@ def collect(ready: Prepared, trained: list[int]) -> results.Result:
 
 
 def finished_manifest(ready: Prepared, fold: int) -> dict[str, Any]:
-    """The manifest of a fold that is finished with the settings in hand; `BadInput` when it is not."""
+    """The manifest of a fold that is finished with the settings in hand; `InputError` when it is not."""
     folder, config = fold_dir(ready.request.name, fold), fold_config(ready, fold)
     claim(folder, config, overwrite=False)
     if not is_finished(folder, config):
-        raise BadInput(f"{folder} is not finished; train fold {fold} first")
+        raise InputError(f"{folder} is not finished; train fold {fold} first")
     return read_json(folder / "manifest.json")
 
 
 def fold_tables(ready: Prepared, trained: list[int], kind: str) -> dict[int, pd.DataFrame]:
-    """Fold -> its table of `kind`; `BadInput` when one belongs to another fold or fold file."""
+    """Fold -> its table of `kind`; `InputError` when one belongs to another fold or fold file."""
     tables = {}
     for fold in trained:
         path = fold_dir(ready.request.name, fold) / f"{kind}.parquet"
         tables[fold], origin = predictions.read(path)
         if origin["fold"] != fold or origin["folds_sha256"] != ready.folds.sha256:
-            raise BadInput(f"{path} belongs to fold {origin['fold']} of another run or fold file")
+            raise InputError(f"{path} belongs to fold {origin['fold']} of another run or fold file")
     return tables
 
 
-def merged_shifts(ready: Prepared, manifests: dict[int, dict[str, Any]]) -> pd.DataFrame | None:
+def merged_corruptions(ready: Prepared, manifests: dict[int, dict[str, Any]]) -> pd.DataFrame | None:
     """The folds' predictions under each shift; None where a fold was finished before there were any."""
-    if not all("shifted.parquet" in m["files"] for m in manifests.values()):
+    if not all("corrupted.parquet" in m["files"] for m in manifests.values()):
         return None
     trained = list(manifests)
-    parts = {f: predictions.unstacked(table) for f, table in fold_tables(ready, trained, "shifted").items()}
+    parts = {f: predictions.unstacked(table) for f, table in fold_tables(ready, trained, "corrupted").items()}
     return predictions.stacked(
-        {s: predictions.merge_oof({f: parts[f][s] for f in trained}, ready.folds, trained) for s in SHIFTS}
+        {s: predictions.merge_oof({f: parts[f][s] for f in trained}, ready.folds, trained) for s in CORRUPTIONS}
     )
 
 
@@ -107,10 +104,10 @@ def describe_run(ready: Prepared, manifests: dict[int, dict[str, Any]]) -> dict[
 
 def tell(result: results.Result) -> None:
     """The scores of a collected run, and what to do next."""
-    say(f"\n{result.name}: {results.spoken_folds(result.about)} collected in {result.folder}")
+    say(f"\n{result.name}: {results.format_folds(result.about)} collected in {result.folder}")
     for metric in ("auc", "accuracy", "f1", "precision", "recall", "specificity", "ece"):
         say(f"  {metric:<12} {result.score('at_half', metric)}")
-    say(f"  {'auc, shifted':<12} {result.score('shifted', 'auc')}")
+    say(f"  {'auc, shifted':<12} {result.score('corrupted', 'auc')}")
     if result.name.endswith("-debug"):
         say("a debug run: it shows that everything works, its scores mean nothing")
         return

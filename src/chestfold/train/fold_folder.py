@@ -5,15 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from chestfold.core.config import Experiment, difference
-from chestfold.core.files import (
-    BadInput,
-    read_json,
-    runs_dir,
-    sha256_file,
-    sweep,
-    write_json,
-)
-from chestfold.train.prepare import Prepared, bound_synthetic
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, remove_temporary, runs_dir, sha256_file, write_json
+from chestfold.train.prepare import Prepared, synthetic_fingerprint
 
 
 def fold_dir(name: str, fold: int) -> Path:
@@ -23,7 +17,7 @@ def fold_dir(name: str, fold: int) -> Path:
 
 def begin(folder: Path, config: dict[str, Any], overwrite: bool) -> bool:
     """Tidy and claim a fold's folder; returns whether it is finished already."""
-    sweep(folder)
+    remove_temporary(folder)
     claim(folder, config, overwrite)
     return is_finished(folder, config)
 
@@ -39,7 +33,7 @@ def fold_config(ready: Prepared, fold: int) -> dict[str, Any]:
         "changed": {k: list(v) for k, v in request.changed.items()},
         "classes": list(ready.classes),
         "positive": ready.index.dataset.positive,
-        "bound": ready.bound() | bound_synthetic(ready, fold),
+        "fingerprint": ready.fingerprint() | synthetic_fingerprint(ready, fold),
     }
 
 
@@ -47,7 +41,7 @@ def claim(folder: Path, config: dict[str, Any], overwrite: bool) -> None:
     """Bind `folder` to `config`, once.
 
     Raises:
-        BadInput: it is bound to another one; names the differences and the ways on.
+        InputError: it is bound to another one; names the differences and the ways on.
     """
     path = folder / "config.json"
     if overwrite:
@@ -58,9 +52,9 @@ def claim(folder: Path, config: dict[str, Any], overwrite: bool) -> None:
     old = read_json(path)
     changed = difference(_deciding(old), _deciding(json.loads(json.dumps(config))))
     if changed:
-        spoken = ", ".join(f"{k}: {a} -> {b}" for k, (a, b) in changed.items())
-        raise BadInput(
-            f"{folder} was begun with other settings ({spoken}); copy the experiment to a new number to keep "
+        text = ", ".join(f"{k}: {a} -> {b}" for k, (a, b) in changed.items())
+        raise InputError(
+            f"{folder} was begun with other settings ({text}); copy the experiment to a new number to keep "
             "both, or add --overwrite to throw the old one away"
         )
 
@@ -80,7 +74,7 @@ def _deciding(config: dict[str, Any]) -> dict[str, Any]:
     return (
         Experiment().to_dict()
         | config["settings"]
-        | config["bound"]
+        | config["fingerprint"]
         | {k: config[k] for k in ("fold", "classes", "positive")}
     )
 
@@ -89,14 +83,14 @@ def is_finished(folder: Path, config: dict[str, Any]) -> bool:
     """Whether the manifest is there and every file that it names has its hash.
 
     Raises:
-        BadInput: a file was changed or lost after the fold was finished.
+        InputError: a file was changed or lost after the fold was finished.
     """
     path = folder / "manifest.json"
     if not path.exists():
         return False
     for name, digest in read_json(path)["files"].items():
         if not (folder / name).exists() or sha256_file(folder / name) != digest:
-            raise BadInput(
+            raise InputError(
                 f"{folder / name} is not the file that the fold finished with; restore it, or train fold "
                 f"{config['fold']} again with --overwrite"
             )

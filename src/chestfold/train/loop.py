@@ -20,14 +20,15 @@ from torch import Tensor, nn
 from chestfold.core import checkpoint, distributed
 from chestfold.core.config import Experiment
 from chestfold.core.console import bar
-from chestfold.core.files import BadInput, write_text
+from chestfold.core.errors import InputError, TrainingError
+from chestfold.core.files import write_text
 from chestfold.core.rng import generator, key
 from chestfold.data.loader import Images, TrainBatches, workers_for
 from chestfold.data.sampling import balanced_weights
 from chestfold.data.transforms.mixup import mix
 from chestfold.evaluate import metrics
 from chestfold.models import channels, create, training_mode
-from chestfold.models.load import voting_epochs
+from chestfold.models.load import averaged_checkpoints
 from chestfold.models.runner import Runner, make_runner, predict
 from chestfold.models.timm_import import ModelEmaV3
 from chestfold.train.optim import _optimizer, lr_at
@@ -98,13 +99,13 @@ def start(exp: Experiment, fold: int, classes: int) -> State:
 
 @torch.inference_mode()
 def require_size(exp: Experiment, runner: Runner) -> None:
-    """Raise `BadInput` when the network cannot take images of this size."""
+    """Raise `InputError` when the network cannot take images of this size."""
     size = exp.image_size
     try:
         runner.module.eval()(torch.zeros(1, channels(exp), size, size, device=runner.device))
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise BadInput(f"{exp.backbone} cannot take images of {size} px ({reason}); choose another") from error
+        raise InputError(f"{exp.backbone} cannot take images of {size} px ({reason}); choose another") from error
 
 
 def fit(
@@ -119,15 +120,15 @@ def fit(
     """Train a fold, going on from `folder/last.ckpt` if there is one; leaves `best.ckpt` and `metrics.jsonl`.
 
     Raises:
-        BadInput: the loss or a prediction is not a number (says at which step); the disk is full.
+        InputError: the loss or a prediction is not a number (says at which step); the disk is full.
     """
     state = start(exp, fold, classes)
-    saved, complaints = distributed.decided_by_first(lambda: checkpoint.load_newest(folder / "last.ckpt"))
+    saved, complaints = distributed.broadcast_from_main(lambda: checkpoint.load_newest(folder / "last.ckpt"))
     for sentence in complaints:
         say(sentence)
     if saved:
         state.restore(saved)
-        if distributed.is_first():
+        if distributed.is_main():
             write_metrics(folder / "metrics.jsonl", state.history)  # the kill may have come before its last line
         say(f"fold {fold}: going on at epoch {state.epoch + 1}, batch {state.batch + 1}")
     batches = TrainBatches(exp, fold, train, workers_for(state.runner.device))
@@ -138,7 +139,7 @@ def fit(
         seconds = time.perf_counter() - began
         row = close_epoch(exp, fold, state, val, folder)
         pace = {"seconds": seconds, "images_per_second": (batches.per_epoch - first) * exp.batch_size / seconds}
-        if distributed.is_first():
+        if distributed.is_main():
             write_metrics(folder / "metrics.jsonl", state.history, pace)
         say(describe(exp, fold, row | pace))
     return state
@@ -167,13 +168,13 @@ def train_epoch(exp: Experiment, fold: int, state: State, batches: TrainBatches,
             logits = train_logits(exp, runner, images)
             loss = F.cross_entropy(logits, targets, weight=weights, label_smoothing=exp.label_smoothing)
             share = len(images) / batches.size  # this process's share of the batch; 1 when it is alone
-            state.scaler.scale(loss * share / exp.accumulate).backward()
+            state.scaler.scale(loss * share / exp.grad_accum_steps).backward()
             recent.append(torch.stack([loss.detach(), hit_rate(logits, targets)]) * share)
             state.batch += 1
-            whole = state.batch % exp.accumulate == 0 or state.batch == batches.per_epoch
+            whole = state.batch % exp.grad_accum_steps == 0 or state.batch == batches.per_epoch
             if whole:
                 update_weights(exp, state, batches.per_epoch)
-            due = distributed.is_first() and time.monotonic() - saved_at > CHECKPOINT_SECONDS
+            due = distributed.is_main() and time.monotonic() - saved_at > CHECKPOINT_SECONDS
             if len(recent) >= CHECK_EVERY or (due and distributed.world() == 1) or state.batch == batches.per_epoch:
                 take_losses(state, recent, fold)
             if whole and due and not recent:
@@ -189,13 +190,13 @@ def hit_rate(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def train_logits(exp: Experiment, runner: Runner, images: Tensor) -> Tensor:
-    """`Runner.logits`, or `BadInput` where batch normalisation is left with a single value."""
+    """`Runner.logits`, or `InputError` where batch normalisation is left with a single value."""
     try:
         return runner.logits(images)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        raise BadInput(
+        raise InputError(
             f"{exp.backbone} cannot be trained on {len(images)} image of {exp.image_size} px at a time: its batch "
             "normalisation needs more than one value; raise --batch-size"
         ) from error
@@ -203,14 +204,14 @@ def train_logits(exp: Experiment, runner: Runner, images: Tensor) -> Tensor:
 
 def update_weights(exp: Experiment, state: State, batches_per_epoch: int) -> None:
     """One optimizer step at the rate of its place in the run, then the moving average."""
-    per_epoch, step = math.ceil(batches_per_epoch / exp.accumulate), (state.batch - 1) // exp.accumulate
+    per_epoch, step = math.ceil(batches_per_epoch / exp.grad_accum_steps), (state.batch - 1) // exp.grad_accum_steps
     number = state.epoch * per_epoch + step
     for group in state.optimizer.param_groups:
         group["lr"] = lr_at(exp, number, per_epoch)
     distributed.sum_gradients(state.runner.module)
-    if exp.clip_norm or step % CHECK_EVERY == 0:
+    if exp.max_grad_norm or step % CHECK_EVERY == 0:
         state.scaler.unscale_(state.optimizer)
-        norm = nn.utils.clip_grad_norm_(state.runner.module.parameters(), exp.clip_norm or math.inf)
+        norm = nn.utils.clip_grad_norm_(state.runner.module.parameters(), exp.max_grad_norm or math.inf)
         state.norms += [float(norm)] if step % CHECK_EVERY == 0 else []
     state.scaler.step(state.optimizer)
     state.scaler.update()
@@ -225,9 +226,9 @@ def take_losses(state: State, recent: list[Tensor], fold: int) -> None:
     recent.clear()
     for n, (value, _) in enumerate(values, start=len(state.losses) + 1):
         if not math.isfinite(value):
-            raise BadInput(
+            raise TrainingError(
                 f"the loss of fold {fold} became {value} at epoch {state.epoch + 1}, batch {n}; lower --lr, set "
-                "--clip-norm 1 or --precision fp32 (with --overwrite); the last checkpoint is untouched"
+                "--max-grad-norm 1 or --precision fp32 (with --overwrite); the last checkpoint is untouched"
             )
     state.losses += [loss for loss, _ in values]
     state.hits += [hits for _, hits in values]
@@ -240,10 +241,10 @@ def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: P
     row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"]}
     row |= {"train_loss": float(np.mean(state.losses)), "train_accuracy": float(np.mean(state.hits))}
     row["grad_norm"] = float(np.mean(state.norms)) if state.norms else None
-    row |= distributed.decided_by_first(lambda: validate(state, val))
+    row |= distributed.broadcast_from_main(lambda: validate(state, val))
     state.history = [*state.history, row]
     state.epoch, state.batch, state.losses, state.hits, state.norms = state.epoch + 1, 0, [], [], []
-    if distributed.is_first():
+    if distributed.is_main():
         keep(exp, fold, state, folder)
     return row
 
@@ -254,10 +255,10 @@ def keep(exp: Experiment, fold: int, state: State, folder: Path) -> None:
     weights["network"] = asdict(state.runner.network.blueprint)
     if best_epoch(exp, state.history) == state.epoch:
         checkpoint.save(folder / "best.ckpt", weights)
-    if exp.vote_epochs:
+    if exp.average_last:
         checkpoint.save(folder / f"epoch{state.epoch:04d}.ckpt", weights)
     checkpoint.save_keeping_previous(folder / "last.ckpt", state.to_dict())
-    for old in voting_epochs(folder)[: -exp.vote_epochs or None]:
+    for old in averaged_checkpoints(folder)[: -exp.average_last or None]:
         old.unlink()
 
 

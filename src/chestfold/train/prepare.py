@@ -9,19 +9,17 @@ import pandas as pd
 
 from chestfold.core.config import Experiment, Request
 from chestfold.core.console import say
-from chestfold.core.files import (
-    BadInput,
-)
+from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.data import folds
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Index
 from chestfold.data.loader import Images, images_of
-from chestfold.data.sampling import drawn_share, few_per_class
-from chestfold.data.synthetic import open_part, require_no_kin
+from chestfold.data.sampling import random_share, sample_per_class
+from chestfold.data.synthetic import open_part, require_unrelated
 from chestfold.data.transforms import preprocess
-from chestfold.data.transforms.corruptions import shifted
+from chestfold.data.transforms.corruptions import corrupt
 from chestfold.models import ood, weights_identity
 
 
@@ -43,26 +41,26 @@ class Prepared:
         """The pixels and class numbers of some rows (id, label); -1 where the label is withheld."""
         number = {name: n for n, name in enumerate(self.classes)} | {"": -1}
         labels = np.array([number[label] for label in rows["label"]], np.int64)
-        how = preprocess.treatment(self.request.exp)
+        how = preprocess.preprocess_of(self.request.exp)
         return Images(self.cache.images, self.cache.rows(rows["id"]), rows["id"].tolist(), labels, how, self.lungs)
 
     @cached_property
     def lungs(self) -> preprocess.Lungs | None:
         """Those in all images of the cache, found once, where the experiment needs them."""
-        return preprocess.find_lungs(preprocess.treatment(self.request.exp), self.cache.images)
+        return preprocess.find_lungs(preprocess.preprocess_of(self.request.exp), self.cache.images)
 
     def rows(self, ids: list[str]) -> pd.DataFrame:
         """id, group, fold, label of training images, in the order of `ids`."""
         return self.folds.table.set_index("id").loc[ids].reset_index()
 
-    def bound(self) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, str]:
         """The hashes of what every prediction of this run is made from."""
         return {
             "index_sha256": self.index.sha256(),
             "content_sha256": self.cache.content,
             "folds_sha256": self.folds.sha256,
             "weights": weights_identity(self.request.exp),
-            **preprocess.method(self.request.exp),
+            **preprocess.lung_method(self.request.exp),
         }
 
 
@@ -76,9 +74,9 @@ def prepare(request: Request) -> Prepared:
     return Prepared(request, index, chosen, open_cache(index, request.exp.image_size))
 
 
-def spoken_declined(kind: str, images: Images) -> list[str]:
+def format_lungs_not_found(kind: str, images: Images) -> list[str]:
     """How many of these images are seen whole because no lungs were found in them, and why; empty where none is."""
-    reasons = images.declined()
+    reasons = images.lungs_not_found()
     if not reasons:
         return []
     why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
@@ -91,26 +89,26 @@ def with_share(ready: Prepared, fold: int, train: Images) -> Images:
     if exp.positive_share == 1:
         return train
     ids = [i for i, label in zip(train.ids, train.labels, strict=True) if label == positive]
-    dropped = set(ids) - set(drawn_share(ids, exp.positive_share, exp.seed, fold))
+    dropped = set(ids) - set(random_share(ids, exp.positive_share, exp.seed, fold))
     kept = np.array([n for n, i in enumerate(train.ids) if i not in dropped], np.int64)
     return replace(train, rows=train.rows[kept], ids=[train.ids[k] for k in kept], labels=train.labels[kept])
 
 
 def with_synthetic(ready: Prepared, fold: int, train: Images, log: Callable[[str], None]) -> Images:
-    """The training images of a fold and its synthetic ones, after the proof that none is kin to a held-out image.
+    """The training images of a fold and its synthetic ones, after the proof that none is related to a held-out image.
 
     Raises:
-        BadInput: one is; the classes of the two sets differ.
+        InputError: one is; the classes of the two sets differ.
     """
     exp = ready.request.exp
     if not exp.synthetic:
         return train
     part = open_part(exp.synthetic, fold, exp.image_size)
     real = pd.concat([ready.folds.table, ready.index.test])
-    require_no_kin(part, dict(zip(real["id"], real["group"], strict=True)), held_out(ready, fold))
+    require_unrelated(part, dict(zip(real["id"], real["group"], strict=True)), held_out(ready, fold))
     strangers = sorted(set(part.table["label"]) - set(ready.classes))
     if strangers:
-        raise BadInput(f"{part.path}: class {strangers[0]!r} is not one of {', '.join(ready.classes)}")
+        raise InputError(f"{part.path}: class {strangers[0]!r} is not one of {', '.join(ready.classes)}")
     unseen = len(part.parents() - set(train.ids))
     log(f"{len(part.ids)} synthetic images of {part.name}, from {len(part.parents())} real ones"
         f"{f', {unseen} of which are not trained upon' * bool(unseen)}")  # fmt: skip
@@ -124,7 +122,7 @@ def held_out(ready: Prepared, fold: int) -> set[str]:
     return {*ready.folds.ids(fold), *ready.index.test["id"]}
 
 
-def bound_synthetic(ready: Prepared, fold: int) -> dict[str, str]:
+def synthetic_fingerprint(ready: Prepared, fold: int) -> dict[str, str]:
     """The hash of a fold's synthetic images and of what is said of them; nothing where there are none."""
     exp = ready.request.exp
     return {"synthetic_sha256": open_part(exp.synthetic, fold, exp.image_size).sha256} if exp.synthetic else {}
@@ -139,29 +137,29 @@ def synthetic_counts(ready: Prepared, fold: int) -> dict[str, dict[str, int]]:
     return {"synthetic": {"images": len(part.ids), "made_from": len(part.parents())}}
 
 
-def chosen_images(exp: Experiment, fold: int, train: Images) -> Images:
+def limit_per_class(exp: Experiment, fold: int, train: Images) -> Images:
     """The training images of a fold, or `train_per_class` of each class."""
     if not exp.train_per_class:
         return train
-    kept = few_per_class(train.labels, exp.train_per_class, generator(exp.seed, fold, "few"))
+    kept = sample_per_class(train.labels, exp.train_per_class, generator(exp.seed, fold, "few"))
     return replace(train, rows=train.rows[kept], ids=[train.ids[k] for k in kept], labels=train.labels[kept])
 
 
-def declined_counts(ready: Prepared, fold: int) -> dict[str, dict[str, int]]:
+def lungs_not_found_counts(ready: Prepared, fold: int) -> dict[str, dict[str, int]]:
     """For the manifest: how many images of each part of a fold are seen whole; nothing where no lungs are asked for."""
     if ready.lungs is None:
         return {}
     train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
     parts = {"training": train, "validation": val, "test": ready.images(ready.index.test)}
-    return {"lungs_not_found": {kind: images.declined().total() for kind, images in parts.items()}}
+    return {"lungs_not_found": {kind: images.lungs_not_found().total() for kind, images in parts.items()}}
 
 
 def few(images: Images, rng: np.random.Generator) -> Images:
-    """At most `familiar.LOOKED_AT` of `images`, in their order."""
-    chosen = np.sort(rng.permutation(len(images))[: ood.LOOKED_AT])
+    """At most `familiar.MAX_IMAGES` of `images`, in their order."""
+    chosen = np.sort(rng.permutation(len(images))[: ood.MAX_IMAGES])
     return replace(images, rows=images.rows[chosen], ids=[images.ids[n] for n in chosen], labels=images.labels[chosen])
 
 
-def moved_images(shift: str, images: Images) -> Images:
+def corrupted_images(shift: str, images: Images) -> Images:
     """The same images under a shift of acquisition; their lungs are found anew, as they would be at another machine."""
-    return images_of(images.how, shifted(shift, images.pixels[images.rows], images.ids), images.ids, images.labels)
+    return images_of(images.how, corrupt(shift, images.pixels[images.rows], images.ids), images.ids, images.labels)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from chestfold.core.config import Experiment
-from chestfold.core.rng import Dice
+from chestfold.core.rng import SampleRng
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it asks the network for news at import
 import albumentations as A
@@ -23,18 +23,18 @@ class Augmenter:
     """Call it with an image and the names of the draw. One per thread: it owns its two generators."""
 
     def __init__(self, exp: Experiment) -> None:
-        self._dice = Dice()
+        self._rng = SampleRng()
         self._compose = A.Compose(_recipe(exp))
-        self._compose.set_random_state(self._dice.numpy, self._dice.python)
+        self._compose.set_random_state(self._rng.numpy, self._rng.python)
 
     def __call__(self, image: np.ndarray, *draw: int | str) -> np.ndarray:
         """uint8 (image_size, image_size) to another of the same shape."""
-        self._dice.throw(*draw)
+        self._rng.seed(*draw)
         return self._compose(image=image.copy())["image"]  # some operations write into what they are given
 
     def both(self, image: np.ndarray, mask: np.ndarray, *draw: int | str) -> tuple[np.ndarray, np.ndarray]:
         """The same, and a mask, uint8 of 0 and 1, that is moved with the image; grey values leave it alone."""
-        self._dice.throw(*draw)
+        self._rng.seed(*draw)
         made = self._compose(image=image.copy(), mask=mask.copy())
         return made["image"], made["mask"]
 
@@ -43,7 +43,7 @@ def _recipe(exp: Experiment) -> list[Any]:
     steps: list[Any] = []
     if exp.augment == "plain":
         steps += _plain((exp.image_size, exp.image_size), exp.crop_scale)
-    if exp.augment == "turned":
+    if exp.augment == "d4":
         steps.append(A.D4(p=1))
     if exp.randaugment:
         count, strength = exp.randaugment

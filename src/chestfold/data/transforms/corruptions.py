@@ -12,7 +12,7 @@ import numpy as np
 
 from chestfold.core.rng import generator
 
-Shift = Callable[[np.ndarray, int], np.ndarray]
+Corruption = Callable[[np.ndarray, int], np.ndarray]
 
 
 def _contrast(image: np.ndarray, factor: float) -> np.ndarray:
@@ -34,7 +34,7 @@ def _bytes(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
-SHIFTS: dict[str, Shift] = {
+CORRUPTIONS: dict[str, Corruption] = {
     "contrast 1.25": lambda image, sign: _contrast(image, 1.25**sign),
     "contrast 1.6": lambda image, sign: _contrast(image, 1.6**sign),
     "brightness 0.1": lambda image, sign: _bytes(image + sign * 25.5),
@@ -48,7 +48,7 @@ SHIFTS: dict[str, Shift] = {
 has no direction."""
 
 
-def shifted(name: str, images: np.ndarray, ids: list[str]) -> np.ndarray:
+def corrupt(name: str, images: np.ndarray, ids: list[str]) -> np.ndarray:
     """`images`, uint8 (N, S, S), under the shift `name`, each in the direction that its id draws; a copy."""
     signs = [1 if generator("shift", name, image_id).random() < 0.5 else -1 for image_id in ids]
-    return np.stack([SHIFTS[name](image, sign) for image, sign in zip(images, signs, strict=True)])
+    return np.stack([CORRUPTIONS[name](image, sign) for image, sign in zip(images, signs, strict=True)])

@@ -24,7 +24,7 @@ GAPS = (0.0, 0.01, 0.02, 0.03)
 """Half the width of the gaps in the wall that are bridged, as shares of the picture's side. In a window that shows fat
 as black as air, ribs and muscles are a dotted line, and the lungs run out between the dots."""
 STABLE = 0.9
-"""Dice of the lungs under two neighbouring GAPS above which the wall counts as closed by the first."""
+"""SampleRng of the lungs under two neighbouring GAPS above which the wall counts as closed by the first."""
 VESSEL = 0.12
 """Half the width of vessels and nodules that are closed over."""
 NECK = 0.045
@@ -38,7 +38,7 @@ Mask = NDArray[np.uint8]  # 0 or 1: what OpenCV works on
 Greys = NDArray[np.float32]
 
 
-class Declined(Exception):
+class NotFound(Exception):
     """No lungs can be told with confidence; the text says why."""
 
 
@@ -64,13 +64,13 @@ def lungs_or_reason(grey: np.ndarray) -> tuple[NDArray[np.bool_] | None, str]:
         raise ValueError(f"one grey slice has the shape (H, W), not {grey.shape}")
     try:
         return _segment(grey), ""
-    except Declined as reason:
+    except NotFound as reason:
         return None, str(reason)
 
 
 def _segment(grey: np.ndarray) -> NDArray[np.bool_]:
     if min(grey.shape) < SMALLEST:
-        raise Declined(f"smaller than {SMALLEST} px")
+        raise NotFound(f"smaller than {SMALLEST} px")
     greys = _stretched(_at_work_size(grey))
     tissue, core = _tissues(greys)
     _require_air_around(tissue)
@@ -83,17 +83,17 @@ def _segment(grey: np.ndarray) -> NDArray[np.bool_]:
 
 def _stable_lungs(greys: Greys, tissue: Mask, core: Mask) -> Mask:
     """The lungs with the least bridging of the wall that a little more does not change."""
-    before, last = None, Declined("")
+    before, last = None, NotFound("")
     for gap in GAPS:
         try:
             body, lungs = _lungs(greys, tissue, gap * max(tissue.shape))
-        except Declined as reason:
+        except NotFound as reason:
             before, last = None, reason
             continue
-        if before is not None and _dice(before[1], lungs) >= STABLE:
+        if before is not None and _rng(before[1], lungs) >= STABLE:
             return _to_the_edge(*before, core)
         before = body, lungs
-        last = Declined("the lungs are not walled in: their outline runs out through gaps in the wall")
+        last = NotFound("the lungs are not walled in: their outline runs out through gaps in the wall")
     raise last
 
 
@@ -128,7 +128,7 @@ def _stretched(image: Greys) -> Greys:
     """From the 1st to the 99th percentile as 0 to 1: scale and window no longer matter."""
     low, high = np.percentile(image, (1, 99))
     if not high > low:
-        raise Declined("a blank picture")
+        raise NotFound("a blank picture")
     return np.clip((image - low) / (high - low), 0, 1)
 
 
@@ -214,7 +214,7 @@ def _halves(mask: Mask, middle: int) -> tuple[Mask, Mask]:
     return left, right
 
 
-def _dice(a: Mask, b: Mask) -> float:
+def _rng(a: Mask, b: Mask) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
@@ -227,19 +227,19 @@ def _require_air_around(tissue: Mask) -> None:
     shares = {name: float(edge.mean()) for name, edge in ends.items()}
     for name in ("upper", "lower"):
         if shares[name] > 0.3:
-            raise Declined(f"no axial slice: tissue runs out of the picture at its {name} edge")
+            raise NotFound(f"no axial slice: tissue runs out of the picture at its {name} edge")
     if sum(shares.values()) > 1.2:
-        raise Declined("no axial slice: there is no air around the body")
+        raise NotFound("no axial slice: there is no air around the body")
 
 
 def _body(wall: Mask) -> Mask:
     """The largest thing, filled; couch, cables and arms beside it are opened away."""
     body = _main_parts(_opened(_filled(wall), 0.04 * max(wall.shape)), 1.0)
     if body.sum() < 0.08 * body.size:
-        raise Declined("no body: nothing closed and large is there")
+        raise NotFound("no body: nothing closed and large is there")
     rows, columns = np.nonzero(body)
     if np.ptp(columns) < 0.95 * np.ptp(rows) or _solidity(body) < 0.85:
-        raise Declined("no body: the largest closed thing does not have the shape of a trunk")
+        raise NotFound("no body: the largest closed thing does not have the shape of a trunk")
     return body
 
 
@@ -274,18 +274,18 @@ def _require_two_lungs(lungs: Mask, body: Mask) -> None:
     """Both sides, of the size, the shape and the place of lungs."""
     share = lungs.sum() / body.sum()
     if share < 0.1:
-        raise Declined("too little air inside the body for two lungs")
+        raise NotFound("too little air inside the body for two lungs")
     if share > 0.75:
-        raise Declined("the body is little more than a shell: the wall of the chest is not seen")
+        raise NotFound("the body is little more than a shell: the wall of the chest is not seen")
     sides = _halves(lungs, _middle(body))
     areas = [int(side.sum()) for side in sides]
     if min(areas) < 0.25 * max(areas):
-        raise Declined("air on one side of the body only")
+        raise NotFound("air on one side of the body only")
     if min(map(_solidity, sides)) < 0.6:
-        raise Declined("the air in the body does not have the shape of lungs")
+        raise NotFound("the air in the body does not have the shape of lungs")
     rows = [float(np.nonzero(side)[0].mean()) for side in sides]
     if abs(rows[0] - rows[1]) > 0.2 * _width(body):
-        raise Declined("the air in the body does not lie side by side")
+        raise NotFound("the air in the body does not lie side by side")
 
 
 def _require_whole_chest(lungs: Mask, tissue: Mask, body: Mask) -> None:
@@ -293,14 +293,14 @@ def _require_whole_chest(lungs: Mask, tissue: Mask, body: Mask) -> None:
     rows = np.flatnonzero(lungs.any(axis=1))
     level = np.s_[rows[0] : rows[-1] + 1]
     if (tissue[level] & body[level]).sum() < 0.8 * tissue[level].sum():
-        raise Declined("a part of the chest is not walled in")
+        raise NotFound("a part of the chest is not walled in")
 
 
 def _require_black_as_air(greys: Greys, tissue: Mask, body: Mask, lungs: Mask) -> None:
     """Lungs in a slice are nearly as black as the air around the body; those of a projection are far from it."""
     outside, inside = (body | tissue) == 0, (lungs & (1 - tissue)) > 0
     if not outside.any() or not inside.any():
-        raise Declined("no air around the body")
+        raise NotFound("no air around the body")
     air, solid = float(greys[outside].mean()), float(greys[tissue > 0].mean())
     if float(greys[inside].mean()) - air > 0.35 * (solid - air):
-        raise Declined("what is enclosed is not as black as air")
+        raise NotFound("what is enclosed is not as black as air")

@@ -1,8 +1,8 @@
 """What becomes of decoded pictures before a network sees them: lungs cut out or added as a channel, a frame taken off.
 
-One place for training, validation, shifted images, test images and a single picture. A picture goes through it as
+One place for training, validation, corrupted images, test images and a single picture. A picture goes through it as
 
-    decoded at image_size -> (shifted) -> lungs found -> `before` -> augmentation -> `after` -> the network
+    decoded at image_size -> (corrupted) -> lungs found -> `before` -> augmentation -> `after` -> the network
 
 The lungs are found in the picture as it is then: nothing is taken from a mask that belongs to another one.
 """
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from chestfold.core.config import Experiment
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.data.cache import in_threads
 from chestfold.data.dataset import Dataset
 from chestfold.data.transforms.lungs import METHOD, SMALLEST, lungs_or_reason
@@ -27,7 +27,7 @@ BORDER = 0.08
 
 
 @dataclass(frozen=True)
-class Treatment:
+class Preprocess:
     """The settings of an experiment that decide what a network sees of a picture."""
 
     lung_mask: Literal["none", "zero", "channel"] = "none"
@@ -41,38 +41,38 @@ class Treatment:
     @property
     def nothing(self) -> bool:
         """Whether pictures stay as they are."""
-        return self == Treatment()
+        return self == Preprocess()
 
 
-PLAIN = Treatment()
+NO_PREPROCESSING = Preprocess()
 
 
-def treatment(exp: Experiment) -> Treatment:
+def preprocess_of(exp: Experiment) -> Preprocess:
     """What `exp` does to pictures."""
-    return Treatment(exp.lung_mask, exp.frame)
+    return Preprocess(exp.lung_mask, exp.frame)
 
 
-def method(exp: Experiment) -> dict[str, str]:
+def lung_method(exp: Experiment) -> dict[str, str]:
     """What a prediction depends on besides pictures and settings: how lungs are found, where they are."""
     return {"lungs": METHOD} if exp.lung_mask != "none" else {}
 
 
 def require_lungs(exp: Experiment, dataset: Dataset) -> None:
-    """Raise `BadInput` when lungs are asked for where none can be found."""
+    """Raise `InputError` when lungs are asked for where none can be found."""
     if exp.lung_mask == "none":
         return
     if exp.image_size < SMALLEST:
-        raise BadInput(f"lung_mask = {exp.lung_mask}: lungs are found from an image_size of {SMALLEST} on; raise it")
+        raise InputError(f"lung_mask = {exp.lung_mask}: lungs are found from an image_size of {SMALLEST} on; raise it")
     if dataset.view == "axial":
         return
     wanted = f"lung_mask = {exp.lung_mask} cuts the lungs out of axial CT slices"
     if not dataset.view:
-        raise BadInput(
+        raise InputError(
             f'{wanted}, and {dataset.name} does not say what its images are; declare view = "axial" in its dataset.toml'
         )
     shown = {"projection": "projection X-rays, in which heart, ribs and lungs lie on each other", "patch": "patches"}
     instead = "take --frame centre or --frame border" if dataset.view == "projection" else "leave it at none"
-    raise BadInput(f"{wanted}, and does not apply to {dataset.name}: its images are {shown[dataset.view]}; {instead}")
+    raise InputError(f"{wanted}, and does not apply to {dataset.name}: its images are {shown[dataset.view]}; {instead}")
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ class Lungs:
     masks: np.ndarray
     reasons: list[str]
 
-    def declined(self, rows: np.ndarray) -> Counter[str]:
+    def lungs_not_found(self, rows: np.ndarray) -> Counter[str]:
         """Reason -> how many of these pictures are seen whole."""
         return Counter(reason for row in rows if (reason := self.reasons[row]))
 
 
-def find_lungs(how: Treatment, pixels: np.ndarray) -> Lungs | None:
+def find_lungs(how: Preprocess, pixels: np.ndarray) -> Lungs | None:
     """The lungs in uint8 (N, S, S), where `how` needs them."""
     if how.lung_mask == "none":
         return None
@@ -105,18 +105,18 @@ def find_lungs(how: Treatment, pixels: np.ndarray) -> Lungs | None:
     return Lungs(masks, reasons)
 
 
-def before(how: Treatment, pixels: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
+def before(how: Preprocess, pixels: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
     """uint8 (..., S, S) as augmentation gets it: framed, and black outside the lungs.
 
     Augmentation is given the black already, because some of its operations (equalizing, automatic contrast) look at the
     whole picture: what is cut out must not speak through them.
     """
     if how.frame != "none":
-        pixels = framed(how.frame, pixels)
+        pixels = apply_frame(how.frame, pixels)
     return pixels * masks if how.lung_mask == "zero" and masks is not None else pixels
 
 
-def after(how: Treatment, pixels: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
+def after(how: Preprocess, pixels: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
     """uint8 (B, S, S) and masks that went the same way, to what the network is given: uint8 (B, channels, S, S).
 
     Black is made black once more, because augmentation moves grey values too.
@@ -128,7 +128,7 @@ def after(how: Treatment, pixels: np.ndarray, masks: np.ndarray | None) -> np.nd
     return np.stack([pixels, masks * np.uint8(255)], axis=1)
 
 
-def framed(frame: str, pixels: np.ndarray) -> np.ndarray:
+def apply_frame(frame: str, pixels: np.ndarray) -> np.ndarray:
     """uint8 (..., S, S) without what stands at its edges, where text and markers are burnt in; a copy.
 
     `centre`: the middle part of each side, scaled back. `border`: the outer band is black, the scale stays.
@@ -144,7 +144,7 @@ def framed(frame: str, pixels: np.ndarray) -> np.ndarray:
     return np.stack(scaled).reshape(pixels.shape)
 
 
-def placed_back(how: Treatment, seen: np.ndarray) -> np.ndarray:
+def undo_frame(how: Preprocess, seen: np.ndarray) -> np.ndarray:
     """What a network has for its input (..., S, S), like a heat map, where it lies in the whole picture: (..., S, S).
 
     Only `centre` moves anything: it comes back into the middle part, and around it, unseen, is 0.

@@ -16,7 +16,8 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from chestfold.core.console import progress
-from chestfold.core.files import BadInput, explained_disk_errors, read_json, sha256_file, write_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import explained_disk_errors, read_json, sha256_file, write_json
 
 MANIFEST = ".sha256.json"
 _CHUNK = 1 << 20
@@ -52,7 +53,7 @@ def unpack(path: Path, folder: Path, about: dict[str, Any]) -> Plan:
     """Unpack the zip `path` as `folder`, which appears when all is there; `about` goes into its manifest.
 
     Raises:
-        BadInput: the zip is damaged, would write outside `folder`, or is larger than the free space.
+        InputError: the zip is damaged, would write outside `folder`, or is larger than the free space.
     """
     work = path.parent / "unpacked"
     shutil.rmtree(work, ignore_errors=True)
@@ -62,7 +63,7 @@ def unpack(path: Path, folder: Path, about: dict[str, Any]) -> Plan:
             _require_space(plan, path)
             files = {str(place): _extract(archive, plan.members[place], work / place) for place in _shown(plan, folder)}
     except (BadZipFile, zlib.error, EOFError, RuntimeError, FileExistsError, NotADirectoryError) as error:
-        raise BadInput(f"{path} is damaged or encrypted ({error}); delete it and fetch again") from error
+        raise InputError(f"{path} is damaged or encrypted ({error}); delete it and fetch again") from error
     write_json(work / MANIFEST, {**about, "left_out": plan.left_out, "files": files})
     os.sync()  # the folder must not appear before its files are on the disk
     work.replace(folder)
@@ -77,15 +78,15 @@ def make_plan(archive: ZipFile, path: Path, name: str) -> Plan:
     """Which members go where, below a folder called `name`; an outer folder of that name is not repeated.
 
     Raises:
-        BadInput: a member is no plain file, leaves the folder, or two are the same file.
+        InputError: a member is no plain file, leaves the folder, or two are the same file.
     """
     infos = [info for info in archive.infolist() if not info.is_dir()]
     places = [_place(info, path) for info in infos]
     kept = {place: info for place, info in zip(places, infos, strict=True) if not _is_shadow(place)}
     if len(set(places)) < len(places):
-        raise BadInput(f"{path} holds two files of one name; it was not unpacked")
+        raise InputError(f"{path} holds two files of one name; it was not unpacked")
     if not kept:
-        raise BadInput(f"{path} holds no files; fetch it again")
+        raise InputError(f"{path} holds no files; fetch it again")
     shadows = len(infos) - len(kept)
     if all(len(place.parts) > 1 and place.parts[0] == name for place in kept):
         kept = {PurePosixPath(*place.parts[1:]): info for place, info in kept.items()}
@@ -100,7 +101,9 @@ def _place(info: ZipInfo, path: Path) -> PurePosixPath:
     outside = place.is_absolute() or ".." in place.parts or re.search(r"[\\:\0]", info.filename) or not place.parts
     if outside or kind not in (0, stat.S_IFREG):
         what = "leads outside its folder" if outside else "is a link or a device"
-        raise BadInput(f"{path} is not to be trusted: {info.filename!r} {what}; nothing was unpacked, delete the file")
+        raise InputError(
+            f"{path} is not to be trusted: {info.filename!r} {what}; nothing was unpacked, delete the file"
+        )
     return place
 
 
@@ -113,20 +116,20 @@ def _is_copy(place: PurePosixPath, info: ZipInfo, kept: dict[PurePosixPath, ZipI
     """Whether it lies in an inner folder `name` and stands outside of that with the same content too."""
     if place.parts[0] != name or len(place.parts) == 1:
         return False
-    twin = kept.get(PurePosixPath(*place.parts[1:]))
-    return twin is not None and (twin.file_size, twin.CRC) == (info.file_size, info.CRC)
+    baseline = kept.get(PurePosixPath(*place.parts[1:]))
+    return baseline is not None and (baseline.file_size, baseline.CRC) == (info.file_size, info.CRC)
 
 
 def _require_space(plan: Plan, path: Path) -> None:
     free = shutil.disk_usage(path.parent).free
     if plan.bytes > free:
-        raise BadInput(
-            f"unpacking {path.name} takes {spoken_bytes(plan.bytes)} and {path.parent} has {spoken_bytes(free)} free; "
+        raise InputError(
+            f"unpacking {path.name} takes {format_bytes(plan.bytes)} and {path.parent} has {format_bytes(free)} free; "
             "make room, then run the same command again (the download is kept)"
         )
 
 
-def spoken_bytes(count: float) -> str:
+def format_bytes(count: float) -> str:
     """`1.2 GB`, in powers of 1000."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
@@ -150,12 +153,12 @@ def verify(folder: Path) -> int:
     """How many files the manifest of `folder` names, all of them there with their checksums.
 
     Raises:
-        BadInput: one is missing or changed; names it.
+        InputError: one is missing or changed; names it.
     """
     files: dict[str, dict[str, Any]] = read_json(folder / MANIFEST)["files"]
     for name in progress(files, f"checking {folder.name}", len(files)):
         path = folder / name
         if not path.is_file() or sha256_file(path) != files[name]["sha256"]:
             state = "has changed since it was fetched" if path.exists() else "is missing"
-            raise BadInput(f"{path} {state}; delete {folder} and fetch it again, or restore the file")
+            raise InputError(f"{path} {state}; delete {folder} and fetch it again, or restore the file")
     return len(files)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import ChestfoldError, InputError, ServiceError
 
 SILENCE = 120.0
 """Seconds without a word from the program after which it is stopped."""
@@ -27,7 +27,7 @@ LISTED = 100
 Shown = Callable[[str], None]
 
 
-class NoAnswer(BadInput):
+class NoAnswer(ServiceError):
     """Kaggle gave no clear answer: what it was asked to do may or may not have happened."""
 
 
@@ -36,7 +36,7 @@ class Source:
     """A competition, or a data set `owner/name`, at Kaggle.
 
     Raises:
-        BadInput: the slug is not one; it would be taken for an option or a path.
+        InputError: the slug is not one; it would be taken for an option or a path.
     """
 
     kind: Literal["competition", "data set"]
@@ -45,7 +45,7 @@ class Source:
     def __post_init__(self) -> None:
         parts = 1 if self.kind == "competition" else 2
         if not re.fullmatch("/".join([r"[A-Za-z0-9][A-Za-z0-9_-]*"] * parts), self.slug):
-            raise BadInput(
+            raise InputError(
                 f"{self.slug!r} is not the slug of a {self.kind}: give the last part of its address at kaggle.com"
                 + (", owner/name" if parts == 2 else "")
             )
@@ -160,7 +160,7 @@ def _call(
     """What the program says on its two streams; stderr is `shown` on the way.
 
     Raises:
-        BadInput: it failed; `NoAnswer` where it is not sure what happened.
+        InputError: it failed; `NoAnswer` where it is not sure what happened.
     """
     env = {k: v for k, v in os.environ.items() if k not in ("VERBOSE", "VERBOSE_OUTPUT")}
     env |= {"PYTHONIOENCODING": "utf-8"} | ({"VERBOSE": "true"} if talkative else {})
@@ -224,7 +224,7 @@ def _json(text: str, complaints: str, source: Source) -> Any:
 # Its failures
 
 
-def _trouble(text: str, source: Source) -> BadInput:
+def _trouble(text: str, source: Source) -> ChestfoldError:
     """One sentence for what the program printed when it failed."""
     lines = _plain_lines(without_secrets(text))
     said = lines[-1].rstrip(".;")[:300] if lines else "it said nothing"
@@ -235,30 +235,30 @@ def _trouble(text: str, source: Source) -> BadInput:
     return NoAnswer(f"the Kaggle program failed on {name}: {said}")
 
 
-_TROUBLES: tuple[tuple[str, type[BadInput], str], ...] = (
+_TROUBLES: tuple[tuple[str, type[ChestfoldError], str], ...] = (
     (
         r"Authentication required|\b401\b|Unauthori[sz]ed",
-        BadInput,
+        InputError,
         "{refused}: make a token at https://www.kaggle.com/settings/api and save it as ~/.kaggle/access_token or set "
         "KAGGLE_API_TOKEN",
     ),
-    (r"No module named '?(kaggle|six)", BadInput, "the Kaggle program is not installed: run make setup"),
-    (r"No space left|Errno 28", BadInput, "the disk is full; free some space and run the same command again"),
+    (r"No module named '?(kaggle|six)", InputError, "the Kaggle program is not installed: run make setup"),
+    (r"No space left|Errno 28", InputError, "the disk is full; free some space and run the same command again"),
     (
         r"submission allowance|submission limit|submissions? (per|a) day|daily submission",
-        BadInput,
+        InputError,
         "Kaggle takes no more submissions to {name} now: {said}",
     ),
     (
         r"\brules\b",
-        BadInput,
+        InputError,
         "the rules of {name} are not accepted: read and accept them at {page}/rules, then run the same command again "
         "(Kaggle says: {said})",
     ),
-    (r"\b403\b|Forbidden|permission", BadInput, "Kaggle refuses access to {name}: {said}; look at {page}"),
+    (r"\b403\b|Forbidden|permission", InputError, "Kaggle refuses access to {name}: {said}; look at {page}"),
     (
         r"\b404\b|not found|Could not find",
-        BadInput,
+        InputError,
         "Kaggle knows no {name}: check the slug, the last part of its address (Kaggle says: {said})",
     ),
     (

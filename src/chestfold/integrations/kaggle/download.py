@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chestfold.core.console import console, say
-from chestfold.core.files import BadInput, explained_disk_errors, input_dir, lock, sha256_file
+from chestfold.core.errors import InputError
+from chestfold.core.files import explained_disk_errors, input_dir, lock, sha256_file
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.dataset import Dataset
 from chestfold.data.phantom import write_phantom
@@ -19,7 +20,7 @@ def fetch_dataset(name: str) -> None:
     """Make or download the data set called `name`, or each of its parts, unless it is there; says what it did.
 
     Raises:
-        BadInput: unknown, not at Kaggle, the download failed, or a file that was fetched has changed since.
+        InputError: unknown, not at Kaggle, the download failed, or a file that was fetched has changed since.
     """
     dataset = find_dataset(name)
     for part in dataset.parts:
@@ -29,7 +30,7 @@ def fetch_dataset(name: str) -> None:
 
 
 def fetch_competition(slug: str) -> None:
-    """Download all files of a competition into input/SLUG; `BadInput` as above."""
+    """Download all files of a competition into input/SLUG; `InputError` as above."""
     source, folder = Source("competition", slug), input_dir() / slug
     if not _is_there(folder):
         _fetch(source, folder)
@@ -47,7 +48,7 @@ def _fetch_one(dataset: Dataset) -> None:
         say(f"{dataset.name}: {dataset.about}; licence {dataset.licence}")
         _fetch(Source("data set", dataset.kaggle), folder)
     else:
-        raise BadInput(
+        raise InputError(
             f"{dataset.name} is not at Kaggle: get it from {dataset.origin}, and put it into {folder} "
             "(input/README.md says in which form)"
         )
@@ -81,13 +82,13 @@ def _fetch(source: Source, folder: Path) -> None:
                 path = client.download(source, work, _show_progress)
         if not archive.is_whole(path):
             path.unlink()
-            raise BadInput(f"what Kaggle sent as {path.name} is not a whole zip; run the same command again")
+            raise InputError(f"what Kaggle sent as {path.name} is not a whole zip; run the same command again")
         about = {"source": source.page, "zip_sha256": sha256_file(path), "date": datetime.now(UTC).date().isoformat()}
         plan = archive.unpack(path, folder, about)
     shutil.rmtree(work, ignore_errors=True)
     for line in plan.left_out:
         say(line)
-    say(f"wrote {folder}: {len(plan.members)} files, {archive.spoken_bytes(plan.bytes)}, checksums in its .sha256.json")
+    say(f"wrote {folder}: {len(plan.members)} files, {archive.format_bytes(plan.bytes)}, checksums in its .sha256.json")
 
 
 def _show_progress(text: str) -> None:

@@ -11,14 +11,15 @@ from safetensors.torch import save
 
 from chestfold.core import checkpoint
 from chestfold.core.config import Experiment
-from chestfold.core.files import BadInput, read_json, runs_dir, submissions_dir, write_bytes, write_json, write_text
+from chestfold.core.errors import ChestfoldError, InputError
+from chestfold.core.files import read_json, runs_dir, submissions_dir, write_bytes, write_json, write_text
 from chestfold.data import decode, dicom
 from chestfold.data.catalogue import find_dataset
-from chestfold.data.transforms.preprocess import treatment
+from chestfold.data.transforms.preprocess import preprocess_of
 from chestfold.integrations.kaggle import kernel_script
 from chestfold.integrations.kaggle.client import Source, username
 from chestfold.models import head
-from chestfold.models.load import voting_epochs
+from chestfold.models.load import averaged_checkpoints
 from chestfold.models.runner import _five_crops, _four_turns, tta_views
 from chestfold.models.timm_import import timm
 
@@ -48,7 +49,7 @@ from safetensors.torch import load_file
 from timm.models import register_model
 from torch import Tensor, nn
 """
-_BORROWED: list[Any] = [BadInput, decode.open_header, decode._grey, decode.resize, decode._decode_file]
+_BORROWED: list[Any] = [ChestfoldError, InputError, decode.open_header, decode._grey, decode.resize, decode._decode_file]
 _BORROWED += [tta_views, _four_turns, _five_crops]
 _BORROWED += [head.HeadPlan, head.WithHead, head.without_classifier]
 _OWN: list[Any] = [kernel_script.all_files, kernel_script.the_one, kernel_script.image_of, kernel_script.images_by_stem]
@@ -66,17 +67,17 @@ def write_kernel(name: str, competition: str, owner: str = "") -> Path:
         owner: name at Kaggle; empty: the one that is configured.
 
     Raises:
-        BadInput: no checkpoints, images that a kernel cannot find, no owner.
+        InputError: no checkpoints, images that a kernel cannot find, no owner.
     """
     folds = sorted((runs_dir() / name).glob("fold*/manifest.json"))
     if not folds or Path(name).name != name:
-        raise BadInput(
+        raise InputError(
             f"{runs_dir() / name} holds no finished fold: a kernel needs the weights of a trained run, which neither "
             "an ensemble nor a published result has; train it, or copy its folder here"
         )
     source, owner = Source("competition", competition), owner or username()
     if not re.fullmatch(r"[A-Za-z0-9_-]+", owner):
-        raise BadInput("whose kernel is it? give --owner and your name at Kaggle, as in the address of your profile")
+        raise InputError("whose kernel is it? give --owner and your name at Kaggle, as in the address of your profile")
     folder = submissions_dir() / f"kernel_{name}"
     work = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(work, ignore_errors=True)
@@ -120,15 +121,15 @@ def _write_weights(folds: list[Path], target: Path) -> dict[str, Any]:
     config = read_json(folds[0] / "config.json")
     exp, members = Experiment.from_dict(config["settings"]), []
     dataset = find_dataset(exp.data)
-    if not treatment(exp).nothing:
-        raise BadInput(
+    if not preprocess_of(exp).nothing:
+        raise InputError(
             f"{folds[0].parent.name} has lung_mask = {exp.lung_mask} and frame = {exp.frame}, and a kernel "
             "predicts from whole pictures only; send its predictions instead: chestfold submit"
         )
     if dataset.reader == "npz":
-        raise BadInput(f"{exp.data} is an .npz file; a kernel predicts image files only")
+        raise InputError(f"{exp.data} is an .npz file; a kernel predicts image files only")
     for fold in folds:
-        paths = voting_epochs(fold) if exp.vote_epochs else [fold / "best.ckpt"]
+        paths = averaged_checkpoints(fold) if exp.average_last else [fold / "best.ckpt"]
         for path in paths:
             saved, file = checkpoint.load_weights(path), f"{fold.name}_{path.stem}.safetensors"
             # not save_file, whose file nobody but its owner may read

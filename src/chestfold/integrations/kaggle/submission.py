@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chestfold.core.errors import InputError
 from chestfold.core.files import (
-    BadInput,
     input_dir,
     lock,
     read_json,
@@ -33,7 +33,7 @@ def write_submission(name: str) -> tuple[Path, bool]:
     Returns the CSV's path and whether it is new.
 
     Raises:
-        BadInput: no such result, no test split, or the file would be refused.
+        InputError: no such result, no test split, or the file would be refused.
     """
     result = find_result(name)
     table, _ = result.test()
@@ -57,7 +57,7 @@ def _write_checked(path: Path, data: bytes, sample: pd.DataFrame) -> None:
         write_bytes(path, data)
     try:
         check_submission(path, sample)
-    except BadInput:
+    except InputError:
         if new:
             path.unlink()
         raise
@@ -76,17 +76,17 @@ def submission_csv(table: pd.DataFrame, sample: pd.DataFrame, result: Result) ->
     """The predictions in the sample's order, matched by id, in its columns.
 
     Raises:
-        BadInput: the sample asks for ids or columns that there are no predictions for.
+        InputError: the sample asks for ids or columns that there are no predictions for.
     """
     columns = [c for c in sample.columns if c != "id"]
     unknown = [c for c in columns if c not in predictions.class_columns(table)]
     if unknown:
-        raise BadInput(
+        raise InputError(
             f"sample_submission.csv asks for {unknown[0]!r}; {result.name} has {predictions.class_columns(table)}"
         )
     strays = sorted(set(sample["id"]) ^ set(table["id"]))
     if strays:
-        raise BadInput(
+        raise InputError(
             f"sample_submission.csv and the test predictions of {result.name} differ in {len(strays)} ids, "
             f"the first is {strays[0]!r}; train again on the present test images"
         )
@@ -98,42 +98,42 @@ def check_submission(path: Path, sample: pd.DataFrame) -> None:
     """Hold a submission file against the sample: what the server would refuse, or score as nonsense.
 
     Raises:
-        BadInput: columns, missing, doubled, foreign or reordered ids, not a number, out of range, a constant
+        InputError: columns, missing, doubled, foreign or reordered ids, not a number, out of range, a constant
             column, or class probabilities that do not sum to 1.
     """
     given = read_table(path)
     if list(given.columns) != list(sample.columns):
-        raise BadInput(f"{path}: columns are {list(given.columns)}, not {list(sample.columns)}")
+        raise InputError(f"{path}: columns are {list(given.columns)}, not {list(sample.columns)}")
     _check_ids(path, given["id"], sample["id"])
     columns = list(sample.columns[1:])
     try:
         values = given[columns].to_numpy(dtype=float)
     except ValueError as error:
-        raise BadInput(f"{path}: a prediction is not a number ({error})") from error
+        raise InputError(f"{path}: a prediction is not a number ({error})") from error
     rows = (~np.isfinite(values)).any(axis=1)
     if rows.any():
-        raise BadInput(f"{path}: the prediction for {given['id'][rows.argmax()]!r} is not a number")
+        raise InputError(f"{path}: the prediction for {given['id'][rows.argmax()]!r} is not a number")
     rows = ((values < 0) | (values > 1)).any(axis=1)
     if rows.any():
-        raise BadInput(f"{path}: the prediction for {given['id'][rows.argmax()]!r} lies outside 0 to 1")
+        raise InputError(f"{path}: the prediction for {given['id'][rows.argmax()]!r} lies outside 0 to 1")
     for n, column in enumerate(columns):
         if len(values) > 1 and np.ptp(values[:, n]) == 0:
-            raise BadInput(f"{path}: the column {column!r} is constant; the model says the same of every image")
+            raise InputError(f"{path}: the column {column!r} is constant; the model says the same of every image")
     rows = np.abs(values.sum(axis=1) - 1) > 1e-3
     if len(columns) > 1 and rows.any():
-        raise BadInput(f"{path}: the probabilities of {given['id'][rows.argmax()]!r} do not sum to 1")
+        raise InputError(f"{path}: the probabilities of {given['id'][rows.argmax()]!r} do not sum to 1")
 
 
 def _check_ids(path: Path, given: pd.Series, wanted: pd.Series) -> None:
     if given.duplicated().any():
-        raise BadInput(f"{path}: id {given[given.duplicated()].iloc[0]!r} occurs twice")
+        raise InputError(f"{path}: id {given[given.duplicated()].iloc[0]!r} occurs twice")
     missing, foreign = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
     if missing:
-        raise BadInput(f"{path}: {len(missing)} ids are missing, the first is {missing[0]!r}")
+        raise InputError(f"{path}: {len(missing)} ids are missing, the first is {missing[0]!r}")
     if foreign:
-        raise BadInput(f"{path}: {len(foreign)} ids are not in the sample, the first is {foreign[0]!r}")
+        raise InputError(f"{path}: {len(foreign)} ids are not in the sample, the first is {foreign[0]!r}")
     if given.tolist() != wanted.tolist():
-        raise BadInput(f"{path}: the ids are in another order than in sample_submission.csv")
+        raise InputError(f"{path}: the ids are in another order than in sample_submission.csv")
 
 
 def _next_number(folder: Path) -> int:

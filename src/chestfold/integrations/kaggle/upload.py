@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 
 from chestfold.core.console import say, waiting
-from chestfold.core.files import BadInput, lock, read_json, sha256_file, submissions_dir, write_json, write_text
+from chestfold.core.errors import ChestfoldError, InputError
+from chestfold.core.files import lock, read_json, sha256_file, submissions_dir, write_json, write_text
 from chestfold.evaluate.metrics import Score
 from chestfold.integrations.kaggle import client
 from chestfold.integrations.kaggle.client import NoAnswer, Source, Submission
@@ -40,10 +41,10 @@ def send(path: Path, competition: str, message: str, minutes: float, clock: Cloc
     What happens is written into the file's JSON and the ledger as it happens.
 
     Raises:
-        BadInput: Kaggle refused it, could not score it (its own reason), or said nothing final in time.
+        InputError: Kaggle refused it, could not score it (its own reason), or said nothing final in time.
     """
     if not (math.isfinite(minutes) and minutes >= 0):
-        raise BadInput(f"--wait {minutes:g}: minutes, 0 or more")
+        raise InputError(f"--wait {minutes:g}: minutes, 0 or more")
     source, clock = Source("competition", competition), clock or Clock()
     message = client.without_secrets(" ".join(message.split()))
     with lock(submissions_dir()):
@@ -87,7 +88,7 @@ def _announce(path: Path, source: Source, description: str) -> None:
     """Say what will leave this machine; stop where the day's submissions are used up."""
     limits = _left(source)
     if limits and limits[1] <= 0:
-        raise BadInput(
+        raise InputError(
             f"no submission to {source.slug} is left today ({limits[0]} were made); run the same command tomorrow, "
             "the day ends at midnight UTC"
         )
@@ -99,7 +100,7 @@ def _announce(path: Path, source: Source, description: str) -> None:
 def _left(source: Source) -> tuple[int, int] | None:
     try:
         return client.submissions_left(source)
-    except BadInput:
+    except ChestfoldError:
         return None  # a courtesy; whether the upload is allowed, Kaggle says when it is made
 
 
@@ -111,7 +112,7 @@ def _upload(path: Path, source: Source, description: str) -> None:
     except NoAnswer as error:
         if not _arrived(source, path):
             raise error
-    except BadInput as error:
+    except InputError as error:
         _record(path, source, {"status": "REFUSED", "reason": str(error)})
         raise
 
@@ -119,7 +120,7 @@ def _upload(path: Path, source: Source, description: str) -> None:
 def _arrived(source: Source, path: Path) -> bool:
     try:
         return _look(source, path) is not None
-    except BadInput:
+    except ChestfoldError:
         return False  # what is reported is how the upload itself ended
 
 
@@ -151,22 +152,22 @@ def _end(path: Path, source: Source, found: Submission | None, minutes: float) -
     """Write down how it ended, or that it has not yet."""
     again = "run the same command again: it goes on waiting and sends nothing twice"
     if found is None:
-        raise BadInput(f"{path.name} was sent, but Kaggle does not list it after {minutes:g} minutes; {again}")
+        raise InputError(f"{path.name} was sent, but Kaggle does not list it after {minutes:g} minutes; {again}")
     reason = client.error_reason(source, found.reference) if found.status == "ERROR" else ""
     fields = {k: getattr(found, k) for k in ("reference", "date", "status", "public", "private")}
     _record(path, source, {**fields, "reason": reason})
     if found.status == "ERROR":
         said = f": {reason}" if reason else f"; {source.page}/submissions says why"
-        raise BadInput(
+        raise InputError(
             f"Kaggle could not score {path.name} (submission {found.reference}){said.rstrip('.')}; mend that first, "
             "the same file is not sent again"
         )
     if found.status != "COMPLETE":
-        raise BadInput(f"{path.name} is still {found.status} after {minutes:g} minutes; {again}")
+        raise InputError(f"{path.name} is still {found.status} after {minutes:g} minutes; {again}")
     return found
 
 
-def spoken(path: Path, entry: Submission) -> list[str]:
+def format_lines(path: Path, entry: Submission) -> list[str]:
     """How a scored submission stands, in lines for a person."""
     auc = read_json(path.with_suffix(".json")).get("cv_auc")
     scores = [f"public {entry.public or 'not shown'}", f"private {entry.private or 'not shown yet'}"]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal, cast
 
 from chestfold.core.console import say
-from chestfold.core.files import BadInput, explained_disk_errors, runs_dir
+from chestfold.core.errors import InputError
+from chestfold.core.files import explained_disk_errors, runs_dir
 from chestfold.integrations.tracker import NoTracker, Tracker
 
 Mode = Literal["offline", "online", "disabled"]
@@ -32,11 +33,11 @@ def open_wandb(asked: str | None) -> Tracker:
     Without a mode and without a key nothing is shown.
 
     Raises:
-        BadInput: WANDB_MODE is none of the three.
+        InputError: WANDB_MODE is none of the three.
     """
     chosen = asked or os.environ.get("WANDB_MODE") or ("online" if _has_key() else "disabled")
     if chosen not in MODES:
-        raise BadInput(f"WANDB_MODE is {chosen!r}; offline, online and disabled are understood")
+        raise InputError(f"WANDB_MODE is {chosen!r}; offline, online and disabled are understood")
     return NoTracker() if chosen == "disabled" else WandbTracker(cast(Mode, chosen))
 
 

@@ -18,7 +18,7 @@ from chestfold.evaluate import leaderboard, predictions
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.core.files import input_dir, read_json, runs_dir, sha256_file, sha256_json
-from chestfold.evaluate.results import Result, all_results, find_result, spoken_folds
+from chestfold.evaluate.results import Result, all_results, find_result, format_folds
 from chestfold.integrations.kaggle.submission import Standing, standings
 
 PROJECT = "chestfold"
@@ -110,7 +110,7 @@ def _run_config(config: dict[str, Any]) -> dict[str, Any]:
         "fold": config["fold"],
         "parent": config["parent"],
         "changed": changed,
-        "bound": config["bound"],
+        "fingerprint": config["fingerprint"],
     }
 
 
@@ -146,7 +146,7 @@ def _log_predictions(run: Any, folder: Path, config: dict[str, Any]) -> None:
         shown["augmented inputs"] = wandb.Image(str(folder / "inputs.png"))
     shown |= _worst_errors(config["settings"], table)
     run.log(shown)
-    artifact = wandb.Artifact(f"{run.name}-oof".replace("@", "-"), "oof", metadata=config["bound"])
+    artifact = wandb.Artifact(f"{run.name}-oof".replace("@", "-"), "oof", metadata=config["fingerprint"])
     for file in ("oof.parquet", "test.parquet"):
         if (folder / file).exists():
             artifact.add_file(str(folder / file), policy="immutable", skip_cache=True)
@@ -166,7 +166,7 @@ def _worst_errors(settings: dict[str, Any], table: pd.DataFrame) -> dict[str, An
     pictures = []
     for n in order:
         row = table.iloc[int(n)]
-        caption = f"{row['id']}: {row['label']}, called {classes[int(probs[n].argmax())]} ({probs[n].max():.2f})"
+        caption = f"{row['id']}: {row['label']}, predicted {classes[int(probs[n].argmax())]} ({probs[n].max():.2f})"
         pictures.append(wandb.Image(np.array(cache.images[cache.row_of[row["id"]]]), caption=caption))
     return {"worst errors": pictures}
 
@@ -195,8 +195,8 @@ def show_result_run(name: str, mode: str) -> None:
 
 def summary_of(result: Result) -> dict[str, float | str]:
     """`auc`, `auc low`, `auc high`, ... for every score of a result, and its leaderboard scores where it has some."""
-    scores: dict[str, float | str] = {"folds": spoken_folds(result.about), "minutes": result.about["minutes"]}
-    for kind, label in (("at_half", ""), ("cross_fitted", "tuned "), ("shifted", "shifted ")):
+    scores: dict[str, float | str] = {"folds": format_folds(result.about), "minutes": result.about["minutes"]}
+    for kind, label in (("at_half", ""), ("cross_fitted", "tuned "), ("corrupted", "corrupted ")):
         for metric, figure in result.about["scores"].get(kind, {}).items():
             if "value" in figure:
                 scores |= {f"{label}{metric}": figure["value"], f"{label}{metric} low": figure["low"]}
@@ -221,7 +221,7 @@ def leaderboard_rows() -> list[list[str]]:
         for line in lines:
             about = line.result.about
             lb = lb_texts(scored.get(line.result.name))
-            rows.append([about["data"], spoken_folds(about), about.get("parent") or "-", *leaderboard.cells(line), *lb])
+            rows.append([about["data"], format_folds(about), about.get("parent") or "-", *leaderboard.cells(line), *lb])
     return rows
 
 

@@ -2,7 +2,7 @@
 
 Nodule and host are of one patient where both come from one data set; else each patient of the nodules is given to one
 patient of the hosts. So `group`, the host's patient, holds whole families: no split by group can part an image from
-its parents' kin.
+its parents' related.
 """
 
 import json
@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from chestfold.core.console import bar
-from chestfold.core.files import BadInput, explained_disk_errors, input_dir, sha256_file
+from chestfold.core.errors import InputError
+from chestfold.core.files import explained_disk_errors, input_dir, sha256_file
 from chestfold.core.provenance import code_commit
 from chestfold.core.rng import generator
 from chestfold.data.catalogue import CATALOGUE
@@ -81,7 +82,7 @@ def blend(request: Request) -> Workshop:
     """Make the data set input/NAME; it appears at the end, complete.
 
     Raises:
-        BadInput: anything that was asked for and cannot be; fewer images than asked for can be made.
+        InputError: anything that was asked for and cannot be; fewer images than asked for can be made.
     """
     folder = _new_folder(request)
     hosts = open_hosts(request.hosts, request.host_class, request.host_window, request.fold, request.seed)
@@ -104,13 +105,13 @@ def blend(request: Request) -> Workshop:
 def _new_folder(request: Request) -> Path:
     folder = input_dir() / request.name
     if Path(request.name).name != request.name or request.name.startswith("."):
-        raise BadInput(f"{request.name!r} is no plain name for a data set")
+        raise InputError(f"{request.name!r} is no plain name for a data set")
     if request.name in CATALOGUE:
-        raise BadInput(f"{request.name} is the name of a data set of the catalogue; choose another NAME")
+        raise InputError(f"{request.name} is the name of a data set of the catalogue; choose another NAME")
     if folder.exists():
-        raise BadInput(f"{folder} exists; remove it or choose another NAME")
+        raise InputError(f"{folder} exists; remove it or choose another NAME")
     if request.count < 1:
-        raise BadInput(f"--count {request.count}: at least 1 is needed")
+        raise InputError(f"--count {request.count}: at least 1 is needed")
     return folder
 
 
@@ -118,16 +119,16 @@ def scale_of(request: Request, nodules: Dataset, hosts: Dataset) -> Scale:
     """Millimetres decide where both pixel sizes are known; within one data set a nodule keeps its size.
 
     Raises:
-        BadInput: a size that is not above 0, or one without the other.
+        InputError: a size that is not above 0, or one without the other.
     """
     asked = request.nodule_mm, request.host_mm
     if any(size is not None and not size > 0 for size in asked):
-        raise BadInput("--nodule-mm and --host-mm are the sizes of a pixel in millimetres, above 0")
+        raise InputError("--nodule-mm and --host-mm are the sizes of a pixel in millimetres, above 0")
     own, theirs = request.nodule_mm or nodules.pixel_mm, request.host_mm or hosts.pixel_mm
     if own and theirs:
         return Scale(own / theirs, f"pixels of {own:g} mm into pixels of {theirs:g} mm")
     if any(asked):
-        raise BadInput("--nodule-mm and --host-mm need each other: a scale has two sides")
+        raise InputError("--nodule-mm and --host-mm need each other: a scale has two sides")
     if nodules.name == hosts.name:
         return Scale(1, "one data set, one scale")
     return Scale(1, "pixel for pixel, as the pixel sizes are not known")
@@ -136,7 +137,7 @@ def scale_of(request: Request, nodules: Dataset, hosts: Dataset) -> Scale:
 def _blend_all(work: Workshop) -> None:
     """Blend until there are as many as asked for; give up after a whole round in vain."""
     if not (len(work.hosts.table) and work.nodules.cycle):
-        raise BadInput(f"the training part of fold {work.request.fold} holds no hosts or no nodules")
+        raise InputError(f"the training part of fold {work.request.fold} holds no hosts or no nodules")
     for part in ("images", "masks/nodule", "masks/changed"):
         (work.folder / part).mkdir(parents=True)
     families, n, failed = _families(work), 0, 0
@@ -153,7 +154,7 @@ def _blend_all(work: Workshop) -> None:
     if len(work.rows) < work.request.count:
         reasons = "; ".join(f"{times} x {why}" for why, times in work.skipped.most_common(4))
         made = f"{len(work.rows)} of {work.request.count}"
-        raise BadInput(f"only {made} could be made ({reasons}); ask for fewer or take other hosts")
+        raise InputError(f"only {made} could be made ({reasons}); ask for fewer or take other hosts")
 
 
 def _families(work: Workshop) -> dict[str, str]:
@@ -200,7 +201,7 @@ def _keep(work: Workshop, nodule: Nodule, row: int, spot: Spot, blended: Blended
             _write_mask(work.folder / "masks" / part / f"{name}.png", mask)
     line = _line(work, row, name, work.nodules.dataset.positive)
     seam = {"seam_before": f"{blended.seam_before:.4f}", "seam_after": f"{blended.seam_after:.4f}"}
-    origin = {"generator": work.nodules.generator, "parents": ";".join(nodule.parents), "box": _spoken(blended.nodule)}
+    origin = {"generator": work.nodules.generator, "parents": ";".join(nodule.parents), "box": _format(blended.nodule)}
     work.rows.append(line | origin | seam)
     work.used.add(row)
     if len(work.examples) < SHOWN:
@@ -215,7 +216,7 @@ def _line(work: Workshop, row: int, name: str, label: str) -> dict[str, Any]:
     return dict.fromkeys(COLUMNS, "") | about
 
 
-def _spoken(mask: Mask) -> str:
+def _format(mask: Mask) -> str:
     return " ".join(map(str, box_of(mask)))
 
 
@@ -260,7 +261,7 @@ def _keep_real(work: Workshop, image: pd.Series) -> None:
     _write_grey(work.folder / "real/images" / f"{name}.png", picture)
     if mask is not None:
         _write_mask(work.folder / "real/masks" / f"{name}.png", mask)
-    box = "" if mask is None else _spoken(mask)
+    box = "" if mask is None else _format(mask)
     work.real.append({"id": name, "real": image["id"], "group": image["group"], "box": box})
 
 

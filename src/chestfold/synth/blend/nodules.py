@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pandas as pd
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.core.rng import generator, key
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
@@ -73,15 +73,15 @@ def training_part(index: Index, fold: int | None) -> pd.DataFrame:
 
 
 def window_of(dataset: Dataset, asked: Window | None = None) -> Window:
-    """The HU window of a data set: the one asked for, else the declared one; `BadInput` when there is none."""
+    """The HU window of a data set: the one asked for, else the declared one; `InputError` when there is none."""
     if asked and asked[0] >= asked[1]:
-        raise BadInput(f"a window of {asked[0]} to {asked[1]} HU shows nothing: black lies below white")
+        raise InputError(f"a window of {asked[0]} to {asked[1]} HU shows nothing: black lies below white")
     window = asked or dataset.hu_window
     if window is None and dataset.ct_window:
         level, width = CT_WINDOWS[dataset.ct_window]
         window = round(level - width / 2), round(level + width / 2)
     if window is None:
-        raise BadInput(
+        raise InputError(
             f"{dataset.name} declares no hu_window, so nobody knows how grey a nodule is in it; declare it, or for "
             "hosts say which Hounsfield units are black and white: --host-window LOW HIGH"
         )
@@ -174,16 +174,18 @@ def open_nodules(source: str, shown_in: Window, fold: int | None, seed: int) -> 
     """`real`, the name of a set of patches, or the folder of a trained generator; `shown_in`: the hosts' window.
 
     Raises:
-        BadInput: it is none of these, or the generator is of another fold.
+        InputError: it is none of these, or the generator is of another fold.
     """
     if source != "real" and Path(source).is_dir():
         return _drawn(Path(source), shown_in, fold, seed)
     if Path(source).name != source:
-        raise BadInput(f"--nodules {source}: there is no such folder; train a generator: chestfold synth train --help")
+        raise InputError(
+            f"--nodules {source}: there is no such folder; train a generator: chestfold synth train --help"
+        )
     index = open_index(REAL if source == "real" else source)
     dataset = index.dataset
     if dataset.view != "patch":
-        raise BadInput(f"--nodules {source}: {dataset.name} is no set of patches with a nodule in the middle")
+        raise InputError(f"--nodules {source}: {dataset.name} is no set of patches with a nodule in the middle")
     table = training_part(index, fold)
     table = table[table["label"] == dataset.positive].reset_index(drop=True)
     order = generator("synth nodules", seed).permutation(len(table))
@@ -197,7 +199,7 @@ def _drawn(folder: Path, shown_in: Window, fold: int | None, seed: int) -> Nodul
     drawn_by = load_generator(folder)
     if fold is not None and drawn_by.fold != fold:
         trained = f"{folder} was trained for fold {drawn_by.fold}, not for --fold {fold}"
-        raise BadInput(f"{trained}, whose validation nodules it has seen; take the generator of fold {fold}")
+        raise InputError(f"{trained}, whose validation nodules it has seen; take the generator of fold {fold}")
     index = open_index(drawn_by.data)
     native = decode_native(
         index.root, str(index.train["path"][0]), index.dataset.value_range, index.dataset.ct_window
@@ -278,16 +280,16 @@ def open_hosts(data: str, label: str | None, window: Window | None, fold: int | 
     """The images of `data` with the class `label`; without one, the class that is declared first.
 
     Raises:
-        BadInput: unknown data or class, the positive class, no axial slices or patches, no window.
+        InputError: unknown data or class, the positive class, no axial slices or patches, no window.
     """
     index = open_index(data)
     dataset = index.dataset
     label = label or dataset.classes[0]
     if label not in dataset.classes or label == dataset.positive:
         others = ", ".join(c for c in dataset.classes if c != dataset.positive)
-        raise BadInput(f"--host-class {label}: hosts are healthy images; {data} has the classes {others}")
+        raise InputError(f"--host-class {label}: hosts are healthy images; {data} has the classes {others}")
     if dataset.view not in ("axial", "patch"):
-        raise BadInput(f"{data} is declared as view {dataset.view!r}: nodules are put into axial slices and patches")
+        raise InputError(f"{data} is declared as view {dataset.view!r}: nodules are put into axial slices and patches")
     table = training_part(index, fold)
     table = table[table["label"] == label].reset_index(drop=True)
     order = generator("synth hosts", seed).permutation(len(table))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 from chestfold.synth.blend.outline import as_shown, find_nodule, with_margin
 from chestfold.synth.blend.poisson import Mask, clone
 from chestfold.synth.blend.seam import BAND, REACH, smooth, touched
@@ -76,13 +76,13 @@ def paste(host: Grey, window: Window, cutting: Cutting, place: tuple[int, int]) 
     """Blend a nodule into `host` with its middle at `place` (row, column).
 
     Raises:
-        BadInput: a part of the region would lie outside the picture.
+        InputError: a part of the region would lie outside the picture.
     """
     near = _around(cutting, place, host.shape)
     part, spot = host[near], (place[0] - near[0].start, place[1] - near[1].start)
     region, nodule = (_laid(mask, part.shape, spot) for mask in (cutting.region, cutting.nodule))
     if region.sum() < cutting.region.sum():
-        raise BadInput(f"the mask reaches outside the picture of {host.shape} at row {place[0]}, column {place[1]}")
+        raise InputError(f"the mask reaches outside the picture of {host.shape} at row {place[0]}, column {place[1]}")
     rough = clone(part, _laid(to_grey(cutting.hu, window), part.shape, spot), region)
     even, before, after = smooth(rough, region, nodule, 255)
     empty = np.zeros(host.shape, bool)

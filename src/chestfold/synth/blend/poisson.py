@@ -17,7 +17,7 @@ from scipy.linalg import solveh_banded
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import spsolve
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 
 Field = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -43,7 +43,7 @@ def clone(host: np.ndarray, source: np.ndarray, mask: np.ndarray) -> np.ndarray:
         (H, W); values stay between the least and the largest of the host and of the source inside the mask.
 
     Raises:
-        BadInput: sizes or kinds that do not fit, an empty mask, one that covers the whole picture, NaN.
+        InputError: sizes or kinds that do not fit, an empty mask, one that covers the whole picture, NaN.
     """
     _check(host, source, mask)
     inside = solve(host.astype(np.float64), source.astype(np.float64), mask)
@@ -60,18 +60,18 @@ def clone(host: np.ndarray, source: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def _check(host: np.ndarray, source: np.ndarray, mask: np.ndarray) -> None:
     if host.ndim != 2 or host.shape != source.shape or host.shape != mask.shape:
         shapes = f"host {host.shape}, source {source.shape}, mask {mask.shape}"
-        raise BadInput(f"blending needs three pictures of one size (H, W), not {shapes}; cut or pad them first")
+        raise InputError(f"blending needs three pictures of one size (H, W), not {shapes}; cut or pad them first")
     for name, picture in (("host", host), ("source", source)):
         if not (np.issubdtype(picture.dtype, np.integer) or np.issubdtype(picture.dtype, np.floating)):
-            raise BadInput(f"the {name} holds {picture.dtype}; blending needs whole numbers or floats")
+            raise InputError(f"the {name} holds {picture.dtype}; blending needs whole numbers or floats")
         if not np.isfinite(picture).all():
-            raise BadInput(f"the {name} holds NaN or infinite values; replace them before blending")
+            raise InputError(f"the {name} holds NaN or infinite values; replace them before blending")
     if mask.dtype != np.bool_:
-        raise BadInput(f"the mask holds {mask.dtype}; it must be bool: compare it with 0 first")
+        raise InputError(f"the mask holds {mask.dtype}; it must be bool: compare it with 0 first")
     if not mask.any():
-        raise BadInput("the mask is empty: there is nothing to blend")
+        raise InputError("the mask is empty: there is nothing to blend")
     if mask.all():
-        raise BadInput("the mask covers the whole picture: no pixel is left to blend with")
+        raise InputError("the mask covers the whole picture: no pixel is left to blend with")
 
 
 def solve(host: Field, source: Field, mask: Mask) -> Field:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SHIFT = 8
+CORRUPTION = 8
 """Pixels, either way: an eighth of a side, as in the paper."""
 BRIGHTNESS = 0.1
 """Added, either way, on the scale -1 to 1; the paper's 0.5 would turn lung into soft tissue."""
@@ -24,7 +24,7 @@ def turned(patches: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def varied(patches: Tensor, rng: np.random.Generator) -> Tensor:
     """Patches (B, 1, S, S) in -1 to 1, each shifted (edges repeat), lightened and with another contrast."""
     draws = torch.from_numpy(rng.uniform(-1, 1, (2, len(patches), 1, 1, 1)).astype(np.float32)).to(patches.device)
-    shifts = torch.from_numpy(rng.integers(-SHIFT, SHIFT + 1, (2, len(patches)))).to(patches.device)
+    shifts = torch.from_numpy(rng.integers(-CORRUPTION, CORRUPTION + 1, (2, len(patches)))).to(patches.device)
     mean = patches.mean(dim=(1, 2, 3), keepdim=True)
     toned = (patches - mean) * (1 + CONTRAST * draws[0]) + mean + BRIGHTNESS * draws[1]
     return _shifted(toned, *shifts)

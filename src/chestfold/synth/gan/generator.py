@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from chestfold.core.files import BadInput, read_json, runs_dir, sha256_file
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, runs_dir, sha256_file
 from chestfold.core.rng import generator
 from chestfold.synth.gan.networks import LATENT, SIDE, Generator, plain
 
@@ -21,10 +22,10 @@ def generator_dir(name: str, fold: int) -> Path:
     """Where the generator called `name` for the training part of `fold` lies.
 
     Raises:
-        BadInput: `name` is not a plain one.
+        InputError: `name` is not a plain one.
     """
     if Path(name).name != name or name in ("", ".", ".."):
-        raise BadInput(f"{name!r}: a plain name is needed, without folders")
+        raise InputError(f"{name!r}: a plain name is needed, without folders")
     return runs_dir() / "synth" / name / f"fold{fold}"
 
 
@@ -57,15 +58,15 @@ def load_generator(folder: Path) -> Trained:
     """The generator in `folder`, which `chestfold synth train` has finished.
 
     Raises:
-        BadInput: it is not finished, or its weights are not those that it was finished with.
+        InputError: it is not finished, or its weights are not those that it was finished with.
     """
     manifest, weights = folder / "manifest.json", folder / WEIGHTS
     if not manifest.exists():
-        raise BadInput(f"{folder} holds no finished generator; train it first: chestfold synth train --help")
+        raise InputError(f"{folder} holds no finished generator; train it first: chestfold synth train --help")
     about, config = read_json(manifest), read_json(folder / "config.json")
     digest = about["files"][WEIGHTS]
     if not weights.exists() or sha256_file(weights) != digest:
-        raise BadInput(f"{weights} is not the file that the training finished with; restore it or train again")
+        raise InputError(f"{weights} is not the file that the training finished with; restore it or train again")
     settings = config["settings"]
     module = Generator(settings["architecture"], settings["width"], plain)
     module.load_state_dict(load_file(weights))

@@ -14,14 +14,15 @@ import numpy as np
 import torch
 
 from chestfold.core.config import Experiment
-from chestfold.core.files import BadInput, read_json, runs_dir, write_json
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, runs_dir, write_json
 from chestfold.core.rng import generator
 from chestfold.data import folds
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.decode import resize
-from chestfold.models.load import load_voters
-from chestfold.models.ood import middle_layer, tapped
+from chestfold.models.load import load_networks
+from chestfold.models.ood import captured_features, middle_layer
 from chestfold.models.runner import PREDICT_BATCH, Runner
 from chestfold.synth.gan.diffaug import turned
 from chestfold.synth.gan.generator import Trained, generator_dir, load_generator
@@ -75,18 +76,18 @@ def open_judge(name: str, fold: int, folds_sha256: str) -> tuple[Runner, int]:
     """The network of one fold of a run, and the size of its images.
 
     Raises:
-        BadInput: it is not finished, or was trained on other folds, so that it may have seen what is held out.
+        InputError: it is not finished, or was trained on other folds, so that it may have seen what is held out.
     """
     folder = runs_dir() / name / f"fold{fold}"
     if not (folder / "manifest.json").exists():
-        raise BadInput(f"{folder} is not finished: the judge is a trained fold; train it, or name another run")
+        raise InputError(f"{folder} is not finished: the judge is a trained fold; train it, or name another run")
     config = read_json(folder / "config.json")
-    if config["bound"]["folds_sha256"] != folds_sha256:
-        raise BadInput(f"{folder} was trained on other folds than the generator; take a run on the same ones")
+    if config["fingerprint"]["folds_sha256"] != folds_sha256:
+        raise InputError(f"{folder} was trained on other folds than the generator; take a run on the same ones")
     exp = Experiment.from_dict(config["settings"])
-    judge = load_voters(folder, exp)[-1]
+    judge = load_networks(folder, exp)[-1]
     if not hasattr(judge.module, "forward_head"):
-        raise BadInput(f"{name}: a network with a head of its own does not show its features; take a run without")
+        raise InputError(f"{name}: a network with a head of its own does not show its features; take a run without")
     return judge, exp.image_size
 
 
@@ -100,7 +101,7 @@ def features(judge: Runner, size: int, patches: np.ndarray) -> tuple[np.ndarray,
     pixels = np.stack([resize(np.ascontiguousarray(p), size) for p in shown])
     network: Any = judge.module.eval()
     last = []
-    with tapped(network, *middle_layer(network)) as middle:
+    with captured_features(network, *middle_layer(network)) as middle:
         for part in torch.from_numpy(pixels).unsqueeze(1).split(PREDICT_BATCH):
             maps = network.forward_features(judge.images(part))
             last.append(network.forward_head(maps, pre_logits=True).float().cpu())
@@ -120,13 +121,13 @@ def measure(names: list[str], fold: int, judge_name: str) -> tuple[dict[str, Row
     Leaves measures.json, and a picture of real beside generated patches, with each generator.
 
     Raises:
-        BadInput: a generator is not finished, or they have seen different nodules; the judge does not fit.
+        InputError: a generator is not finished, or they have seen different nodules; the judge does not fit.
     """
     made = {name: load_generator(generator_dir(name, fold)) for name in names}
     first = made[names[0]]
     for name, other in made.items():
         if (other.data, other.parents) != (first.data, first.parents):
-            raise BadInput(f"{name} has seen other nodules than {names[0]}; compare generators of the same ones")
+            raise InputError(f"{name} has seen other nodules than {names[0]}; compare generators of the same ones")
     ground = read_ground(first)
     judge, size = open_judge(judge_name, fold, ground.folds_sha256)
     count = DRAWN * len(ground.training)

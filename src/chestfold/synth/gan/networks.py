@@ -2,7 +2,7 @@
 
 Spectral normalisation in both networks (section 4.1), self-attention with a gate that starts at 0 (section 3, eq. 3).
 Two generators: `sagan` enlarges by copying pixels and convolves (Odena et al., Distill 2016, "Deconvolution and
-checkerboard artifacts"), `sources` by transposed convolutions, as the sources do. The discriminator is the same.
+checkerboard artifacts"), `transposed` by transposed convolutions. The discriminator is the same.
 """
 
 from collections.abc import Callable
@@ -89,14 +89,14 @@ class Architecture:
 
 ARCHITECTURES = {
     "sagan": Architecture(resize_block, resize_last, 0.999),
-    "sources": Architecture(transposed_block, transposed_last, 0.0),
+    "transposed": Architecture(transposed_block, transposed_last, 0.0),
 }
 
 
 class Generator(nn.Module):
     """z (B, 100) to patches (B, 1, 64, 64) in -1 to 1. `width`: channels at 32 x 32; twice as many at 16 x 16.
 
-    The attention is at 16 x 16: at 32 x 32 it took more than half of a step's time on a processor.
+    The attention is at 16 x 16: at 32 x 32 it took more than half of a step's time on a CPU.
     """
 
     def __init__(self, architecture: str, width: int, wrap: Wrap = spectral_norm) -> None:

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from chestfold.core import checkpoint, distributed
 from chestfold.core.config import difference
 from chestfold.core.console import bar, say
+from chestfold.core.errors import InputError, TrainingError
 from chestfold.core.files import (
-    BadInput,
     lock,
     read_json,
+    remove_temporary,
     sha256_file,
     sha256_json,
-    sweep,
     write_bytes,
     write_json,
     write_text,
@@ -36,8 +36,8 @@ from chestfold.core.rng import generator, key
 from chestfold.data import folds
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
-from chestfold.data.sampling import drawn_share
-from chestfold.models.runner import processor_has_bf16
+from chestfold.data.sampling import random_share
+from chestfold.models.runner import cpu_has_bf16
 from chestfold.synth.gan.diffaug import turned, varied
 from chestfold.synth.gan.generator import WEIGHTS, generator_dir, to_pixels
 from chestfold.synth.gan.grid import write_grid
@@ -61,7 +61,7 @@ NOTE_EVERY = 50
 """Steps between lines of metrics.jsonl."""
 LOOK_EVERY = 500
 """Steps between sample pictures, and looks at whether the generator has collapsed."""
-LOOKED_AT = 64
+MAX_IMAGES = 64
 """Patches in a sample picture, always from the same z."""
 SETTLE_BATCHES = 20
 ALIKE = 0.25
@@ -87,12 +87,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
-            raise BadInput(f"architecture = {self.architecture!r} is not one of {', '.join(ARCHITECTURES)}")
+            raise InputError(f"architecture = {self.architecture!r} is not one of {', '.join(ARCHITECTURES)}")
         for name, low in (("steps", 1), ("batch", 2), ("width", 8), ("seed", 0)):
             if getattr(self, name) < low:
-                raise BadInput(f"{name} = {getattr(self, name)}: at least {low}")
+                raise InputError(f"{name} = {getattr(self, name)}: at least {low}")
         if not 0 < self.share <= 1:
-            raise BadInput(f"share = {self.share}: above 0, at most 1")
+            raise InputError(f"share = {self.share}: above 0, at most 1")
 
 
 @dataclass(frozen=True)
@@ -101,22 +101,22 @@ class Nodules:
 
     ids: list[str]
     pixels: np.ndarray
-    bound: dict[str, str]
+    fingerprint: dict[str, str]
 
 
 def read_nodules(recipe: Recipe) -> Nodules:
     """The positive class of the training part of the recipe's fold, or its share of it.
 
     Raises:
-        BadInput: no such data set or fold; fewer nodules than a batch.
+        InputError: no such data set or fold; fewer nodules than a batch.
     """
     index = open_index(recipe.data)
     chosen = folds.load(recipe.data, index)
     chosen.require(recipe.fold)
     table = chosen.table[(chosen.table["fold"] != recipe.fold) & (chosen.table["label"] == index.dataset.positive)]
-    ids = drawn_share(table["id"].tolist(), recipe.share, recipe.seed, recipe.fold)
+    ids = random_share(table["id"].tolist(), recipe.share, recipe.seed, recipe.fold)
     if len(ids) < recipe.batch:
-        raise BadInput(
+        raise TrainingError(
             f"{len(ids)} training images of class {index.dataset.positive} do not fill a batch; lower --batch"
         )
     cache = open_cache(index, SIDE)
@@ -159,7 +159,7 @@ class State:
 
 
 def _settle_down(module: nn.Module, device: torch.device) -> None:
-    """To the device, channels last: convolutions of a processor are half as fast again in this order."""
+    """To the device, channels last: convolutions of a CPU are half as fast again in this order."""
     convert: Any = module.to
     convert(device, memory_format=torch.channels_last)
 
@@ -215,7 +215,7 @@ def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def settled(recipe: Recipe, state: State) -> Generator:
-    """A copy of the averaged generator with statistics of its own, ready to draw from on a processor."""
+    """A copy of the averaged generator with statistics of its own, ready to draw from on a CPU."""
     made = Generator(recipe.architecture, recipe.width, plain)
     made.load_state_dict(state.average.state_dict())
     settle(made, [latents(recipe, 64, "settle", n) for n in range(SETTLE_BATCHES)])
@@ -225,7 +225,7 @@ def settled(recipe: Recipe, state: State) -> Generator:
 @torch.no_grad()
 def samples(recipe: Recipe, state: State) -> np.ndarray:
     """The patches that are looked at, uint8 (64, 64, 64): always from the same z."""
-    return to_pixels(settled(recipe, state)(latents(recipe, LOOKED_AT, "look")))
+    return to_pixels(settled(recipe, state)(latents(recipe, MAX_IMAGES, "look")))
 
 
 def spread(patches: np.ndarray) -> float:
@@ -238,15 +238,15 @@ def look(recipe: Recipe, state: State, nodules: Nodules, folder: Path) -> dict[s
     """Write the sample picture of this step; returns how different its patches are, and as many real ones.
 
     Raises:
-        BadInput: the training has collapsed.
+        InputError: the training has collapsed.
     """
     made = samples(recipe, state)
     write_grid(folder / f"samples_{state.step:06d}.png", made)
-    figures = {"spread": spread(made), "real_spread": spread(nodules.pixels[:LOOKED_AT])}
+    figures = {"spread": spread(made), "real_spread": spread(nodules.pixels[:MAX_IMAGES])}
     judged = float(np.mean([row["judge_loss"] for row in state.history if row["step"] > state.step - LOOK_EVERY]))
     reason = collapse(figures["spread"], figures["real_spread"], judged)
     if reason and state.step >= PATIENT_UNTIL:
-        raise BadInput(
+        raise TrainingError(
             f"the training in {folder} has collapsed at step {state.step}: {reason}; train again with another "
             "--seed, a smaller --width or a larger --share, and --overwrite"
         )
@@ -266,7 +266,7 @@ def fit(recipe: Recipe, nodules: Nodules, precision: str, folder: Path) -> State
     """Train, going on from `folder/last.ckpt` if there is one; leaves metrics.jsonl and sample pictures.
 
     Raises:
-        BadInput: the training has collapsed, or a loss is no number; the disk is full.
+        InputError: the training has collapsed, or a loss is no number; the disk is full.
     """
     state = State(recipe)
     saved, complaints = checkpoint.load_newest(folder / "last.ckpt")
@@ -295,7 +295,7 @@ def note(recipe: Recipe, state: State) -> None:
     """Move the figures of the last steps into the history; one that is no number ends the training here."""
     means = np.mean(state.recent, axis=0)
     if not np.isfinite(means).all():
-        raise BadInput(
+        raise InputError(
             f"a loss is no number at step {state.step} of fold {recipe.fold}; train again with another --seed and "
             "--overwrite"
         )
@@ -305,7 +305,7 @@ def note(recipe: Recipe, state: State) -> None:
 
 
 class Clock:
-    """Wall and processor seconds since the last lap."""
+    """Wall and CPU seconds since the last lap."""
 
     def __init__(self) -> None:
         self._marks = self._read()
@@ -335,12 +335,12 @@ def train(name: str, recipe: Recipe, overwrite: bool = False) -> Path:
     """Train runs/synth/NAME/foldK unless it is finished; returns the folder.
 
     Raises:
-        BadInput: the folder was begun with another recipe or other data; the training has collapsed.
+        InputError: the folder was begun with another recipe or other data; the training has collapsed.
     """
     folder = generator_dir(name, recipe.fold)
     nodules = read_nodules(recipe)
     with lock(folder):
-        sweep(folder)
+        remove_temporary(folder)
         config = claim(folder, recipe, nodules, overwrite)
         if (folder / "manifest.json").exists():
             say(f"{folder} is finished")
@@ -356,15 +356,15 @@ def claim(folder: Path, recipe: Recipe, nodules: Nodules, overwrite: bool) -> di
     path = folder / "config.json"
     if overwrite:
         _empty(folder)
-    config = {"settings": asdict(recipe), "bound": nodules.bound, "precision": precision_here()}
+    config = {"settings": asdict(recipe), "fingerprint": nodules.fingerprint, "precision": precision_here()}
     if not path.exists():
         write_json(path, config)
     old = read_json(path)
     changed = difference(_flat(old), _flat(config))
     if changed:
-        spoken = ", ".join(f"{k}: {a} -> {b}" for k, (a, b) in changed.items())
-        raise BadInput(
-            f"{folder} was begun with other settings ({spoken}); take another name to keep both, or add --overwrite "
+        text = ", ".join(f"{k}: {a} -> {b}" for k, (a, b) in changed.items())
+        raise InputError(
+            f"{folder} was begun with other settings ({text}); take another name to keep both, or add --overwrite "
             "to throw the old one away"
         )
     return config
@@ -373,12 +373,12 @@ def claim(folder: Path, recipe: Recipe, nodules: Nodules, overwrite: bool) -> di
 def precision_here() -> str:
     """`bf16` where the device has instructions for it, else `fp32`."""
     on_gpu = distributed.device().type == "cuda"
-    fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else processor_has_bf16()
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
     return "bf16" if fast else "fp32"
 
 
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    return config["settings"] | config["bound"] | {"precision": config["precision"]}
+    return config["settings"] | config["fingerprint"] | {"precision": config["precision"]}
 
 
 def _empty(folder: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from chestfold.core.files import BadInput, input_dir, read_json, sha256_file
+from chestfold.core.errors import InputError
+from chestfold.core.files import input_dir, read_json, sha256_file
 from chestfold.data.decode import decode_native
 from chestfold.data.readers import read_table
 from chestfold.synth.blend.paste import Grey
@@ -44,14 +45,14 @@ def open_blends(name: str) -> Blends:
     """The data set input/NAME, if `synth blend` has made it and its tables are still the ones it wrote.
 
     Raises:
-        BadInput: there is none, it was made by something else, or a table was changed.
+        InputError: there is none, it was made by something else, or a table was changed.
     """
     folder = input_dir() / name
     if Path(name).name != name or not (folder / "synth.json").is_file():
-        raise BadInput(f"{folder} is no data set of synthetic nodules; make one: chestfold synth blend --help")
+        raise InputError(f"{folder} is no data set of synthetic nodules; make one: chestfold synth blend --help")
     about = read_json(folder / "synth.json")
     for table, digest in about["sha256"].items():
         if not (folder / table).is_file() or sha256_file(folder / table) != digest:
-            raise BadInput(f"{folder / table} is not the table that was made; remove {folder} and make it again")
+            raise InputError(f"{folder / table} is not the table that was made; remove {folder} and make it again")
     rows = read_table(folder / "train.csv")
     return Blends(folder, about, rows[rows["box"] != ""].reset_index(drop=True), read_table(folder / "real.csv"))

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from chestfold.core.config import Experiment, Request
-from chestfold.core.files import BadInput, input_dir, sha256_json, write_bytes, write_text
+from chestfold.core.errors import InputError
+from chestfold.core.files import input_dir, sha256_json, write_bytes, write_text
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.evaluate.results import Result, find_result
@@ -29,7 +30,7 @@ from chestfold.train.run import run_request
 SIDE = 50
 """Pixels of a cutting from a slice, with the nodule in its middle; as large as a LUNA16 patch."""
 FOLDS = 5
-RECIPE = {"backbone": "resnet18", "image_size": 64, "lr": 1e-3, "augment": "turned", "ema_decay": 0.99, "tta": "turns"}
+RECIPE = {"backbone": "resnet18", "image_size": 64, "lr": 1e-3, "augment": "d4", "ema_decay": 0.99, "tta": "d4"}
 
 
 def judge(name: str, epochs: int, surroundings: bool = False) -> Result:
@@ -41,12 +42,12 @@ def judge(name: str, epochs: int, surroundings: bool = False) -> Result:
         surroundings: the control, input/NAME_surroundings: the nodule and all around it that was changed is black.
 
     Raises:
-        BadInput: NAME was not made by `synth blend`, or there is no real nodule whose place is known to compare with.
+        InputError: NAME was not made by `synth blend`, or there is no real nodule whose place is known to compare with.
     """
     data = f"{name}_{'surroundings' if surroundings else 'judge'}"
     _write_data(open_blends(name), data, surroundings)
     folds.make(open_index(data), data, FOLDS)
-    exp = Experiment(data=data, epochs=epochs, vote_epochs=1, **RECIPE)  # type: ignore[arg-type]
+    exp = Experiment(data=data, epochs=epochs, average_last=1, **RECIPE)  # type: ignore[arg-type]
     run_request(Request(data, exp, (), overwrite=False, parent="", changed={}))
     return find_result(data)
 
@@ -56,11 +57,11 @@ def _write_data(blends: Blends, data: str, surroundings: bool) -> None:
     folder, origin = input_dir() / data, sha256_json(blends.about["sha256"])
     if (folder / "dataset.toml").exists():
         if origin not in (folder / "dataset.toml").read_text():
-            raise BadInput(f"{folder} was made of another {blends.folder.name}; remove it and runs/{data}")
+            raise InputError(f"{folder} was made of another {blends.folder.name}; remove it and runs/{data}")
         return
     real = blends.real[blends.real["box"] != ""]
     if not len(real):
-        raise BadInput(f"{blends.folder} holds no real nodule whose place is known: there is nothing to compare with")
+        raise InputError(f"{blends.folder} holds no real nodule whose place is known: there is nothing to compare with")
     rows = []
     for truth, table in (("synthetic", blends.blended), ("real", real)):
         for image_id, group in zip(table["id"], table["group"], strict=True):

@@ -10,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from chestfold.core.files import BadInput, sha256, write_text
+from chestfold.core.errors import InputError
+from chestfold.core.files import sha256, write_text
 from chestfold.core.rng import generator
 from chestfold.synth.blend.poisson import Mask
 from chestfold.synth.study.blended_set import Blends, Card, open_blends
@@ -20,17 +21,17 @@ def write_quiz(name: str, path: Path, count: int, seed: int) -> None:
     """Write the page of `count` pictures, half of them real, in a seeded order.
 
     Raises:
-        BadInput: an odd number, more than there are, or `path` cannot be a file.
+        InputError: an odd number, more than there are, or `path` cannot be a file.
     """
     if path.is_dir() or any(parent.is_file() for parent in path.parents):
-        raise BadInput(f"--out {path}: a file is needed, in a folder that is there or can be made")
+        raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
     write_text(path, page(draw_cards(open_blends(name), count, seed), name))
 
 
 def draw_cards(blends: Blends, count: int, seed: int) -> list[Card]:
     """Half real, half synthetic, shuffled. No nodule is shown twice: once where it was found, once where it was put."""
     if count < 2 or count % 2:
-        raise BadInput(f"--count {count}: an even number is needed, half real and half synthetic")
+        raise InputError(f"--count {count}: an even number is needed, half real and half synthetic")
     half, rng = count // 2, generator("quiz", seed)
     synthetic = blends.blended.iloc[rng.permutation(len(blends.blended))[:half]]
     shown = set(";".join(synthetic["parents"]).split(";")) if not blends.about["nodules"]["generator"] else set()
@@ -39,7 +40,7 @@ def draw_cards(blends: Blends, count: int, seed: int) -> list[Card]:
     for kind, found in (("synthetic", synthetic), ("real", real)):
         if len(found) < half:
             there = f"{blends.folder} has {len(found)} {kind} pictures for this quiz"
-            raise BadInput(f"{there}; ask for --count {2 * len(found)}, or blend more")
+            raise InputError(f"{there}; ask for --count {2 * len(found)}, or blend more")
     cards = [blends.card(i, "synthetic") for i in synthetic["id"]]
     cards += [blends.card(i, "real") for i in real["id"]]
     return [cards[n] for n in rng.permutation(count)]

@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import pandas as pd
 
-from chestfold.core.files import BadInput
+from chestfold.core.errors import InputError
 
 _NORMAL = NormalDist()
 _Z = _NORMAL.inv_cdf(0.975)
@@ -75,12 +75,12 @@ def read_answers(truth: list[str], answers: list[str]) -> Reading:
         answers: the same, in the same order.
 
     Raises:
-        BadInput: there are no pictures of one of the two kinds.
+        InputError: there are no pictures of one of the two kinds.
     """
     pairs = list(zip(truth, answers, strict=True))
     signals, noises = truth.count("synthetic"), truth.count("real")
     if not (signals and noises):
-        raise BadInput("the answers must be about real and synthetic pictures, some of each")
+        raise InputError("the answers must be about real and synthetic pictures, some of each")
     hits, rejections = pairs.count(("synthetic", "synthetic")), pairs.count(("real", "real"))
     return Reading(
         proportion(hits + rejections, signals + noises),
@@ -95,18 +95,18 @@ def load_answers(path: Path) -> pd.DataFrame:
     """A CSV that the quiz page has saved.
 
     Raises:
-        BadInput: it is not such a file, or a line of it holds something else.
+        InputError: it is not such a file, or a line of it holds something else.
     """
     if not path.is_file():
-        raise BadInput(f"{path} does not exist")
+        raise InputError(f"{path} does not exist")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not a readable CSV ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path} is not a readable CSV ({' '.join(str(error).split())})") from error
     if list(table.columns) != ANSWER_COLUMNS:
-        raise BadInput(f"{path} is not a quiz's CSV: its columns are not {', '.join(ANSWER_COLUMNS)}")
+        raise InputError(f"{path} is not a quiz's CSV: its columns are not {', '.join(ANSWER_COLUMNS)}")
     for column in ("truth", "answer"):
         odd = table[~table[column].isin(["real", "synthetic"])]
         if len(odd):
-            raise BadInput(f"{path}, line {odd.index[0] + 2}: {column} is real or synthetic")
+            raise InputError(f"{path}, line {odd.index[0] + 2}: {column} is real or synthetic")
     return table

@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils.parametrize import is_parametrized
 
 from chestfold.cli import main
-from chestfold.core.errors import InputError
+from chestfold.core.errors import InputError, TrainingError
 from chestfold.core.files import read_json
 from chestfold.data.sampling import random_share
 from chestfold.synth.gan import networks, train
@@ -160,14 +160,14 @@ def test_a_collapsed_training_stops_with_one_sentence(project, monkeypatch):
     for name, value in (("LOOK_EVERY", 2), ("NOTE_EVERY", 1), ("PATIENT_UNTIL", 2)):
         monkeypatch.setattr(train, name, value)
     monkeypatch.setattr(train, "samples", lambda *_: np.zeros((8, 64, 64), np.uint8))
-    with pytest.raises(InputError, match="has collapsed at step 2: its patches differ by 0 grey levels") as stop:
+    with pytest.raises(TrainingError, match="has collapsed at step 2: its patches differ by 0 grey levels") as stop:
         train.train("flat", recipe())
     assert len(str(stop.value).splitlines()) == 1
 
 
 def test_a_loss_that_is_no_number_stops_the_training(project, monkeypatch):
     monkeypatch.setattr(train, "train_step", lambda r, s, *_: setattr(s, "step", s.step + 1) or [float("nan")] * 4)
-    with pytest.raises(InputError, match="a loss is no number at step 4"):
+    with pytest.raises(TrainingError, match="a loss is no number at step 4"):
         train.train("nan", recipe())
 
 

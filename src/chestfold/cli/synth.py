@@ -21,7 +21,7 @@ def _generator_verbs(verbs: Any) -> None:
     train.add_argument("name", help="the generators lie in runs/synth/NAME/foldK")
     train.add_argument("--data", required=True, help="data set with a fold file")
     train.add_argument("--fold", nargs="+", type=int, required=True, metavar="K", help="one generator for each")
-    train.add_argument("--architecture", default="sagan", help="sagan, or transposed: transposed convolutions, no average")
+    train.add_argument("--architecture", default="sagan", help="sagan or transposed (convolutions; no average)")
     train.add_argument("--steps", type=int, default=8000, help="of both networks [8000]")
     train.add_argument("--batch", type=int, default=32, help="real patches in a step [32]")
     train.add_argument("--width", type=int, default=32, help="channels at 32 x 32 [32]")

@@ -49,7 +49,8 @@ from safetensors.torch import load_file
 from timm.models import register_model
 from torch import Tensor, nn
 """
-_BORROWED: list[Any] = [ChestfoldError, InputError, decode.open_header, decode._grey, decode.resize, decode._decode_file]
+_BORROWED: list[Any] = [ChestfoldError, InputError]
+_BORROWED += [decode.open_header, decode._grey, decode.resize, decode._decode_file]
 _BORROWED += [tta_views, _four_turns, _five_crops]
 _BORROWED += [head.HeadPlan, head.WithHead, head.without_classifier]
 _OWN: list[Any] = [kernel_script.all_files, kernel_script.the_one, kernel_script.image_of, kernel_script.images_by_stem]

@@ -17,13 +17,14 @@ import time
 from pathlib import Path
 from statistics import median
 
+from chestfold.train.fold_folder import fold_dir
+
 from chestfold import Experiment
 from chestfold.core.config import Request
 from chestfold.core.console import say
 from chestfold.core.provenance import machine
 from chestfold.data.phantom import write_phantom
 from chestfold.integrations.tracker import open_tracker
-from chestfold.train.fold_folder import fold_dir
 from chestfold.train.prepare import Prepared, prepare
 from chestfold.train.run import run_fold
 

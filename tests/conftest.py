@@ -51,7 +51,7 @@ class Project:
         from chestfold.train.run import run_request
 
         command = read_command(exp, list(argv), Path(f"{name}.py"))
-        run_request(command.request, open_tracker(command.tracker, command.wandb))
+        run_request(command.request, open_tracker(command.tracker, command.wandb), command.threads)
         return command.request
 
 

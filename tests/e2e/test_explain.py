@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from chestfold.explain.paired import differences
 from chromium import Browser, find_chromium
 from conftest import Project, enter
 
 from chestfold.cli import main
 from chestfold.core.files import read_json, write_json
 from chestfold.evaluate import leaderboard, metrics, results
-from chestfold.explain.paired import differences
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chestfold.train.fold_folder import fold_dir
 from conftest import Project, enter, make_project, make_tiny_folds, tiny_experiment
 
 from chestfold.core.files import read_json
@@ -24,7 +25,6 @@ from chestfold.data.catalogue import open_index
 from chestfold.evaluate import figures
 from chestfold.integrations.kaggle import submission
 from chestfold.train import loop
-from chestfold.train.fold_folder import fold_dir
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["pytest", "chestfold.train.run", "chestfold.integrations.kaggle.submission"])

@@ -16,7 +16,7 @@ from chestfold.data.dataset import Dataset
 
 def declare(monkeypatch, name: str, classes: tuple[str, ...], **fields) -> None:
     words = dict(about="", origin="", licence="", patient="", positive=classes[-1])
-    monkeypatch.setitem(catalogue.CATALOGUE, name, Dataset(name=name, classes=classes, **(words | fields)))
+    monkeypatch.setitem(catalogue.catalogue(), name, Dataset(name=name, classes=classes, **(words | fields)))
 
 
 def put(path: Path, grey: int) -> None:

@@ -1,44 +1,82 @@
-"""The command lines. That of an experiment file: every setting is an option, typed by its field.
+"""The command line of an experiment file: every setting is an option, typed by its field."""
 
-argparse, not a library that builds the parser from the dataclass: `--help` answers in a fifth of a second, and a
-complaint is one sentence instead of a page.
-"""
-
-import argparse
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, get_args, get_origin
 
-from chestfold.core.config import Experiment, Request, debug_settings, difference, field_help, field_types, parse_option
-from chestfold.core.errors import InputError
-from chestfold.integrations.tracker import TRACKERS
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse that raises its complaint instead of printing the usage first."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the complaint as `InputError`."""
-        raise InputError(f"{message} (--help lists the options)")
-
-
-def add_verb(parent: Any, name: str, function: Callable[[argparse.Namespace], None], text: str) -> Any:
-    """A verb of a command: its parser, whose options the caller adds; `function` does it."""
-    parser = parent.add_parser(name, help=text, description=text, allow_abbrev=False)
-    parser.set_defaults(verb=function)
-    return parser
+from chestfold.cli.parser import Parser
+from chestfold.core.config import (
+    SECTIONS,
+    Experiment,
+    Request,
+    debug_settings,
+    difference,
+    field_types,
+    is_optional,
+    parse_option,
+    settings_of,
+)
+from chestfold.core.console import fail, say
+from chestfold.core.errors import ChestfoldError, InputError
+from chestfold.core.files import folds_dir, read_json
+from chestfold.core.run_folder import RunFolder
+from chestfold.integrations.tracker import TRACKERS, open_tracker
 
 
 @dataclass(frozen=True)
 class Command:
-    """What was typed after `python exps/expNNN.py`. `wandb`: the mode asked for; None: as the environment says."""
+    """What was typed after `python exps/expNNN.py`.
+
+    `wandb`: the mode asked for; None: as the environment says. `jobs`, `threads`: 0: chosen by the machine.
+    """
 
     request: Request
-    tracker: str
-    wandb: str | None
+    tracker: str = "wandb"
+    wandb: str | None = None
+    jobs: int = 0
+    threads: int = 0
+
+
+def main(exp: Experiment) -> None:
+    """Read the command line and do what it says; exit code 2 and one sentence when something is wrong."""
+    try:
+        run_command(read_command(exp))
+    except ChestfoldError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print("\ninterrupted; run the same command to resume from the last checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def run_command(command: Command) -> None:
+    """Train what is asked for: side by side in processes of their own, or one after the other in this one."""
+    from chestfold.train.jobs import describe_plan, plan, run_jobs
+
+    folds = unfinished_folds(command.request)
+    jobs, threads = plan(command.request.exp, len(folds), command.jobs, command.threads)
+    open_tracker(command.tracker, command.wandb)  # a wrong mode is said before anything begins
+    if folds:
+        say(describe_plan(len(folds), jobs, threads))
+    if jobs > 1:
+        run_jobs(command.request, jobs, threads, (command.tracker, command.wandb))
+        return
+    from chestfold.train.run import run_request
+
+    run_request(command.request, open_tracker(command.tracker, command.wandb), threads)
+
+
+def unfinished_folds(request: Request) -> list[int]:
+    """The folds that are asked for and have no manifest yet; none where there is no fold file, which is said later."""
+    about = folds_dir() / f"{request.exp.fold_file}.json"
+    if not about.exists():
+        return []
+    wanted = request.folds or tuple(range(read_json(about)["folds"]))
+    if request.overwrite:
+        return list(wanted)
+    run = RunFolder(request.name)
+    return [fold for fold in wanted if not run.fold(fold).manifest_path.exists()]
 
 
 def read_command(exp: Experiment, argv: list[str] | None = None, main: Path | None = None) -> Command:
@@ -48,54 +86,111 @@ def read_command(exp: Experiment, argv: list[str] | None = None, main: Path | No
         InputError: an option is unknown or ill-typed.
     """
     main = main or Path(sys.modules["__main__"].__file__ or "exp")
-    given = vars(_parser(exp, main).parse_args(argv))
-    chosen = {name: parse_option(name, given[name]) for name in field_types() if given[name] is not None}
+    given = vars(_parser(exp, main).parse(sys.argv[1:] if argv is None else argv))
+    chosen = {name: parse_option(name, _words(given[name])) for name in field_types() if given[name] is not None}
     final = replace(exp, **chosen)
     tag = _checked_tag(given["tag"])
-    name = main.stem + (f"-{tag}" if tag else "") + (f"@{final.data}" if final.data != exp.data else "")
+    name = _run_name(main.stem, tag, final.data if final.data != exp.data else "")
     if given["debug"]:
         final, name = debug_settings(final), f"{name}-debug"
     base = exp if tag else exp.parent or exp
     changed = difference(base.to_dict(), final.to_dict())
     parent = main.stem if tag else _module_of(base)
     request = Request(name, final, tuple(given["fold"] or ()), given["overwrite"], parent, changed)
-    return Command(request, given["tracker"], given["wandb"])
+    return Command(request, given["tracker"], given["wandb"], given["jobs"], given["threads"])
+
+
+def _words(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def _run_name(stem: str, tag: str, data: str) -> str:
+    name = f"{stem}-{tag}" if tag else stem
+    return f"{name}@{data}" if data else name
 
 
 def _checked_tag(tag: str | None) -> str:
-    if tag and (tag == "debug" or not re.fullmatch(r"[a-z0-9_]+", tag)):
-        raise InputError(f"--tag {tag}: small letters, digits and _ make a tag, and it is not 'debug'")
+    if tag and (tag.endswith("debug") or not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", tag)):
+        raise InputError(
+            f"--tag {tag}: small letters, digits, '_', '.' and '-' make a tag, and it does not end in 'debug'"
+        )
     return tag or ""
-
-
-def _parser(exp: Experiment, main: Path) -> Parser:
-    about = sys.modules["__main__"].__doc__ or ""
-    parser = Parser(prog=f"python {main.name}", description=about, allow_abbrev=False)
-    parser.add_argument("--fold", nargs="+", type=int, metavar="K", help="train these folds only (default: all)")
-    parser.add_argument(
-        "--debug", action="store_true", help="a two-minute pass: 2 short epochs, 64 px, real images, no weights"
-    )
-    parser.add_argument("--tag", help="name of this variant: runs/EXP-TAG, compared with the experiment itself")
-    parser.add_argument(
-        "--tracker", default="wandb", choices=list(TRACKERS), help="what shows the run elsewhere [wandb]"
-    )
-    parser.add_argument(
-        "--wandb",
-        choices=["offline", "online", "disabled"],
-        help="default: WANDB_MODE, else online with a key, else off",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
-    values = exp.to_dict()
-    for name, about in field_help().items():
-        options = {f"--{name}", f"--{name.replace('_', '-')}"}
-        text = f"{about} [{values[name]}]".replace("%", "%%")
-        parser.add_argument(*sorted(options), dest=name, nargs="+", metavar="X", help=text)
-    return parser
 
 
 def _module_of(exp: Experiment) -> str:
     """The experiment file that `exp` came from: the module whose EXP it is; empty for this file's own."""
     for name, module in list(sys.modules.items()):
-        if name != "__main__" and getattr(module, "EXP", None) is exp:
+        if name not in ("__main__", "__mp_main__") and getattr(module, "EXP", None) is exp:
             return name
     return ""
+
+
+# The options
+
+
+def _parser(exp: Experiment, main: Path) -> Parser:
+    parser = Parser(
+        prog=f"python {main.name}",
+        usage=f"python exps/{main.name} [--fold K ...] [--debug] [--tag TAG] [--SETTING VALUE ...]",
+        description=sys.modules["__main__"].__doc__ or "",
+        allow_abbrev=False,
+    )
+    _add_run_options(parser.add_argument_group("what to do"))
+    values, group = exp.to_dict(), None
+    for field in settings_of(Experiment):
+        if field.name in SECTIONS:
+            group = parser.add_argument_group(f"settings: {SECTIONS[field.name]}")
+        assert group is not None
+        kind = field_types()[field.name]
+        text = f"{field.metadata['help']} [{_format(values[field.name])}]".replace("%", "%%")
+        count: dict[str, Any] = {"nargs": "+"} if is_optional(kind) else {}
+        option = f"--{field.name.replace('_', '-')}"
+        group.add_argument(option, dest=field.name, metavar=_metavar(kind), help=text, **count)
+    return parser
+
+
+def _add_run_options(group: Any) -> None:
+    group.add_argument("--fold", nargs="+", type=int, metavar="K", help="train these folds only [all]")
+    group.add_argument(
+        "--jobs", type=_count, default=0, metavar="N", help="folds at once [CPU: one a core, if memory allows; GPU: 1]"
+    )
+    group.add_argument(
+        "--threads", type=_count, default=0, metavar="N", help="CPU threads of each fold [the cores, shared out]"
+    )
+    group.add_argument(
+        "--debug",
+        action="store_true",
+        help="a pass through everything in two minutes: 2 short epochs, 64 px, few images",
+    )
+    group.add_argument("--tag", help="name of this variant: runs/EXP-TAG, compared with the experiment itself")
+    group.add_argument(
+        "--tracker", default="wandb", choices=list(TRACKERS), help="what shows the run elsewhere [wandb]"
+    )
+    group.add_argument(
+        "--wandb", choices=["offline", "online", "disabled"], help="[WANDB_MODE, else online with a key, else disabled]"
+    )
+    group.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError(text)
+    return count
+
+
+_count.__name__ = "number above 0"  # argparse names the type in its complaint
+
+
+def _metavar(kind: Any) -> str:
+    """What stands for the value in the help: choices, or a letter that tells the type."""
+    if get_origin(kind) is Literal:
+        return "{" + ",".join(map(str, get_args(kind))) + "}"
+    return {int: "N", float: "X", bool: "{true,false}", str: "TEXT"}.get(kind, "N")
+
+
+def _format(value: Any) -> str:
+    """A value as it would be typed."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,189 +1,95 @@
-"""`chestfold predict`: pictures of any kind in, a table, JSON or CSV and heat maps out. A bad file stops no other."""
+"""`chestfold predict`: class, probability and heat map of single images."""
 
-import csv
-import io
-import json
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import argparse
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from chestfold.core.console import bar, say, show
+from chestfold.cli.parser import add_verb
+from chestfold.core.console import say, show
 from chestfold.core.errors import InputError
-from chestfold.core.files import runs_dir
-from chestfold.predict.predictor import NOTICE, Answer, Looked, Predictor
+from chestfold.core.files import runs_dir, write_text
 
-if TYPE_CHECKING:
-    from chestfold.predict.heatmap import Painter
-
-
-@dataclass(frozen=True)
-class Line:
-    """What became of one file: an answer and perhaps a heat map, or the sentence why not."""
-
-    path: Path
-    answer: Answer | None
-    overlay: Path | None = None
-    error: str = ""
+ABOUT = "predict images with a trained run or ensemble: class, probability, heat map. Not for clinical use"
+EPILOG = (
+    "For each image: the most probable class, its probability (the mean of the folds' models), the lowest and the "
+    "highest of a fold, and a remark when the image is out of the training distribution. A file that cannot be read "
+    "gets its line and stops no other; the exit code is 2 then. Example: "
+    "chestfold predict exp021 scans/ --csv answers.csv"
+)
 
 
-def open_predictor(name: str, value_range: Sequence[int] | None, window: str) -> Predictor:
-    """The predictor that options describe."""
-    low_high = (value_range[0], value_range[1]) if value_range else None
-    return Predictor(name, low_high, window)
+def add_verbs(verbs: Any) -> None:
+    """Add `predict`."""
+    parser = add_verb(verbs, "predict", predict, ABOUT)
+    parser.epilog = EPILOG
+    parser.add_argument("name", help="a run in runs/ with its checkpoints, or an ensemble of such runs (not by ranks)")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, DICOM, BMP, TIFF; or folders")
+    parser.add_argument(
+        "--window", default="", help="DICOM of CT: lung (level -600, width 1500) or mediastinum (40, 400)"
+    )
+    parser.add_argument(
+        "--range", nargs=2, type=int, metavar=("LOW", "HIGH"), help="16-bit and DICOM: values that are black and white"
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON instead of the table")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each file too")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where heat maps are written [runs/NAME/predicted]")
+    parser.add_argument("--layer", default="", metavar="NAME", help="heat maps from this layer [the family's last]")
+    parser.add_argument("--no-overlay", action="store_true", help="no heat maps: several times as fast")
+    parser.add_argument("--overwrite", action="store_true", help="replace the --csv file")
 
 
-def open_painter(predictor: Predictor, folder: Path | None, layer: str) -> "Painter":
-    """What draws the heat maps, into `folder`, or beside the run.
+def predict(arguments: argparse.Namespace) -> None:
+    """Predict images; exit code 2 at the end when some could not be read."""
+    from contextlib import redirect_stdout
 
-    Raises:
-        InputError: no layer is known to make them of.
-    """
-    from chestfold.predict.heatmap import Painter
+    from chestfold.predict import output
+    from chestfold.predict.inputs import find_images
+    from chestfold.predict.predictor import Predictor
 
+    if arguments.csv and arguments.csv.exists() and not arguments.overwrite:
+        raise InputError(f"{arguments.csv} is there already; choose another --csv or add --overwrite")
+    paths, notes = find_images(arguments.images)
+    with redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # what is printed as JSON stands alone
+        for note in notes:
+            say(note)
+        levels = tuple(arguments.range) if arguments.range else None
+        predictor = Predictor(arguments.name, levels, arguments.window)
+        lines = output.predict_files(predictor, paths, _heatmaps(predictor, arguments))
+    if arguments.csv:
+        write_text(arguments.csv, output.as_csv(predictor, lines))
+    if arguments.json:
+        print(output.as_json(predictor, lines))
+    else:
+        _print_lines(predictor, lines, arguments.csv)
+    failed = sum(line.prediction is None for line in lines)
+    if failed:
+        raise InputError(f"{failed} of {len(lines)} files could not be read; the others are predicted")
+
+
+def _heatmaps(predictor: Any, arguments: argparse.Namespace) -> Any:
+    """What writes the heat maps, into a folder beside the run; None with --no-overlay."""
+    if arguments.no_overlay:
+        return None
+    from chestfold.predict.heatmap import HeatmapWriter
+
+    folder = arguments.out or runs_dir() / predictor.name / "predicted"
     try:
-        return Painter(predictor, folder or runs_dir() / predictor.name / "asked", layer)
+        return HeatmapWriter(predictor, folder, arguments.layer)
     except InputError as error:
-        raise InputError(f"{error}; or ask with --no-overlay") from error
+        raise InputError(f"{error}; or add --no-overlay") from error
 
 
-def ask(predictor: Predictor, paths: Sequence[Path], painter: "Painter | None") -> list[Line]:
-    """A line for each file, in order; without a painter there are no heat maps."""
-    lines = []
-    with bar(f"asking {predictor.name}", len(paths)) as step:
-        for batch in predictor.many(paths):
-            read = [(path, looked) for path, looked in batch if not isinstance(looked, InputError)]
-            painted = painter.paint(read) if painter else {}
-            for path, looked in batch:
-                lines.append(_line(path, looked, painted.get(path)))
-                step("")
-    return lines
+def _print_lines(predictor: Any, lines: Any, csv_file: Path | None) -> None:
+    """The table, the reasons of those that were not read, and where the rest lies."""
+    from chestfold.predict import output
 
-
-def _line(path: Path, looked: Looked | InputError, overlay: Path | None) -> Line:
-    if isinstance(looked, InputError):
-        return Line(path, None, error=str(looked))
-    return Line(path, looked.answer, overlay)
-
-
-# What a person reads
-
-
-def heading(predictor: Predictor) -> str:
-    """Who answers, in a line."""
-    folds = len(predictor.runs[0].folds)
-    members = f"{len(predictor.runs)} runs, " if len(predictor.runs) > 1 else ""
-    text = f"{members}{folds} fold{'s' * (folds > 1)}"
-    return f"{predictor.name} ({text}): {', '.join(predictor.classes)}. {NOTICE}."
-
-
-def tell(predictor: Predictor, lines: Sequence[Line], csv_file: Path | None) -> None:
-    """Print the table, the reasons of those that were not read, and where the rest lies."""
-    say(heading(predictor))
-    show(table(lines))
+    say(output.heading(predictor))
+    show(output.table(lines))
     for line in lines:
         if line.error:
             say(f"not read: {line.error}")
-    for folder in sorted({line.overlay.parent for line in lines if line.overlay}):
+    for folder in sorted({line.heatmap.parent for line in lines if line.heatmap}):
         say(f"heat maps: {folder}")
     if csv_file:
         say(f"wrote {csv_file}")
-
-
-def table(lines: Sequence[Line]) -> Table:
-    """Class, probability, the folds' spread, and a word on pictures unlike the training data; narrow enough for 80."""
-    root = _common_folder([line.path for line in lines])
-    shown = Table(title=f"in {root}" if root else None, title_justify="left")
-    for name, justify in (("file", "left"), ("class", "left"), ("probability", "right"), ("folds", "left")):
-        shown.add_column(name, justify=justify, no_wrap=name != "file", overflow="fold")  # type: ignore[arg-type]
-    shown.add_column("remark")
-    for line in lines:
-        shown.add_row(Text(str(line.path)[len(root) :]), *_cells(line.answer))
-    return shown
-
-
-def _common_folder(paths: Sequence[Path]) -> str:
-    """What all paths begin with, up to a slash: it would fill the table and tell nothing."""
-    folders = [str(path.parent) for path in paths]
-    common = os.path.commonpath(folders) if len({path.is_absolute() for path in paths}) == 1 else ""
-    return f"{common}/" if common not in ("", ".", "/") else ""
-
-
-def _cells(answer: Answer | None) -> list[str]:
-    if answer is None:
-        return ["not read", "", "", ""]
-    low, high = answer.spread[answer.label]
-    spread = f"{low:.3f}-{high:.3f}" if len(answer.folds) > 1 else "one"
-    return [answer.label, f"{answer.probability:.3f}", spread, remark(answer)]
-
-
-def remark(answer: Answer) -> str:
-    """A word where one is needed."""
-    words = [f"unlike the training data ({answer.ood_score:.1f} x)"] if answer.out_of_distribution else []
-    words += ["unlike or not: unknown"] if answer.out_of_distribution is None else []
-    words += [f"seen whole: {answer.no_lungs}"] if answer.no_lungs else []
-    return "; ".join(words)
-
-
-# What a program reads
-
-
-def as_json(predictor: Predictor, lines: Sequence[Line]) -> str:
-    """Everything, with the notice before it."""
-    model = {"name": predictor.name, "classes": list(predictor.classes), "members": [r.name for r in predictor.runs]}
-    model["folds"] = list(predictor.runs[0].numbers)  # type: ignore[arg-type]
-    whole = {"notice": NOTICE, "model": model, "images": [_record(line) for line in lines]}
-    return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _record(line: Line) -> dict[str, Any]:
-    record: dict[str, Any] = {"file": str(line.path), "error": line.error or None}
-    if line.answer is None:
-        return record
-    answer = line.answer
-    return record | {
-        "class": answer.label,
-        "probability": answer.probability,
-        "probabilities": answer.probabilities,
-        "spread": {name: list(pair) for name, pair in answer.spread.items()},
-        "folds": list(answer.folds),
-        "ood_score": answer.ood_score,
-        "out_of_distribution": answer.out_of_distribution,
-        "lungs_not_found": answer.no_lungs or None,
-        "overlay": str(line.overlay) if line.overlay else None,
-    }
-
-
-def as_csv(predictor: Predictor, lines: Sequence[Line]) -> str:
-    """A row for each file; the notice is a column, so that it stays with every row."""
-    classes = predictor.classes
-    head = ["file", "class", "probability", *(f"p_{c}" for c in classes)]
-    head += [f"{side}_{c}" for c in classes for side in ("low", "high")]
-    head += ["ood_score", "out_of_distribution", "lungs_not_found", "overlay", "error", "notice"]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, head, lineterminator="\n")
-    writer.writeheader()
-    for line in lines:
-        writer.writerow(_row(line))
-    return buffer.getvalue()
-
-
-def _row(line: Line) -> dict[str, Any]:
-    row: dict[str, Any] = {"file": str(line.path), "error": line.error, "notice": NOTICE}
-    if line.answer is None:
-        return row
-    answer = line.answer
-    row |= {"class": answer.label, "probability": answer.probability, "overlay": line.overlay or ""}
-    row["lungs_not_found"] = answer.no_lungs
-    row |= {f"p_{name}": p for name, p in answer.probabilities.items()}
-    for name, (low, high) in answer.spread.items():
-        row |= {f"low_{name}": low, f"high_{name}": high}
-    told = answer.out_of_distribution is not None
-    return row | {
-        "ood_score": answer.ood_score if told else "",
-        "out_of_distribution": answer.out_of_distribution if told else "",
-    }

@@ -4,14 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from chestfold.cli.experiment import add_verb
+from chestfold.cli.parser import add_verb
 from chestfold.core.console import say, show
 from chestfold.core.files import input_dir, runs_dir
 
 
-def add_verbs(synth: argparse.ArgumentParser) -> None:
-    """Give the command `synth` its verbs."""
-    verbs = synth.add_subparsers(required=True)
+def add_verbs(verbs: Any) -> None:
+    """Add `synth`, which has verbs of its own."""
+    about = "synthetic nodules: train, measure, blend, classifier-test, quiz, answers"
+    verbs = verbs.add_parser("synth", help=about).add_subparsers(required=True, metavar="VERB")
     _generator_verbs(verbs)
     _blend_verbs(verbs)
 
@@ -35,7 +36,7 @@ def _generator_verbs(verbs: Any) -> None:
         "names", nargs="+", metavar="NAME", help="generators; the last is what others are compared with"
     )
     measure.add_argument("--fold", type=int, nargs="+", default=[0], metavar="K", help="[0]")
-    measure.add_argument("--judge", required=True, metavar="RUN", help="a run on the same folds, for its features")
+    measure.add_argument("--features", required=True, metavar="RUN", help="a run on the same folds, for its features")
 
 
 def _blend_verbs(verbs: Any) -> None:
@@ -57,10 +58,12 @@ def _blend_verbs(verbs: Any) -> None:
     quiz.add_argument("--seed", type=int, default=0, help="another choice and order [0]")
     answers = add_verb(verbs, "answers", synth_answers, "score the CSVs that readers saved from the quiz")
     answers.add_argument("files", nargs="+", type=Path, metavar="CSV", help="one for each reader")
-    judge = add_verb(verbs, "judge", synth_judge, "train a classifier to tell real nodules from blended ones")
-    judge.add_argument("name", help="a data set that synth blend has made")
-    judge.add_argument("--epochs", type=int, default=8, help="[8]")
-    judge.add_argument("--surroundings", action="store_true", help="the control: all that blending touched is black")
+    test = add_verb(
+        verbs, "classifier-test", synth_classifier_test, "train a classifier to tell real nodules from blended ones"
+    )
+    test.add_argument("name", help="a data set that synth blend has made")
+    test.add_argument("--epochs", type=int, default=8, help="[8]")
+    test.add_argument("--surroundings", action="store_true", help="the control: all that blending touched is black")
 
 
 def synth_train(arguments: argparse.Namespace) -> None:
@@ -80,7 +83,7 @@ def synth_measure(arguments: argparse.Namespace) -> None:
 
     names, tables = arguments.names, []
     for fold in arguments.fold:
-        rows, ways = measure(names, fold, arguments.judge)
+        rows, ways = measure(names, fold, arguments.features)
         tables.append(rows)
         _show_measured(f"fold {fold}", rows, ways, names[-1])
         say(f"measures.json, real_and_made.png and nearest.png are in runs/synth/NAME/fold{fold}")
@@ -156,11 +159,11 @@ def synth_answers(arguments: argparse.Namespace) -> None:
     show(table)
 
 
-def synth_judge(arguments: argparse.Namespace) -> None:
-    """Train the judge of a set of blended nodules; its AUC is how well they can be told from real ones."""
-    from chestfold.synth.study.classifier_test import judge
+def synth_classifier_test(arguments: argparse.Namespace) -> None:
+    """A classifier two-sample test: its AUC is how well blended nodules can be told from real ones."""
+    from chestfold.synth.study.classifier_test import classifier_test
 
-    result = judge(arguments.name, arguments.epochs, arguments.surroundings)
+    result = classifier_test(arguments.name, arguments.epochs, arguments.surroundings)
     what = ", by their surroundings alone" if arguments.surroundings else ""
     say(
         f"AUC of real against blended{what}: {result.score('at_half', 'auc')} (0.5: it cannot tell), in {result.folder}"

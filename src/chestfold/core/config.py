@@ -3,16 +3,19 @@
 import difflib
 import types
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from chestfold.core.errors import InputError
 
-Metric = Literal["auc", "loss", "accuracy", "f1"]
+Metric = Literal["auc", "loss", "accuracy", "macro_f1"]
 
 
-def option(default: Any, about: str) -> Any:
-    """A field with the text that `--help` shows for it."""
-    return field(default=default, metadata={"help": about})
+def option(default: Any, about: str, limits: tuple[float, float] | None = None) -> Any:
+    """A field with the text that `--help` shows for it, and the smallest and largest value that it takes."""
+    return field(default=default, metadata={"help": about, "limits": limits})
 
 
 @dataclass(frozen=True)
@@ -21,46 +24,58 @@ class Experiment:
 
     data: str = option("phantom", "data set: a name of `chestfold data list`")
     folds: str = option("", "fold file folds/NAME.csv; empty: the one named like the data set")
-    seed: int = option(0, "all draws are functions of it; change it to train a baseline for an ensemble")
+    seed: int = option(0, "all draws are functions of it; change it to train another member of an ensemble", (0, 2**63))
 
     backbone: str = option("resnet18", "any timm name (timm.list_models()), or one of chestfold.models")
     pretrained: bool = option(False, "start from ImageNet: input/weights/<name>.safetensors, else the hub")
-    image_size: int = option(224, "pixels a side the network sees; more shows more and costs its square")
+    image_size: int = option(224, "pixels a side the network sees; more shows more and costs its square", (8, 4096))
     lung_mask: Literal["none", "zero", "channel"] = option(
         "none",
-        "axial CT slices: zero: black outside the lungs; channel: the lungs as a second input; a slice in which none "
-        "are found is seen whole",
+        "axial CT slices: zero: black outside the lungs; channel: the lungs as a second input; a slice in which "
+        "none are found is left as it is",
     )
     frame: Literal["none", "centre", "border"] = option(
         "none", "X-rays, whose burnt-in text stands at the edges: centre: the middle 80 %; border: the outer 8 % black"
     )
-    drop_rate: float = option(0.0, "dropout before the classifier, 0 to 1; raise it when a small set overfits")
-    head_width: int = option(0, "hidden ReLU units between the pooled features and the classifier; 0: none")
+    drop_rate: float = option(
+        0.0, "dropout before the classifier, 0 to 1; raise it when a small set overfits", (0.0, 1.0)
+    )
+    head_width: int = option(0, "hidden ReLU units between the pooled features and the classifier; 0: none", (0, 65536))
     freeze: bool = option(False, "train the new head only; all other weights and statistics stay as they were loaded")
 
-    epochs: int = option(10, "passes over the training images")
-    max_steps: int = option(0, "optimizer steps in an epoch at most; 0: a whole pass")
-    batch_size: int = option(32, "images a forward pass; lower it when memory runs out")
-    grad_accum_steps: int = option(1, "batches a step: the batch size that the optimizer sees is batch_size x this")
-    optimizer: Literal["adamw", "adam", "sgd"] = option("adamw", "sgd has Nesterov momentum 0.9")
-    lr: float = option(1e-3, "peak learning rate; about 1e-4 to 3e-4 to fine-tune")
-    weight_decay: float = option(0.01, "decoupled for adamw, L2 for the others")
+    epochs: int = option(10, "passes over the training images", (1, 10**9))
+    max_steps: int = option(0, "optimizer steps in an epoch at most; 0: a whole pass", (0, 10**9))
+    batch_size: int = option(32, "images a forward pass; lower it when memory runs out", (1, 10**9))
+    grad_accum_steps: int = option(
+        1, "batches a step: the batch size that the optimizer sees is batch_size x this", (1, 10**9)
+    )
+    optimizer: str = option("adamw", "adamw, adam, sgd (Nesterov momentum 0.9), or any of timm.optim.list_optimizers()")
+    lr: float = option(1e-3, "peak learning rate; about 1e-4 to 3e-4 to fine-tune", (1e-12, 1e3))
+    weight_decay: float = option(
+        0.01, "of all but biases and norms; decoupled for adamw, L2 for adam and sgd", (0.0, 10.0)
+    )
+    layer_decay: float = option(
+        1.0, "each layer's rate over that of the layer after it; 0.65 to 0.9 for transformers", (0.01, 1.0)
+    )
     schedule: Literal["cosine", "onecycle", "step", "constant"] = option(
         "cosine", "cosine: warm-up then to 0; onecycle: 30 % up; step: a tenth at 60 % and at 85 %"
     )
-    warmup_epochs: float = option(0.5, "linear warm-up of cosine, step and constant; 0: none")
-    max_grad_norm: float = option(0.0, "largest gradient norm; 0: no clipping; 1 calms a loss that jumps")
-    label_smoothing: float = option(0.0, "0 to 1; 0.05 to 0.1 when labels are doubtful")
-    ema_decay: float = option(0.0, "exponential moving average of the weights, per step; 0: off; 0.99 to 0.9998")
+    warmup_epochs: float = option(0.5, "linear warm-up of cosine, step and constant; 0: none", (0.0, 1e6))
+    max_grad_norm: float = option(0.0, "largest gradient norm; 0: no clipping; 1 calms a loss that jumps", (0.0, 1e9))
+    loss: Literal["ce"] = option("ce", "ce: cross entropy, with the class weights and the label smoothing below")
+    label_smoothing: float = option(0.0, "0 to 1; 0.05 to 0.1 when labels are doubtful", (0.0, 1.0))
+    ema_decay: float = option(
+        0.0, "exponential moving average of the weights, per step; 0: off; 0.99 to 0.9998", (0.0, 1.0)
+    )
     sampling: Literal["natural", "over", "under"] = option(
         "natural", "over: repeat the rare classes; under: leave out of the frequent, anew in each epoch"
     )
     class_weights: Literal["none", "balanced"] = option(
         "none", "balanced: errors on a class weigh by the inverse of its share; not together with sampling"
     )
-    train_per_class: int = option(0, "train on so many images of each class, drawn once a fold; 0: on all")
+    train_per_class: int = option(0, "train on so many images of each class, drawn once a fold; 0: on all", (0, 10**9))
     positive_share: float = option(
-        1.0, "share of the positive class's training images that is kept, above 0 to 1; drawn once a fold"
+        1.0, "share of the positive class's training images that is kept, above 0 to 1; drawn once a fold", (1e-6, 1.0)
     )
     synthetic: str = option(
         "", "synthetic images that join the training part of fold K: the data set NAME_foldK; empty: none"
@@ -68,41 +83,40 @@ class Experiment:
 
     augment: Literal["none", "plain", "d4"] = option(
         "none",
-        "plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; turned: one of the eight turns and "
+        "plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; d4: one of the eight rotations and "
         "mirrorings, for CT patches, where no side is up and brightness is density",
     )
-    crop_scale: float = option(0.7, "plain: smallest share of the area that a random crop keeps, 0 to 1")
+    crop_scale: float = option(0.7, "plain: smallest share of the area that a random crop keeps, 0 to 1", (0.01, 1.0))
     randaugment: tuple[int, int] | None = option(None, "RandAugment: operations an image, strength 0 to 10")
-    mixup_alpha: float = option(0.0, "Mixup, Beta(alpha, alpha); 0: off; 0.2 to 1")
-    cutmix_alpha: float = option(0.0, "CutMix; 0: off; with Mixup too, each batch draws one of the two")
+    mixup_alpha: float = option(0.0, "Mixup, Beta(alpha, alpha); 0: off; 0.2 to 1", (0.0, 100.0))
+    cutmix_alpha: float = option(0.0, "CutMix; 0: off; with Mixup too, each batch draws one of the two", (0.0, 100.0))
 
     monitor: Metric = option("auc", "validation figure that picks the best epoch")
-    patience: int = option(0, "stop after so many epochs without a better one; 0: never")
-    average_last: int = option(0, "predict with the mean over the last so many epochs; 0: with the best epoch alone")
+    patience: int = option(0, "stop after so many epochs without a better one; 0: never", (0, 10**9))
+    average_last: int = option(
+        0, "predict with the mean over the last so many epochs; 0: with the best epoch alone", (0, 100)
+    )
     tta: Literal["none", "flip", "d4", "crops"] = option(
-        "none", "views averaged at prediction: flip: 2; turns: 8; crops: centre and corners, each flipped: 10"
+        "none",
+        "views averaged at prediction: flip: 2; d4: 8 rotations and mirrorings; crops: centre and corners, flipped: 10",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto", "auto: mixed precision on a GPU; on a CPU bf16 if it has it and the network gains by it"
     )
     compile: bool = option(False, "torch.compile: a minute at the start, faster steps on a GPU")
 
-    parent: "Experiment | None" = field(default=None, compare=False, repr=False)
+    parent: Any = field(default=None, compare=False, repr=False)
+    """The experiment that `but` was called on; None: there is none. It is no setting."""
 
     def __post_init__(self) -> None:
-        for name, kind in field_types().items():
-            if not _fits(getattr(self, name), kind):
-                raise InputError(f"{name} = {getattr(self, name)!r} is not {_spell(kind)}")
-        for name, (low, high) in RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                raise InputError(f"{name} = {getattr(self, name)} lies outside {low} to {high}")
+        for f in settings_of(Experiment):
+            _check(f.name, getattr(self, f.name), f.metadata["limits"])
         if self.randaugment and not (0 < self.randaugment[0] <= 14 and 0 <= self.randaugment[1] <= 10):
             raise InputError(f"randaugment = {self.randaugment}: 1 to 14 operations, strength 0 to 10")
         if self.sampling != "natural" and self.class_weights != "none":
             raise InputError(
                 f"sampling = {self.sampling} and class_weights = {self.class_weights}: choose one of the two"
             )
-
         if self.lung_mask != "none" and self.frame != "none":
             raise InputError(
                 f"lung_mask = {self.lung_mask} (for CT slices) and frame = {self.frame} (for X-rays): choose one"
@@ -116,7 +130,7 @@ class Experiment:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> "Experiment":
-        """The record that `to_dict` was taken from; a setting that an older version did not know has its default.
+        """The record that `to_dict` was taken from.
 
         Raises:
             InputError: a setting is unknown here.
@@ -137,94 +151,70 @@ class Experiment:
         return self.folds or self.data
 
 
-_SHARE = (0.0, 1.0)
-_POSITIVE = (1, 10**9)
-_COUNT = (0, 10**9)
-RANGES: dict[str, tuple[float, float]] = {
-    "image_size": (8, 4096),
-    "epochs": _POSITIVE,
-    "batch_size": _POSITIVE,
-    "grad_accum_steps": _POSITIVE,
-    "max_steps": _COUNT,
-    "patience": _COUNT,
-    "average_last": (0, 100),
-    "head_width": (0, 65536),
-    "train_per_class": _COUNT,
-    "positive_share": (1e-6, 1.0),
-    "seed": (0, 2**63),
-    "lr": (1e-12, 1e3),
-    "weight_decay": (0.0, 10.0),
-    "warmup_epochs": (0.0, 1e6),
-    "max_grad_norm": (0.0, 1e9),
-    "drop_rate": _SHARE,
-    "label_smoothing": _SHARE,
-    "ema_decay": _SHARE,
-    "crop_scale": (0.01, 1.0),
-    "mixup_alpha": (0.0, 100.0),
-    "cutmix_alpha": (0.0, 100.0),
+SECTIONS = {
+    "data": "data and folds",
+    "backbone": "network and input",
+    "epochs": "training",
+    "sampling": "training images",
+    "augment": "augmentation",
+    "monitor": "validation, prediction, device",
 }
+"""First setting of each section -> its title in `--help`."""
 
 
+def settings_of(record: type) -> list[Any]:
+    """The fields of a record that are settings, in the order in which they are declared."""
+    return [f for f in fields(record) if "help" in f.metadata]
+
+
+@cache
 def field_types() -> dict[str, Any]:
-    """Name -> type of every setting, in the order in which they are declared."""
+    """Name -> type of every setting."""
     hints = get_type_hints(Experiment)
-    return {f.name: hints[f.name] for f in fields(Experiment) if f.name != "parent"}
-
-
-def field_help() -> dict[str, str]:
-    """Name -> what the setting means."""
-    return {f.name: f.metadata["help"] for f in fields(Experiment) if f.name != "parent"}
+    return {f.name: hints[f.name] for f in settings_of(Experiment)}
 
 
 def require_field(name: str) -> None:
     """Raise `InputError`, with the nearest known name, when there is no such setting."""
     if name not in field_types():
-        near = difflib.get_close_matches(name, field_types(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"unknown setting {name!r}{hint} (--help lists them)")
+        raise InputError(f"unknown setting {name!r}{did_you_mean(name, field_types())} (--help lists them)")
 
 
-def _is_union(kind: Any) -> bool:
+def did_you_mean(name: str, known: Any) -> str:
+    """`; did you mean NAME?` for the nearest of the `known` names; nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+@cache
+def _adapter(name: str, strict: bool) -> TypeAdapter:
+    return TypeAdapter(field_types()[name], config=ConfigDict(strict=strict))
+
+
+def _check(name: str, value: Any, limits: tuple[float, float] | None) -> None:
+    """Raise `InputError` where a value is not of its setting's type, or lies outside its limits."""
+    try:
+        _adapter(name, strict=True).validate_python(value)
+    except ValidationError as error:
+        raise InputError(f"{name} = {value!r} is not {format_type(field_types()[name])}") from error
+    if limits and not limits[0] <= value <= limits[1]:
+        raise InputError(f"{name} = {value} lies outside {limits[0]} to {limits[1]}")
+
+
+def is_optional(kind: Any) -> bool:
+    """Whether a type is a union, as `tuple[int, int] | None`."""
     return get_origin(kind) in (Union, types.UnionType)
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    if _is_union(kind):
-        return any(_fits(value, k) for k in get_args(kind))
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if get_origin(kind) is tuple:
-        inner = get_args(kind)
-        return isinstance(value, tuple) and len(value) == len(inner) and all(map(_fits, value, inner))
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return type(value) is kind
-
-
-def _spell(kind: Any) -> str:
-    if _is_union(kind):
-        return " or ".join(_spell(k) for k in get_args(kind))
+def format_type(kind: Any) -> str:
+    """A setting's type in words."""
+    if is_optional(kind):
+        return " or ".join(format_type(k) for k in get_args(kind))
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
-        return f"{len(get_args(kind))} values ({', '.join(_spell(k) for k in get_args(kind))})"
+        return f"{len(get_args(kind))} values ({', '.join(format_type(k) for k in get_args(kind))})"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(kind, "none")
-
-
-def _read(words: list[str], kind: Any) -> Any:
-    """The value that `words` spell, or ValueError."""
-    if _is_union(kind):
-        if words == ["none"]:
-            return None
-        return _read(words, next(k for k in get_args(kind) if k is not type(None)))
-    if get_origin(kind) is tuple:
-        if len(words) != len(get_args(kind)):
-            raise ValueError(words)
-        return tuple(_read([w], k) for w, k in zip(words, get_args(kind), strict=True))
-    (word,) = words
-    if kind is bool:
-        return {"true": True, "false": False}[word.lower()]
-    return word if get_origin(kind) is Literal else kind(word)
 
 
 def parse_option(name: str, words: list[str]) -> Any:
@@ -235,16 +225,15 @@ def parse_option(name: str, words: list[str]) -> Any:
     """
     require_field(name)
     kind = field_types()[name]
+    value: Any = words if is_optional(kind) else " ".join(words)
+    if is_optional(kind) and words == ["none"]:
+        return None
     try:
-        value = _read(words, kind)
-    except (ValueError, KeyError):
-        value = _IMPOSSIBLE
-    if not _fits(value, kind):
-        raise InputError(f"--{name} {' '.join(words)}: {name} takes {_spell(kind)}")
-    return value
-
-
-_IMPOSSIBLE = object()
+        if kind is bool and value.lower() not in ("true", "false"):
+            raise ValueError(value)
+        return _adapter(name, strict=False).validate_python(value)
+    except ValueError as error:
+        raise InputError(f"--{name} {' '.join(words)}: {name} takes {format_type(kind)}") from error
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -262,10 +251,15 @@ class Request:
 
     name: str
     exp: Experiment
-    folds: tuple[int, ...]
-    overwrite: bool
-    parent: str
-    changed: dict[str, tuple[Any, Any]]
+    folds: tuple[int, ...] = ()
+    overwrite: bool = False
+    parent: str = ""
+    changed: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def is_debug(self) -> bool:
+        """Whether this is the short pass of `--debug`, whose scores mean nothing."""
+        return self.name.endswith("-debug")
 
 
 def debug_settings(exp: Experiment) -> Experiment:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -14,11 +15,31 @@ from chestfold.core.errors import ChestfoldError
 console = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
 PIPED = 240
 """Characters in a line of what goes into a file or another program: enough for every column of the board."""
+REDRAW_SECONDS = 0.2
+"""Between two messages of a bar that is drawn by another process."""
+
+Message = tuple[Any, ...]
+"""`("say", text)`, or `("bar", label, total, done)` and `("end",)`, from a process that has no terminal of its own."""
+_forward: Callable[[Message], None] | None = None
+
+
+def forward_to(send: Callable[[Message], None]) -> None:
+    """From now on this process sends what it would print; `JobsDisplay.receive` prints it in another one."""
+    global _forward
+    _forward = send
 
 
 def say(text: str) -> None:
     """Print a line; brackets in it are text, not markup."""
-    console.print(text, markup=False)
+    if _forward is not None:
+        _forward(("say", text))
+    else:
+        console.print(text, markup=False)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 fold`, `5 folds`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def terminal_width() -> int:
@@ -31,25 +52,74 @@ def show(renderable: Any) -> None:
     Console(highlight=False, width=terminal_width()).print(renderable)
 
 
-@contextmanager
-def bar(label: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar that vanishes when done; call what it yields, with a remark, for each step. Silent in a pipe."""
+def _bars() -> Progress:
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        task = shown.add_task(label, total=total)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-        def step(remark: str) -> None:
-            shown.update(task, advance=1, description=f"{label} {remark}")
 
-        yield step
+@contextmanager
+def bar(label: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
+    """A progress bar that vanishes at the end; call what it yields, `advance(count=1, remark="")`. Silent in a pipe."""
+    if _forward is not None:
+        yield _forwarded_bar(_forward, label, total, done)
+        _forward(("end",))
+        return
+    with _bars() as shown:
+        task = shown.add_task(label, total=total, completed=done)
+
+        def advance(count: int = 1, remark: str = "") -> None:
+            shown.update(task, advance=count, description=f"{label} {remark}".rstrip())
+
+        yield advance
+
+
+def _forwarded_bar(send: Callable[[Message], None], label: str, total: int, done: int) -> Callable[..., None]:
+    sent_at = 0.0
+
+    def advance(count: int = 1, remark: str = "") -> None:
+        nonlocal done, sent_at
+        done += count
+        if time.monotonic() - sent_at > REDRAW_SECONDS:
+            send(("bar", f"{label} {remark}".rstrip(), total, done))
+            sent_at = time.monotonic()
+
+    return advance
+
+
+class JobsDisplay:
+    """The lines and bars of several processes in one terminal, a bar for each."""
+
+    def __init__(self) -> None:
+        self._shown = _bars()
+        self._tasks: dict[int, Any] = {}
+
+    def __enter__(self) -> "JobsDisplay":
+        self._shown.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._shown.stop()
+
+    def receive(self, job: int, message: Message) -> None:
+        """Print what process number `job` has sent."""
+        kind, *content = message
+        if kind == "say":
+            say(content[0])
+        elif kind == "bar":
+            label, total, done = content
+            if job not in self._tasks:
+                self._tasks[job] = self._shown.add_task(label, total=total)
+            self._shown.update(self._tasks[job], description=label, total=total, completed=done)
+        elif kind == "end" and job in self._tasks:
+            self._shown.remove_task(self._tasks.pop(job))
 
 
 def progress(items: Iterable[Any], label: str, total: int) -> Iterator[Any]:
     """`items`, with a progress bar while they are consumed."""
-    with bar(label, total) as step:
+    with bar(label, total) as advance:
         for item in items:
             yield item
-            step("")
+            advance()
 
 
 @contextmanager

@@ -1,17 +1,19 @@
 """Several processes that train one fold together, as torchrun starts them; everything here does nothing for one.
 
-Each process takes its share of every batch and the gradients are summed, so that an experiment means the same on one
-GPU and on eight, but for batch statistics, which each takes over its own share and averages after an epoch. The first
-process alone validates, writes and speaks; the others wait for what it decided.
+Each process takes its share of every batch and the gradients are summed (DistributedDataParallel), so that an
+experiment means the same on one GPU and on eight, but for batch statistics, which each takes over its own share and
+averages after an epoch. The main process alone validates, writes and prints; the others wait for what it decided.
 """
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
 
@@ -33,29 +35,27 @@ def is_main() -> bool:
 
 def device() -> torch.device:
     """This process's own GPU, or the CPU."""
-    return (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        if torch.cuda.is_available()
-        else torch.device("cpu")
-    )
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
 
 
-def join() -> None:
-    """Meet the other processes, once."""
+def setup() -> None:
+    """Join the other processes, once."""
     if world() > 1 and not dist.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(device())
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 
-def leave() -> None:
-    """Part from the other processes."""
+def cleanup() -> None:
+    """Leave the other processes."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def broadcast_from_main(decide: Callable[[], T]) -> T:
-    """What `decide` returns in the first process, in all of them. torchrun ends the others when it raises."""
+    """What `decide` returns in the main process, in all of them. torchrun ends the others when it raises."""
     if world() == 1:
         return decide()
     box = [decide() if is_main() else None]
@@ -70,12 +70,22 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
-def sum_gradients(module: nn.Module) -> None:
-    """Give every process the sum of all gradients."""
-    if world() > 1:
-        for parameter in module.parameters():
-            if parameter.grad is not None:
-                dist.all_reduce(parameter.grad)
+def data_parallel(module: Any, device: torch.device) -> Any:
+    """`module`, whose gradients are summed over the processes while they are computed; itself where it is alone.
+
+    Each process keeps its own batch statistics (`average_buffers`).
+    """
+    if world() == 1:
+        return module
+    ids = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+
+
+def gradient_sync(module: Any, wanted: bool) -> AbstractContextManager[None]:
+    """While a backward pass runs: whether the processes exchange gradients in it."""
+    if wanted or not isinstance(module, DistributedDataParallel):
+        return nullcontext()
+    return module.no_sync()
 
 
 def average_buffers(module: nn.Module) -> None:

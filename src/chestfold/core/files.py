@@ -19,8 +19,9 @@ def _folder(variable: str, default: Path) -> Path:
 
 
 def project_dir() -> Path:
-    """The checkout, or `CHESTFOLD_PROJECT`: the folder that holds exps/ and folds/."""
-    return _folder("CHESTFOLD_PROJECT", Path(__file__).resolve().parents[3])
+    """The folder that holds exps/ and folds/: `CHESTFOLD_PROJECT`, else this checkout, else the current folder."""
+    checkout = Path(__file__).resolve().parents[3]
+    return _folder("CHESTFOLD_PROJECT", checkout if (checkout / "exps").is_dir() else Path.cwd())
 
 
 def input_dir() -> Path:
@@ -58,6 +59,12 @@ def published_dir() -> Path:
     return project_dir() / "exps" / "results"
 
 
+def require_plain_name(name: str, what: str) -> None:
+    """Raise `InputError` when `name` is not the name of one file or folder, without folders before it."""
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise InputError(f"{what} {name!r}: a plain name is needed, without folders")
+
+
 def sha256(data: bytes) -> str:
     """Hex digest, 64 characters."""
     return hashlib.sha256(data).hexdigest()
@@ -91,7 +98,7 @@ def explained_disk_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ServiceError(
                 f"the disk is full: {path} could not be written; free some space and run the same command "
-                "again, it goes on from the last complete checkpoint"
+                "again: it resumes from the last complete checkpoint"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise ServiceError(f"no permission to write {path}; choose another folder (CHESTFOLD_*)") from error
@@ -144,6 +151,10 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not valid JSON ({error}); restore it or delete it") from error
 
 
+class Locked(InputError):
+    """A folder in which another process is working."""
+
+
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process. The kernel lets go when the process ends, however it ends."""
@@ -153,7 +164,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         held.acquire(blocking=False)
     except Timeout as error:
-        raise InputError(f"another process is working in {folder}; wait for it or stop it") from error
+        raise Locked(f"another process is working in {folder}; wait for it or stop it") from error
     try:
         yield
     finally:

@@ -5,19 +5,45 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import torch
-
+from chestfold.core.console import plural
 from chestfold.core.files import project_dir
+from chestfold.core.records import Record
 
 PACKAGES = ("torch", "timm", "albumentations", "numpy", "opencv-python-headless", "scikit-learn", "pandas", "pyarrow")
+
+
+class Provenance(Record):
+    """Commit, versions, machine and day of a training; a part of its manifest."""
+
+    commit: str
+    python: str
+    versions: dict[str, str]
+    machine: str
+    date: str
+
+
+def provenance() -> Provenance:
+    """That of this process, now."""
+    return Provenance(
+        commit=code_commit(),
+        python=platform.python_version(),
+        versions={name: version(name) for name in PACKAGES},
+        machine=machine(),
+        date=today(),
+    )
+
+
+def today() -> str:
+    """The day in UTC, YYYY-MM-DD."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def code_commit() -> str:
     """The checkout's commit, with `+changes` when files differ from it; `unknown` outside a repository."""
     commit = _git("rev-parse", "HEAD")
-    return commit + ("+changes" if commit != "unknown" and _git("status", "--porcelain", "-uno") else "")
+    changed = commit != "unknown" and _git("status", "--porcelain", "-uno")
+    return f"{commit}+changes" if changed else commit
 
 
 def _git(*words: str) -> str:
@@ -30,26 +56,17 @@ def _git(*words: str) -> str:
 
 def machine() -> str:
     """The accelerator, else the CPU and the number of threads in use."""
+    import torch  # seconds of work, which a reader of manifests does not need
+
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+    return f"{_cpu_name()}, {plural(torch.get_num_threads(), 'thread')}"
 
 
-def _processor() -> str:
+def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    if names:
-        return names[0]
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def describe_code() -> dict[str, Any]:
-    """Commit, versions, machine and day, for a manifest."""
-    return {
-        "commit": code_commit(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
-        "machine": machine(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }

@@ -104,7 +104,7 @@ def _build(index: Index, size: int, path: Path) -> None:
 
         def fill(n: int) -> str | None:
             try:
-                images[n] = decode(index.root, places[n], size, index.dataset.value_range, index.dataset.ct_window)
+                images[n] = decode(index.root, places[n], size, *index.dataset.levels)
             except InputError as error:
                 return str(error)
             return None

@@ -31,7 +31,7 @@ class Report:
 def check(index: Index) -> Report:
     """Read every image; find damaged files, odd formats, duplicates, label conflicts, patients in both splits."""
     table = index.table
-    places, declared = table["path"].tolist(), (index.dataset.value_range, index.dataset.ct_window)
+    places, declared = table["path"].tolist(), index.dataset.levels
     thumbnails = np.zeros((len(places), THUMBNAIL, THUMBNAIL), np.uint8)
 
     def look(n: int) -> str:

@@ -1,65 +1,105 @@
 """What is declared about a data set, and the index that every reader ends in."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import Field, field_validator
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import sha256_json
+from chestfold.core.records import Record
+from chestfold.data.dicom import CT_WINDOWS
 
 COLUMNS = ["id", "path", "label", "group", "split"]
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """The declaration of one data set. Nothing here is guessed from the files."""
+def declared(default: Any, meaning: str, **limits: Any) -> Any:
+    """A field of a declaration; `meaning`: what a value of it is, for the sentence about a wrong one."""
+    return Field(default, description=meaning, **limits)
+
+
+class Dataset(Record):
+    """The declaration of one data set: a dataset.toml, or an entry of catalogue.toml. Nothing is guessed from the files."""
 
     name: str
-    about: str
-    origin: str
-    licence: str
-    classes: tuple[str, ...]
+    about: str = declared("declared by you", "a text")
+    origin: str = declared("your own", "a text")
+    licence: str = declared("your own", "a text")
+    classes: tuple[str, ...] = declared(..., "a list of different texts", min_length=1)
     """In the order of the prediction columns."""
-    positive: str
+    positive: str = declared(..., "a text")
     """The class that precision, recall and a binary submission speak of."""
-    reader: Literal["folders", "csv", "npz", "joined"]
-    patient: str
+    reader: Literal["folders", "csv", "npz", "joined"] = declared(..., "folders, csv or npz")
+    patient: str = declared("as declared", "a text")
     """What one group is, in words; for people."""
-    patient_pattern: str = ""
+    patient_pattern: str = declared("", "a regular expression")
     """folders: regular expression on the file name; its groups, joined, are the patient (without groups:
     all that it matches). Empty: each image."""
-    class_patterns: dict[str, str] = field(default_factory=dict)
+    class_patterns: dict[str, str] = declared({}, "a table of regular expressions")
     """folders: class -> regular expression on `<class folder>/<file>`. Empty: the folder names are the classes."""
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = declared({}, "a table of texts")
     """csv, npz: value in the file -> class. Empty: the values are the class names."""
-    table: str = "train.csv"
+    table: str = declared("train.csv", "a text")
     """csv: the file that lists the training images."""
     parts: tuple[str, ...] = ()
     """joined: the data sets of the catalogue that this one is made of; their class names are kept."""
-    group_column: str = ""
+    group_column: str = declared("", "a text")
     """csv: column that names the patient. Empty: each image is its own."""
-    value_range: tuple[int, int] | None = None
+    value_range: tuple[int, int] | None = declared(None, "two different whole numbers")
     """16-bit images: stored values that become black and white (DICOM: after the rescale)."""
-    hu_window: tuple[int, int] | None = None
+    hu_window: tuple[int, int] | None = declared(None, "two whole numbers, black below white")
     """CT: the Hounsfield units that are shown black and white. None: not known, or not the same for all images."""
-    pixel_mm: float | None = None
+    pixel_mm: float | None = declared(None, "a number above 0", gt=0)
     """Millimetres from pixel to pixel. None: not known, or not the same for all images."""
-    ct_window: str = ""
+    ct_window: Literal["", "lung", "mediastinum"] = declared("", f"one of {', '.join(CT_WINDOWS)}")
     """DICOM files of CT: a name of dicom.CT_WINDOWS. Empty: the window that each file names itself."""
-    folder: str = ""
+    folder: str = declared("", "a text")
     """Folder inside input/; empty: the name."""
-    view: Literal["", "axial", "projection", "patch"] = ""
+    view: Literal["", "axial", "projection", "patch"] = declared("", "one of axial, projection, patch")
     """What one image shows: a slice of CT across the chest, an X-ray of all of it, or a part. Empty: not declared."""
     kaggle: str = ""
     """`owner/name` of the Kaggle data set that holds exactly this; empty: none does."""
+
+    @field_validator("classes")
+    @classmethod
+    def _are_different(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        _require(len(set(classes)) == len(classes))
+        return classes
+
+    @field_validator("patient_pattern", "class_patterns")
+    @classmethod
+    def _compile(cls, patterns: str | dict[str, str]) -> str | dict[str, str]:
+        for pattern in [patterns] if isinstance(patterns, str) else patterns.values():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(str(error)) from error
+        return patterns
+
+    @field_validator("value_range")
+    @classmethod
+    def _is_a_range(cls, ends: tuple[int, int] | None) -> tuple[int, int] | None:
+        _require(ends is None or ends[0] != ends[1])
+        return ends
+
+    @field_validator("hu_window")
+    @classmethod
+    def _is_rising(cls, ends: tuple[int, int] | None) -> tuple[int, int] | None:
+        _require(ends is None or ends[0] < ends[1])
+        return ends
 
     @property
     def input_folder(self) -> str:
         """Name of the folder inside input/; of a joined set, whose parts lie in several, input/ itself."""
         return "." if self.parts else self.folder or self.name
+
+    @property
+    def levels(self) -> tuple[tuple[int, int] | None, str]:
+        """What is black and white in 16-bit and DICOM images: a declared range, and the name of a CT window."""
+        return self.value_range, self.ct_window
 
     def patient_of(self, path: Path) -> str:
         """The patient that `path` belongs to, by `patient_pattern`.
@@ -71,6 +111,12 @@ class Dataset:
         if match is None:
             raise InputError(f"{path}: no patient can be read from this name (expected {self.patient_pattern!r})")
         return "_".join(part for part in match.groups() if part) or match.group()
+
+
+def _require(right: bool) -> None:
+    """Refuse a value; the sentence says what the field is."""
+    if not right:
+        raise ValueError
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Fold files: made once, asserted, hashed, committed, never edited."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import folds_dir, read_json, sha256, write_bytes, write_json
+from chestfold.core.rng import key
 from chestfold.data.cache import content_hashes, open_cache
 from chestfold.data.dataset import Index
 from chestfold.data.duplicates import exact_groups, joined, near_pairs
@@ -37,6 +38,14 @@ class Folds:
         """Ids of the training images of `fold`: those of all other folds."""
         self.require(fold)
         return self.table.loc[self.table["fold"] != fold, "id"].tolist()
+
+    def sample(self, images: int) -> "Folds":
+        """Of each fold about so many images, of each of its classes the same number where there are enough."""
+        classes = self.table["label"].nunique()
+        order = self.table["id"].map(lambda image_id: key("folds sample", image_id))
+        shuffled = self.table.loc[order.sort_values().index]
+        kept = shuffled.groupby(["fold", "label"], sort=False).head(max(1, images // classes))
+        return replace(self, table=self.table.loc[sorted(kept.index)].reset_index(drop=True))
 
     def require(self, fold: int) -> None:
         """Raise `InputError` when there is no such fold."""

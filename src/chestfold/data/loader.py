@@ -6,7 +6,7 @@ What a batch holds depends on (seed, fold, epoch, sample) alone, not on how many
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,39 +20,51 @@ from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.data.sampling import epoch_order
 from chestfold.data.transforms.augment import Augmenter
-from chestfold.data.transforms.preprocess import NO_PREPROCESSING, Lungs, Preprocess, after, before, find_lungs
+from chestfold.data.transforms.preprocess import (
+    NO_PREPROCESSING,
+    Lungs,
+    Preprocess,
+    find_lungs,
+    post_augment,
+    pre_augment,
+)
 
 
 @dataclass(frozen=True)
 class Images:
     """Some images of a data set. `pixels`: uint8 (M, S, S), of which `rows` (N,) count; `labels` int64 (N,).
 
-    `how` a network sees them, and `lungs` (those of all M, where it needs them), belong to the pixels.
+    `preprocess` says how a network sees them, and `lungs` are those of all M images, where it needs them.
     """
 
     pixels: np.ndarray
     rows: np.ndarray
     ids: list[str]
     labels: np.ndarray
-    how: Preprocess = NO_PREPROCESSING
+    preprocess: Preprocess = NO_PREPROCESSING
     lungs: Lungs | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def seen(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def take(self, positions: np.ndarray) -> "Images":
+        """The images at some positions, int (K,)."""
+        ids = [self.ids[n] for n in positions]
+        return replace(self, rows=self.rows[positions], ids=ids, labels=self.labels[positions])
+
+    def pre_augmented(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Some rows of `pixels` as augmentation gets them, uint8 (B, S, S), and their lungs of the same shape."""
         masks = self.lungs.masks[rows] if self.lungs else None
-        return before(self.how, self.pixels[rows], masks), masks
+        return pre_augment(self.preprocess, self.pixels[rows], masks), masks
 
     def lungs_not_found(self) -> Counter[str]:
-        """Reason -> how many of these images have no lungs that were found, and are seen whole."""
-        return self.lungs.lungs_not_found(self.rows) if self.lungs else Counter()
+        """Reason -> how many of these images have no lungs that were found, and are left unmasked."""
+        return self.lungs.not_found(self.rows) if self.lungs else Counter()
 
 
-def images_of(how: Preprocess, pixels: np.ndarray, ids: list[str], labels: np.ndarray) -> Images:
-    """All of `pixels`, uint8 (N, S, S), to be seen as `how` says; their lungs are found now where it needs them."""
-    return Images(pixels, np.arange(len(pixels)), ids, labels, how, find_lungs(how, pixels))
+def images_of(preprocess: Preprocess, pixels: np.ndarray, ids: list[str], labels: np.ndarray) -> Images:
+    """All of `pixels`, uint8 (N, S, S); their lungs are found now where `preprocess` needs them."""
+    return Images(pixels, np.arange(len(pixels)), ids, labels, preprocess, find_lungs(preprocess, pixels))
 
 
 class TrainBatches(Dataset):
@@ -64,13 +76,15 @@ class TrainBatches(Dataset):
 
     def __init__(self, exp: Experiment, fold: int, images: Images, workers: int) -> None:
         self._exp, self._fold, self._images, self._workers = exp, fold, images, workers
-        self.size = min(exp.batch_size, len(self._order(0)))
+        length = len(self._order(0))
+        self.size = min(exp.batch_size, length)
         if self.size < distributed.world():
             raise InputError(
                 f"a batch of {self.size} cannot be shared by {distributed.world()} processes; raise --batch-size"
             )
-        whole = max(1, len(self._order(0)) // exp.batch_size)
-        self.per_epoch = min(whole, exp.max_steps * exp.grad_accum_steps) if exp.max_steps else whole
+        self.per_epoch = max(1, length // exp.batch_size)
+        if exp.max_steps:
+            self.per_epoch = min(self.per_epoch, exp.max_steps * exp.grad_accum_steps)
 
     @cached_property
     def _augment(self) -> Augmenter:
@@ -93,16 +107,27 @@ class TrainBatches(Dataset):
 
     def __getitem__(self, which: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, n = which
-        seed, fold, images, size = self._exp.seed, self._fold, self._images, self._exp.batch_size
-        positions = self._order(epoch)[n * size : (n + 1) * size][distributed.rank() :: distributed.world()]
-        pixels, lungs = images.seen(images.rows[positions])
-        draws = [(seed, fold, "augment", epoch, images.ids[p]) for p in positions]
-        if lungs is None:
-            made = np.stack([self._augment(image, *draw) for image, draw in zip(pixels, draws, strict=True)])
-        else:
-            pairs = [self._augment.both(*pair, *draw) for *pair, draw in zip(pixels, lungs, draws, strict=True)]
-            made, lungs = (np.stack(part) for part in zip(*pairs, strict=True))
-        return torch.from_numpy(after(images.how, made, lungs)), torch.from_numpy(images.labels[positions])
+        images, size = self._images, self._exp.batch_size
+        whole = self._order(epoch)[n * size : (n + 1) * size]
+        positions = whole[distributed.rank() :: distributed.world()]
+        pixels, masks = self._augmented(positions, epoch)
+        network_input = post_augment(images.preprocess, pixels, masks)
+        return torch.from_numpy(network_input), torch.from_numpy(images.labels[positions])
+
+    def _augmented(self, positions: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Augmented pixels uint8 (B, S, S), and the lung masks that moved with them."""
+        images = self._images
+        pixels, masks = images.pre_augmented(images.rows[positions])
+        made, moved = [], []
+        for n, position in enumerate(positions):
+            draw = (self._exp.seed, self._fold, "augment", epoch, images.ids[position])
+            if masks is None:
+                made.append(self._augment(pixels[n], *draw))
+            else:
+                image, mask = self._augment.with_mask(pixels[n], masks[n], *draw)
+                made.append(image)
+                moved.append(mask)
+        return np.stack(made), np.stack(moved) if moved else None
 
 
 def workers_for(device: torch.device) -> int:
@@ -117,4 +142,5 @@ def workers_for(device: torch.device) -> int:
 def plain_batches(images: Images, batch_size: int) -> Iterator[Tensor]:
     """All images in order, without augmentation: uint8 (B, C, S, S)."""
     for start in range(0, len(images), batch_size):
-        yield torch.from_numpy(after(images.how, *images.seen(images.rows[start : start + batch_size])))
+        pixels, masks = images.pre_augmented(images.rows[start : start + batch_size])
+        yield torch.from_numpy(post_augment(images.preprocess, pixels, masks))

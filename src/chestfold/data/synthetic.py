@@ -23,7 +23,7 @@ NEEDED = ("label", "group", "host", "parents", "fold")
 
 
 @dataclass(frozen=True)
-class Part:
+class SyntheticPart:
     """A synthetic set's images for one fold, not yet proven. `table`: one row an image, cells are texts."""
 
     name: str
@@ -48,7 +48,7 @@ class Part:
         return {parent for cell in self.table["parents"] for parent in cell.split(";")}
 
 
-def open_part(name: str, fold: int, size: int) -> Part:
+def open_part(name: str, fold: int, size: int) -> SyntheticPart:
     """The synthetic images of the set `name` for `fold`, at `size` pixels.
 
     Raises:
@@ -74,10 +74,10 @@ def open_part(name: str, fold: int, size: int) -> Part:
         row = strays.iloc[0]
         raise InputError(f"{path}: {row['id']} was made for fold {row['fold'] or '(none)'}, not for fold {fold}")
     cache = open_cache(index, size)
-    return Part(full, path, fold, table, cache, sha256_json([cache.content, sha256_file(path)]))
+    return SyntheticPart(full, path, fold, table, cache, sha256_json([cache.content, sha256_file(path)]))
 
 
-def require_unrelated(part: Part, group_of: dict[str, str], held_out: set[str]) -> None:
+def require_unrelated(part: SyntheticPart, group_of: dict[str, str], held_out: set[str]) -> None:
     """Prove that no image of `part` descends from a held-out image or from another of the same patient.
 
     Args:
@@ -104,7 +104,7 @@ def require_unrelated(part: Part, group_of: dict[str, str], held_out: set[str]) 
 _ADVICE = "in this fold; make the set again with synth blend --fold"
 
 
-def _where(part: Part, row: dict[Any, Any]) -> str:
+def _where(part: SyntheticPart, row: dict[Any, Any]) -> str:
     return f"{part.path}: {row['id']}"
 
 

@@ -1,13 +1,11 @@
 """Blend OOF files: mean, rank mean, greedy selection, logistic stacking; each scored cross-fitted and in-sample.
 
-A member's predictions are float (M, N, K): model, row, class. Every method is a function that is fitted on some rows
-and then applied to others, so that one piece of code scores them all honestly.
+A member's predictions are float (M, N, K): model, row, class. A blender is fitted on some rows and applied to others,
+so that one piece of code scores them all honestly. To add one, write a class and its line in `BLENDERS`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -16,51 +14,67 @@ from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import lock, runs_dir, sha256_json
+from chestfold.core.files import lock, require_plain_name, sha256_json
 from chestfold.core.rng import generator
+from chestfold.core.run_folder import RunFolder
 from chestfold.evaluate import metrics, predictions
-from chestfold.evaluate.results import Result, find_result, format_folds, trained_folds, write_result
+from chestfold.evaluate.metrics import FoldAuc, Score
+from chestfold.evaluate.results import MethodScores, Result, ResultRecord, find_result, write_result
 
 BAGS = 10
 PICKS = 15
-Apply = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted blend: `apply` maps (M, N, K) to (N, K); `weights` a number per member where there is one."""
+class Blender(Protocol):
+    """Learns weights from some rows and blends others. `weights`: a number for each member, where there is one."""
 
-    apply: Apply
     weights: list[float] | None
 
+    def fit(self, probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Self:
+        """From probabilities (M, N, K), class numbers (N,) and patients (N,)."""
 
-def fit_mean(probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Fitted:
+    def predict(self, probs: np.ndarray) -> np.ndarray:
+        """Probabilities (M, N, K) to (N, K)."""
+
+
+class Mean:
     """The plain average; nothing is fitted."""
-    return _weighted([1 / len(probs)] * len(probs))
+
+    weights: list[float] | None = None
+
+    def fit(self, probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Self:
+        """Equal weights."""
+        self.weights = [1 / len(probs)] * len(probs)
+        return self
+
+    def predict(self, probs: np.ndarray) -> np.ndarray:
+        """The weighted average."""
+        return np.tensordot(np.array(self.weights), probs, axes=1)
 
 
-def _weighted(weights: list[float]) -> Fitted:
-    return Fitted(lambda p: np.tensordot(np.array(weights), p, axes=1), weights)
-
-
-def fit_rank(probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Fitted:
+class RankMean(Mean):
     """The average of ranks within the set that is predicted: immune to differently calibrated members."""
-    return Fitted(_mean_of_ranks, [1 / len(probs)] * len(probs))
+
+    def predict(self, probs: np.ndarray) -> np.ndarray:
+        """Mean ranks, rows summing to 1."""
+        ranks = (rankdata(probs, axis=1) - 0.5) / probs.shape[1]
+        mean = ranks.mean(axis=0)
+        return mean / mean.sum(axis=1, keepdims=True)
 
 
-def _mean_of_ranks(probs: np.ndarray) -> np.ndarray:
-    ranks = (rankdata(probs, axis=1) - 0.5) / probs.shape[1]
-    mean = ranks.mean(axis=0)
-    return mean / mean.sum(axis=1, keepdims=True)
+class GreedySelection(Mean):
+    """Members picked one after the other, with replacement, for AUC; averaged over bags of patients.
 
+    Caruana et al., Ensemble selection from libraries of models, ICML 2004.
+    """
 
-def fit_greedy(probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Fitted:
-    """Greedy selection with replacement for AUC, averaged over bags of patients (Caruana et al., ICML 2004)."""
-    counts = np.zeros(len(probs))
-    draws = metrics.patient_weights(groups, BAGS)
-    for bag, rows in enumerate(draws):
-        counts += _pick(probs, labels, rows, bag)
-    return _weighted((counts / counts.sum()).tolist())
+    def fit(self, probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Self:
+        """The share of picks of each member."""
+        counts = np.zeros(len(probs))
+        for bag, rows in enumerate(metrics.patient_weights(groups, BAGS)):
+            counts += _pick(probs, labels, rows, bag)
+        self.weights = (counts / counts.sum()).tolist()
+        return self
 
 
 def _pick(probs: np.ndarray, labels: np.ndarray, rows: np.ndarray, bag: int) -> np.ndarray:
@@ -68,57 +82,62 @@ def _pick(probs: np.ndarray, labels: np.ndarray, rows: np.ndarray, bag: int) -> 
     order = generator("greedy", bag).permutation(len(probs))
     counts, total = np.zeros(len(probs)), np.zeros(probs.shape[1:])
     for _ in range(PICKS):
-        scores = [_weighted_auc(labels, total + probs[m], rows) for m in order]
-        best = order[int(np.argmax(scores))]
+        areas = [metrics.mean_auc_of(metrics.rank_classes(labels, total + probs[m]), rows) for m in order]
+        best = order[int(np.argmax(areas))]
         counts[best] += 1
         total += probs[best]
     return counts
 
 
-def _weighted_auc(labels: np.ndarray, probs: np.ndarray, rows: np.ndarray) -> float:
-    classes = [1] if probs.shape[1] == 2 else range(probs.shape[1])
-    return float(np.mean([metrics.Ranking(labels == c, probs[:, c]).auc(rows) for c in classes]))
-
-
-def fit_stack(probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Fitted:
+class LogisticStack:
     """Logistic regression on the members' log-odds (Wolpert 1992), C = 1."""
-    model = LogisticRegression(max_iter=2000).fit(_features(probs), labels)
-    if probs.shape[2] == 2:
 
-        def apply(p: np.ndarray) -> np.ndarray:
-            logits = model.decision_function(_features(p))
-            return softmax(np.stack([np.zeros_like(logits), logits], axis=1), axis=1)
+    weights: list[float] | None = None
 
-        return Fitted(apply, model.coef_[0].tolist())
-    return Fitted(lambda p: softmax(model.decision_function(_features(p)), axis=1), None)
+    def fit(self, probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Self:
+        """The coefficients; of two classes they are the weights."""
+        self._model = LogisticRegression(max_iter=2000).fit(_log_odds(probs), labels)
+        if probs.shape[2] == 2:
+            self.weights = self._model.coef_[0].tolist()
+        return self
+
+    def predict(self, probs: np.ndarray) -> np.ndarray:
+        """The regression's probabilities."""
+        logits = self._model.decision_function(_log_odds(probs))
+        if logits.ndim == 1:
+            logits = np.stack([np.zeros_like(logits), logits], axis=1)
+        return softmax(logits, axis=1)
 
 
-def _features(probs: np.ndarray) -> np.ndarray:
-    """Log-odds against the first class, float (N, M * (K - 1))."""
+def _log_odds(probs: np.ndarray) -> np.ndarray:
+    """Against the first class, float (N, M * (K - 1))."""
     logs = np.log(np.clip(probs, 1e-6, 1))
     odds = logs[:, :, 1:] - logs[:, :, :1]
     return odds.transpose(1, 0, 2).reshape(probs.shape[1], -1)
 
 
-METHODS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], Fitted]] = {
-    "mean": fit_mean,
-    "rank": fit_rank,
-    "greedy": fit_greedy,
-    "stack": fit_stack,
+BLENDERS: dict[str, type[Mean] | type[LogisticStack]] = {
+    "mean": Mean,
+    "rank": RankMean,
+    "greedy": GreedySelection,
+    "stack": LogisticStack,
 }
+"""Name of a method -> its blender."""
+UNFITTED = ("mean", "rank")
+"""Methods that fit nothing, and need no other folds to be fitted on."""
 
 
 @dataclass(frozen=True)
 class Members:
     """The members' OOF predictions (M, N, K), aligned by id to `table`, which gives id, group, fold and label.
 
-    `corrupted`: the same under each shift, where every member has them.
+    `record`, `origin`: of the first member. `corrupted`: the same under each corruption, where every member has them.
     """
 
     names: list[str]
     table: pd.DataFrame
     probs: np.ndarray
-    about: dict[str, Any]
+    record: ResultRecord
     origin: dict[str, Any]
     corrupted: dict[str, np.ndarray] | None = None
 
@@ -132,6 +151,11 @@ class Members:
         """Patients (N,)."""
         return self.table["group"].to_numpy()
 
+    @property
+    def folds(self) -> np.ndarray:
+        """Fold of each row (N,)."""
+        return self.table["fold"].to_numpy()
+
 
 def gather(members: list[Result]) -> Members:
     """The members' OOF predictions side by side.
@@ -139,32 +163,39 @@ def gather(members: list[Result]) -> Members:
     Raises:
         InputError: a member was trained on other folds, or its ids or classes differ.
     """
-    first, origin = members[0].oof()
+    first = members[0]
+    table, origin = first.oof()
     tables = []
     for member in members:
-        table, theirs = member.oof()
-        if theirs["folds_sha256"] != origin["folds_sha256"]:
+        theirs, their_origin = member.oof()
+        if their_origin["folds_sha256"] != origin["folds_sha256"]:
             raise InputError(
-                f"{member.name} (folds {theirs['folds']}, {theirs['folds_sha256'][:8]}) and {members[0].name} "
-                f"(folds {origin['folds']}, {origin['folds_sha256'][:8]}) were trained on different folds; "
-                "their OOF files cannot be blended"
+                f"{member.name} (folds {their_origin['folds']}, {their_origin['folds_sha256'][:8]}) and {first.name} "
+                f"(folds {origin['folds']}, {origin['folds_sha256'][:8]}) were trained on different folds; their OOF "
+                "files cannot be blended"
             )
-        if trained_folds(member.about) != trained_folds(members[0].about):
+        if member.record.folds.trained != first.record.folds.trained:
             raise InputError(
-                f"{member.name} holds {format_folds(member.about)} and {members[0].name} "
-                f"{format_folds(members[0].about)}; train the missing ones first"
+                f"{_with_origin(member)} holds {member.record.folds} and {_with_origin(first)} {first.record.folds}; "
+                "train the missing ones first"
             )
-        tables.append(table)
-    names = [m.name for m in members]
-    return Members(names, first, _stack(first, tables), members[0].about, origin, _shifts(first, members))
+        tables.append(theirs)
+    names = [member.name for member in members]
+    return Members(names, table, _stack(table, tables), first.record, origin, _corrupted(table, members))
+
+
+def _with_origin(result: Result) -> str:
+    return f"{result.name} (published)" if result.is_published else f"{result.name} (runs/)"
 
 
 def _stack(first: pd.DataFrame, tables: list[pd.DataFrame]) -> np.ndarray:
+    """Probabilities (M, N, K), rows in the order of `first`."""
     classes = predictions.class_columns(first)
-    return np.stack([predictions.probabilities(predictions.aligned(table, first["id"], classes)) for table in tables])
+    aligned = [predictions.aligned(table, first["id"], classes) for table in tables]
+    return np.stack([predictions.probabilities(table) for table in aligned])
 
 
-def _shifts(first: pd.DataFrame, members: list[Result]) -> dict[str, np.ndarray] | None:
+def _corrupted(first: pd.DataFrame, members: list[Result]) -> dict[str, np.ndarray] | None:
     """Corruption -> (M, N, K); None when a member has no corrupted predictions, or others."""
     found = [member.corrupted() for member in members]
     whole = [tables for tables in found if tables is not None]
@@ -175,124 +206,141 @@ def _shifts(first: pd.DataFrame, members: list[Result]) -> dict[str, np.ndarray]
 
 def cross_fit(method: str, members: Members, probs: np.ndarray) -> np.ndarray:
     """Blend of `probs` (M, N, K) to (N, K), whose weights for each fold come from the OOF of the other folds."""
-    folds = members.table["fold"].to_numpy()
     blended = np.empty(probs.shape[1:])
-    for fold in np.unique(folds):
-        others = folds != fold
-        fitted = METHODS[method](members.probs[:, others], members.labels[others], members.groups[others])
-        blended[~others] = fitted.apply(probs[:, ~others])
+    for fold in np.unique(members.folds):
+        others = members.folds != fold
+        blender = BLENDERS[method]().fit(members.probs[:, others], members.labels[others], members.groups[others])
+        blended[~others] = blender.predict(probs[:, ~others])
     return blended
 
 
 def possible_methods(members: Members) -> list[str]:
     """All methods, or with a single fold those that fit nothing: there are no other folds to fit on."""
-    return list(METHODS) if members.table["fold"].nunique() > 1 else ["mean", "rank"]
+    return list(BLENDERS) if len(np.unique(members.folds)) > 1 else list(UNFITTED)
 
 
-def compare(members: Members) -> dict[str, dict[str, Any]]:
-    """Method -> cross-fitted and in-sample AUC with intervals, and the gain over the best single member."""
-    labels, groups = members.labels, members.groups
-    positive = members.about["classes"].index(members.about["positive"])
-    singles = [metrics.macro_auc(labels, p) for p in members.probs]
+@dataclass(frozen=True)
+class Comparison:
+    """How a method scores. `gain`: in the mean AUC of the folds over the best single member, paired.
+
+    The folds' mean is compared because it treats members and blends alike: a pooled AUC also counts offsets between
+    the folds, which ranking within the folds removes, and which play no part in a test prediction.
+    """
+
+    auc: Score
+    fold_auc: float
+    in_sample_auc: float
+    gain: Score
+    over: str
+    weights: list[float] | None
+
+
+def compare(members: Members) -> dict[str, Comparison]:
+    """Method -> its scores, beside the best single member."""
+    labels, groups, folds = members.labels, members.groups, members.folds
+    whole = np.ones(len(labels))
+    singles = [FoldAuc(labels, probs, folds)(whole) for probs in members.probs]
     best = int(np.argmax(singles))
-    rows = {}
+    compared = {}
     for name in possible_methods(members):
         honest = cross_fit(name, members, members.probs)
-        fitted = METHODS[name](members.probs, labels, groups)
-        rows[name] = {
-            "cross_fitted": metrics.score(labels, honest, groups, positive),
-            "in_sample": metrics.macro_auc(labels, fitted.apply(members.probs)),
-            "gain": metrics.paired_auc(labels, honest, members.probs[best], groups),
-            "over": members.names[best],
-            "weights": fitted.weights,
-        }
-    return rows
+        blender = BLENDERS[name]().fit(members.probs, labels, groups)
+        compared[name] = Comparison(
+            auc=metrics.mean_auc(labels, [honest], groups),
+            fold_auc=FoldAuc(labels, honest, folds)(whole),
+            in_sample_auc=metrics.macro_auc(labels, blender.predict(members.probs)),
+            gain=metrics.paired_fold_auc(labels, honest, members.probs[best], groups, folds),
+            over=members.names[best],
+            weights=blender.weights,
+        )
+    return compared
 
 
-def ensemble(names: list[str], target: str, method: str, overwrite: bool = False) -> tuple[Result, dict]:
+def ensemble(
+    names: list[str], target: str, method: str, overwrite: bool = False
+) -> tuple[Result, dict[str, Comparison]]:
     """Blend finished results into runs/TARGET, a result like any other; returns it and the table of all methods.
 
     Raises:
         InputError: fewer than two members, one twice, another result of this name, members of different folds.
     """
-    if Path(target).name != target:
-        raise InputError(f"--name {target}: a plain name is needed")
+    require_plain_name(target, "--name")
     if len(set(names)) != len(names) or len(names) < 2:
         raise InputError(f"an ensemble needs two or more different members, got {' '.join(names)}")
     if any(name.endswith("-debug") for name in names) and not target.endswith("-debug"):
         raise InputError(f"{' '.join(names)}: a blend of debug runs means nothing; name it {target}-debug")
     results = [find_result(name) for name in names]
     members = gather(results)
-    folder = runs_dir() / target
-    with lock(folder):
-        _claim(target, names, method, overwrite)
+    folder = RunFolder(target)
+    with lock(folder.path):
+        _claim(folder, names, method, overwrite)
         if method not in possible_methods(members):
             raise InputError(
                 f"--method {method} fits weights on other folds, and {names[0]} holds one; take mean or rank"
             )
-        table = compare(members)
-        fitted = METHODS[method](members.probs, members.labels, members.groups)
-        blended = _with(members.table, cross_fit(method, members, members.probs))
-        test = _blend_tests(results, members, fitted)
-        origin = members.origin | {"experiment": target, "members": {r.name: _oof_hash(r) for r in results}}
-        origin["config_sha256"] = sha256_json([names, method])
-        about = _describe(members, results, method, table)
-        return write_result(folder, blended, test, origin, about, _blend_shifts(method, members)), table
+        compared = compare(members)
+        blender = BLENDERS[method]().fit(members.probs, members.labels, members.groups)
+        oof = _with(members.table, cross_fit(method, members, members.probs))
+        test, corrupted = _blend_tests(results, members, blender), _blend_corrupted(method, members)
+        origin = members.origin | {"experiment": target, "config_sha256": sha256_json([names, method])}
+        origin["members"] = {result.name: result.record.files["oof.parquet"] for result in results}
+        about = _describe(members, results, method, compared)
+        return write_result(folder.path, oof, test, corrupted, origin, about), compared
 
 
-def _claim(target: str, names: list[str], method: str, overwrite: bool) -> None:
-    path = runs_dir() / target / "scores.json"
-    if not path.exists() or overwrite:
-        if any((runs_dir() / target).glob("fold*")):
-            raise InputError(f"{target} is the name of an experiment's run; choose another --name")
+def _claim(folder: RunFolder, names: list[str], method: str, overwrite: bool) -> None:
+    if folder.begun_folds():
+        raise InputError(f"{folder.name} is the name of an experiment's run; choose another --name")
+    path = folder.path / "scores.json"
+    if overwrite or not path.exists():
         return
-    about = find_result(target).about
-    if (about.get("members"), about.get("method")) != (names, method):
-        raise InputError(f"{path.parent} holds another result; choose another --name or add --overwrite")
-
-
-def _oof_hash(result: Result) -> str:
-    return result.about["files"]["oof.parquet"]
+    record = ResultRecord.from_json(path)
+    if (list(record.members), record.method) != (names, method):
+        raise InputError(f"{folder.path} holds another result; choose another --name or add --overwrite")
 
 
 def _with(table: pd.DataFrame, probs: np.ndarray) -> pd.DataFrame:
+    """A copy of `table` with other probabilities, rows summing to 1."""
     copy = table.copy()
     copy[predictions.class_columns(table)] = probs / probs.sum(axis=1, keepdims=True)
     return copy
 
 
-def _blend_tests(results: list[Result], members: Members, fitted: Fitted) -> pd.DataFrame | None:
-    if any(r.about["files"]["test.parquet"] is None for r in results):
+def _blend_tests(results: list[Result], members: Members, blender: Blender) -> pd.DataFrame | None:
+    if any(result.record.files.get("test.parquet") is None for result in results):
         return None
-    first, _ = results[0].test()
-    classes = predictions.class_columns(members.table)
-    first = predictions.aligned(first, first["id"], classes)
-    tables = [predictions.aligned(r.test()[0], first["id"], classes) for r in results]
-    return _with(first, fitted.apply(np.stack([predictions.probabilities(t) for t in tables])))
+    tables = [result.test()[0] for result in results]
+    first = predictions.aligned(tables[0], tables[0]["id"], predictions.class_columns(members.table))
+    return _with(first, blender.predict(_stack(first, tables)))
 
 
-def _blend_shifts(method: str, members: Members) -> pd.DataFrame | None:
+def _blend_corrupted(method: str, members: Members) -> pd.DataFrame | None:
     if members.corrupted is None:
         return None
-    blends = {
-        name: _with(members.table, cross_fit(method, members, probs)) for name, probs in members.corrupted.items()
-    }
+    blends = {}
+    for name, probs in members.corrupted.items():
+        blends[name] = _with(members.table, cross_fit(method, members, probs))
     return predictions.stacked(blends)
 
 
-def _describe(members: Members, results: list[Result], method: str, table: dict) -> dict[str, Any]:
-    same = {k: members.about[k] for k in ("data", "classes", "positive", "folds")}
-    methods = {
-        m: {"cross_fitted_auc": row["cross_fitted"]["auc"].value, "in_sample_auc": row["in_sample"]}
-        for m, row in table.items()
-    }
-    return same | {
+def _describe(members: Members, results: list[Result], method: str, compared: dict[str, Comparison]) -> dict[str, Any]:
+    """The fields of scores.json besides its scores."""
+    record, methods = members.record, {}
+    for name, row in compared.items():
+        methods[name] = MethodScores(
+            cross_fitted_auc=row.auc.value, in_sample_auc=row.in_sample_auc, fold_auc=row.fold_auc
+        )
+    return {
         "kind": "ensemble",
+        "data": record.data,
+        "classes": record.classes,
+        "positive": record.positive,
+        "folds": record.folds,
         "method": method,
         "members": members.names,
-        "weights": table[method]["weights"],
+        "weights": compared[method].weights,
         "methods": methods,
-        "minutes": round(sum(r.about["minutes"] for r in results), 1),
-        "date": max(r.about["date"] for r in results),
-        "machine": results[0].about["machine"],
+        "minutes": round(sum(result.record.minutes for result in results), 1),
+        "date": max(result.record.date for result in results),
+        "machine": record.machine,
     }

@@ -1,24 +1,21 @@
 """The leaderboard: one row per result, from files alone."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chestfold.core.files import read_json, runs_dir
+from chestfold.core.config import Experiment
+from chestfold.core.console import plural
+from chestfold.core.run_folder import FoldFolder, run_folders
 from chestfold.evaluate import metrics, predictions
-from chestfold.evaluate.metrics import Score
-from chestfold.evaluate.results import Result, format_folds, trained_folds
+from chestfold.evaluate.metrics import METRICS, TITLES, Score
+from chestfold.evaluate.results import Result, ResultRecord, all_results, published_results
 
-COLUMNS = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece")
 HEADER = (
     "result",
     "AUC",
     "AUC, shifted",
-    "precision",
-    "recall",
-    "specificity",
-    "F1",
-    "accuracy",
-    "ECE",
+    *(TITLES.get(name, name) for name in METRICS if name != "auc"),
     "F1 tuned",
     "AUC against parent",
     "test AUC",
@@ -26,120 +23,145 @@ HEADER = (
     "minutes",
     "what",
 )
-MAIN = ("result", "AUC", "AUC, shifted", "F1", "accuracy", "AUC against parent")
-WIDE = 230
-"""Characters that all columns need."""
+OF_FOLDS = "AUC of folds"
+"""The terminal's column between AUC and AUC, shifted: mean and deviation of the folds' own AUCs."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the board. `gain`: paired difference in AUC to the parent, where both were trained on one fold file.
+    """A line of the board. `gain`: paired difference in AUC to the parent, where both hold the same folds.
 
     `in_lungs`: share of the heat maps inside the lungs, where `chestfold explain` was run and lungs are known.
     """
 
     result: Result
     what: str
-    scores: dict[str, Score]
+    scores: dict[str, Score | None]
     corrupted: Score | None
     tuned_f1: Score | None
     gain: Score | None
     test_auc: Score | None
     in_lungs: Score | None
 
+    @property
+    def auc(self) -> Score:
+        """The figure that the board is sorted by."""
+        score = self.scores["auc"]
+        assert score is not None
+        return score
 
-def rows_by_folds(results: list[Result]) -> dict[str, list[Row]]:
+
+def rows_by_folds(results: Iterable[Result]) -> dict[str, list[Row]]:
     """Title -> rows, best AUC first; only results on the same images and folds stand in one table. No debug runs."""
-    by_name = {r.name: r for r in results}
+    by_name = {result.name: result for result in results}
     tables: dict[str, list[Row]] = {}
-    for result in results:
-        if not result.name.endswith("-debug"):
-            folds, text = result.about["folds"], format_folds(result.about)
-            title = f"{result.about['data']} (folds/{folds['file']}.csv {folds['sha256'][:8]}, {text})"
+    for result in by_name.values():
+        if not result.is_debug:
+            folds = result.record.folds
+            title = f"{result.record.data} (folds/{folds.file}.csv {folds.sha256[:8]}, {folds})"
             tables.setdefault(title, []).append(_row(result, by_name))
-    return {title: sorted(rows, key=lambda r: -r.scores["auc"].value) for title, rows in sorted(tables.items())}
+    return {title: sorted(rows, key=lambda row: -row.auc.value) for title, rows in sorted(tables.items())}
 
 
 def _row(result: Result, by_name: dict[str, Result]) -> Row:
-    scores = {name: result.score("at_half", name) for name in COLUMNS}
-    test = result.about["scores"].get("test")
+    attention = result.attention()
     return Row(
         result=result,
-        what=describe(result.about),
-        scores={name: score for name, score in scores.items() if score},
+        what=describe(result.record),
+        scores={name: result.score("at_half", name) for name in METRICS},
         corrupted=result.score("corrupted", "auc"),
         tuned_f1=result.score("cross_fitted", "f1"),
-        gain=_gain(result, by_name.get(result.about.get("parent", ""))),
-        test_auc=Score(**test["at_half"]["auc"]) if test else None,
-        in_lungs=_in_lungs(result),
+        gain=_gain(result, by_name.get(result.record.parent)),
+        test_auc=result.score("test", "auc"),
+        in_lungs=attention.figure("predicted", "in_lungs") if attention else None,
     )
-
-
-def _in_lungs(result: Result) -> Score | None:
-    about = result.attention()
-    found = about["measures"]["predicted"].get("in_lungs") if about else None
-    return Score(**found["all"]) if found else None
 
 
 def _gain(result: Result, parent: Result | None) -> Score | None:
-    if parent is None or _images_scored(parent.about) != _images_scored(result.about):
+    if parent is None or parent.images_scored != result.images_scored:
         return None
-    ours, _ = result.oof()
-    theirs = predictions.aligned(parent.oof()[0], ours["id"], predictions.class_columns(ours))
-    return metrics.paired_auc(
-        predictions.labels(ours),
-        predictions.probabilities(ours),
-        predictions.probabilities(theirs),
-        ours["group"].to_numpy(),
-    )
+    ours, theirs, labels, groups = paired_predictions(result, parent)
+    return metrics.paired_auc(labels, ours, theirs, groups)
 
 
-def _images_scored(about: dict[str, Any]) -> tuple[str, list[int]]:
-    return about["folds"]["sha256"], trained_folds(about)
+def paired_predictions(ours: Result, theirs: Result) -> tuple[Any, Any, Any, Any]:
+    """OOF probabilities (N, K) of two results on the same images, row by row; class numbers (N,) and patients (N,)."""
+    table = ours.oof()[0]
+    other = predictions.aligned(theirs.oof()[0], table["id"], predictions.class_columns(table))
+    groups = table["group"].to_numpy()
+    return predictions.probabilities(table), predictions.probabilities(other), predictions.labels(table), groups
 
 
-def describe(about: dict[str, Any]) -> str:
+def describe(record: ResultRecord) -> str:
     """What a result is: its members, or its parent and what was changed."""
-    if about["kind"] == "ensemble":
-        return f"{about['method']} of {' + '.join(about['members'])}"
-    if not about["parent"]:
-        return f"{about['settings']['backbone']} {about['settings']['image_size']} px"
-    changes = ", ".join(f"{k} {short(v[1])}" for k, v in about["changed"].items())
-    return f"{about['parent']} but {changes}"
+    if record.kind == "ensemble":
+        return f"{record.method} of {' + '.join(record.members)}"
+    if not record.parent:
+        return f"{record.settings['backbone']} {record.settings['image_size']} px"
+    changes = ", ".join(f"{name} {format_value(new)}" for name, (_, new) in record.changed.items())
+    return f"{record.parent} but {changes}"
 
 
-def short(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A setting's value in a table."""
-    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def cells(row: Row) -> list[str]:
-    """The texts of a row, in the order of `HEADER`: of the board and of RESULTS.md."""
-    figures = [row.scores["auc"], row.corrupted, *(row.scores[name] for name in COLUMNS[1:]), row.tuned_f1]
-    gain = f"{row.gain.value:+.4f} [{row.gain.low:+.4f}, {row.gain.high:+.4f}]" if row.gain else "-"
-    minutes = f"{row.result.about['minutes']:.1f}"
-    return [row.result.name, *map(_text, figures), gain, _text(row.test_auc), _text(row.in_lungs), minutes, row.what]
+    """The texts of a row, in the order of `HEADER`: of the board, the page and RESULTS.md."""
+    of_metrics = [format_score(score) for name, score in row.scores.items() if name != "auc"]
+    return [
+        row.result.name,
+        format_score(row.auc),
+        format_score(row.corrupted),
+        *of_metrics,
+        format_score(row.tuned_f1),
+        row.gain.format_gain() if row.gain else "-",
+        format_score(row.test_auc),
+        format_score(row.in_lungs),
+        f"{row.result.record.minutes:.1f}",
+        row.what,
+    ]
 
 
-def _text(score: Score | None) -> str:
+def terminal_cells(row: Row) -> dict[str, str]:
+    """Column -> text, with the column that the terminal has besides."""
+    return dict(zip(HEADER, cells(row), strict=True)) | {OF_FOLDS: row.result.record.scores.auc_of_folds}
+
+
+def format_score(score: Score | None) -> str:
     """Value and interval; four decimals, because good AUCs differ in the third."""
     return str(score) if score else "-"
+
+
+def displaced() -> list[str]:
+    """A line for each run in runs/ that stands in the place of a published result with more folds."""
+    published, lines = published_results(), []
+    for result in all_results():
+        other = published.get(result.name)
+        if other and not result.is_published and len(result.record.folds.trained) < len(other.record.folds.trained):
+            held = f"{result.record.folds} of runs/ in the place of the published {other.record.folds}"
+            lines.append(f"{result.name}: shown is {held}")
+    return lines
 
 
 def unfinished() -> list[str]:
     """A line for each run with folds that are begun and not collected: how far each of its folds is."""
     lines = []
-    for folder in sorted(p for p in runs_dir().glob("*") if p.is_dir()):
-        begun = sorted(p for p in folder.glob("fold*") if (p / "config.json").exists())
-        collected = (folder / "scores.json").exists() and all((p / "manifest.json").exists() for p in begun)
-        states = [f"{fold.name} {_state(fold)}" for fold in begun]
-        lines += [f"{folder.name}: {', '.join(states)}"] if states and not collected else []
+    for run in run_folders():
+        begun = run.begun_folds()
+        collected = (run.path / "scores.json").exists() and all(fold.manifest_path.exists() for fold in begun)
+        if not collected:
+            lines.append(f"not collected yet: {run.name}: {_states(begun)}")
     return lines
 
 
-def _state(fold: Any) -> str:
-    if (fold / "manifest.json").exists():
-        return f"finished (best epoch {read_json(fold / 'manifest.json')['best_epoch']})"
-    metrics_path = fold / "metrics.jsonl"
-    done = len(metrics_path.read_text().splitlines()) if metrics_path.exists() else 0
-    return f"{done} epochs"
+def _states(folds: Sequence[FoldFolder]) -> str:
+    return ", ".join(f"{fold.path.name} {_state(fold)}" for fold in folds)
+
+
+def _state(fold: FoldFolder) -> str:
+    if fold.manifest_path.exists():
+        return f"finished (best epoch {fold.manifest().best_epoch})"
+    epochs = fold.config().settings.get("epochs", Experiment.epochs)
+    return f"{len(fold.history())} of {plural(epochs, 'epoch')}"

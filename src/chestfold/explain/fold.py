@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,17 +10,17 @@ import torch
 from chestfold.core.console import bar
 from chestfold.core.files import sha256_file
 from chestfold.core.rng import generator
+from chestfold.core.run_folder import FoldFolder
 from chestfold.data.loader import Images, plain_batches
-from chestfold.data.transforms import preprocess
+from chestfold.data.transforms.preprocess import preprocess_of, undo_frame
 from chestfold.evaluate import predictions
 from chestfold.explain import checks, measures
 from chestfold.explain.cam import at_image_size, in_fp32, normalised, open_mapper
 from chestfold.explain.layers import Layer
 from chestfold.explain.masks import Known, known
 from chestfold.explain.select import ExplainConfig
-from chestfold.models.load import averaged_checkpoints, load_networks
+from chestfold.models.load import load_networks
 from chestfold.models.runner import Runner
-from chestfold.train.fold_folder import fold_dir
 from chestfold.train.prepare import Prepared
 
 BATCH = 16
@@ -29,22 +28,38 @@ BATCH = 16
 CHECKED = 16
 """Images a fold for deletion, insertion and randomized weights, which cost a hundred forward passes each."""
 TARGETS = ("predicted", "positive")
-"""The classes that an image has maps of: what the model calls it, and the positive class of the data set."""
+"""The classes that an image has maps of: the predicted one, and the positive class of the data set."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Heat maps of N images, each map's largest value 1, and how they were made.
+
+    `raw`: float32 (N, 2, rows, columns), in the order of `TARGETS`, the mean over a fold's networks. `large`: the same
+    at the network's image size, (N, 2, S, S). `classes`: int64 (N, 2), the classes that they are of.
+    """
+
+    raw: np.ndarray
+    large: np.ndarray
+    classes: np.ndarray
+    layer: Layer
+    method: str
+
+    def take(self, rows: np.ndarray) -> "Maps":
+        """Those of some images, int (K,)."""
+        return replace(self, raw=self.raw[rows], large=self.large[rows], classes=self.classes[rows])
 
 
 @dataclass(frozen=True)
 class Explained:
     """A fold's images with their maps. `rows`: id, group, fold, label, predicted, p_predicted, p_true.
 
-    `raw`: float32 (N, 2, rows, columns), each map's largest value 1, in the order of `TARGETS`, the mean over the
-    fold's networks. `large`: the same at the network's image size, (N, 2, S, S). `checked`: curves and similarity of
-    some.
+    `seen`: what the network saw, uint8 (N, S, S). `known`: the masks of each image. `checked`: curves and similarity of
+    some of the images. `networks`: the hashes of their weights.
     """
 
     rows: pd.DataFrame
-    layer: Layer
-    raw: np.ndarray
-    large: np.ndarray
+    maps: Maps
     seen: np.ndarray
     known: list[Known]
     checked: pd.DataFrame
@@ -53,27 +68,24 @@ class Explained:
 
 def explain_fold(ready: Prepared, fold: int, ids: list[str], config: ExplainConfig) -> Explained:
     """Maps, masks and checks of some validation images of a fold."""
-    folder, exp = fold_dir(ready.request.name, fold), ready.request.exp
-    rows = _predicted(ready, folder, ids)
-    images, classes = ready.images(rows), _target_classes(ready, rows)
+    folder, exp = ready.run.fold(fold), ready.exp
+    rows = _predicted(folder, ids)
+    images = ready.images(rows)
     networks = [in_fp32(runner) for runner in load_networks(folder, exp)]
-    with bar(f"fold {fold} maps", len(networks) * -(-len(ids) // BATCH)) as step:
-        made = [_mapped(voter, images, classes, config, step) for voter in networks]
-    raw = _scaled(np.mean([_scaled(maps) for _, maps in made], axis=0))
-    size, layer = exp.image_size, made[0][0]
-    large = np.stack([at_image_size(raw[:, k], size) for k in range(len(TARGETS))], axis=1)
-    seen = np.concatenate([pixels[:, 0].numpy() for pixels in plain_batches(images, BATCH)])
+    maps = fold_maps(networks, images, _target_classes(ready, rows), config, f"fold {fold} maps")
+    checked = faithfulness(networks[0], images, maps, fold)
     grey = ready.cache.images[ready.cache.rows(ids)]
-    about = [known(ready.index, i, picture) for i, picture in zip(ids, grey, strict=True)]
-    checked = _checked(networks[0], images, raw, large, classes, config.method, layer, fold)
-    paths = averaged_checkpoints(folder) if exp.average_last else [folder / "best.ckpt"]
-    large, seen = (preprocess.undo_frame(preprocess.preprocess_of(exp), part) for part in (large, seen))
-    return Explained(rows, layer, raw, large, seen, about, checked, [sha256_file(p) for p in paths])
+    masks = [known(ready.index, image_id, picture) for image_id, picture in zip(ids, grey, strict=True)]
+    seen = np.concatenate([pixels[:, 0].numpy() for pixels in plain_batches(images, BATCH)])
+    of_exp = preprocess_of(exp)
+    maps = replace(maps, large=undo_frame(of_exp, maps.large))
+    hashes = [sha256_file(path) for path in folder.predicting_checkpoints(exp)]
+    return Explained(rows, maps, undo_frame(of_exp, seen), masks, checked, hashes)
 
 
-def _predicted(ready: Prepared, folder: Path, ids: list[str]) -> pd.DataFrame:
+def _predicted(folder: FoldFolder, ids: list[str]) -> pd.DataFrame:
     """id, group, fold, label, predicted, p_predicted, p_true: the out-of-fold predictions, as they were scored."""
-    table, _ = predictions.read(folder / "oof.parquet")
+    table, _ = predictions.read(folder.table_path("oof"))
     table = table.set_index("id").loc[ids].reset_index()
     probs, classes = predictions.probabilities(table), predictions.class_columns(table)
     rows = table[["id", "group", "fold", "label"]].copy()
@@ -87,11 +99,24 @@ def _target_classes(ready: Prepared, rows: pd.DataFrame) -> np.ndarray:
     """Class numbers in the order of `TARGETS`, int64 (N, 2)."""
     number = {name: n for n, name in enumerate(ready.classes)}
     predicted = rows["predicted"].map(number).to_numpy(np.int64, copy=True)
-    return np.stack([predicted, np.full_like(predicted, number[ready.index.dataset.positive])], axis=1)
+    return np.stack([predicted, np.full_like(predicted, ready.positive)], axis=1)
 
 
-def _mapped(
-    runner: Runner, images: Images, classes: np.ndarray, config: ExplainConfig, step: Callable[[str], None]
+def fold_maps(networks: list[Runner], images: Images, classes: np.ndarray, config: ExplainConfig, label: str) -> Maps:
+    """The mean maps of a fold's networks; each counts alike, whatever its scale."""
+    total: np.ndarray | float = 0.0
+    with bar(label, len(networks) * len(images)) as advance:
+        for runner in networks:
+            layer, maps = _maps_of(runner, images, classes, config, advance)
+            total = total + _scaled(maps)
+    raw = _scaled(np.asarray(total))
+    size = images.pixels.shape[-1]
+    large = np.stack([at_image_size(raw[:, k], size) for k in range(len(TARGETS))], axis=1)
+    return Maps(raw, large, classes, layer, config.method)
+
+
+def _maps_of(
+    runner: Runner, images: Images, classes: np.ndarray, config: ExplainConfig, advance: Callable[..., None]
 ) -> tuple[Layer, np.ndarray]:
     """The layer, and the maps (N, 2, rows, columns) of one network."""
     parts = []
@@ -99,7 +124,7 @@ def _mapped(
     with open_mapper(runner, first, config.method, config.layer) as mapper:
         for n, pixels in enumerate(plain_batches(images, BATCH)):
             parts.append(mapper(runner.images(pixels), classes[n * BATCH : (n + 1) * BATCH]))
-            step("")
+            advance(len(pixels))
         return mapper.layer, np.concatenate(parts)
 
 
@@ -109,26 +134,18 @@ def _scaled(maps: np.ndarray) -> np.ndarray:
     return flat.reshape(maps.shape)
 
 
-def _checked(
-    runner: Runner,
-    images: Images,
-    raw: np.ndarray,
-    large: np.ndarray,
-    classes: np.ndarray,
-    method: str,
-    layer: Layer,
-    fold: int,
-) -> pd.DataFrame:
-    """Areas under deletion and insertion, and similarity under randomized weights, for some of the images by lot."""
-    some = np.sort(generator("explain", "checked", fold).permutation(len(images))[:CHECKED])
-    few = replace(images, rows=images.rows[some], ids=[images.ids[n] for n in some], labels=images.labels[some])
-    x, predicted = runner.images(torch.cat(list(plain_batches(few, BATCH)))), classes[some, 0]
-    heat, lot = large[some, 0], checks.random_heat(few.ids, layer.grid, large.shape[-1])
-    table = pd.DataFrame({"id": few.ids})
+def faithfulness(runner: Runner, images: Images, maps: Maps, fold: int) -> pd.DataFrame:
+    """Areas under deletion and insertion, and similarity under randomized weights, for a random part of the images."""
+    rows = np.sort(generator("explain", "checked", fold).permutation(len(images))[:CHECKED])
+    some, of_some = images.take(rows), maps.take(rows)
+    pixels = runner.images(torch.cat(list(plain_batches(some, BATCH))))
+    predicted, heat = of_some.classes[:, 0], of_some.large[:, 0]
+    random = checks.random_heat(some.ids, maps.layer.grid, heat.shape[-1])
+    table = pd.DataFrame({"id": some.ids})
     for name, curve in (("deletion", checks.deletion), ("insertion", checks.insertion)):
-        table[name] = measures.area_under(curve(runner, x, heat, predicted))
-        table[f"{name}_random"] = measures.area_under(curve(runner, x, lot, predicted))
-    alike = checks.similarity(runner, x, raw[some, 0], predicted, method, layer.name)
-    for stage, values in alike.items():
+        table[name] = measures.area_under(curve(runner, pixels, heat, predicted))
+        table[f"{name}_random"] = measures.area_under(curve(runner, pixels, random, predicted))
+    similar = checks.similarity(runner, pixels, of_some.raw[:, 0], predicted, maps.method, maps.layer.name)
+    for stage, values in similar.items():
         table[f"similarity, {stage}"] = values
     return table

@@ -15,15 +15,15 @@ import pandas as pd
 
 from chestfold.core.console import say
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, write_bytes, write_json
+from chestfold.core.files import explained_disk_errors, write_bytes
 from chestfold.core.rng import generator
-from chestfold.evaluate.results import ATTENTION
+from chestfold.evaluate.attention import ATTENTION
 from chestfold.explain import pictures
 from chestfold.explain.cam import METHODS
 from chestfold.explain.fold import TARGETS, Explained, explain_fold
 from chestfold.explain.masks import why_no_lungs
-from chestfold.explain.select import ExplainConfig, choose, folder_of, open_run
-from chestfold.explain.summary import against_parent, attention, figures
+from chestfold.explain.select import ExplainConfig, folder_of, open_run, select_images
+from chestfold.explain.summary import attention, figures
 from chestfold.train.prepare import Prepared
 
 PICTURED = 40
@@ -45,7 +45,7 @@ def explain(config: ExplainConfig, overwrite: bool = False) -> Path:
     if target.exists() and not overwrite:
         raise InputError(f"{target} is there already; add --overwrite to make its maps anew")
     ready, trained = open_run(config.name)
-    chosen = choose(ready, trained, config)
+    chosen = select_images(ready, trained, config)
     if sentence := why_no_lungs(ready.index):
         say(sentence)
     with _appearing(target) as folder:
@@ -80,8 +80,7 @@ def write(folder: Path, ready: Prepared, config: ExplainConfig, parts: dict[int,
         tables.append(table)
     whole = pd.concat(tables, ignore_index=True)
     write_bytes(folder / "images.csv", whole.to_csv(index=False, float_format="%.6g").encode())
-    about = attention(ready, config, parts, whole) | {"against": against_parent(ready, config, whole)}
-    write_json(folder / Path(ATTENTION).name, about)
+    attention(ready, config, parts, whole).write(folder / Path(ATTENTION).name)
 
 
 def _write_maps(path: Path, part: Explained, config: ExplainConfig) -> None:
@@ -91,11 +90,11 @@ def _write_maps(path: Path, part: Explained, config: ExplainConfig) -> None:
     np.savez_compressed(
         buffer,
         ids=rows["id"].to_numpy(str),
-        maps=part.raw,
+        maps=part.maps.raw,
         targets=np.array(TARGETS),
         predicted=rows["predicted"].to_numpy(str),
         method=np.array(config.method),
-        layer=np.array(part.layer.name),
+        layer=np.array(part.maps.layer.name),
         networks_sha256=np.array(part.networks),
     )
     write_bytes(path, buffer.getvalue())
@@ -108,7 +107,7 @@ def _write_pictures(folder: Path, ready: Prepared, fold: int, part: Explained) -
     for n in worth_a_picture(part.rows, fold):
         names[n] = f"fold{fold}-{n:04d}.png"
         about = part.known[n]
-        shown = pictures.side_by_side(grey[n], part.seen[n], part.large[n, 0], about.lungs, about.lesion)
+        shown = pictures.side_by_side(grey[n], part.seen[n], part.maps.large[n, 0], about.lungs, about.lesion)
         write_bytes(folder / "pictures" / names[n], pictures.png(shown))
     return names
 

@@ -5,11 +5,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from chestfold.core.config import Experiment, Request
+from chestfold.core.config import Request
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, runs_dir
+from chestfold.core.files import runs_dir
 from chestfold.core.rng import generator
-from chestfold.train.fold_folder import is_finished
+from chestfold.core.run_folder import FoldFolder, RunFolder
 from chestfold.train.prepare import Prepared, prepare
 
 
@@ -37,35 +37,24 @@ def open_run(name: str) -> tuple[Prepared, list[int]]:
     Raises:
         InputError: no finished fold; or images, labels or folds are not those that it was trained on.
     """
-    base = runs_dir() / name
-    folders = sorted(path.parent for path in base.glob("fold*/manifest.json"))
-    if not folders or Path(name).name != name:
-        raise InputError(f"{base} holds no finished fold; train it first (an ensemble has none of its own)")
-    config = read_json(folders[0] / "config.json")
-    exp = Experiment.from_dict(config["settings"])
-    ready = prepare(Request(name, exp, (), False, config["parent"], config["changed"]))
+    folders = RunFolder(name).require_finished_folds()
+    config = folders[0].config()
+    ready = prepare(Request(name, config.exp(), parent=config.parent, changed=config.changed))
     for folder in folders:
-        _require_same(ready, folder)
-    return ready, sorted(int(folder.name.removeprefix("fold")) for folder in folders)
+        _require_same_data(ready, folder)
+    return ready, [folder.number for folder in folders]
 
 
-def _require_same(ready: Prepared, folder: Path) -> None:
-    config = read_json(folder / "config.json")
-    is_finished(folder, config)  # proves the hash of every file
-    now = {
-        "index_sha256": ready.index.sha256(),
-        "content_sha256": ready.cache.content,
-        "folds_sha256": ready.folds.sha256,
-    }
-    for key, value in now.items():
-        if config["fingerprint"][key] != value:
+def _require_same_data(ready: Prepared, folder: FoldFolder) -> None:
+    folder.is_finished()  # proves the hash of every file
+    then, now = folder.config().fingerprint, ready.fingerprint()
+    for key in ("index_sha256", "content_sha256", "folds_sha256"):
+        if then[key] != now[key]:
             what = key.removesuffix("_sha256")
-            raise InputError(
-                f"{folder} was trained on another {what} of {ready.request.exp.data} than the one in input/"
-            )
+            raise InputError(f"{folder.path} was trained on another {what} of {ready.exp.data} than the one in input/")
 
 
-def choose(ready: Prepared, trained: list[int], config: ExplainConfig) -> dict[int, list[str]]:
+def select_images(ready: Prepared, trained: list[int], config: ExplainConfig) -> dict[int, list[str]]:
     """Fold -> ids of its own validation images that are explained.
 
     Raises:
@@ -78,7 +67,7 @@ def choose(ready: Prepared, trained: list[int], config: ExplainConfig) -> dict[i
     folds = sorted(set(config.folds)) or trained
     if config.ids:
         return _chosen_by_id(ready, folds, trained, config)
-    return {fold: drawn(ready, fold, config.count) for fold in folds}
+    return {fold: random_sample(ready, fold, config.count) for fold in folds}
 
 
 def _chosen_by_id(ready: Prepared, folds: list[int], trained: list[int], config: ExplainConfig) -> dict[int, list[str]]:
@@ -103,7 +92,7 @@ def _chosen_by_id(ready: Prepared, folds: list[int], trained: list[int], config:
     return dict(sorted(chosen.items()))
 
 
-def drawn(ready: Prepared, fold: int, count: int) -> list[str]:
+def random_sample(ready: Prepared, fold: int, count: int) -> list[str]:
     """`count` validation images of a fold by lot, as many of each class as there are, at most its part; 0: all."""
     ids = ready.folds.ids(fold)
     if count == 0:

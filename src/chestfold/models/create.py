@@ -2,10 +2,13 @@
 
 import difflib
 import os
+import urllib.error
+import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -21,6 +24,11 @@ INPUTS = {"RGB, x/127.5-1": (0.5, 0.5)}
 """What a weight file's header may say of its input -> mean and standard deviation of an image in 0 to 1."""
 UNTRAINED = (0.5, 0.25)
 """Mean and standard deviation that a network from scratch is fed with: roughly those of a radiograph."""
+
+
+HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+HUB_SECONDS = 5.0
+"""That the hub may take for a first answer."""
 
 
 class MissingWeights(InputError):
@@ -52,19 +60,19 @@ def create(exp: Experiment, classes: int) -> Network:
     Raises:
         InputError: unknown name; weights that are missing, damaged or of another architecture.
     """
-    if not timm.is_model(exp.backbone):
-        near = difflib.get_close_matches(exp.backbone, timm.list_models(), n=3)
-        raise InputError(f"unknown backbone {exp.backbone!r}; near are {', '.join(near) or 'none'}")
+    require_known(exp.backbone)
     local = _local_weights(exp)
-    arguments, statistics = _demands(local) if local else ({}, None)
+    arguments, statistics = _header_demands(local) if local else ({}, None)
     arguments |= {"in_chans": channels(exp), "num_classes": classes, "drop_rate": exp.drop_rate}
-    if (cfg := timm.get_pretrained_cfg(exp.backbone)) and cfg.fixed_input_size:
+    cfg = timm.get_pretrained_cfg(exp.backbone)
+    if cfg and cfg.fixed_input_size:
         arguments["img_size"] = exp.image_size  # transformers that must know it
-    if not exp.pretrained:
-        module, statistics = timm.create_model(exp.backbone, **arguments), UNTRAINED
-    else:
+    if exp.pretrained:
         module = _load(exp.backbone, arguments, local)
-    statistics = statistics or _hub_statistics(module)
+        statistics = statistics or _hub_statistics(module)
+    else:
+        module, statistics = timm.create_model(exp.backbone, **arguments), UNTRAINED
+    require_classifier(module, exp.backbone)
     plan = None
     if exp.head_width:
         trunk = without_classifier(module, exp.backbone)
@@ -76,6 +84,19 @@ def create(exp: Experiment, classes: int) -> Network:
     return Network(module, Blueprint(exp.backbone, arguments, *statistics, asdict(plan) if plan else None))
 
 
+def require_known(backbone: str) -> None:
+    """Raise `InputError`, with the nearest names, when timm's registry has no such network."""
+    if not timm.is_model(backbone):
+        near = difflib.get_close_matches(backbone, timm.list_models(), n=3)
+        raise InputError(f"unknown backbone {backbone!r}; near are {', '.join(near) or 'none'}")
+
+
+def require_classifier(module: Any, backbone: str) -> None:
+    """Raise `InputError` when a network of one's own does not say which of its layers is the classifier."""
+    if not hasattr(module, "get_classifier"):
+        raise InputError(f"{backbone} has no method get_classifier(), which returns its last layer; add it")
+
+
 def channels(exp: Experiment) -> int:
     """Input channels: the image, and the lungs where they are a channel of their own."""
     return 2 if exp.lung_mask == "channel" else 1
@@ -84,6 +105,11 @@ def channels(exp: Experiment) -> int:
 def rebuild(saved: dict[str, Any]) -> Network:
     """The network of a checkpoint: `module` are its weights, `network` the fields of its blueprint."""
     blueprint = Blueprint(**saved["network"])
+    if not timm.is_model(blueprint.backbone):
+        raise InputError(
+            f"the network {blueprint.backbone!r} is not known here: import the file that registers it "
+            "(chestfold.register_model) before its weights are loaded"
+        )
     module = timm.create_model(blueprint.backbone, **blueprint.arguments)
     if blueprint.head:
         module = WithHead(without_classifier(module, blueprint.backbone), HeadPlan(**blueprint.head))
@@ -109,7 +135,7 @@ def _local_weights(exp: Experiment) -> Path | None:
     return None
 
 
-def _demands(path: Path) -> tuple[dict[str, Any], tuple[float, float] | None]:
+def _header_demands(path: Path) -> tuple[dict[str, Any], tuple[float, float] | None]:
     """What the header of a weight file asks of the network: constructor arguments, and input statistics."""
     try:
         with safe_open(path, "pt") as file:
@@ -132,18 +158,35 @@ def _load(name: str, arguments: dict[str, Any], local: Path | None) -> nn.Module
     classes = arguments.pop("num_classes")
     if local:
         arguments["pretrained_cfg_overlay"] = {"file": str(local), "num_classes": _classes_of(local, name)}
+    elif not _hub_answers():
+        huggingface_hub.constants.HF_HUB_OFFLINE = True  # then only its cache is looked at, without retries
     try:
         module: Any = timm.create_model(name, pretrained=True, **arguments)
     except (RuntimeError, KeyError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         if local:
             raise InputError(f"{local} does not fit {name}: {reason}") from error
-        raise MissingWeights(
-            f"the pretrained weights of {name} could not be had ({reason}); put {name}.safetensors into "
-            f"{weights_dir()} (or the folder CHESTFOLD_WEIGHTS), or train with --pretrained false"
-        ) from error
+        raise MissingWeights(_missing(name, reason)) from error
     module.reset_classifier(classes)
     return module
+
+
+def _missing(name: str, reason: str) -> str:
+    return (
+        f"the pretrained weights of {name} could not be had ({reason}); put {name}.safetensors into {weights_dir()} "
+        "(or the folder CHESTFOLD_WEIGHTS) and run the same command again, or train with --pretrained false"
+    )
+
+
+def _hub_answers() -> bool:
+    """Whether the hub can be asked: the library behind timm would try for a minute to find that out."""
+    try:
+        with urllib.request.urlopen(HUB, timeout=HUB_SECONDS):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it said no, but it said something
+    except OSError:
+        return False
 
 
 def _classes_of(path: Path, name: str) -> int:

@@ -53,7 +53,7 @@ class OodDetector:
     threshold: float
     checkpoint: str
 
-    def ood_score(self, features: np.ndarray) -> np.ndarray:
+    def score(self, features: np.ndarray) -> np.ndarray:
         """Distance over threshold, float (N,), of features (N, D): above 1 is unlike the training data."""
         return self._distance(features) / max(self.threshold, 1e-12)
 
@@ -111,7 +111,7 @@ def features(runner: Runner, images: Images) -> tuple[str, np.ndarray]:
     return layer, torch.cat(caught).numpy()
 
 
-def learn(runner: Runner, train: Images, val: Images, checkpoint: str) -> OodDetector:
+def fit(runner: Runner, train: Images, val: Images, checkpoint: str) -> OodDetector:
     """Fit to `train`, set the threshold by `val`; `checkpoint` is the hash of the weights.
 
     Raises:

@@ -1,7 +1,7 @@
 """A network on a device: from uint8 batches to logits and probabilities."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from chestfold.core import distributed
 from chestfold.core.config import Experiment
+from chestfold.core.console import bar
 from chestfold.core.errors import TrainingError
 from chestfold.data.loader import Images, plain_batches
 from chestfold.models import Network
@@ -78,19 +79,31 @@ def _depthwise(module: nn.Module) -> bool:
 
 
 @torch.inference_mode()
-def predict(runner: Runner, images: Images, tta: str = "none", module: nn.Module | None = None) -> np.ndarray:
+def predict(
+    runner: Runner, images: Images, tta: str = "none", module: nn.Module | None = None, label: str = "predicting"
+) -> np.ndarray:
     """Class probabilities, float32 (N, K), in the order of `images`; the mean over the views of `tta`.
 
+    Args:
+        runner: the network.
+        images: what to predict.
+        tta: a name of `TTA`.
+        module: predicts in the place of the runner's own, as a moving average of it does.
+        label: what the progress bar says.
+
     Raises:
-        InputError: a prediction is not a number; names the image.
+        TrainingError: a prediction is not a number; names the image.
     """
-    judged = Runner(runner.network, runner.device, runner.dtype, module or runner.call)
+    if module is not None:
+        runner = replace(runner, call=module)
     (module or runner.module).eval()
     parts = []
-    for pixels in plain_batches(images, PREDICT_BATCH):
-        batch = judged.images(pixels)
-        views = [judged.logits(view).softmax(dim=1) for view in tta_views(batch, tta)]
-        parts.append(torch.stack(views).mean(dim=0).cpu())
+    with bar(label, len(images)) as advance:
+        for pixels in plain_batches(images, PREDICT_BATCH):
+            batch = runner.images(pixels)
+            views = [runner.logits(view).softmax(dim=1) for view in TTA[tta](batch)]
+            parts.append(torch.stack(views).mean(dim=0).cpu())
+            advance(len(batch))
     probs = torch.cat(parts).numpy()
     wrong = ~np.isfinite(probs).all(axis=1)
     if wrong.any():
@@ -101,24 +114,39 @@ def predict(runner: Runner, images: Images, tta: str = "none", module: nn.Module
     return probs
 
 
-def tta_views(images: Tensor, tta: str) -> Iterator[Tensor]:
-    """The views of a batch (B, C, H, W) that a prediction is averaged over, all of the same size."""
-    several = {"crops": _five_crops, "d4": _four_turns}.get(tta)
-    for view in several(images) if several else [images]:
-        yield view
-        if tta != "none":
-            yield view.flip(-1)
+# Test-time augmentation: the views of a batch (B, C, H, W), all of its size
 
 
-def _four_turns(images: Tensor) -> Iterator[Tensor]:
-    """By 0, 90, 180 and 270 degrees."""
-    return (images.rot90(quarter, (-2, -1)).contiguous(memory_format=torch.channels_last) for quarter in range(4))
+def _as_it_is(images: Tensor) -> Iterator[Tensor]:
+    yield images
 
 
-def _five_crops(images: Tensor) -> Iterator[Tensor]:
-    """Centre and corners, seven eighths of a side, scaled back to full size."""
+def _flipped_too(images: Tensor) -> Iterator[Tensor]:
+    yield images
+    yield images.flip(-1)
+
+
+def _rotations(images: Tensor) -> Iterator[Tensor]:
+    """By 0, 90, 180 and 270 degrees, each mirrored too."""
+    for quarter in range(4):
+        rotated = images.rot90(quarter, (-2, -1)).contiguous(memory_format=torch.channels_last)
+        yield from _flipped_too(rotated)
+
+
+def _crops(images: Tensor) -> Iterator[Tensor]:
+    """Centre and corners, seven eighths of a side, scaled back to full size, each mirrored too."""
     size = images.shape[-1]
     part = size * 7 // 8
-    for top, left in [((size - part) // 2,) * 2, *((a, b) for a in (0, size - part) for b in (0, size - part))]:
+    rest = size - part
+    for top, left in [(rest // 2, rest // 2), (0, 0), (0, rest), (rest, 0), (rest, rest)]:
         crop = images[..., top : top + part, left : left + part]
-        yield F.interpolate(crop, size=(size, size), mode="bilinear", align_corners=False)
+        yield from _flipped_too(F.interpolate(crop, size=(size, size), mode="bilinear", align_corners=False))
+
+
+TTA: dict[str, Callable[[Tensor], Iterator[Tensor]]] = {
+    "none": _as_it_is,
+    "flip": _flipped_too,
+    "d4": _rotations,
+    "crops": _crops,
+}
+"""Name of `Experiment.tta` -> the views of a batch, the image as it is among them; first but for `crops`."""

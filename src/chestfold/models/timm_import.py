@@ -1,35 +1,10 @@
-"""`timm`, imported so that a torchvision built for CUDA does not stop a CPU-only torch.
+"""What is used of `timm`, imported after `torchvision_import`, without which it may not import at all."""
 
-The registry's torchvision wheel links CUDA libraries. Beside a CPU torch its operators are not registered and its
-import ends in "operator torchvision::nms does not exist". Declaring the two schemas is enough for what timm uses.
-"""
+from chestfold.core import torchvision_import  # noqa: F401  isort: skip
 
-import sys
+import timm
+from timm.models import register_model
+from timm.optim import create_optimizer_v2, list_optimizers
+from timm.utils import ModelEmaV3
 
-import torch
-
-_KEPT: list[torch.library.Library] = []
-
-
-def _declare_torchvision_operators() -> None:
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _KEPT.append(library)
-
-
-try:
-    import torchvision
-except RuntimeError as error:
-    if "torchvision::nms does not exist" not in str(error):
-        raise
-    for name in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
-        del sys.modules[name]
-    _declare_torchvision_operators()
-    import torchvision  # noqa: F401
-
-import timm  # noqa: E402
-from timm.models import register_model  # noqa: E402
-from timm.utils import ModelEmaV3  # noqa: E402
-
-__all__ = ["ModelEmaV3", "register_model", "timm"]
+__all__ = ["ModelEmaV3", "create_optimizer_v2", "list_optimizers", "register_model", "timm"]

@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw, ImageFont
 from chestfold.core.files import sha256, write_bytes
 from chestfold.data.decode import decode_native
 from chestfold.data.loader import plain_batches
-from chestfold.data.transforms.preprocess import CENTRE
+from chestfold.data.transforms.preprocess import preprocess_of, undo_frame
 from chestfold.explain.cam import at_image_size, normalised, open_mapper
 from chestfold.explain.pictures import STRENGTH, png
 from chestfold.models.runner import Runner
-from chestfold.predict.predictor import NOTICE, Answer, Looked, Predictor
-from chestfold.predict.trained_run import Run, identity
+from chestfold.predict.predictor import NOTICE, Prediction, Predictor, ReadImage
+from chestfold.predict.trained_run import TrainedRun, weights_hash
 
 LONGEST, SHORTEST = 512, 224
 """Pixels of a panel's longer side: no more, and a smaller picture is enlarged to the second."""
@@ -27,7 +27,7 @@ PAINTED = "overlay-1"
 """Names how a heat map is made and drawn; a part of its file's name, by its hash."""
 
 
-class Painter:
+class HeatmapWriter:
     """Writes the heat maps of one predictor into one folder; `layer` "": the family's last.
 
     Raises:
@@ -36,66 +36,55 @@ class Painter:
 
     def __init__(self, predictor: Predictor, folder: Path, layer: str = "") -> None:
         self._predictor, self._folder, self._layer = predictor, folder, layer
-        self._identity = identity(predictor.name)
+        self._weights = weights_hash(predictor.name)
         for run in predictor.runs:
             blank = np.zeros((1, run.exp.image_size, run.exp.image_size), np.uint8)
             maps_of(run, run.folds[0].networks[0], blank, np.zeros((1, 1), np.int64), layer)
 
-    def paint(self, seen: Sequence[tuple[Path, Looked]]) -> dict[Path, Path]:
+    def write(self, seen: Sequence[tuple[Path, ReadImage]]) -> dict[Path, Path]:
         """Picture -> its heat map, written now unless the same is there.
 
         The name ends in a hash of the picture's content, the weights and the levels: another picture of the same name
-        has another, and the same question asked again finds its answer. Nothing is ever overwritten.
+        has another, and the same question asked again finds its prediction. Nothing is ever overwritten.
         """
         targets = {path: self._target(path) for path, _ in seen}
-        missing = [(path, looked) for path, looked in seen if not targets[path].exists()]
+        missing = [(path, image) for path, image in seen if not targets[path].exists()]
         for start in range(0, len(missing), BATCH):
             some = missing[start : start + BATCH]
-            maps = mean_maps(self._predictor, [looked for _, looked in some], self._layer)
-            for (path, looked), heat in zip(some, maps, strict=True):
-                write_bytes(targets[path], png(self._picture(path, looked, heat)))
+            maps = mean_maps(self._predictor, [image for _, image in some], self._layer)
+            for (path, image), heat in zip(some, maps, strict=True):
+                write_bytes(targets[path], png(self._picture(path, image, heat)))
         return targets
 
     def _target(self, path: Path) -> Path:
-        about = f"{PAINTED} {self._identity} {self._predictor.levels} {self._layer}".encode()
+        about = f"{PAINTED} {self._weights} {self._predictor.levels} {self._layer}".encode()
         return self._folder / f"{path.stem}-{sha256(path.read_bytes() + about)[:8]}.png"
 
-    def _picture(self, path: Path, looked: Looked, heat: np.ndarray) -> np.ndarray:
+    def _picture(self, path: Path, image: ReadImage, heat: np.ndarray) -> np.ndarray:
         """Picture, overlay, and the words beneath: uint8 RGB."""
         grey = fitted(decode_native(path.parent, path.name, *self._predictor.levels))
         gap = np.zeros((len(grey), GAP, 3), np.uint8)
-        panels = np.hstack([np.repeat(grey[:, :, None], 3, axis=2), gap, laid_over(grey, heat)])
-        return captioned(panels, words(self._predictor.name, looked.answer))
+        panels = np.hstack([np.repeat(grey[:, :, None], 3, axis=2), gap, overlay(grey, heat)])
+        return captioned(panels, caption_lines(self._predictor.name, image.prediction))
 
 
-def mean_maps(predictor: Predictor, seen: Sequence[Looked], layer: str = "") -> np.ndarray:
+def mean_maps(predictor: Predictor, seen: Sequence[ReadImage], layer: str = "") -> np.ndarray:
     """The mean of all networks' maps of the classes that were answered, float32 (N, S, S), each's largest value 1.
 
     Each network's map counts alike, whatever its scale: how hot a map is says nothing of how much it matters.
     """
     size = max(seen[0].pixels)
-    numbers = np.array([[predictor.classes.index(looked.answer.label)] for looked in seen])
+    numbers = np.array([[predictor.classes.index(image.prediction.label)] for image in seen])
     total = np.zeros((len(seen), size, size), np.float32)
     for run in predictor.runs:
-        pixels = np.stack([looked.pixels[run.exp.image_size] for looked in seen])
-        for runner in (runner for fold in run.folds for runner in fold.networks):
+        pixels = np.stack([image.pixels[run.exp.image_size] for image in seen])
+        for runner in [network for fold in run.folds for network in fold.networks]:
             maps = at_image_size(maps_of(run, runner, pixels, numbers, layer), size)
-            total += within_frame(maps) if run.exp.frame == "centre" else maps
+            total += undo_frame(preprocess_of(run.exp), maps)
     return normalised(total)
 
 
-def within_frame(maps: np.ndarray) -> np.ndarray:
-    """Maps (N, S, S) of the middle part, which is all that the network saw, where it lies in the whole picture."""
-    size = maps.shape[-1]
-    first = round((1 - CENTRE) / 2 * size)
-    whole = np.zeros_like(maps)
-    for n, heat in enumerate(maps):
-        inner = cv2.resize(heat, (size - 2 * first,) * 2, interpolation=cv2.INTER_LINEAR)
-        whole[n, first : size - first, first : size - first] = inner
-    return whole
-
-
-def maps_of(run: Run, runner: Runner, pixels: np.ndarray, numbers: np.ndarray, layer: str) -> np.ndarray:
+def maps_of(run: TrainedRun, runner: Runner, pixels: np.ndarray, numbers: np.ndarray, layer: str) -> np.ndarray:
     """One network's maps, float32 (N, rows, columns), of pictures uint8 (N, S, S) and classes (N, 1)."""
     (batch,) = plain_batches(run.images(pixels), len(pixels))
     images = runner.images(batch)
@@ -112,7 +101,7 @@ def fitted(grey: np.ndarray) -> np.ndarray:
     return grey if factor == 1 else cv2.resize(grey, (width, height), interpolation=way)
 
 
-def laid_over(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
+def overlay(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """A map (S, S) over a picture (H, W), stretched as the picture was for the network: uint8 RGB (H, W, 3)."""
     warm = np.clip(cv2.resize(heat, grey.shape[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
     colours = cv2.applyColorMap((warm * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
@@ -120,12 +109,12 @@ def laid_over(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return (grey[:, :, None] * (1 - opacity) + colours * opacity).round().astype(np.uint8)
 
 
-def words(name: str, answer: Answer) -> list[str]:
+def caption_lines(name: str, prediction: Prediction) -> list[str]:
     """What stands beneath: the answer, the word on ood_score, who answered, the notice. Nothing of a file's header."""
-    low, high = answer.spread[answer.label]
-    spread = f", folds {low:.3f}-{high:.3f}" if len(answer.folds) > 1 else ""
-    unlike = ["unlike the training data"] if answer.out_of_distribution else []
-    return [f"{answer.label} {answer.probability:.3f}{spread}", *unlike, name, f"{NOTICE}."]
+    low, high = prediction.spread[prediction.label]
+    spread = f", folds {low:.3f}-{high:.3f}" if len(prediction.folds) > 1 else ""
+    unlike = ["out of distribution: unlike the training data"] if prediction.out_of_distribution else []
+    return [f"{prediction.label} {prediction.probability:.3f}{spread}", *unlike, name, f"{NOTICE}."]
 
 
 def captioned(image: np.ndarray, lines: list[str]) -> np.ndarray:

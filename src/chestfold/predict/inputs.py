@@ -10,30 +10,30 @@ from chestfold.data.dicom import is_dicom
 from chestfold.data.readers import IMAGE_SUFFIXES
 
 DICOM_DIRECTORY = "DICOMDIR"
-"""The table of contents of an exported disc: DICOM, and no picture."""
+"""The table of contents of an exported disc: DICOM, and no image."""
 
 
-def pictures(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
+def find_images(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The files behind `places`, folders searched to the bottom in sorted order, and what was left out.
 
-    A file that is named is always tried; in a folder those count that are called like a picture, and those without a
+    A file that is named is always tried; in a folder those count that are named like an image, and those without a
     suffix whose content is DICOM (so discs are written).
 
     Raises:
-        InputError: a place does not exist; there is no picture at all.
+        InputError: a place does not exist; there is no image at all.
     """
     found: dict[Path, None] = {}
     others: Counter[str] = Counter()
     for place in places:
         if not place.exists():
-            raise InputError(f"{place} does not exist; name a picture or a folder of them")
+            raise InputError(f"{place} does not exist; name an image or a folder of them")
         for path in _below(place) if place.is_dir() else [place]:
-            if path == place or _is_picture(path):
+            if path == place or _is_image(path):
                 found[path] = None
             else:
                 others[path.suffix.lower() or path.name] += 1
     if not found:
-        raise InputError(f"{', '.join(map(str, places))}: there is no picture in it")
+        raise InputError(f"{', '.join(map(str, places))}: there is no image in it")
     return list(found), [f"ignored: {count} file(s) {kind}" for kind, count in sorted(others.items())]
 
 
@@ -46,7 +46,7 @@ def _below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     if path.suffix:
         return path.suffix.lower() in IMAGE_SUFFIXES
     if path.name == DICOM_DIRECTORY or not path.is_file():

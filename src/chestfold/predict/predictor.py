@@ -1,15 +1,15 @@
-"""Asking trained folds about single pictures: class, probability, the folds' spread, and whether it is like their data.
+"""Predicting single images with trained folds: class, probability, the folds' spread, out of distribution or not.
 
 from chestfold import Predictor
-answer = Predictor("exp021")("xray.jpeg")
-print(answer.label, answer.probability, answer.spread, answer.out_of_distribution)
+prediction = Predictor("exp021")("xray.jpeg")
+print(prediction.label, prediction.probability, prediction.spread, prediction.out_of_distribution)
 
 Not for clinical use.
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,8 @@ from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.decode import decode, resize
 from chestfold.data.dicom import require_window
-from chestfold.predict.trained_run import CHUNK, load_members
+from chestfold.models.runner import PREDICT_BATCH
+from chestfold.predict.trained_run import load_members
 
 NOTICE = "Not for clinical use"
 
@@ -29,8 +30,8 @@ Levels = tuple[tuple[int, int] | None, str]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the folds say of one picture. `folds`: a row for each fold, class -> probability."""
+class Prediction:
+    """What the folds say of one image. `folds`: a row for each fold, class -> probability."""
 
     probabilities: dict[str, float]
     folds: tuple[dict[str, float], ...]
@@ -38,7 +39,7 @@ class Answer:
     """How far from the training images, over the distance within which 95 % of the validation images lie; None where
     it cannot be told."""
     no_lungs: str = ""
-    """Why the lungs were not found, where the networks want them cut out; the picture is seen whole then."""
+    """Why the lungs were not found, where the networks want them cut out; the image is left unmasked then."""
 
     @property
     def label(self) -> str:
@@ -57,12 +58,12 @@ class Answer:
 
     @property
     def out_of_distribution(self) -> bool | None:
-        """Whether the picture is unlike the training data; None where it cannot be told."""
+        """Whether the image is unlike the training data; None where it cannot be told."""
         return None if self.ood_score is None else self.ood_score > 1
 
 
 class Predictor:
-    """All finished folds of a run, or of an ensemble's members; call it with a picture.
+    """All finished folds of a run, or of an ensemble's members; call it with an image.
 
     Args:
         name: a run with its checkpoints in runs/, or an ensemble of such runs.
@@ -82,49 +83,56 @@ class Predictor:
         self.runs, self._blend = load_members(name)
         self.classes = self.runs[0].classes
 
-    def __call__(self, image: str | Path | np.ndarray) -> Answer:
+    def __call__(self, image: str | Path | np.ndarray) -> Prediction:
         """What the folds say of a file of any format, or of grey pixels uint8 (H, W), 0 black to 255 white.
 
         Raises:
             InputError: the file cannot be read.
         """
-        return self.answers([self.pixels(image)])[0]
+        return self.predictions([self.pixels(image)])[0]
 
-    def many(self, paths: Sequence[Path]) -> Iterator[list[tuple[Path, "Looked | InputError"]]]:
-        """Files by the batch, in order, each with its answer and pixels, or with the reason why it was not read."""
+    def many(self, paths: Sequence[Path]) -> "Iterator[list[tuple[Path, ReadImage | InputError]]]":
+        """Files by the batch, in order, each with its prediction, or with the reason why it was not read."""
         _ = self.levels  # a data set that is not declared here is one complaint, not one for each file
-        chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+        batches = [list(paths[start : start + PREDICT_BATCH]) for start in range(0, len(paths), PREDICT_BATCH)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            ahead = [pool.submit(_tried, self.pixels, path) for path in chunks[0]] if chunks else []
-            for n, chunk in enumerate(chunks):
-                ready, ahead = ahead, [pool.submit(_tried, self.pixels, p) for p in (*chunks, [])[n + 1]]
-                yield list(zip(chunk, self._answered(ready), strict=True))
+            decoding = [pool.submit(_try_to_read, self.pixels, path) for path in batches[0]] if batches else []
+            for n, batch in enumerate(batches):
+                decoded = [future.result() for future in decoding]
+                if n + 1 < len(batches):  # decoded while this batch is predicted
+                    decoding = [pool.submit(_try_to_read, self.pixels, path) for path in batches[n + 1]]
+                yield list(zip(batch, self._predicted(decoded), strict=True))
 
-    def _answered(self, futures: "list[Future[Pixels | InputError]]") -> "list[Looked | InputError]":
-        results = [future.result() for future in futures]
-        good = [pixels for pixels in results if not isinstance(pixels, InputError)]
-        answers = iter(self.answers(good))
-        return [r if isinstance(r, InputError) else Looked(r, next(answers)) for r in results]
+    def _predicted(self, decoded: "list[Pixels | InputError]") -> "list[ReadImage | InputError]":
+        """Each image with its prediction; an error stays what it is."""
+        read = [pixels for pixels in decoded if not isinstance(pixels, InputError)]
+        made = iter(self.predictions(read))
+        return [image if isinstance(image, InputError) else ReadImage(image, next(made)) for image in decoded]
 
-    def answers(self, pictures: "list[Pixels]") -> list[Answer]:
-        """What the folds say of decoded pictures."""
-        if not pictures:
+    def predictions(self, images: "list[Pixels]") -> list[Prediction]:
+        """What the folds say of decoded images."""
+        if not images:
             return []
-        looked = [run.look(np.stack([p[run.exp.image_size] for p in pictures])) for run in self.runs]
-        members = np.stack([probs for probs, _, _ in looked])
-        ood_score = np.median(np.concatenate([far for _, far, _ in looked]), axis=0)
-        declined = [next(filter(None, reasons), "") for reasons in zip(*(r for _, _, r in looked), strict=True)]
+        of_runs = [run.predict(np.stack([pixels[run.exp.image_size] for pixels in images])) for run in self.runs]
+        members = np.stack([run.probs for run in of_runs])
+        scores = np.median(np.concatenate([run.ood_scores for run in of_runs]), axis=0)
         whole = _summing_to_one(self._blend(members.mean(axis=1)))
-        folds = np.stack([_summing_to_one(self._blend(members[:, f])) for f in range(members.shape[1])])
-        each = zip(whole, folds.swapaxes(0, 1), ood_score, declined, strict=True)
-        return [self._answer(*one) for one in each]
+        folds = [_summing_to_one(self._blend(members[:, f])) for f in range(members.shape[1])]
+        made = []
+        for n in range(len(images)):
+            reasons = [run.no_lungs[n] for run in of_runs if run.no_lungs[n]]
+            made.append(
+                Prediction(
+                    probabilities=self._named(whole[n]),
+                    folds=tuple(self._named(fold[n]) for fold in folds),
+                    ood_score=None if np.isnan(scores[n]) else float(scores[n]),
+                    no_lungs=reasons[0] if reasons else "",
+                )
+            )
+        return made
 
-    def _answer(self, probs: np.ndarray, folds: np.ndarray, ood_score: float, declined: str) -> Answer:
-        def named(row: np.ndarray) -> dict[str, float]:
-            return {name: float(p) for name, p in zip(self.classes, row, strict=True)}
-
-        known = None if np.isnan(ood_score) else float(ood_score)
-        return Answer(named(probs), tuple(map(named, folds)), known, declined)
+    def _named(self, row: np.ndarray) -> dict[str, float]:
+        return {name: float(p) for name, p in zip(self.classes, row, strict=True)}
 
     def pixels(self, image: str | Path | np.ndarray) -> "Pixels":
         """Side -> the picture at that size, for every size that a member wants."""
@@ -139,8 +147,7 @@ class Predictor:
         """What is black and white in 16-bit and DICOM pictures: as given, else as the data set declares."""
         if any(self._given):
             return self._given
-        dataset = find_dataset(self.runs[0].exp.data)
-        return dataset.value_range, dataset.ct_window
+        return find_dataset(self.runs[0].exp.data).levels
 
 
 Pixels = dict[int, np.ndarray]
@@ -148,14 +155,14 @@ Pixels = dict[int, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Looked:
-    """A picture that was read: its pixels, and what the folds say of it."""
+class ReadImage:
+    """An image that was read: its pixels, and what the folds say of it."""
 
     pixels: Pixels
-    answer: Answer
+    prediction: Prediction
 
 
-def _tried(read: Callable[[Path], Pixels], path: Path) -> Pixels | InputError:
+def _try_to_read(read: Callable[[Path], Pixels], path: Path) -> Pixels | InputError:
     try:
         return read(path)
     except InputError as error:

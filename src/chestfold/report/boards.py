@@ -9,7 +9,7 @@ from urllib.parse import quote
 from chestfold.evaluate import leaderboard
 from chestfold.evaluate.leaderboard import Row
 from chestfold.evaluate.metrics import Score
-from chestfold.evaluate.results import Result, trained_folds
+from chestfold.evaluate.results import Result
 from chestfold.integrations.kaggle.submission import NOT_SENT, Standing
 from chestfold.report import charts
 from chestfold.report.markup import Html, join, table, tag
@@ -38,7 +38,7 @@ def boards(tables: Mapping[str, list[Row]], known: Mapping[str, Standing]) -> Ht
 
 
 def _board(title: str, rows: list[Row], known: Mapping[str, Standing]) -> Html:
-    ends = charts.spread([v for row in rows for v in (row.scores["auc"].low, row.scores["auc"].high)])
+    ends = charts.spread([v for row in rows for v in (row.auc.low, row.auc.high)])
     columns = _columns(rows, ends, known)
     head = [_header(column, column.name == "AUC") for column in columns]
     lines = []
@@ -70,7 +70,7 @@ def _columns(rows: Sequence[Row], ends: tuple[float, float], known: Mapping[str,
     return [
         *columns,
         Column("folds", lambda row, _: _folds(row.result)),
-        Column("minutes", lambda row, texts: Cell(texts["minutes"], row.result.about["minutes"]), rising=True),
+        Column("minutes", lambda row, texts: Cell(texts["minutes"], row.result.record.minutes), rising=True),
     ]
 
 
@@ -103,7 +103,7 @@ def _name(row: Row, texts: dict[str, str]) -> Cell:
 
 
 def _auc(row: Row, texts: dict[str, str], ends: tuple[float, float]) -> Cell:
-    score = row.scores["auc"]
+    score = row.auc
     mark = charts.whisker(score.value, score.low, score.high, ends)
     return Cell(tag("div", tag("span", figure(texts["AUC"])), mark, class_="measured"), score.value)
 
@@ -123,8 +123,8 @@ def _lb(score: float | None) -> Cell:
 
 
 def _folds(result: Result) -> Cell:
-    trained = len(trained_folds(result.about))
-    return Cell(f"{trained} of {result.about['folds']['count']}", trained)
+    trained = len(result.record.folds.trained)
+    return Cell(f"{trained} of {result.record.folds.count}", trained)
 
 
 def against_leaderboard(tables: Mapping[str, list[Row]], known: Mapping[str, Standing]) -> Html:
@@ -143,7 +143,7 @@ def against_leaderboard(tables: Mapping[str, list[Row]], known: Mapping[str, Sta
 
 
 def _point(row: Row, standing: Standing) -> charts.Point:
-    auc = row.scores["auc"]
+    auc = row.auc
     scores = {"public": standing.public, "private": standing.private}
     known = {kind: score for kind, score in scores.items() if score is not None}
     return charts.Point(row.result.name, auc.value, auc.low, auc.high, known)

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from chestfold.core.files import read_json, write_text
-from chestfold.report.attention import CHECKS, MEASURES, attention_tables, difference_words, score_of
+from chestfold.core.files import write_text
+from chestfold.evaluate.attention import Attention
+from chestfold.report.attention import CHECKS, MEASURES, attention_tables, difference_words
 from chestfold.report.document import asset, document
 from chestfold.report.markup import Html, join, tag
 
@@ -29,7 +30,7 @@ def write_gallery(folder: Path) -> Path:
     Raises:
         InputError: attention.json is damaged.
     """
-    about = read_json(folder / "attention.json")
+    about = Attention.from_json(folder / "attention.json")
     rows = pd.read_csv(folder / "images.csv", dtype={"id": str, "group": str, "label": str, "predicted": str})
     shown = rows[rows["picture"].notna()]
     path = folder / "gallery.html"
@@ -39,29 +40,28 @@ def write_gallery(folder: Path) -> Path:
 
 def format_lines(folder: Path) -> list[str]:
     """The figures of a folder for the terminal: what was explained, and each measure of the predicted class."""
-    about = read_json(folder / "attention.json")
-    rows, columns = about["grid"]
-    counts = ", ".join(f"{count} {name}" for name, count in about["images"].items())
-    lines = [f"{about['name']}: {about['method']} of {about['layer']} ({rows} x {columns} cells), {counts}"]
+    about = Attention.from_json(folder / "attention.json")
+    rows, columns = about.grid
+    counts = ", ".join(f"{count} {name}" for name, count in about.images.items())
+    lines = [f"{about.name}: {about.method} of {about.layer} ({rows} x {columns} cells), {counts}"]
     for key, words in MEASURES.items():
         target = "positive" if key.startswith(("pointing", "lesion")) else "predicted"
-        if found := about["measures"][target].get(key):
-            even = about["measures"]["even"][key]["all"]["value"]
-            lines.append(f"  {words:<34} {score_of(found['all'])}   an even map: {even:.4f}")
-    lines += [
-        f"  {words:<34} {score_of(found['all'])}" for k, words in CHECKS.items() if (found := about["checks"].get(k))
-    ]
-    against = about.get("against") or {"measures": {}}
-    lines += [
-        f"  {words:<34} {score_of(found['all'])}   against {against['parent']}, paired"
-        for key, words in difference_words(about).items()
-        if (found := against["measures"].get(key))
-    ]
+        found = about.figure(target, key)
+        if found:
+            lines.append(f"  {words:<34} {found}   an even map: {about.measures['even'][key]['all'].value:.4f}")
+    for key, words in CHECKS.items():
+        if key in about.checks:
+            lines.append(f"  {words:<34} {about.checks[key]['all']}")
+    if about.against:
+        for key, words in difference_words(about).items():
+            if key in about.against.measures:
+                score = about.against.measures[key]["all"]
+                lines.append(f"  {words:<34} {score}   against {about.against.parent}, paired")
     return lines
 
 
-def _page(about: dict[str, Any], shown: pd.DataFrame, total: int, pictures: Path) -> str:
-    title = f"{about['name']}: where it looks"
+def _page(about: Attention, shown: pd.DataFrame, total: int, pictures: Path) -> str:
+    title = f"{about.name}: where it looks"
     cards = [_card(row, about, pictures) for row in _by_error(shown).to_dict("records")]
     main = tag(
         "main",
@@ -76,17 +76,17 @@ def _chapter(title: str, *parts: Html) -> Html:
     return tag("section", tag("h2", title), *parts, id=title.lower(), class_="chapter")
 
 
-def _header(title: str, about: dict[str, Any]) -> Html:
-    rows, columns = about["grid"]
-    counts = ", ".join(f"{count} {name}" for name, count in about["images"].items())
-    folds = ", ".join(about["folds"])
+def _header(title: str, about: Attention) -> Html:
+    rows, columns = about.grid
+    counts = ", ".join(f"{count} {name}" for name, count in about.images.items())
+    folds = ", ".join(about.folds)
     facts = {
-        "method": about["method"],
-        "layer": f"{about['layer']} ({rows} x {columns} cells at {about['image_size']} px)",
-        "data": about["data"],
+        "method": about.method,
+        "layer": f"{about.layer} ({rows} x {columns} cells at {about.image_size} px)",
+        "data": about.data,
         "folds": folds,
         "images": counts,
-        "made": about["date"],
+        "made": about.date,
     }
     listed = [tag("div", tag("dt", key), tag("dd", value)) for key, value in facts.items()]
     words = "Validation images only, each by the model that has not seen its patient. "
@@ -100,21 +100,19 @@ def _header(title: str, about: dict[str, Any]) -> Html:
     )
 
 
-def _legend(about: dict[str, Any], shown: int, total: int) -> Html:
+def _legend(about: Attention, shown: int, total: int) -> Html:
     words = f"{shown} of {total} images. Left: the picture; right: the heat map of the predicted class, over what "
     words += "the network saw, from dark (little) to bright (most). "
-    keys = (
-        [tag("span", "lungs", class_="key-lungs")] if any(k in about["lungs"] for k in ("truth", "segmented")) else []
-    )
-    if "lesion_energy" in about["measures"]["positive"]:
+    keys = [tag("span", "lungs", class_="key-lungs")] if any(k in about.lungs for k in ("truth", "segmented")) else []
+    if "lesion_energy" in about.measures["positive"]:
         keys.append(tag("span", "known lesion", class_="key-lesion"))
     more = [" Outlines: ", *keys] if keys else []
     return tag("p", words, *more, class_="note outlines")
 
 
-def _controls(about: dict[str, Any]) -> Html:
+def _controls(about: Attention) -> Html:
     sorts = [tag("option", words, value=key, title=title) for key, words, title in SORTS]
-    classes = [tag("option", "all", value="")] + [tag("option", name, value=name) for name in about["classes"]]
+    classes = [tag("option", "all", value="")] + [tag("option", name, value=name) for name in about.classes]
     return tag(
         "form",
         tag("label", "Order ", tag("select", *sorts, id="order")),
@@ -133,7 +131,7 @@ def _by_error(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["p_true", "id"], kind="stable")
 
 
-def _card(row: dict[Any, Any], about: dict[str, Any], pictures: Path) -> Html:
+def _card(row: dict[Any, Any], about: Attention, pictures: Path) -> Html:
     right = row["predicted"] == row["label"]
     lungs, border = row["predicted in_lungs"], row["predicted border"]
     known = bool(np.isfinite(lungs))
@@ -147,7 +145,7 @@ def _card(row: dict[Any, Any], about: dict[str, Any], pictures: Path) -> Html:
     ]
     if np.isfinite(row["positive pointing"]):
         hit = "points at the lesion" if row["positive pointing"] >= 0.5 else "points beside the lesion"
-        words.insert(3, tag("span", f"map of {about['positive']}: {hit}"))
+        words.insert(3, tag("span", f"map of {about.positive}: {hit}"))
     return tag(
         "figure",
         tag(

@@ -108,7 +108,7 @@ def _worth(results: list[Result]) -> list[Html]:
 def _sources(results: list[Result]) -> list[Html]:
     stopped = not_run(published_dir()) | not_run(runs_dir())
     shown = []
-    for source, lines in published_baselines.shown({r.name: r for r in results}, stopped):
+    for source, lines in published_baselines.filled_tables({r.name: r for r in results}, stopped):
         rows = [[_words(n, cell, published_baselines.HEADER) for n, cell in enumerate(line)] for line in lines]
         parts = [tag("h3", source.title), tag("p", source.note, class_="note")]
         shown.append(

@@ -80,7 +80,7 @@ class Album:
             return None
         place = index.train.loc[index.train["id"] == image_id, "path"].iloc[0]
         try:
-            pixels = decode(index.root, place, PIXELS, index.dataset.value_range, index.dataset.ct_window)
+            pixels = decode(index.root, place, PIXELS, *index.dataset.levels)
         except InputError:  # one damaged image: its card says so
             return None
         key = f"p{len(self.shown)}"

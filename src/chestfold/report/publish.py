@@ -8,16 +8,15 @@ from typing import Any
 from chestfold.core.errors import InputError
 from chestfold.core.files import atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
 from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
+from chestfold.evaluate.attention import ATTENTION
 from chestfold.evaluate.results import (
-    ATTENTION,
     FILES,
     NOT_RUN,
     Result,
+    ResultRecord,
     find_result,
-    format_folds,
     not_run,
     published_results,
-    trained_folds,
 )
 
 
@@ -64,7 +63,7 @@ def _copy(source: Path, target: Path) -> None:
 def _holds_another(target: Path, result: Result) -> bool:
     """Not so where a publication was cut off before its first file."""
     path = target / "oof.parquet"
-    return path.exists() and sha256_file(path) != result.about["files"]["oof.parquet"]
+    return path.exists() and sha256_file(path) != result.record.files["oof.parquet"]
 
 
 def write_results_page() -> Path:
@@ -91,7 +90,7 @@ def write_results_page() -> Path:
             "\n".join(_markdown(synthetic_gain.HEADER, map(synthetic_gain.cells, pairs))),
         ]
     parts.append("# The sources' tables")
-    for table, lines in published_baselines.shown(published, not_run(published_dir())):
+    for table, lines in published_baselines.filled_tables(published, not_run(published_dir())):
         parts += [f"## {table.title}", table.note, "\n".join(_markdown(published_baselines.HEADER, lines))]
     path = project_dir() / "RESULTS.md"
     write_text(path, "\n\n".join(parts) + "\n")
@@ -104,29 +103,37 @@ def _markdown(header: Sequence[str], rows: Iterable[list[str]]) -> list[str]:
 
 
 def _made(row: leaderboard.Row) -> str:
-    about = row.result.about
-    how = f"`{command(about)}`" if about["kind"] == "experiment" else "`chestfold ensemble`"
-    commit = f", commit {about['commit'][:10]}" if "commit" in about else ""
-    return f"- {row.result.name}: {how}, {format_folds(about)}, {about['machine']}, {about['date']}{commit}"
+    record = row.result.record
+    how = f"`{command(record)}`" if record.kind == "experiment" else "`chestfold ensemble`"
+    commit = f", commit {record.commit[:10]}" if record.commit else ""
+    return f"- {row.result.name}: {how}, {record.folds}, {record.machine}, {record.date}{commit}"
 
 
-def command(about: dict[str, Any]) -> str:
+def command(record: ResultRecord) -> str:
     """What was typed to train a run: its file, and what its name and its changes say of the options."""
-    name, _, data = about["name"].partition("@")
+    name, _, data = record.name.partition("@")
     stem, _, tag = name.partition("-")
     words = [f"python exps/{stem}.py"]
-    words += [f"--data {data}"] if data else []
+    if data:
+        words.append(f"--data {data}")
     if tag:
-        settings = {k: new for k, (_, new) in about["changed"].items() if k != "data"}
-        words += [f"--tag {tag}", *(f"--{k.replace('_', '-')} {_word(new)}" for k, new in settings.items())]
-    trained = trained_folds(about)
-    if len(trained) < about["folds"]["count"]:
-        words.append(f"--fold {' '.join(map(str, trained))}")
+        words.append(f"--tag {tag}")
+        for setting, (_, new) in record.changed.items():
+            if setting != "data":
+                words.append(f"--{setting.replace('_', '-')} {_word(new)}")
+    if record.folds.missing:
+        words.append(f"--fold {' '.join(map(str, record.folds.trained))}")
     return " ".join(words)
 
 
 def _word(value: Any) -> str:
     """A setting as it is typed."""
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return str(value).lower()
+        case list() | tuple():
+            return " ".join(map(str, value))
+        case _:
+            return str(value)

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chestfold.core.errors import InputError
+from chestfold.core.run_folder import FoldFolder, History
 from chestfold.evaluate import leaderboard, predictions
-from chestfold.evaluate.figures import History, read_history
-from chestfold.evaluate.leaderboard import Row, short
+from chestfold.evaluate.leaderboard import Row, format_value
 from chestfold.evaluate.metrics import ECE_BINS
-from chestfold.evaluate.results import Result, format_folds, trained_folds
+from chestfold.evaluate.results import Result
 from chestfold.report import charts, curves
 from chestfold.report.attention import attention_tables
 from chestfold.report.boards import figure, link
@@ -23,7 +22,6 @@ _CONFUSION = {True: "Confusion at threshold 0.5", False: "Confusion"}
 _RELIABILITY = (
     "Bars: how many of a bin are right; dots: at their mean probability. Below the dotted line the model is too sure."
 )
-FACTS = ("machine", "precision", "date", "commit")
 
 
 def section(row: Row, linked: set[str], album: Album) -> Html:
@@ -48,19 +46,21 @@ def section(row: Row, linked: set[str], album: Album) -> Html:
 
 
 def _facts(result: Result) -> Html:
-    about = result.about
+    record = result.record
+    classes = [f"{name} (positive)" if name == record.positive else name for name in record.classes]
     facts = {
-        "data": about["data"],
-        "classes": ", ".join(c + " (positive)" * (c == about["positive"]) for c in about["classes"]),
-        "folds": format_folds(about),
-        "minutes": f"{about['minutes']:.1f}",
+        "data": record.data,
+        "classes": ", ".join(classes),
+        "folds": str(record.folds),
+        "minutes": f"{record.minutes:.1f}",
+        "best epochs": ", ".join(map(str, record.best_epochs)),
+        "machine": record.machine[:60],
+        "precision": record.precision,
+        "date": record.date,
+        "commit": record.commit[:10],
     }
-    if "best_epochs" in about:
-        facts["best epochs"] = ", ".join(map(str, about["best_epochs"]))
-    facts |= {key: str(about[key])[:60] for key in FACTS if key in about}
-    if "commit" in facts:
-        facts["commit"] = facts["commit"][:10]
-    return tag("dl", *[tag("div", tag("dt", key), tag("dd", value)) for key, value in facts.items()], class_="facts")
+    listed = [tag("div", tag("dt", key), tag("dd", value)) for key, value in facts.items() if value]
+    return tag("dl", *listed, class_="facts")
 
 
 def _figures(texts: dict[str, str]) -> Html:
@@ -70,14 +70,14 @@ def _figures(texts: dict[str, str]) -> Html:
 
 
 def _origin(result: Result, linked: set[str]) -> Html:
-    return _members(result, linked) if result.about["kind"] == "ensemble" else _changes(result, linked)
+    return _members(result, linked) if result.record.kind == "ensemble" else _changes(result, linked)
 
 
 def _changes(result: Result, linked: set[str]) -> Html:
-    parent = result.about["parent"]
+    parent = result.record.parent
     if not parent:
         return tag("section", tag("h4", "What was changed"), tag("p", "Nothing: it has no parent."), _settings(result))
-    rows = [[key, short(old), short(new)] for key, (old, new) in result.about["changed"].items()]
+    rows = [[key, format_value(old), format_value(new)] for key, (old, new) in result.record.changed.items()]
     heading = tag("h4", "What was changed against ", _linked(parent, linked))
     shown = table(["setting", parent, result.name], rows, class_="settings")
     return tag("section", heading, shown, _settings(result))
@@ -88,31 +88,28 @@ def _linked(name: str, linked: set[str]) -> Any:
 
 
 def _members(result: Result, linked: set[str]) -> Html:
-    about = result.about
-    weights = about.get("weights") or [None] * len(about["members"])
-    rows = [
-        [_linked(name, linked), "-" if weight is None else f"{weight:.3f}"]
-        for name, weight in zip(about["members"], weights, strict=True)
-    ]
-    methods = [
-        [name + " (this one)" * (name == about["method"]), f"{m['cross_fitted_auc']:.4f}", f"{m['in_sample_auc']:.4f}"]
-        for name, m in about.get("methods", {}).items()
-    ]
-    parts = [tag("h4", f"Members and weights, by {about['method']}"), table(["member", "weight"], rows)]
+    record = result.record
+    weights = [f"{weight:.3f}" for weight in record.weights] if record.weights else ["-"] * len(record.members)
+    rows = [[_linked(name, linked), weight] for name, weight in zip(record.members, weights, strict=True)]
+    methods = []
+    for name, scores in record.methods.items():
+        shown = f"{name} (this one)" if name == record.method else name
+        methods.append([shown, f"{scores.cross_fitted_auc:.4f}", f"{scores.in_sample_auc:.4f}"])
+    parts = [tag("h4", f"Members and weights, by {record.method}"), table(["member", "weight"], rows)]
     if methods:
         parts.append(table(["method", "AUC cross-fitted", "AUC in-sample"], methods, class_="spaced"))
     return tag("section", *parts)
 
 
 def _settings(result: Result) -> Html:
-    rows = [[key, short(value)] for key, value in result.about["settings"].items()]
+    rows = [[key, format_value(value)] for key, value in result.record.settings.items()]
     shown = table(["setting", "value"], rows, class_="settings")
     return tag("details", tag("summary", "All settings"), shown, class_="inner")
 
 
 def _learning(result: Result) -> Html:
     heading = tag("h4", "Learning curves")
-    if result.about["kind"] == "ensemble":
+    if result.record.kind == "ensemble":
         return Html()
     histories = _histories(result)
     if not histories:
@@ -128,25 +125,20 @@ def _learning(result: Result) -> Html:
 
 def _histories(result: Result) -> dict[int, History]:
     """Fold -> its epochs; empty for a published result."""
-    paths = {fold: result.folder / f"fold{fold}" / "metrics.jsonl" for fold in trained_folds(result.about)}
-    return {fold: _read(path) for fold, path in paths.items() if path.exists()}
-
-
-def _read(path: Any) -> History:
-    try:
-        return read_history(path)
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}); run its fold again, or delete the file") from error
+    folders = [FoldFolder(result.folder / f"fold{fold}") for fold in result.record.folds.trained]
+    return {folder.number: folder.history() for folder in folders if folder.history_path.exists()}
 
 
 def _over_epochs(result: Result, histories: dict[int, History], key: str, training: str | None) -> Html:
+    best_epochs = dict(zip(result.record.folds.trained, result.record.best_epochs, strict=True))
     lines, best = [], []
     for fold, history in histories.items():
+        colour = charts.series(fold)
         if training:
-            lines += [(f"{charts.series(fold)} training", c) for c in [_curve(history, training)] if len(c.x)]
-        lines.append((charts.series(fold), _curve(history, key)))
-        kept = dict(zip(trained_folds(result.about), result.about["best_epochs"], strict=True)).get(fold)
-        best += [(row["epoch"], row[key], charts.series(fold)) for row in history if row["epoch"] == kept]
+            lines.append((f"{colour} training", _curve(history, training)))
+        lines.append((colour, _curve(history, key)))
+        row = history[best_epochs[fold] - 1]
+        best.append((row["epoch"], row[key], colour))
     name = {"auc": "AUC"}.get(key, key)
     return _chart(name, charts.epochs(f"{result.name}: {name} over the epochs", name, lines, best))
 
@@ -164,7 +156,7 @@ def _judgement(result: Result, oof: pd.DataFrame) -> Html:
     """What the OOF predictions show."""
     labels, probs = predictions.labels(oof), predictions.probabilities(oof)
     classes, name = predictions.class_columns(oof), result.name
-    drawn = curves.drawn_classes(labels, classes, result.about["positive"])
+    drawn = curves.drawn_classes(labels, classes, result.record.positive)
     roc = curves.roc(labels, probs, classes, drawn)
     precision = curves.precision_recall(labels, probs, classes, drawn)
     bins = curves.reliability(labels, probs)
@@ -178,14 +170,14 @@ def _judgement(result: Result, oof: pd.DataFrame) -> Html:
         ),
         _chart(f"Reliability, {ECE_BINS} bins", charts.reliability(f"{name}: reliability", bins), _RELIABILITY),
     ]
-    shifts = _per_shift(result)
+    shifts = _per_corruption(result)
     shown += [shifts] if shifts else []
     return tag("section", tag("h4", "Out-of-fold predictions"), tag("div", *shown, class_="columns"))
 
 
 def _confusion(result: Result) -> Html:
     """Counts and each row's shares; the shade is the share."""
-    counts, classes = np.array(result.about["scores"]["confusion"]), result.about["classes"]
+    counts, classes = np.array(result.record.scores.confusion), result.record.classes
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     rows = []
     for n, name in enumerate(classes):
@@ -200,20 +192,21 @@ def _shaded(count: int, share: float) -> Html:
 
 
 def _per_fold(result: Result) -> Html:
-    values = result.about["scores"]["per_fold_auc"]
-    rows = [(f"fold {f}", v) for f, v in zip(trained_folds(result.about), values, strict=True)]
-    whole = result.about["scores"]["at_half"]["auc"]["value"]
-    drawn = charts.bars(f"{result.name}: AUC of each fold", rows, ("all folds together", whole), _base(values))
-    return _chart("AUC of each fold", drawn, "Dotted: all folds together.")
+    scores = result.record.scores
+    values = scores.per_fold_auc or []
+    rows = [(f"fold {fold}", value) for fold, value in zip(result.record.folds.trained, values, strict=True)]
+    pooled = ("all folds together", scores.at_half["auc"].value)
+    drawn = charts.bars(f"{result.name}: AUC of each fold", rows, pooled, _base(values))
+    return _chart("AUC of each fold", drawn, f"Dotted: all folds together. Mean and deviation: {scores.auc_of_folds}.")
 
 
-def _per_shift(result: Result) -> Html | None:
-    corrupted = result.about["scores"].get("corrupted")
-    if not corrupted:
+def _per_corruption(result: Result) -> Html | None:
+    corrupted = result.record.scores.corrupted
+    if corrupted is None:
         return None
-    rows, values = list(corrupted["per_corruption"].items()), list(corrupted["per_corruption"].values())
-    mean = corrupted["auc"]["value"]
-    drawn = charts.bars(f"{result.name}: AUC under each shift", rows, ("mean", mean), _base(values))
+    rows = list(corrupted.per_corruption.items())
+    mean = ("mean", corrupted.auc.value)
+    drawn = charts.bars(f"{result.name}: AUC under each shift", rows, mean, _base([value for _, value in rows]))
     return _chart("AUC under each shift", drawn, "Dotted: the mean.")
 
 
@@ -224,20 +217,20 @@ def _base(values: Sequence[float]) -> float:
 
 def _attention(result: Result) -> Html:
     """Where the model looks; nothing where `chestfold explain` was not run."""
-    about = result.attention()
-    if about is None:
+    attention = result.attention()
+    if attention is None:
         return Html()
-    rows, columns = about["grid"]
-    heading = f"Where it looks: {about['method']} of {about['layer']}, {rows} x {columns} cells"
-    return tag("section", tag("h4", heading), attention_tables(about))
+    rows, columns = attention.grid
+    heading = f"Where it looks: {attention.method} of {attention.layer}, {rows} x {columns} cells"
+    return tag("section", tag("h4", heading), attention_tables(attention))
 
 
 def _errors(result: Result, oof: pd.DataFrame, origin: dict[str, Any], album: Album) -> Html:
-    heading, mistakes = tag("h4", "The worst validation errors"), worst(oof, result.about["positive"])
+    heading, mistakes = tag("h4", "The worst validation errors"), worst(oof, result.record.positive)
     if not mistakes:
         return tag("section", heading, tag("p", "None: every image was predicted as what it is."))
-    if album.has(result.about["data"], origin["index_sha256"]):
-        keys = [album.key(result.about["data"], m.id) for m in mistakes]
+    if album.has(result.record.data, origin["index_sha256"]):
+        keys = [album.key(result.record.data, m.id) for m in mistakes]
         cards = [_card(m, key) for m, key in zip(mistakes, keys, strict=True)]
         note = f"Square, grey and {PIXELS} px, as decoded for a model; the least probable true class first."
         return tag("section", heading, tag("div", *cards, class_="errors"), tag("p", note, class_="note"))

@@ -1,31 +1,69 @@
-"""The tables that the terminal shows."""
+"""The tables that the terminal shows; intervals are printed under their figures."""
+
+from collections.abc import Sequence
 
 from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
-from chestfold.evaluate.leaderboard import HEADER, MAIN, WIDE, Row, cells, rows_by_folds
-from chestfold.evaluate.results import all_results
+from chestfold.core.files import published_dir, runs_dir
+from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
+from chestfold.evaluate.results import all_results, not_run
+
+MAIN = ("result", "AUC", leaderboard.OF_FOLDS, "AUC, shifted", "F1", "accuracy", "AUC against parent")
+"""Columns of the board in a terminal that is not wide enough for all."""
+ALL = (*leaderboard.HEADER[:2], leaderboard.OF_FOLDS, *leaderboard.HEADER[2:])
+WIDE = 250
+"""Characters that all columns need."""
+WORDS = ("result", "what", "whose", "run", "with", "without", "sampling")
+"""Columns of text: aligned left."""
+SYNTHETIC_MAIN = ("share", "with", "without", "sampling", "AUC gained", "recall gained")
 
 
-def leaderboard(title: str, rows: list[Row], width: int) -> Table:
-    """A rich table of the rows under one title: all columns where `width` characters hold them, else the main ones."""
-    shown = HEADER if width >= WIDE else MAIN
-    table = Table(
-        title=f"{title}: out-of-fold, 95 % patient bootstrap", title_justify="left", box=SIMPLE, padding=(0, 1)
-    )
-    for name in shown:
-        table.add_column(
-            name,
-            justify="left" if name in ("result", "what") else "right",
-            min_width=24 if name == "what" else min(12, len(name)),
-        )
-    for row in rows:
-        texts = dict(zip(HEADER, cells(row), strict=True))
-        table.add_row(*[escape(texts[name].replace(" [", "\n[")) for name in shown], end_section=True)
+def boards(width: int) -> list[Table]:
+    """The leaderboard for a terminal of `width` characters, a table for each fold file."""
+    columns = ALL if width >= WIDE else MAIN
+    tables = []
+    for title, rows in leaderboard.rows_by_folds(all_results()).items():
+        table = _table(f"{title}: out-of-fold, 95 % patient bootstrap", columns)
+        for row in rows:
+            texts = leaderboard.terminal_cells(row)
+            _add_row(table, [texts[name] for name in columns])
+        tables.append(table)
+    return tables
+
+
+def baseline_tables() -> list[Table]:
+    """The sources' tables with all results of runs/ and exps/results/."""
+    results = {result.name: result for result in all_results()}
+    stopped = not_run(published_dir()) | not_run(runs_dir())
+    tables = []
+    for source, lines in published_baselines.filled_tables(results, stopped):
+        table = _table(source.title, published_baselines.HEADER, source.note)
+        for line in lines:
+            _add_row(table, line)
+        tables.append(table)
+    return tables
+
+
+def synthetic_tables() -> list[Table]:
+    """Runs with synthetic images against runs without; no table where nothing is compared."""
+    pairs = synthetic_gain.pairs(all_results())
+    table = _table(synthetic_gain.TITLE, SYNTHETIC_MAIN, synthetic_gain.NOTE.replace("*", ""))
+    for pair in pairs:
+        texts = dict(zip(synthetic_gain.HEADER, synthetic_gain.cells(pair), strict=True))
+        _add_row(table, [texts[name] for name in SYNTHETIC_MAIN])
+    return [table] if pairs else []
+
+
+def _table(title: str, columns: Sequence[str], caption: str | None = None) -> Table:
+    table = Table(title=title, caption=caption, title_justify="left", box=SIMPLE, padding=(0, 1))
+    for name in columns:
+        least = 24 if name == "what" and "minutes" in columns else min(12, len(name))
+        table.add_column(name, justify="left" if name in WORDS else "right", min_width=least)
     return table
 
 
-def tables(width: int) -> list[Table]:
-    """The board for a terminal of `width` characters, a table for each fold file."""
-    return [leaderboard(title, rows, width) for title, rows in rows_by_folds(all_results()).items()]
+def _add_row(table: Table, texts: Sequence[str]) -> None:
+    shown = [escape(text.replace(" [", "\n[").replace(" ± ", "\n± ")) for text in texts]
+    table.add_row(*shown, end_section=True)

@@ -1,117 +1,128 @@
 """Merge the finished folds of a run into one result, proven against the fold file."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from filelock import FileLock
 
-from chestfold.core.console import say
+from chestfold.core.console import plural, say
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, runs_dir
+from chestfold.core.run_folder import FoldManifest
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, predictions, results
-from chestfold.train.fold_folder import claim, fold_config, fold_dir, is_finished
+from chestfold.evaluate.metrics import METRICS
 from chestfold.train.prepare import Prepared
 
 
-def finished_folds(ready: Prepared) -> list[int]:
-    """Numbers of the folds that have their manifest."""
-    return [f for f in range(ready.folds.count) if (fold_dir(ready.request.name, f) / "manifest.json").exists()]
-
-
-def minutes(metrics_path: Path) -> float:
-    """Training time of a fold over all its starts, from the seconds of its epochs."""
-    rows = [json.loads(line) for line in metrics_path.read_text().splitlines()]
-    return round(sum(row["seconds"] or 0.0 for row in rows) / 60, 2)
-
-
-def collect(ready: Prepared, trained: list[int]) -> results.Result:
-    """Merge the `trained` folds of a run into runs/NAME/{oof,corrupted,test}.parquet, scores.json and its figures.
+def collect(ready: Prepared) -> results.Result:
+    """Merge the finished folds of a run into runs/NAME/{oof,corrupted,test}.parquet, scores.json and its figures.
 
     Raises:
-        InputError: a fold is missing, was changed, or was trained on other folds, data or settings.
+        InputError: a fold was changed, or was trained on other folds, data or settings; none is finished.
     """
-    name, folder = ready.request.name, runs_dir() / ready.request.name
+    folder = ready.run.path
     with FileLock(folder / ".collect.lock"):  # two processes may finish two folds at the same moment
-        manifests = {f: finished_manifest(ready, f) for f in trained}
-        whole = predictions.merge_oof(fold_tables(ready, trained, "oof"), ready.folds, trained)
-        tests = fold_tables(ready, trained, "test") if len(ready.index.test) else {}
-        test = predictions.mean_predictions([tests[f] for f in trained]) if tests else None
-        provenance: dict[str, Any] = ready.fingerprint() | {"experiment": name, "data": ready.request.exp.data}
-        provenance["folds"] = ready.folds.name
-        provenance["members"] = {str(f): m["files"]["oof.parquet"] for f, m in manifests.items()}
-        about = describe_run(ready, manifests)
-        result = results.write_result(folder, whole, test, provenance, about, merged_corruptions(ready, manifests))
+        manifests = finished_manifests(ready)
+        oof = merged(ready, manifests, "oof")
+        corrupted = merged_corruptions(ready, manifests)
+        origin: dict[str, Any] = ready.fingerprint() | {"experiment": ready.request.name, "data": ready.exp.data}
+        origin["folds"] = ready.folds.name
+        origin["members"] = {str(fold): manifest.files["oof.parquet"] for fold, manifest in manifests.items()}
+        test = mean_of_tests(ready, manifests)
+        result = results.write_result(folder, oof, test, corrupted, origin, describe(ready, manifests))
         (folder / results.NOT_RUN).unlink(missing_ok=True)
-        histories = {f: figures.read_history(fold_dir(name, f) / "metrics.jsonl") for f in trained}
-        figures.learning_curves(folder / "curves.png", name, histories)
-        figures.confusion(folder / "confusion.png", name, result.about)
+        histories = {fold: ready.run.fold(fold).history() for fold in manifests}
+        figures.learning_curves(folder / "curves.png", ready.request.name, histories)
+        figures.confusion(folder / "confusion.png", result.record)
         return result
 
 
-def finished_manifest(ready: Prepared, fold: int) -> dict[str, Any]:
-    """The manifest of a fold that is finished with the settings in hand; `InputError` when it is not."""
-    folder, config = fold_dir(ready.request.name, fold), fold_config(ready, fold)
-    claim(folder, config, overwrite=False)
-    if not is_finished(folder, config):
-        raise InputError(f"{folder} is not finished; train fold {fold} first")
-    return read_json(folder / "manifest.json")
+def finished_manifests(ready: Prepared) -> dict[int, FoldManifest]:
+    """Fold -> manifest, of those that are finished; each was trained with the settings in hand."""
+    found = {}
+    for folder in ready.run.require_finished_folds():
+        folder.require_same(ready.fold_config(folder.number, threads=1))
+        folder.is_finished()  # proves the hash of every file
+        found[folder.number] = folder.manifest()
+    return found
 
 
-def fold_tables(ready: Prepared, trained: list[int], kind: str) -> dict[int, pd.DataFrame]:
+def fold_tables(ready: Prepared, folds: list[int], kind: str) -> dict[int, pd.DataFrame]:
     """Fold -> its table of `kind`; `InputError` when one belongs to another fold or fold file."""
     tables = {}
-    for fold in trained:
-        path = fold_dir(ready.request.name, fold) / f"{kind}.parquet"
+    for fold in folds:
+        path = ready.run.fold(fold).table_path(kind)
         tables[fold], origin = predictions.read(path)
         if origin["fold"] != fold or origin["folds_sha256"] != ready.folds.sha256:
             raise InputError(f"{path} belongs to fold {origin['fold']} of another run or fold file")
     return tables
 
 
-def merged_corruptions(ready: Prepared, manifests: dict[int, dict[str, Any]]) -> pd.DataFrame | None:
-    """The folds' predictions under each shift; None where a fold was finished before there were any."""
-    if not all("corrupted.parquet" in m["files"] for m in manifests.values()):
-        return None
+def merged(ready: Prepared, manifests: dict[int, FoldManifest], kind: str) -> pd.DataFrame:
+    """The validation predictions of all finished folds, as one table."""
     trained = list(manifests)
-    parts = {f: predictions.unstacked(table) for f, table in fold_tables(ready, trained, "corrupted").items()}
-    return predictions.stacked(
-        {s: predictions.merge_oof({f: parts[f][s] for f in trained}, ready.folds, trained) for s in CORRUPTIONS}
+    return predictions.merge_oof(fold_tables(ready, trained, kind), ready.folds, trained)
+
+
+def merged_corruptions(ready: Prepared, manifests: dict[int, FoldManifest]) -> pd.DataFrame:
+    """The folds' predictions under each corruption, as one stacked table."""
+    trained = list(manifests)
+    parts = {}
+    for fold, table in fold_tables(ready, trained, "corrupted").items():
+        parts[fold] = predictions.unstacked(table)
+    whole = {}
+    for name in CORRUPTIONS:
+        of_folds = {fold: tables[name] for fold, tables in parts.items()}
+        whole[name] = predictions.merge_oof(of_folds, ready.folds, trained)
+    return predictions.stacked(whole)
+
+
+def mean_of_tests(ready: Prepared, manifests: dict[int, FoldManifest]) -> pd.DataFrame | None:
+    """The mean of the folds' test predictions; None where there is no test split."""
+    if not len(ready.index.test):
+        return None
+    return predictions.mean_predictions(list(fold_tables(ready, list(manifests), "test").values()))
+
+
+def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, Any]:
+    """The fields of scores.json besides its scores."""
+    request, of_folds = ready.request, list(manifests.values())
+    first = of_folds[0]
+    trained = results.FoldsOfResult(
+        file=ready.folds.name, count=ready.folds.count, sha256=ready.folds.sha256, trained=tuple(manifests)
     )
-
-
-def describe_run(ready: Prepared, manifests: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """What scores.json says of a run besides its scores."""
-    request, first = ready.request, next(iter(manifests.values()))
-    about_folds: dict[str, Any] = {"file": ready.folds.name, "count": ready.folds.count, "sha256": ready.folds.sha256}
-    return {
+    about: dict[str, Any] = {
         "kind": "experiment",
         "data": request.exp.data,
-        "classes": list(ready.classes),
+        "classes": ready.classes,
         "positive": ready.index.dataset.positive,
-        "folds": about_folds | {"trained": list(manifests)},
+        "folds": trained,
         "settings": request.exp.to_dict(),
         "parent": request.parent,
-        "changed": {k: list(v) for k, v in request.changed.items()},
-        "minutes": round(sum(m["minutes"] for m in manifests.values()), 1),
-        "best_epochs": [m["best_epoch"] for m in manifests.values()],
-        **({"synthetic": made} if all(made := [m.get("synthetic") for m in manifests.values()]) else {}),
-        **{k: first[k] for k in ("machine", "precision", "commit", "date", "versions", "python")},
+        "changed": request.changed,
+        "minutes": round(sum(manifest.minutes for manifest in of_folds), 1),
+        "best_epochs": [manifest.best_epoch for manifest in of_folds],
+        "precision": first.precision,
     }
+    if request.exp.synthetic:
+        about["synthetic"] = [manifest.synthetic for manifest in of_folds]
+    return about | {name: getattr(first, name) for name in ("machine", "commit", "date", "versions", "python")}
 
 
-def tell(result: results.Result) -> None:
+def report(result: results.Result) -> None:
     """The scores of a collected run, and what to do next."""
-    say(f"\n{result.name}: {results.format_folds(result.about)} collected in {result.folder}")
-    for metric in ("auc", "accuracy", "f1", "precision", "recall", "specificity", "ece"):
-        say(f"  {metric:<12} {result.score('at_half', metric)}")
-    say(f"  {'auc, shifted':<12} {result.score('corrupted', 'auc')}")
-    if result.name.endswith("-debug"):
+    record = result.record
+    say(f"\n{result.name}: {record.folds} collected in {result.folder}")
+    for metric in METRICS:
+        say(f"  {metric:<13} {result.score('at_half', metric)}")
+    if len(record.folds.trained) > 1:
+        say(f"  {'auc of folds':<13} {record.scores.auc_of_folds}")
+    say(f"  {'auc, shifted':<13} {result.score('corrupted', 'auc')}")
+    if result.is_debug:
         say("a debug run: it shows that everything works, its scores mean nothing")
         return
-    missing = set(range(result.about["folds"]["count"])) - set(results.trained_folds(result.about))
-    if missing:
-        say(f"folds {sorted(missing)} are not trained yet; without them the figures speak of a part of the images")
+    if record.folds.missing:
+        missing = ", ".join(map(str, record.folds.missing))
+        count = plural(len(record.folds.missing), "fold")
+        say(f"{count} ({missing}) not trained yet; without them the figures are of a part of the images")
     say(f"next: chestfold board; chestfold submit {result.name} --dry-run; chestfold publish {result.name}")

@@ -1,26 +1,61 @@
 """An experiment with its data in hand: which images a fold trains, validates and tests on."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from chestfold.core.config import Experiment, Request
-from chestfold.core.console import say
+from chestfold.core.console import plural, say
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
+from chestfold.core.run_folder import FoldConfig, RunFolder, SyntheticCount
 from chestfold.data import folds
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Index
 from chestfold.data.loader import Images, images_of
 from chestfold.data.sampling import random_share, sample_per_class
-from chestfold.data.synthetic import open_part, require_unrelated
+from chestfold.data.synthetic import SyntheticPart, open_part, require_unrelated
 from chestfold.data.transforms import preprocess
 from chestfold.data.transforms.corruptions import corrupt
-from chestfold.models import ood, weights_identity
+from chestfold.models import weights_identity
+
+DEBUG_IMAGES = 64
+"""Validation images of each fold, and test images, that a `--debug` run predicts."""
+
+
+@dataclass(frozen=True)
+class FoldImages:
+    """The images of one fold: exactly those trained on, validated on and tested on."""
+
+    train: Images
+    val: Images
+    test: Images
+    synthetic: SyntheticCount | None
+
+    def lungs_not_found(self) -> dict[str, int] | None:
+        """Part -> how many of its images are left unmasked; None where no lungs are asked for."""
+        if self.val.lungs is None:
+            return None
+        parts = {"training": self.train, "validation": self.val, "test": self.test}
+        return {name: images.lungs_not_found().total() for name, images in parts.items()}
+
+    def describe(self) -> list[str]:
+        """What a person should know of them, in lines."""
+        lines = [f"{len(self.train)} training, {len(self.val)} validation and {len(self.test)} test images"]
+        if self.synthetic:
+            made = self.synthetic
+            lines.append(f"{made.images} of the training images are synthetic, made from {made.made_from} real ones")
+        parts = {"training": self.train, "validation": self.val, "test": self.test}
+        for name, images in parts.items():
+            reasons = images.lungs_not_found()
+            if reasons:
+                why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
+                count = f"{reasons.total()} of {plural(len(images), f'{name} image')}"
+                lines.append(f"no lungs were found in {count}, which stay unmasked ({why})")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -33,21 +68,42 @@ class Prepared:
     cache: Cache
 
     @property
+    def exp(self) -> Experiment:
+        """The settings."""
+        return self.request.exp
+
+    @property
+    def run(self) -> RunFolder:
+        """Where the folds leave what they make."""
+        return RunFolder(self.request.name)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """In the order of the prediction columns."""
         return self.index.dataset.classes
+
+    @property
+    def positive(self) -> int:
+        """Number of the positive class."""
+        return self.classes.index(self.index.dataset.positive)
+
+    @property
+    def test_rows(self) -> pd.DataFrame:
+        """The test images, id, group and label; of a `--debug` run a few."""
+        test = self.index.test
+        return test.iloc[:DEBUG_IMAGES] if self.request.is_debug else test
 
     def images(self, rows: pd.DataFrame) -> Images:
         """The pixels and class numbers of some rows (id, label); -1 where the label is withheld."""
         number = {name: n for n, name in enumerate(self.classes)} | {"": -1}
         labels = np.array([number[label] for label in rows["label"]], np.int64)
-        how = preprocess.preprocess_of(self.request.exp)
-        return Images(self.cache.images, self.cache.rows(rows["id"]), rows["id"].tolist(), labels, how, self.lungs)
+        seen_as = preprocess.preprocess_of(self.exp)
+        return Images(self.cache.images, self.cache.rows(rows["id"]), rows["id"].tolist(), labels, seen_as, self.lungs)
 
     @cached_property
     def lungs(self) -> preprocess.Lungs | None:
         """Those in all images of the cache, found once, where the experiment needs them."""
-        return preprocess.find_lungs(preprocess.preprocess_of(self.request.exp), self.cache.images)
+        return preprocess.find_lungs(preprocess.preprocess_of(self.exp), self.cache.images)
 
     def rows(self, ids: list[str]) -> pd.DataFrame:
         """id, group, fold, label of training images, in the order of `ids`."""
@@ -59,9 +115,56 @@ class Prepared:
             "index_sha256": self.index.sha256(),
             "content_sha256": self.cache.content,
             "folds_sha256": self.folds.sha256,
-            "weights": weights_identity(self.request.exp),
-            **preprocess.lung_method(self.request.exp),
+            "weights": weights_identity(self.exp),
+            **preprocess.lung_method(self.exp),
         }
+
+    def fold_config(self, fold: int, threads: int) -> FoldConfig:
+        """All that decides the bytes of a fold's predictions."""
+        request, fingerprint = self.request, self.fingerprint()
+        if self.exp.synthetic:
+            fingerprint["synthetic_sha256"] = open_part(self.exp.synthetic, fold, self.exp.image_size).sha256
+        return FoldConfig(
+            experiment=request.name,
+            fold=fold,
+            settings=self.exp.to_dict(),
+            parent=request.parent,
+            changed=request.changed,
+            classes=self.classes,
+            positive=self.index.dataset.positive,
+            fingerprint=fingerprint,
+            threads=threads,
+        )
+
+    def fold_images(self, fold: int) -> FoldImages:
+        """The images that `fold` trains, validates and tests on.
+
+        Raises:
+            InputError: a synthetic image is related to a held-out one, or a class has too few images.
+        """
+        train = self.images(self.rows(self.folds.other_ids(fold)))
+        train = with_positive_share(self.exp, fold, train, self.positive)
+        train = limit_per_class(self.exp, fold, train)
+        val, test = self.images(self.rows(self.folds.ids(fold))), self.images(self.test_rows)
+        if not self.exp.synthetic:
+            return FoldImages(train, val, test, None)
+        part = open_part(self.exp.synthetic, fold, self.exp.image_size)
+        require_unrelated(part, self._group_of(), held_out={*val.ids, *self.index.test["id"]})
+        count = SyntheticCount(images=len(part.ids), made_from=len(part.parents()))
+        return FoldImages(self._with_synthetic(train, part), val, test, count)
+
+    def _group_of(self) -> dict[str, str]:
+        """Id -> patient of every real image."""
+        real = pd.concat([self.folds.table, self.index.test])
+        return dict(zip(real["id"], real["group"], strict=True))
+
+    def _with_synthetic(self, train: Images, part: SyntheticPart) -> Images:
+        unknown = sorted(set(part.table["label"]) - set(self.classes))
+        if unknown:
+            raise InputError(f"{part.path}: class {unknown[0]!r} is not one of {', '.join(self.classes)}")
+        labels = np.array([self.classes.index(label) for label in part.table["label"]], np.int64)
+        pixels = np.concatenate([train.pixels[train.rows], part.pixels])
+        return images_of(train.preprocess, pixels, [*train.ids, *part.ids], np.concatenate([train.labels, labels]))
 
 
 def prepare(request: Request) -> Prepared:
@@ -71,95 +174,28 @@ def prepare(request: Request) -> Prepared:
     for note in index.notes:
         say(f"{request.exp.data}: {note}")
     chosen = folds.load(request.exp.fold_file, index)
+    if request.is_debug:
+        chosen = chosen.sample(DEBUG_IMAGES)
     return Prepared(request, index, chosen, open_cache(index, request.exp.image_size))
 
 
-def format_lungs_not_found(kind: str, images: Images) -> list[str]:
-    """How many of these images are seen whole because no lungs were found in them, and why; empty where none is."""
-    reasons = images.lungs_not_found()
-    if not reasons:
-        return []
-    why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
-    return [f"no lungs were found in {reasons.total()} of {len(images)} {kind} images, which are seen whole ({why})"]
-
-
-def with_share(ready: Prepared, fold: int, train: Images) -> Images:
+def with_positive_share(exp: Experiment, fold: int, train: Images, positive: int) -> Images:
     """The training images of a fold, with `positive_share` of the positive class."""
-    exp, positive = ready.request.exp, ready.classes.index(ready.index.dataset.positive)
     if exp.positive_share == 1:
         return train
-    ids = [i for i, label in zip(train.ids, train.labels, strict=True) if label == positive]
+    ids = [train.ids[n] for n in np.flatnonzero(train.labels == positive)]
     dropped = set(ids) - set(random_share(ids, exp.positive_share, exp.seed, fold))
-    kept = np.array([n for n, i in enumerate(train.ids) if i not in dropped], np.int64)
-    return replace(train, rows=train.rows[kept], ids=[train.ids[k] for k in kept], labels=train.labels[kept])
-
-
-def with_synthetic(ready: Prepared, fold: int, train: Images, log: Callable[[str], None]) -> Images:
-    """The training images of a fold and its synthetic ones, after the proof that none is related to a held-out image.
-
-    Raises:
-        InputError: one is; the classes of the two sets differ.
-    """
-    exp = ready.request.exp
-    if not exp.synthetic:
-        return train
-    part = open_part(exp.synthetic, fold, exp.image_size)
-    real = pd.concat([ready.folds.table, ready.index.test])
-    require_unrelated(part, dict(zip(real["id"], real["group"], strict=True)), held_out(ready, fold))
-    strangers = sorted(set(part.table["label"]) - set(ready.classes))
-    if strangers:
-        raise InputError(f"{part.path}: class {strangers[0]!r} is not one of {', '.join(ready.classes)}")
-    unseen = len(part.parents() - set(train.ids))
-    log(f"{len(part.ids)} synthetic images of {part.name}, from {len(part.parents())} real ones"
-        f"{f', {unseen} of which are not trained upon' * bool(unseen)}")  # fmt: skip
-    labels = np.array([ready.classes.index(label) for label in part.table["label"]], np.int64)
-    pixels = np.concatenate([train.pixels[train.rows], part.pixels])
-    return images_of(train.how, pixels, [*train.ids, *part.ids], np.concatenate([train.labels, labels]))
-
-
-def held_out(ready: Prepared, fold: int) -> set[str]:
-    """Ids of the images that no training image of a fold may descend from."""
-    return {*ready.folds.ids(fold), *ready.index.test["id"]}
-
-
-def synthetic_fingerprint(ready: Prepared, fold: int) -> dict[str, str]:
-    """The hash of a fold's synthetic images and of what is said of them; nothing where there are none."""
-    exp = ready.request.exp
-    return {"synthetic_sha256": open_part(exp.synthetic, fold, exp.image_size).sha256} if exp.synthetic else {}
-
-
-def synthetic_counts(ready: Prepared, fold: int) -> dict[str, dict[str, int]]:
-    """For the manifest: how many synthetic images a fold trained on, and from how many real ones they were made."""
-    exp = ready.request.exp
-    if not exp.synthetic:
-        return {}
-    part = open_part(exp.synthetic, fold, exp.image_size)
-    return {"synthetic": {"images": len(part.ids), "made_from": len(part.parents())}}
+    return train.take(np.array([n for n, image_id in enumerate(train.ids) if image_id not in dropped], np.int64))
 
 
 def limit_per_class(exp: Experiment, fold: int, train: Images) -> Images:
     """The training images of a fold, or `train_per_class` of each class."""
     if not exp.train_per_class:
         return train
-    kept = sample_per_class(train.labels, exp.train_per_class, generator(exp.seed, fold, "few"))
-    return replace(train, rows=train.rows[kept], ids=[train.ids[k] for k in kept], labels=train.labels[kept])
+    return train.take(sample_per_class(train.labels, exp.train_per_class, generator(exp.seed, fold, "few")))
 
 
-def lungs_not_found_counts(ready: Prepared, fold: int) -> dict[str, dict[str, int]]:
-    """For the manifest: how many images of each part of a fold are seen whole; nothing where no lungs are asked for."""
-    if ready.lungs is None:
-        return {}
-    train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
-    parts = {"training": train, "validation": val, "test": ready.images(ready.index.test)}
-    return {"lungs_not_found": {kind: images.lungs_not_found().total() for kind, images in parts.items()}}
-
-
-def few(images: Images, rng: np.random.Generator) -> Images:
-    """At most `familiar.MAX_IMAGES` of `images`, in their order."""
-    chosen = np.sort(rng.permutation(len(images))[: ood.MAX_IMAGES])
-    return replace(images, rows=images.rows[chosen], ids=[images.ids[n] for n in chosen], labels=images.labels[chosen])
-
-
-def corrupted_images(shift: str, images: Images) -> Images:
-    """The same images under a shift of acquisition; their lungs are found anew, as they would be at another machine."""
-    return images_of(images.how, corrupt(shift, images.pixels[images.rows], images.ids), images.ids, images.labels)
+def corrupted_images(name: str, images: Images) -> Images:
+    """The same images under a corruption; their lungs are found anew, as they would be at another machine."""
+    pixels = corrupt(name, images.pixels[images.rows], images.ids)
+    return images_of(images.preprocess, pixels, images.ids, images.labels)

@@ -1,177 +1,218 @@
-"""The life of an experiment: prepare, train each fold once, prove and collect what the folds left."""
+"""The life of a run: prepare, train each fold once, predict with it, collect what the folds left."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from chestfold.core import checkpoint, distributed
 from chestfold.core.config import Request
 from chestfold.core.console import say
-from chestfold.core.files import (
-    explained_disk_errors,
-    lock,
-    runs_dir,
-    sha256_file,
-    sha256_json,
-    write_json,
-)
-from chestfold.core.provenance import describe_code
+from chestfold.core.files import Locked, explained_disk_errors, sha256_file, sha256_json
+from chestfold.core.provenance import provenance, today
 from chestfold.core.rng import generator
-from chestfold.data.loader import TrainBatches
+from chestfold.core.run_folder import FoldConfig, FoldFolder, FoldManifest
+from chestfold.data.loader import Images, TrainBatches
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, predictions, results
 from chestfold.integrations.tracker import NoTracker, Tracker
 from chestfold.models import MissingWeights, ood
-from chestfold.models.load import averaged_checkpoints, load_networks, predict_mean
+from chestfold.models.load import load_networks, predict_mean
 from chestfold.models.runner import Runner
 from chestfold.train import loop
-from chestfold.train.collect import collect, finished_folds, minutes, tell
-from chestfold.train.fold_folder import begin, fold_config, fold_dir
-from chestfold.train.prepare import (
-    Prepared,
-    corrupted_images,
-    few,
-    format_lungs_not_found,
-    limit_per_class,
-    lungs_not_found_counts,
-    prepare,
-    synthetic_counts,
-    with_share,
-    with_synthetic,
-)
+from chestfold.train.collect import collect, report
+from chestfold.train.prepare import FoldImages, Prepared, corrupted_images, prepare
+from chestfold.train.threads import set_threads, usable_cores
 
-FOLD_FILES = ("best.ckpt", "oof.parquet", "test.parquet", "corrupted.parquet", ood.FILE, "metrics.jsonl")
+FOLD_FILES = ["best.ckpt", "oof.parquet", "test.parquet", "corrupted.parquet", ood.FILE, "metrics.jsonl"]
+"""What the manifest proves, besides the epochs whose predictions are averaged."""
 
 
-def run_request(request: Request, tracker: Tracker | None = None) -> None:
-    """Train the folds that are asked for and not finished; collect what is finished then."""
+def run_request(request: Request, tracker: Tracker | None = None, threads: int = 0) -> results.Result:
+    """Train the folds that are asked for and not finished, one after the other; collect what is finished then.
+
+    Args:
+        request: the run and its folds.
+        tracker: what shows the run elsewhere.
+        threads: of the CPU, for a fold that begins now; 0: as many as there are cores.
+
+    Raises:
+        InputError: a fold was begun with other settings; all folds asked for are being trained by other processes.
+    """
     tracker = tracker or NoTracker()
     ready = prepare(request)
-    wanted = request.folds or tuple(range(ready.folds.count))
+    folds = wanted_folds(ready)
+    distributed.setup()
+    locked = []
+    for fold in folds:
+        try:
+            train_fold(ready, fold, tracker, threads)
+        except Locked as error:
+            locked.append(error)
+            say(f"fold {fold} is passed over: {error}")
+    distributed.cleanup()
+    if len(locked) == len(folds):
+        raise locked[0]
+    return finish_run(ready, tracker)
+
+
+def wanted_folds(ready: Prepared) -> tuple[int, ...]:
+    """The folds that a request asks for.
+
+    Raises:
+        InputError: there is no such fold, or one that is there already was begun with other settings.
+    """
+    wanted = ready.request.folds or tuple(range(ready.folds.count))
     for fold in wanted:
         ready.folds.require(fold)
-    distributed.join()
-    for fold in wanted:
-        with noted_when_not_run(request):
-            run_fold(ready, fold, tracker)
-    distributed.leave()
-    if distributed.is_main():
-        result = collect(ready, finished_folds(ready))
-        tell(result)
+    for folder in ready.run.begun_folds():
+        replaced = ready.request.overwrite and folder.number in wanted
+        if folder.has_progress() and not replaced:
+            folder.require_same(ready.fold_config(folder.number, threads=1))
+    return wanted
+
+
+def finish_run(ready: Prepared, tracker: Tracker) -> results.Result:
+    """Collect the finished folds, and say how the run stands; only the main process."""
+    result = collect(ready) if distributed.is_main() else None
+    if result is not None:
+        report(result)
         tracker.result_written(result.name)
         tracker.close()
+    return result  # type: ignore[return-value]  # the other processes end here
 
 
 @contextmanager
 def noted_when_not_run(request: Request) -> Iterator[None]:
-    """Leave runs/NAME/not_run.json when the pretrained weights cannot be had: the board has a row for it."""
+    """Leave a record when the pretrained weights cannot be had: the board has a row for it."""
     try:
         yield
     except MissingWeights:
-        about: dict[str, Any] = {
-            "name": request.name,
-            "why": "weights",
-            "data": request.exp.data,
-        }
-        about |= {"settings": request.exp.to_dict(), "date": describe_code()["date"]}
-        write_json(runs_dir() / request.name / results.NOT_RUN, about)
+        results.write_not_run(request, "weights", today())
         raise
 
 
-def run_fold(ready: Prepared, fold: int, tracker: Tracker) -> None:
+def train_fold(ready: Prepared, fold: int, tracker: Tracker, threads: int = 0) -> None:
     """Train one fold and leave its predictions; does nothing when it is finished already.
 
     Raises:
-        InputError: another process works on it, or it was begun with other settings.
+        Locked: another process works on it.
+        InputError: it was begun with other settings.
     """
-    folder = fold_dir(ready.request.name, fold)
-    with lock(folder) if distributed.is_main() else nullcontext():
-        config = fold_config(ready, fold)
-        if distributed.broadcast_from_main(lambda: begin(folder, config, ready.request.overwrite)):
-            say(f"{folder.parent.name}/{folder.name} is finished")
+    folder = ready.run.fold(fold)
+    with folder.lock() if distributed.is_main() else nullcontext(), noted_when_not_run(ready.request):
+        wanted = ready.fold_config(fold, threads or usable_cores())
+        config = distributed.broadcast_from_main(lambda: folder.claim(wanted, ready.request.overwrite))
+        if distributed.broadcast_from_main(folder.is_finished):
+            say(f"{ready.request.name}/{folder.path.name} is finished")
             return
+        set_threads(config.threads)
         if distributed.is_main():
-            tracker.fold_started(folder)
-        train_and_predict(ready, fold, folder, config)
+            tracker.fold_started(folder.path)
+        fit_and_predict(ready, fold, folder, config)
 
 
-def train_and_predict(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> None:
-    """Fit, load the best epoch, predict validation and test images, and sign it all with a manifest."""
+def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: FoldConfig) -> None:
+    """Fit, predict with the best epoch, and sign it all with a manifest."""
 
     def log(text: str) -> None:
         say(text)
         if distributed.is_main():
-            with explained_disk_errors(folder / "log.txt"), (folder / "log.txt").open("a") as file:
+            path = folder.path / "log.txt"
+            with explained_disk_errors(path), path.open("a") as file:
                 file.write(text + "\n")
 
-    train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
-    train = limit_per_class(ready.request.exp, fold, with_share(ready, fold, train))
-    train = with_synthetic(ready, fold, train, log)
-    if distributed.is_main() and not (folder / "inputs.png").exists():
-        first, _ = TrainBatches(ready.request.exp, fold, train, workers=0)[0, 0]
-        figures.inputs(folder / "inputs.png", first[:, 0].numpy())
-    log(f"{ready.request.name} fold {fold}: {len(train)} training and {len(val)} validation images")
-    for kind, images in (("training", train), ("validation", val), ("test", ready.images(ready.index.test))):
-        for line in format_lungs_not_found(kind, images):
-            log(line)
-    loop.fit(ready.request.exp, fold, train, val, len(ready.classes), folder, log)
-    best = distributed.broadcast_from_main(lambda: finish(ready, fold, folder, config))
-    log(f"fold {fold} is finished: best epoch {best} by {ready.request.exp.monitor}; all epochs in metrics.jsonl")
+    images = ready.fold_images(fold)
+    if distributed.is_main():
+        draw_inputs(ready, fold, folder, images.train)
+    for n, line in enumerate(images.describe()):
+        log(f"{ready.request.name} fold {fold}: {line}" if n == 0 else line)
+    loop.fit(ready.exp, fold, images.train, images.val, len(ready.classes), folder, log)
+    manifest = distributed.broadcast_from_main(lambda: predict_fold(ready, fold, folder, images, config))
+    log(f"fold {fold} is finished: best epoch {manifest.best_epoch} by {ready.exp.monitor}")
 
 
-def finish(ready: Prepared, fold: int, folder: Path, config: dict[str, Any]) -> int:
-    """Predict with the best epoch and write the manifest, which is what makes a fold finished; returns the epoch."""
-    exp = ready.request.exp
-    networks = load_networks(folder, exp)
-    write_predictions(ready, fold, folder, networks, config)
-    try:
-        write_ood(ready, fold, folder, networks[-1])
-    except ood.NoFeatureLayer as error:
-        say(f"fold {fold}: {error}; chestfold predict will not tell what is unlike the training data")
-    checkpoint.previous(folder / "last.ckpt").unlink(missing_ok=True)
-    kept = [*FOLD_FILES, *(path.name for path in averaged_checkpoints(folder))]
-    files = {name: sha256_file(folder / name) for name in kept if (folder / name).exists()}
-    best = checkpoint.load_weights(folder / "best.ckpt")["epoch"]
-    about = {"config_sha256": sha256_json(config), "best_epoch": best, "precision": networks[0].precision}
-    about |= {"minutes": minutes(folder / "metrics.jsonl"), **lungs_not_found_counts(ready, fold), **describe_code()}
-    about |= {**synthetic_counts(ready, fold), "files": files}
-    write_json(folder / "manifest.json", about)
-    return best
+def draw_inputs(ready: Prepared, fold: int, folder: FoldFolder, train: Images) -> None:
+    """inputs.png: what the network is fed with."""
+    path = folder.path / "inputs.png"
+    if not path.exists():
+        pixels, _ = TrainBatches(ready.exp, fold, train, workers=0)[0, 0]
+        figures.inputs(path, pixels[:, 0].numpy())
 
 
-def write_predictions(ready: Prepared, fold: int, folder: Path, networks: list[Runner], config: dict[str, Any]) -> None:
+def predict_fold(
+    ready: Prepared, fold: int, folder: FoldFolder, images: FoldImages, config: FoldConfig
+) -> FoldManifest:
+    """Predict with the best epoch and write the manifest, which is what makes a fold finished."""
+    networks = load_networks(folder, ready.exp)
+    write_predictions(ready, fold, folder, networks, images, config)
+    write_ood(ready, fold, folder, images, networks[-1])
+    checkpoint.previous(folder.last_checkpoint).unlink(missing_ok=True)
+    names = [*FOLD_FILES, *(path.name for path in folder.averaged_checkpoints())]
+    manifest = FoldManifest(
+        config_sha256=sha256_json(config.to_dict()),
+        best_epoch=checkpoint.load_weights(folder.best_checkpoint)["epoch"],
+        precision=networks[0].precision,
+        minutes=training_minutes(folder),
+        lungs_not_found=images.lungs_not_found(),
+        synthetic=images.synthetic,
+        files=folder.hashes(names),
+        **provenance().to_dict(),
+    )
+    manifest.write(folder.manifest_path)
+    return manifest
+
+
+def write_predictions(
+    ready: Prepared,
+    fold: int,
+    folder: FoldFolder,
+    networks: list[Runner],
+    images: FoldImages,
+    config: FoldConfig,
+) -> None:
     """oof.parquet and corrupted.parquet, proven against the fold file, and test.parquet where there is a test split.
 
-    The eight shifts are predicted from one view: with the views of `tta` they would cost more than some trainings.
+    The eight corruptions are predicted from one view: with the views of `tta` they would cost more than some trainings.
     """
-    exp, classes = ready.request.exp, ready.classes
-    provenance = config["fingerprint"] | {"experiment": ready.request.name, "fold": fold, "data": exp.data}
-    provenance |= {"folds": ready.folds.name, "config_sha256": sha256_json(config)}
-    val, test = ready.rows(ready.folds.ids(fold)), ready.index.test
-    images, name = ready.images(val), f"{folder.parent.name}/fold{fold}"
-    table = predictions.predictions(val, fold, classes, predict_mean(networks, images, exp.tta))
+    exp, name = ready.exp, f"{ready.request.name}/{folder.path.name}"
+    origin: dict[str, Any] = config.fingerprint | {"experiment": ready.request.name, "fold": fold, "data": exp.data}
+    origin |= {"folds": ready.folds.name, "config_sha256": sha256_json(config.to_dict())}
+    rows = ready.rows(images.val.ids)
+
+    def predicted(of: Images, tta: str, label: str) -> np.ndarray:
+        return predict_mean(networks, of, tta, label=f"fold {fold} predicting: {label}")
+
+    table = predictions.predictions(rows, fold, ready.classes, predicted(images.val, exp.tta, "validation"))
     predictions.check_against_folds(table, ready.folds, [fold], name)
-    predictions.write(folder / "oof.parquet", table, provenance)
-    moved = {
-        s: predictions.predictions(val, fold, classes, predict_mean(networks, corrupted_images(s, images), "none"))
-        for s in CORRUPTIONS
-    }
-    predictions.write(folder / "corrupted.parquet", predictions.stacked(moved), provenance)
-    if len(test):
-        probs = predict_mean(networks, ready.images(test), exp.tta)
-        predictions.write(folder / "test.parquet", predictions.predictions(test, fold, classes, probs), provenance)
+    predictions.write(folder.table_path("oof"), table, origin)
+    corrupted = {}
+    for n, corruption in enumerate(CORRUPTIONS, start=1):
+        label = f"corrupted {n}/{len(CORRUPTIONS)}"
+        probs = predicted(corrupted_images(corruption, images.val), "none", label)
+        corrupted[corruption] = predictions.predictions(rows, fold, ready.classes, probs)
+    predictions.write(folder.table_path("corrupted"), predictions.stacked(corrupted), origin)
+    if len(images.test):
+        probs = predicted(images.test, exp.tta, "test")
+        test = predictions.predictions(ready.test_rows, fold, ready.classes, probs)
+        predictions.write(folder.table_path("test"), test, origin)
 
 
-def write_ood(ready: Prepared, fold: int, folder: Path, runner: Runner) -> None:
-    """ood.npz, by which `chestfold predict` knows a picture that is unlike the training data.
+def write_ood(ready: Prepared, fold: int, folder: FoldFolder, images: FoldImages, runner: Runner) -> None:
+    """ood.npz, by which `chestfold predict` knows an image that is out of the training distribution."""
+    some = []
+    for n, part in enumerate((images.train, images.val)):
+        order = generator(ready.exp.seed, fold, "familiar", n).permutation(len(part))
+        some.append(part.take(np.sort(order[: ood.MAX_IMAGES])))
+    try:
+        detector = ood.fit(runner, some[0], some[1], sha256_file(folder.best_checkpoint))
+    except ood.NoFeatureLayer as error:
+        say(f"fold {fold}: {error}; chestfold predict will not tell what is out of distribution")
+        return
+    ood.write(folder.path / ood.FILE, detector)
 
-    Raises:
-        NoFeatureLayer: the network has no features to compare.
-    """
-    exp = ready.request.exp
-    train, val = (ready.images(ready.rows(ids)) for ids in (ready.folds.other_ids(fold), ready.folds.ids(fold)))
-    both = (limit_per_class(exp, fold, train), val)
-    some = [few(images, generator(exp.seed, fold, "familiar", n)) for n, images in enumerate(both)]
-    known = ood.learn(runner, some[0], some[1], sha256_file(folder / "best.ckpt"))
-    ood.write(folder / ood.FILE, known)
+
+def training_minutes(folder: FoldFolder) -> float:
+    """Training time of a fold over all its starts, from the seconds of its epochs."""
+    return round(sum(row.get("seconds", 0.0) for row in folder.history()) / 60, 2)

@@ -32,7 +32,7 @@ class Augmenter:
         self._rng.seed(*draw)
         return self._compose(image=image.copy())["image"]  # some operations write into what they are given
 
-    def both(self, image: np.ndarray, mask: np.ndarray, *draw: int | str) -> tuple[np.ndarray, np.ndarray]:
+    def with_mask(self, image: np.ndarray, mask: np.ndarray, *draw: int | str) -> tuple[np.ndarray, np.ndarray]:
         """The same, and a mask, uint8 of 0 and 1, that is moved with the image; grey values leave it alone."""
         self._rng.seed(*draw)
         made = self._compose(image=image.copy(), mask=mask.copy())

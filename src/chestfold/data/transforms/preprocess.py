@@ -1,10 +1,10 @@
-"""What becomes of decoded pictures before a network sees them: lungs cut out or added as a channel, a frame taken off.
+"""What becomes of decoded images before a network sees them: lungs cut out or added as a channel, a frame taken off.
 
-One place for training, validation, corrupted images, test images and a single picture. A picture goes through it as
+One place for training, validation, corrupted images, test images and a single picture. An image goes through it as
 
-    decoded at image_size -> (corrupted) -> lungs found -> `before` -> augmentation -> `after` -> the network
+    decoded at image_size -> (corrupted) -> lungs found -> `pre_augment` -> augmentation -> `post_augment` -> network
 
-The lungs are found in the picture as it is then: nothing is taken from a mask that belongs to another one.
+The lungs are found in the image as it is then: nothing is taken from a mask that belongs to another one.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ BORDER = 0.08
 
 @dataclass(frozen=True)
 class Preprocess:
-    """The settings of an experiment that decide what a network sees of a picture."""
+    """The settings of an experiment that decide what a network sees of an image."""
 
     lung_mask: Literal["none", "zero", "channel"] = "none"
     frame: Literal["none", "centre", "border"] = "none"
@@ -38,22 +38,17 @@ class Preprocess:
         """How many channels a network takes."""
         return 2 if self.lung_mask == "channel" else 1
 
-    @property
-    def nothing(self) -> bool:
-        """Whether pictures stay as they are."""
-        return self == Preprocess()
-
 
 NO_PREPROCESSING = Preprocess()
 
 
 def preprocess_of(exp: Experiment) -> Preprocess:
-    """What `exp` does to pictures."""
+    """What `exp` does to images."""
     return Preprocess(exp.lung_mask, exp.frame)
 
 
 def lung_method(exp: Experiment) -> dict[str, str]:
-    """What a prediction depends on besides pictures and settings: how lungs are found, where they are."""
+    """What a prediction depends on besides images and settings: how lungs are found, where they are looked for."""
     return {"lungs": METHOD} if exp.lung_mask != "none" else {}
 
 
@@ -70,14 +65,16 @@ def require_lungs(exp: Experiment, dataset: Dataset) -> None:
         raise InputError(
             f'{wanted}, and {dataset.name} does not say what its images are; declare view = "axial" in its dataset.toml'
         )
-    shown = {"projection": "projection X-rays, in which heart, ribs and lungs lie on each other", "patch": "patches"}
-    instead = "take --frame centre or --frame border" if dataset.view == "projection" else "leave it at none"
-    raise InputError(f"{wanted}, and does not apply to {dataset.name}: its images are {shown[dataset.view]}; {instead}")
+    if dataset.view == "projection":
+        shown, instead = "X-rays, where heart, ribs and lungs overlap", "use --frame centre or --frame border"
+    else:
+        shown, instead = "patches", "leave it at none"
+    raise InputError(f"{wanted}, and does not apply to {dataset.name}: its images are {shown}; {instead}")
 
 
 @dataclass(frozen=True)
 class Lungs:
-    """Where the lungs are in some pictures. `masks`: uint8 (N, S, S), 0 or 1; all 1 where they were not found.
+    """Where the lungs are in some images. `masks`: uint8 (N, S, S), 0 or 1; all 1 where they were not found.
 
     `reasons` (N,) say why they were not; "" where they were.
     """
@@ -85,45 +82,47 @@ class Lungs:
     masks: np.ndarray
     reasons: list[str]
 
-    def lungs_not_found(self, rows: np.ndarray) -> Counter[str]:
-        """Reason -> how many of these pictures are seen whole."""
-        return Counter(reason for row in rows if (reason := self.reasons[row]))
+    def not_found(self, rows: np.ndarray) -> Counter[str]:
+        """Reason -> how many of these images are left unmasked."""
+        return Counter(self.reasons[row] for row in rows if self.reasons[row])
 
 
-def find_lungs(how: Preprocess, pixels: np.ndarray) -> Lungs | None:
-    """The lungs in uint8 (N, S, S), where `how` needs them."""
-    if how.lung_mask == "none":
+def find_lungs(preprocess: Preprocess, pixels: np.ndarray) -> Lungs | None:
+    """The lungs in uint8 (N, S, S), where `preprocess` needs them."""
+    if preprocess.lung_mask == "none":
         return None
     masks, reasons = np.ones(pixels.shape, np.uint8), [""] * len(pixels)
 
-    def look(n: int) -> None:
+    def find(n: int) -> None:
         found, reasons[n] = lungs_or_reason(np.asarray(pixels[n]))
         if found is not None:
             masks[n] = found
 
-    in_threads(look, len(pixels), "looking for lungs")
+    in_threads(find, len(pixels), "looking for lungs")
     return Lungs(masks, reasons)
 
 
-def before(how: Preprocess, pixels: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
+def pre_augment(preprocess: Preprocess, pixels: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
     """uint8 (..., S, S) as augmentation gets it: framed, and black outside the lungs.
 
     Augmentation is given the black already, because some of its operations (equalizing, automatic contrast) look at the
-    whole picture: what is cut out must not speak through them.
+    whole image: what is cut out must not speak through them.
     """
-    if how.frame != "none":
-        pixels = apply_frame(how.frame, pixels)
-    return pixels * masks if how.lung_mask == "zero" and masks is not None else pixels
+    if preprocess.frame != "none":
+        pixels = apply_frame(preprocess.frame, pixels)
+    if preprocess.lung_mask == "zero" and masks is not None:
+        pixels = pixels * masks
+    return pixels
 
 
-def after(how: Preprocess, pixels: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
+def post_augment(preprocess: Preprocess, pixels: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
     """uint8 (B, S, S) and masks that went the same way, to what the network is given: uint8 (B, channels, S, S).
 
     Black is made black once more, because augmentation moves grey values too.
     """
     if masks is None:
         return pixels[:, None]
-    if how.lung_mask == "zero":
+    if preprocess.lung_mask == "zero":
         return (pixels * masks)[:, None]
     return np.stack([pixels, masks * np.uint8(255)], axis=1)
 
@@ -135,28 +134,33 @@ def apply_frame(frame: str, pixels: np.ndarray) -> np.ndarray:
     """
     size = pixels.shape[-1]
     if frame == "border":
-        band, inner = round(BORDER * size), np.zeros_like(pixels)
+        band = round(BORDER * size)
+        inner = np.zeros_like(pixels)
         inner[..., band : size - band, band : size - band] = pixels[..., band : size - band, band : size - band]
         return inner
-    first = round((1 - CENTRE) / 2 * size)
-    flat = pixels.reshape(-1, size, size)[:, first : size - first, first : size - first]
-    scaled = [cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR) for picture in flat]
+    part = _centre(size)
+    flat = pixels.reshape(-1, size, size)[:, part, part]
+    scaled = [cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR) for image in flat]
     return np.stack(scaled).reshape(pixels.shape)
 
 
-def undo_frame(how: Preprocess, seen: np.ndarray) -> np.ndarray:
-    """What a network has for its input (..., S, S), like a heat map, where it lies in the whole picture: (..., S, S).
+def undo_frame(preprocess: Preprocess, values: np.ndarray) -> np.ndarray:
+    """What a network has for its input (..., S, S), like a heat map, at its place in the whole image: (..., S, S).
 
     Only `centre` moves anything: it comes back into the middle part, and around it, unseen, is 0.
     """
-    if how.frame != "centre":
-        return seen
-    size = seen.shape[-1]
+    if preprocess.frame != "centre":
+        return values
+    size = values.shape[-1]
+    part = _centre(size)
+    inner = part.stop - part.start
+    whole = np.zeros((values.size // size**2, size, size), values.dtype)
+    for image, target in zip(values.reshape(whole.shape), whole, strict=True):
+        target[part, part] = cv2.resize(image, (inner, inner), interpolation=cv2.INTER_AREA)
+    return whole.reshape(values.shape)
+
+
+def _centre(size: int) -> slice:
+    """The pixels of a side that `frame = "centre"` keeps."""
     first = round((1 - CENTRE) / 2 * size)
-    inner = size - 2 * first
-    whole = np.zeros((seen.size // size**2, size, size), seen.dtype)
-    for picture, target in zip(seen.reshape(whole.shape), whole, strict=True):
-        target[first : size - first, first : size - first] = cv2.resize(
-            picture, (inner, inner), interpolation=cv2.INTER_AREA
-        )
-    return whole.reshape(seen.shape)
+    return slice(first, size - first)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chestfold.core.console import say
 from chestfold.core.errors import InputError
 from chestfold.core.files import (
     input_dir,
@@ -19,6 +20,7 @@ from chestfold.core.files import (
     write_bytes,
     write_json,
 )
+from chestfold.core.run_folder import RunFolder
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.readers import read_table
 from chestfold.evaluate import predictions
@@ -27,15 +29,23 @@ from chestfold.evaluate.results import Result, find_result
 DIGITS = 6
 
 
-def write_submission(name: str) -> tuple[Path, bool]:
+def write_submission(name: str, partial: bool = False) -> tuple[Path, bool]:
     """Write submissions/NNN_NAME.csv and .json for a result; the same content again keeps its number.
+
+    Args:
+        name: of a result.
+        partial: also where folds are not trained yet.
 
     Returns the CSV's path and whether it is new.
 
     Raises:
-        InputError: no such result, no test split, or the file would be refused.
+        InputError: no such result, no test split, folds that are missing or not collected, or the file would be
+            refused.
     """
     result = find_result(name)
+    require_all_folds(result, partial)
+    if result.is_published:
+        say(f"{name} is the published result of {result.folder}, not a run of yours")
     table, _ = result.test()
     sample, sample_path = sample_submission(result, table)
     data = submission_csv(table, sample, result)
@@ -48,6 +58,26 @@ def write_submission(name: str) -> tuple[Path, bool]:
         if new:
             write_json(path.with_suffix(".json"), _about(result, path, sample_path))
     return path, new
+
+
+def require_all_folds(result: Result, partial: bool) -> None:
+    """Raise `InputError` where folds are trained but not collected, or where some are missing and that is not meant."""
+    folds = result.record.folds
+    if result.is_debug:
+        raise InputError(f"{result.name} is a debug run: it predicts a few of the test images, and means nothing")
+    finished = {folder.number for folder in RunFolder(result.name).finished_folds()}
+    stale = sorted(finished - set(folds.trained))
+    if stale and not result.is_published:
+        listed = ", ".join(map(str, stale))
+        raise InputError(
+            f"{result.folder} holds finished folds that are not collected ({listed}); run its experiment again, "
+            "which collects them"
+        )
+    if folds.missing and not partial:
+        raise InputError(
+            f"{result.name} holds {folds}; train the others, or add --partial to submit the mean of "
+            f"{len(folds.trained)} of {folds.count} folds"
+        )
 
 
 def _write_checked(path: Path, data: bytes, sample: pd.DataFrame) -> None:
@@ -65,10 +95,10 @@ def _write_checked(path: Path, data: bytes, sample: pd.DataFrame) -> None:
 
 def sample_submission(result: Result, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
     """The competition's sample_submission.csv; where there is none, the test ids with the positive class."""
-    path = input_dir() / find_dataset(result.about["data"]).input_folder / "sample_submission.csv"
+    path = input_dir() / find_dataset(result.record.data).input_folder / "sample_submission.csv"
     if path.exists():
         return read_table(path), path
-    columns = [result.about["positive"]] if len(result.about["classes"]) == 2 else result.about["classes"]
+    columns = [result.record.positive] if len(result.record.classes) == 2 else result.record.classes
     return pd.DataFrame({"id": table["id"], **dict.fromkeys(columns, "0.5")}), None
 
 
@@ -145,12 +175,12 @@ def _about(result: Result, path: Path, sample_path: Path | None) -> dict[str, An
     auc = result.score("at_half", "auc")
     return {
         "result": result.name,
-        "data": result.about["data"],
-        "members": result.about.get("members", [result.name]),
-        "weights": result.about.get("weights"),
+        "data": result.record.data,
+        "members": list(result.record.members) or [result.name],
+        "weights": result.record.weights,
         "cv_auc": vars(auc) if auc else None,
-        "files": {name: result.about["files"][name] for name in ("oof.parquet", "test.parquet")},
-        "folds_sha256": result.about["folds"]["sha256"],
+        "files": {name: result.record.files.get(name) for name in ("oof.parquet", "test.parquet")},
+        "folds": result.record.folds.to_dict(),
         "sample_sha256": sample_path and sha256_file(sample_path),
         "sha256": sha256(path.read_bytes()),
         "uploads": [],
@@ -171,7 +201,7 @@ NOT_SENT = Standing(None, None)
 
 def standings(results: Sequence[Result]) -> dict[str, Standing]:
     """Name -> the newest scored submission of each result. One of an older OOF file of that name does not count."""
-    hashes = {r.name: r.about["files"]["oof.parquet"] for r in results}
+    hashes = {r.name: r.record.files["oof.parquet"] for r in results}
     found = {}
     for path in sorted(submissions_dir().glob("[0-9][0-9][0-9]_*.json")):
         about = read_json(path)

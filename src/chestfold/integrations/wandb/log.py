@@ -3,7 +3,6 @@
 Called by `process`. Our files are the truth: what is lost here can be written again.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -17,13 +16,17 @@ import wandb
 from chestfold.evaluate import leaderboard, predictions
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
-from chestfold.core.files import input_dir, read_json, runs_dir, sha256_file, sha256_json
-from chestfold.evaluate.results import Result, all_results, find_result, format_folds
+from chestfold.core.files import input_dir, runs_dir, sha256_file, sha256_json
+from chestfold.core.run_folder import FoldConfig, FoldFolder
+from chestfold.evaluate.metrics import METRICS, Score
+from chestfold.evaluate.results import Result, all_results, find_result
 from chestfold.integrations.kaggle.submission import Standing, standings
 
 PROJECT = "chestfold"
 POLL = 2.0
 WORST = 16
+CONFIG_KEYS = ("data", "classes", "positive", "folds", "parent", "members", "method")
+"""What a W&B run's config says of a result, besides its settings."""
 GIVE_UP = 600.0
 """Seconds that a finished run goes on uploading; what is left then stays in runs/wandb for `wandb sync`."""
 
@@ -86,15 +89,16 @@ def tags_of(settings: dict[str, Any]) -> list[str]:
     return [tag[:64] for tag in tags]
 
 
-def follow_fold(folder: Path, mode: str, parent: int) -> None:
+def follow_fold(path: Path, mode: str, parent: int) -> None:
     """Log a fold's epochs as they come, then its predictions; ends with the fold or with the process that trains it."""
-    config = read_json(folder / "config.json")
-    name, fold = config["experiment"], config["fold"]
-    run = open_run(mode, f"{name}-fold{fold}", name, "train", _run_config(config), tags_of(config["settings"]))
+    folder = FoldFolder(path)
+    config = folder.config()
+    name = config.experiment
+    run = open_run(mode, f"{name}-fold{config.fold}", name, "train", _run_config(config), tags_of(config.settings))
     shown = 0
     while True:
-        finished, alive = (folder / "manifest.json").exists(), _alive(parent)
-        shown = _log_epochs(run, folder / "metrics.jsonl", shown)
+        finished, alive = folder.manifest_path.exists(), _alive(parent)
+        shown = _log_epochs(run, folder, shown)
         if finished or not alive:
             break
         time.sleep(POLL)
@@ -103,15 +107,10 @@ def follow_fold(folder: Path, mode: str, parent: int) -> None:
     run.finish(exit_code=0 if finished else 1)
 
 
-def _run_config(config: dict[str, Any]) -> dict[str, Any]:
-    changed = {name: f"{old} -> {new}" for name, (old, new) in config["changed"].items()}
-    return {
-        **config["settings"],
-        "fold": config["fold"],
-        "parent": config["parent"],
-        "changed": changed,
-        "fingerprint": config["fingerprint"],
-    }
+def _run_config(config: FoldConfig) -> dict[str, Any]:
+    changed = {name: f"{old} -> {new}" for name, (old, new) in config.changed.items()}
+    about = {"fold": config.fold, "parent": config.parent, "changed": changed, "fingerprint": config.fingerprint}
+    return config.settings | about
 
 
 def _alive(process: int) -> bool:
@@ -124,16 +123,16 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _log_epochs(run: Any, path: Path, shown: int) -> int:
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def _log_epochs(run: Any, folder: FoldFolder, shown: int) -> int:
+    rows = folder.history()
     for row in rows[shown:]:
         run.log({name: value for name, value in row.items() if value is not None}, step=row["epoch"])
     return max(shown, len(rows))
 
 
-def _log_predictions(run: Any, folder: Path, config: dict[str, Any]) -> None:
+def _log_predictions(run: Any, folder: FoldFolder, config: FoldConfig) -> None:
     """Confusion matrix, ROC and PR curves, worst errors as pictures, augmented inputs, and the OOF file itself."""
-    table, _ = predictions.read(folder / "oof.parquet")
+    table, _ = predictions.read(folder.table_path("oof"))
     classes = predictions.class_columns(table)
     labels: Any = predictions.labels(table)
     probs: Any = predictions.probabilities(table)
@@ -142,15 +141,17 @@ def _log_predictions(run: Any, folder: Path, config: dict[str, Any]) -> None:
         "roc": wandb.plot.roc_curve(labels, probs, labels=classes),
         "pr": wandb.plot.pr_curve(labels, probs, labels=classes),
     }
-    if (folder / "inputs.png").exists():
-        shown["augmented inputs"] = wandb.Image(str(folder / "inputs.png"))
-    shown |= _worst_errors(config["settings"], table)
+    inputs = folder.path / "inputs.png"
+    if inputs.exists():
+        shown["augmented inputs"] = wandb.Image(str(inputs))
+    shown |= _worst_errors(config.settings, table)
     run.log(shown)
-    artifact = wandb.Artifact(f"{run.name}-oof".replace("@", "-"), "oof", metadata=config["fingerprint"])
-    for file in ("oof.parquet", "test.parquet"):
-        if (folder / file).exists():
-            artifact.add_file(str(folder / file), policy="immutable", skip_cache=True)
-            artifact.metadata[f"{file} sha256"] = sha256_file(folder / file)
+    artifact = wandb.Artifact(f"{run.name}-oof".replace("@", "-"), "oof", metadata=dict(config.fingerprint))
+    for kind in ("oof", "test"):
+        path = folder.table_path(kind)
+        if path.exists():
+            artifact.add_file(str(path), policy="immutable", skip_cache=True)
+            artifact.metadata[f"{path.name} sha256"] = sha256_file(path)
     run.log_artifact(artifact)
 
 
@@ -174,34 +175,31 @@ def _worst_errors(settings: dict[str, Any], table: pd.DataFrame) -> dict[str, An
 def show_result_run(name: str, mode: str) -> None:
     """The run NAME-cv of an experiment, or the `ensemble` run of a blend; its summary: scores with intervals."""
     result = find_result(name)
-    kind = result.about["kind"]
-    config: dict[str, Any] = {
-        k: result.about[k]
-        for k in ("data", "classes", "positive", "folds", "parent", "members", "method")
-        if k in result.about
-    }
-    config |= result.about.get("settings", {})
-    run = open_run(
-        mode,
-        f"{name}-cv" if kind == "experiment" else name,
-        name,
-        "cv" if kind == "experiment" else "ensemble",
-        config,
-        [result.about["data"]],
-    )
+    record = result.record
+    of_experiment = record.kind == "experiment"
+    shown_name, job_type = (f"{name}-cv", "cv") if of_experiment else (name, "ensemble")
+    about = record.to_dict()
+    config = {key: about[key] for key in CONFIG_KEYS if about.get(key)} | record.settings
+    run = open_run(mode, shown_name, name, job_type, config, [record.data])
     run.summary.update(summary_of(result))
     run.finish()
 
 
 def summary_of(result: Result) -> dict[str, float | str]:
     """`auc`, `auc low`, `auc high`, ... for every score of a result, and its leaderboard scores where it has some."""
-    scores: dict[str, float | str] = {"folds": format_folds(result.about), "minutes": result.about["minutes"]}
-    for kind, label in (("at_half", ""), ("cross_fitted", "tuned "), ("corrupted", "corrupted ")):
-        for metric, figure in result.about["scores"].get(kind, {}).items():
-            if "value" in figure:
-                scores |= {f"{label}{metric}": figure["value"], f"{label}{metric} low": figure["low"]}
-                scores[f"{label}{metric} high"] = figure["high"]
-    return scores | dict(zip(("LB public", "LB private"), lb_texts(standings([result]).get(result.name)), strict=True))
+    record = result.record
+    summary: dict[str, float | str] = {"folds": str(record.folds), "minutes": record.minutes}
+    for metric in METRICS:
+        _add(summary, metric, result.score("at_half", metric))
+        _add(summary, f"tuned {metric}", result.score("cross_fitted", metric))
+    _add(summary, "corrupted auc", result.score("corrupted", "auc"))
+    public, private = lb_texts(standings([result]).get(result.name))
+    return summary | {"LB public": public, "LB private": private}
+
+
+def _add(summary: dict[str, float | str], name: str, score: Score | None) -> None:
+    if score:
+        summary |= {name: score.value, f"{name} low": score.low, f"{name} high": score.high}
 
 
 def lb_texts(standing: Standing | None) -> list[str]:
@@ -219,9 +217,9 @@ def leaderboard_rows() -> list[list[str]]:
     scored, rows = standings(results), []
     for lines in leaderboard.rows_by_folds(results).values():
         for line in lines:
-            about = line.result.about
+            record = line.result.record
             lb = lb_texts(scored.get(line.result.name))
-            rows.append([about["data"], format_folds(about), about.get("parent") or "-", *leaderboard.cells(line), *lb])
+            rows.append([record.data, str(record.folds), record.parent or "-", *leaderboard.cells(line), *lb])
     return rows
 
 

@@ -23,7 +23,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import explained_disk_errors, input_dir, sha256_file
 from chestfold.core.provenance import code_commit
 from chestfold.core.rng import generator
-from chestfold.data.catalogue import CATALOGUE
+from chestfold.data.catalogue import catalogue
 from chestfold.data.dataset import Dataset
 from chestfold.data.decode import decode_native
 from chestfold.synth.blend.contact_sheet import Example, write_sheet
@@ -106,7 +106,7 @@ def _new_folder(request: Request) -> Path:
     folder = input_dir() / request.name
     if Path(request.name).name != request.name or request.name.startswith("."):
         raise InputError(f"{request.name!r} is no plain name for a data set")
-    if request.name in CATALOGUE:
+    if request.name in catalogue():
         raise InputError(f"{request.name} is the name of a data set of the catalogue; choose another NAME")
     if folder.exists():
         raise InputError(f"{folder} exists; remove it or choose another NAME")

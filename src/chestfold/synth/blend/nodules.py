@@ -127,9 +127,7 @@ class RealNodules:
         return Nodule(found, [str(self.table["id"][row])], str(self.table["group"][row]))
 
     def _find(self, row: int) -> Cutting | Unfit:
-        grey = decode_native(
-            self.index.root, str(self.table["path"][row]), self.dataset.value_range, self.dataset.ct_window
-        )
+        grey = decode_native(self.index.root, str(self.table["path"][row]), *self.dataset.levels)
         try:
             return cut_out(to_hu(grey, self.window), self.scale, self.shown_in)
         except Unfit as why:
@@ -201,9 +199,7 @@ def _drawn(folder: Path, shown_in: Window, fold: int | None, seed: int) -> Nodul
         trained = f"{folder} was trained for fold {drawn_by.fold}, not for --fold {fold}"
         raise InputError(f"{trained}, whose validation nodules it has seen; take the generator of fold {fold}")
     index = open_index(drawn_by.data)
-    native = decode_native(
-        index.root, str(index.train["path"][0]), index.dataset.value_range, index.dataset.ct_window
-    ).shape[0]
+    native = decode_native(index.root, str(index.train["path"][0]), *index.dataset.levels).shape[0]
     shrink = native / drawn_by.draw(1, 0).shape[-1]  # it saw the patches at its own size
     return DrawnNodules(drawn_by, index.dataset, window_of(index.dataset), shown_in, seed, shrink)
 
@@ -238,7 +234,7 @@ class Hosts:
 
     def decoded(self, place: str) -> Grey:
         """Any image of the data set in its own size."""
-        return decode_native(self.index.root, place, self.dataset.value_range, self.dataset.ct_window)
+        return decode_native(self.index.root, place, *self.dataset.levels)
 
     def use(self, row: int, cutting: Cutting, *names: int | str) -> Spot:
         """The image of a row and a place in it; Unfit where there is none."""

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, runs_dir, sha256_file
+from chestfold.core.files import require_plain_name, runs_dir
 from chestfold.core.rng import generator
+from chestfold.core.run_folder import Config, Manifest, TrainingFolder
 from chestfold.synth.gan.networks import LATENT, SIDE, Generator, plain
 
 WEIGHTS = "generator.safetensors"
@@ -18,15 +19,45 @@ CHUNK = 32
 """Patches in a forward pass of `draw`."""
 
 
-def generator_dir(name: str, fold: int) -> Path:
+class GeneratorConfig(Config):
+    """config.json of a generator: its recipe, the hashes of its data, and the precision that it is trained in."""
+
+    precision: str
+
+    def deciding(self) -> dict[str, Any]:
+        """The precision too: it is the machine's, not the recipe's."""
+        return super().deciding() | {"precision": self.precision}
+
+
+class GeneratorManifest(Manifest):
+    """manifest.json of a generator. `parents`: ids of the images that it was trained on."""
+
+    parents: list[str]
+    seconds: float
+    cpu_seconds: float
+
+
+class GeneratorFolder(TrainingFolder[GeneratorConfig, GeneratorManifest]):
+    """runs/synth/NAME/foldK."""
+
+    config_type = GeneratorConfig
+    manifest_type = GeneratorManifest
+    keep_both = "take another name"
+
+    @property
+    def weights_path(self) -> Path:
+        """Where the finished generator lies."""
+        return self.path / WEIGHTS
+
+
+def generator_folder(name: str, fold: int) -> GeneratorFolder:
     """Where the generator called `name` for the training part of `fold` lies.
 
     Raises:
         InputError: `name` is not a plain one.
     """
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise InputError(f"{name!r}: a plain name is needed, without folders")
-    return runs_dir() / "synth" / name / f"fold{fold}"
+    require_plain_name(name, "generator")
+    return GeneratorFolder(runs_dir() / "synth" / name / f"fold{fold}")
 
 
 @dataclass(frozen=True)
@@ -39,7 +70,6 @@ class Trained:
     parents: list[str]
     data: str
     fold: int
-    about: dict[str, Any]
 
     @torch.inference_mode()
     def draw(self, count: int, seed: int) -> np.ndarray:
@@ -54,21 +84,17 @@ def to_pixels(patches: torch.Tensor) -> np.ndarray:
     return ((patches[:, 0].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def load_generator(folder: Path) -> Trained:
-    """The generator in `folder`, which `chestfold synth train` has finished.
+def load_generator(path: Path) -> Trained:
+    """The generator in a folder, which `chestfold synth train` has finished.
 
     Raises:
         InputError: it is not finished, or its weights are not those that it was finished with.
     """
-    manifest, weights = folder / "manifest.json", folder / WEIGHTS
-    if not manifest.exists():
-        raise InputError(f"{folder} holds no finished generator; train it first: chestfold synth train --help")
-    about, config = read_json(manifest), read_json(folder / "config.json")
-    digest = about["files"][WEIGHTS]
-    if not weights.exists() or sha256_file(weights) != digest:
-        raise InputError(f"{weights} is not the file that the training finished with; restore it or train again")
-    settings = config["settings"]
+    folder = GeneratorFolder(path)
+    if not folder.is_finished():
+        raise InputError(f"{path} holds no finished generator; train it first: chestfold synth train --help")
+    manifest, settings = folder.manifest(), folder.config().settings
     module = Generator(settings["architecture"], settings["width"], plain)
-    module.load_state_dict(load_file(weights))
+    module.load_state_dict(load_file(folder.weights_path))
     module.eval()
-    return Trained(folder, module, digest, about["parents"], settings["data"], settings["fold"], about)
+    return Trained(path, module, manifest.files[WEIGHTS], manifest.parents, settings["data"], settings["fold"])

@@ -1,9 +1,9 @@
 """`chestfold synth measure`: generated patches beside real ones, on held-out ground.
 
-The yardstick are the nodules of the validation fold, which neither generator nor judge has seen. Real training nodules
-against them are the floor, noise is the ceiling. The judge is a network of our own, of the fold of a finished run that
-has not trained on these nodules either: its features before the classifier, which know what makes a nodule and little
-else, and those of a layer in the middle, which see texture too.
+The yardstick are the nodules of the validation fold, which neither the generator nor the feature network has seen.
+Real training nodules against them are the floor, noise is the ceiling. The features are those of a network of our own,
+of the fold of a finished run that has not trained on these nodules either: before its classifier, where they know what
+makes a nodule and little else, and of a layer in the middle, where they see texture too.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, runs_dir, write_json
+from chestfold.core.files import write_json
 from chestfold.core.rng import generator
+from chestfold.core.run_folder import RunFolder
 from chestfold.data import folds
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
@@ -25,7 +25,7 @@ from chestfold.models.load import load_networks
 from chestfold.models.ood import captured_features, middle_layer
 from chestfold.models.runner import PREDICT_BATCH, Runner
 from chestfold.synth.gan.diffaug import turned
-from chestfold.synth.gan.generator import Trained, generator_dir, load_generator
+from chestfold.synth.gan.generator import Trained, generator_folder, load_generator
 from chestfold.synth.gan.grid import write_grid
 from chestfold.synth.gan.kid import Kid, kid, nearest, stride_power, way_from_floor
 from chestfold.synth.gan.networks import SIDE
@@ -72,38 +72,38 @@ def read_ground(made: Trained) -> Ground:
     return Ground(training, unseen, chosen.sha256)
 
 
-def open_judge(name: str, fold: int, folds_sha256: str) -> tuple[Runner, int]:
+def open_feature_network(name: str, fold: int, folds_sha256: str) -> tuple[Runner, int]:
     """The network of one fold of a run, and the size of its images.
 
     Raises:
         InputError: it is not finished, or was trained on other folds, so that it may have seen what is held out.
     """
-    folder = runs_dir() / name / f"fold{fold}"
-    if not (folder / "manifest.json").exists():
-        raise InputError(f"{folder} is not finished: the judge is a trained fold; train it, or name another run")
-    config = read_json(folder / "config.json")
-    if config["fingerprint"]["folds_sha256"] != folds_sha256:
-        raise InputError(f"{folder} was trained on other folds than the generator; take a run on the same ones")
-    exp = Experiment.from_dict(config["settings"])
-    judge = load_networks(folder, exp)[-1]
-    if not hasattr(judge.module, "forward_head"):
+    folder = RunFolder(name).fold(fold)
+    if not folder.manifest_path.exists():
+        raise InputError(f"{folder.path} is not finished; train it, or name another run for the features")
+    config = folder.config()
+    if config.fingerprint["folds_sha256"] != folds_sha256:
+        raise InputError(f"{folder.path} was trained on other folds than the generator; take a run on the same ones")
+    exp = config.exp()
+    network = load_networks(folder, exp)[-1]
+    if not hasattr(network.module, "forward_head"):
         raise InputError(f"{name}: a network with a head of its own does not show its features; take a run without")
-    return judge, exp.image_size
+    return network, exp.image_size
 
 
 @torch.inference_mode()
-def features(judge: Runner, size: int, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the judge sees in uint8 patches (N, S, S): before its classifier, and in its middle, float32 (N, D) each.
+def features(feature_network: Runner, size: int, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The features of uint8 patches (N, S, S): before its classifier, and in its middle, float32 (N, D) each.
 
-    All in random turns: a generator learns from turned patches, and an upright judge would hold that against it.
+    All in random turns: a generator learns from turned patches, which upright ones would differ from.
     """
     shown = turned(patches, generator("judge turns", len(patches)))
     pixels = np.stack([resize(np.ascontiguousarray(p), size) for p in shown])
-    network: Any = judge.module.eval()
+    network: Any = feature_network.module.eval()
     last = []
     with captured_features(network, *middle_layer(network)) as middle:
         for part in torch.from_numpy(pixels).unsqueeze(1).split(PREDICT_BATCH):
-            maps = network.forward_features(judge.images(part))
+            maps = network.forward_features(feature_network.images(part))
             last.append(network.forward_head(maps, pre_logits=True).float().cpu())
     return torch.cat(last).numpy(), torch.cat(middle).numpy()
 
@@ -115,28 +115,28 @@ def noise(like: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(flat * deviations + means), 0, 255).astype(np.uint8)
 
 
-def measure(names: list[str], fold: int, judge_name: str) -> tuple[dict[str, Row], dict[str, dict[str, float]]]:
+def measure(names: list[str], fold: int, features_of: str) -> tuple[dict[str, Row], dict[str, dict[str, float]]]:
     """The rows of the table, the floor and the ceiling first, and how far above the floor each of two generators is.
 
     Leaves measures.json, and a picture of real beside generated patches, with each generator.
 
     Raises:
-        InputError: a generator is not finished, or they have seen different nodules; the judge does not fit.
+        InputError: a generator is not finished, or they have seen different nodules; the feature network does not fit.
     """
-    made = {name: load_generator(generator_dir(name, fold)) for name in names}
+    made = {name: load_generator(generator_folder(name, fold).path) for name in names}
     first = made[names[0]]
     for name, other in made.items():
         if (other.data, other.parents) != (first.data, first.parents):
             raise InputError(f"{name} has seen other nodules than {names[0]}; compare generators of the same ones")
     ground = read_ground(first)
-    judge, size = open_judge(judge_name, fold, ground.folds_sha256)
+    network, size = open_feature_network(features_of, fold, ground.folds_sha256)
     count = DRAWN * len(ground.training)
     sets = {"real, training": ground.training, "noise": noise(ground.training)}
     sets |= {name: g.draw(count, seed=0) for name, g in made.items()}
-    rows = measured(sets, ground, lambda patches: features(judge, size, patches))
+    rows = measured(sets, ground, lambda patches: features(network, size, patches))
     ways = {n: ways_of(rows, n, names[-1]) for n in names[:-1]}
     for name, generator_ in made.items():
-        _leave(generator_, sets[name], ground, rows, {"judge": judge_name, "way": ways, "count": count})
+        _leave(generator_, sets[name], ground, rows, {"features_of": features_of, "way": ways, "count": count})
     return rows, ways
 
 

@@ -6,7 +6,6 @@ had happened.
 """
 
 import json
-import resource
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,20 +17,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from chestfold.core import checkpoint, distributed
-from chestfold.core.config import difference
 from chestfold.core.console import bar, say
 from chestfold.core.errors import InputError, TrainingError
 from chestfold.core.files import (
-    lock,
-    read_json,
-    remove_temporary,
-    sha256_file,
     sha256_json,
     write_bytes,
-    write_json,
-    write_text,
 )
-from chestfold.core.provenance import describe_code
+from chestfold.core.provenance import provenance
 from chestfold.core.rng import generator, key
 from chestfold.data import folds
 from chestfold.data.cache import open_cache
@@ -39,7 +31,14 @@ from chestfold.data.catalogue import open_index
 from chestfold.data.sampling import random_share
 from chestfold.models.runner import cpu_has_bf16
 from chestfold.synth.gan.diffaug import turned, varied
-from chestfold.synth.gan.generator import WEIGHTS, generator_dir, to_pixels
+from chestfold.synth.gan.generator import (
+    WEIGHTS,
+    GeneratorConfig,
+    GeneratorFolder,
+    GeneratorManifest,
+    generator_folder,
+    to_pixels,
+)
 from chestfold.synth.gan.grid import write_grid
 from chestfold.synth.gan.networks import (
     ARCHITECTURES,
@@ -262,32 +261,36 @@ def collapse(made: float, real: float, judged: float) -> str:
     return ""
 
 
-def fit(recipe: Recipe, nodules: Nodules, precision: str, folder: Path) -> State:
+def fit(recipe: Recipe, nodules: Nodules, precision: str, folder: GeneratorFolder) -> State:
     """Train, going on from `folder/last.ckpt` if there is one; leaves metrics.jsonl and sample pictures.
 
     Raises:
         InputError: the training has collapsed, or a loss is no number; the disk is full.
     """
     state = State(recipe)
-    saved, complaints = checkpoint.load_newest(folder / "last.ckpt")
+    saved, complaints = checkpoint.load_newest(folder.last_checkpoint)
     for sentence in complaints:
         say(sentence)
     if saved:
         state.restore(saved)
-        say(f"{folder}: going on at step {state.step + 1}")
-    saved_at, clock = time.monotonic(), Clock()
-    with bar(f"fold {recipe.fold}", recipe.steps - state.step) as tick:
+        say(f"{folder.path}: resuming at step {state.step + 1}")
+    saved_at = time.monotonic()
+    began, cpu_began = time.perf_counter(), time.process_time()
+    with bar(f"fold {recipe.fold}", recipe.steps, done=state.step) as advance:
         while state.step < recipe.steps:
             state.recent.append(train_step(recipe, state, nodules, precision))
             last = state.step == recipe.steps
             if state.step % NOTE_EVERY == 0 or last:
                 note(recipe, state)
-                seen = look(recipe, state, nodules, folder) if state.step % LOOK_EVERY == 0 or last else {}
-                write_metrics(folder / "metrics.jsonl", state, clock.lap() | seen)
+                measured = look(recipe, state, nodules, folder.path) if state.step % LOOK_EVERY == 0 or last else {}
+                now, cpu_now = time.perf_counter(), time.process_time()
+                timing = {"seconds": now - began, "cpu_seconds": cpu_now - cpu_began}
+                folder.write_history(state.history, "step", timing | measured)
+                began, cpu_began = now, cpu_now
             if last or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-                checkpoint.save_keeping_previous(folder / "last.ckpt", state.to_dict())
+                checkpoint.save_keeping_previous(folder.last_checkpoint, state.to_dict())
                 saved_at = time.monotonic()
-            tick("")
+            advance()
     return state
 
 
@@ -304,99 +307,48 @@ def note(recipe: Recipe, state: State) -> None:
     state.recent = []
 
 
-class Clock:
-    """Wall and CPU seconds since the last lap."""
-
-    def __init__(self) -> None:
-        self._marks = self._read()
-
-    def _read(self) -> tuple[float, float]:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        return time.perf_counter(), used.ru_utime + used.ru_stime
-
-    def lap(self) -> dict[str, float]:
-        """`seconds` and `cpu_seconds`."""
-        before, self._marks = self._marks, self._read()
-        return dict(
-            zip(("seconds", "cpu_seconds"), (b - a for a, b in zip(before, self._marks, strict=True)), strict=True)
-        )
-
-
-def write_metrics(path: Path, state: State, extra: dict[str, float]) -> None:
-    """The history as JSON lines; `extra` belongs to its last one. Times stand here only, never in a checkpoint."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    known = {row["step"]: row for row in map(json.loads, lines)}
-    rows = [known.get(row["step"], {}) | row for row in state.history]
-    rows[-1] |= extra
-    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
 def train(name: str, recipe: Recipe, overwrite: bool = False) -> Path:
     """Train runs/synth/NAME/foldK unless it is finished; returns the folder.
 
     Raises:
-        InputError: the folder was begun with another recipe or other data; the training has collapsed.
+        InputError: the folder was begun with another recipe or other data.
+        TrainingError: the training has collapsed.
     """
-    folder = generator_dir(name, recipe.fold)
+    folder = generator_folder(name, recipe.fold)
     nodules = read_nodules(recipe)
-    with lock(folder):
-        remove_temporary(folder)
-        config = claim(folder, recipe, nodules, overwrite)
-        if (folder / "manifest.json").exists():
-            say(f"{folder} is finished")
-            return folder
-        say(f"{folder}: {len(nodules.ids)} real patches, {recipe.steps} steps, {config['precision']}")
-        state = fit(recipe, nodules, config["precision"], folder)
+    config = GeneratorConfig(settings=asdict(recipe), fingerprint=nodules.fingerprint, precision=precision_here())
+    with folder.lock():
+        folder.claim(config, overwrite)
+        if folder.is_finished():
+            say(f"{folder.path} is finished")
+            return folder.path
+        say(f"{folder.path}: {len(nodules.ids)} real patches, {recipe.steps} steps, {config.precision}")
+        state = fit(recipe, nodules, config.precision, folder)
         finish(recipe, state, nodules, config, folder)
-    return folder
-
-
-def claim(folder: Path, recipe: Recipe, nodules: Nodules, overwrite: bool) -> dict[str, Any]:
-    """Bind `folder` to a recipe, its data and the precision of this machine, once; returns what it is bound to."""
-    path = folder / "config.json"
-    if overwrite:
-        _empty(folder)
-    config = {"settings": asdict(recipe), "fingerprint": nodules.fingerprint, "precision": precision_here()}
-    if not path.exists():
-        write_json(path, config)
-    old = read_json(path)
-    changed = difference(_flat(old), _flat(config))
-    if changed:
-        text = ", ".join(f"{k}: {a} -> {b}" for k, (a, b) in changed.items())
-        raise InputError(
-            f"{folder} was begun with other settings ({text}); take another name to keep both, or add --overwrite "
-            "to throw the old one away"
-        )
-    return config
+    return folder.path
 
 
 def precision_here() -> str:
     """`bf16` where the device has instructions for it, else `fp32`."""
-    on_gpu = distributed.device().type == "cuda"
-    fast = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bf16()
+    if distributed.device().type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = cpu_has_bf16()
     return "bf16" if fast else "fp32"
 
 
-def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    return config["settings"] | config["fingerprint"] | {"precision": config["precision"]}
-
-
-def _empty(folder: Path) -> None:
-    (folder / "manifest.json").unlink(missing_ok=True)
-    for file in folder.iterdir():
-        if file.name not in (".lock", "config.json"):
-            file.unlink()
-    (folder / "config.json").unlink(missing_ok=True)
-
-
-def finish(recipe: Recipe, state: State, nodules: Nodules, config: dict[str, Any], folder: Path) -> None:
+def finish(recipe: Recipe, state: State, nodules: Nodules, config: GeneratorConfig, folder: GeneratorFolder) -> None:
     """Write the generator and the manifest, which is what makes it finished."""
-    made = settled(recipe, state)
-    # not save_file, whose file nobody but its owner may read
-    write_bytes(folder / WEIGHTS, save({k: v.contiguous() for k, v in made.state_dict().items()}))
-    checkpoint.previous(folder / "last.ckpt").unlink(missing_ok=True)
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    spent = {k: round(sum(row.get(k, 0.0) for row in rows), 1) for k in ("seconds", "cpu_seconds")}
-    files = {path: sha256_file(folder / path) for path in (WEIGHTS, "metrics.jsonl")}
-    about = {"config_sha256": sha256_json(config), "parents": nodules.ids, **spent, **describe_code(), "files": files}
-    write_json(folder / "manifest.json", about)
+    weights = {name: value.contiguous() for name, value in settled(recipe, state).state_dict().items()}
+    write_bytes(folder.weights_path, save(weights))  # not save_file, whose file nobody but its owner may read
+    checkpoint.previous(folder.last_checkpoint).unlink(missing_ok=True)
+    rows = folder.history()
+    manifest = GeneratorManifest(
+        config_sha256=sha256_json(config.to_dict()),
+        parents=nodules.ids,
+        seconds=round(sum(row.get("seconds", 0.0) for row in rows), 1),
+        cpu_seconds=round(sum(row.get("cpu_seconds", 0.0) for row in rows), 1),
+        files=folder.hashes([WEIGHTS, "metrics.jsonl"]),
+        **provenance().to_dict(),
+    )
+    manifest.write(folder.manifest_path)

@@ -1,10 +1,12 @@
-"""`chestfold synth judge`: a classifier that is trained to tell real nodules from blended ones. AUC 0.5 is perfect.
+"""`chestfold synth classifier-test`: a classifier two-sample test of blended nodules against real ones (C2ST).
 
-It is an experiment like any other: a data set of its own (input/NAME_judge), a fold file, five folds grouped by
-patient, out-of-fold scores with a bootstrap interval, in runs/NAME_judge. The last epoch predicts, not the best one: to
+Lopez-Paz and Oquab, Revisiting classifier two-sample tests, ICLR 2017. An AUC of 0.5: they cannot be told apart.
+
+It is an experiment like any other: a data set of its own (input/NAME_c2st), a fold file, five folds grouped by
+patient, out-of-fold scores with a bootstrap interval, in runs/NAME_c2st. The last epoch predicts, not the best one: to
 choose by the validation score would make every figure a little larger than it is.
 
-The control is the same judge with all that blending may have changed in black: what it tells then, it tells by the
+The control is the same test with all that blending may have changed in black: what it tells then, it tells by the
 surroundings, which were chosen (there must be lung around a nodule), not by the blending.
 """
 
@@ -33,8 +35,8 @@ FOLDS = 5
 RECIPE = {"backbone": "resnet18", "image_size": 64, "lr": 1e-3, "augment": "d4", "ema_decay": 0.99, "tta": "d4"}
 
 
-def judge(name: str, epochs: int, surroundings: bool = False) -> Result:
-    """Train the judge of input/NAME, or find it trained; its score "at_half", "auc" is the answer.
+def classifier_test(name: str, epochs: int, surroundings: bool = False) -> Result:
+    """Train the classifier of input/NAME, or find it trained; its score "at_half", "auc" is the answer.
 
     Args:
         name: a set that `synth blend` has made.
@@ -44,16 +46,16 @@ def judge(name: str, epochs: int, surroundings: bool = False) -> Result:
     Raises:
         InputError: NAME was not made by `synth blend`, or there is no real nodule whose place is known to compare with.
     """
-    data = f"{name}_{'surroundings' if surroundings else 'judge'}"
+    data = f"{name}_{'surroundings' if surroundings else 'c2st'}"
     _write_data(open_blends(name), data, surroundings)
     folds.make(open_index(data), data, FOLDS)
     exp = Experiment(data=data, epochs=epochs, average_last=1, **RECIPE)  # type: ignore[arg-type]
-    run_request(Request(data, exp, (), overwrite=False, parent="", changed={}))
+    run_request(Request(data, exp))
     return find_result(data)
 
 
 def _write_data(blends: Blends, data: str, surroundings: bool) -> None:
-    """The judge's data set, unless it is there; the declaration comes last, so a torn one is not taken for whole."""
+    """The data set of the test, unless it is there; the declaration comes last, so a torn one is not taken for whole."""
     folder, origin = input_dir() / data, sha256_json(blends.about["sha256"])
     if (folder / "dataset.toml").exists():
         if origin not in (folder / "dataset.toml").read_text():
@@ -96,7 +98,7 @@ def cutting(card: Card) -> Grey:
 def _declaration(name: str, origin: str) -> str:
     values = {
         "about": f"real nodules and those of {name}, to be told apart",
-        "origin": f"made here: chestfold synth judge {name} ({origin})",
+        "origin": f"made here: chestfold synth classifier-test {name} ({origin})",
         "classes": ["real", "synthetic"],
         "positive": "synthetic",
         "reader": "csv",

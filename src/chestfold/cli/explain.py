@@ -1,0 +1,38 @@
+"""`chestfold explain`: where a trained run looks."""
+
+import argparse
+from typing import Any
+
+from chestfold.cli.parser import add_verb
+from chestfold.core.console import say
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add `explain`."""
+    parser = add_verb(
+        verbs, "explain", explain, "heat maps of a run's validation images, and how their attention is spread"
+    )
+    parser.add_argument("name", help="a run in runs/, with its checkpoints")
+    parser.add_argument("--fold", nargs="+", type=int, default=[], metavar="K", help="these folds only [all finished]")
+    parser.add_argument(
+        "--ids", nargs="+", default=[], metavar="ID", help="these images, each by the model of its fold"
+    )
+    parser.add_argument("--method", default="gradcam", help="gradcam, gradcam++, layercam or eigencam [gradcam]")
+    parser.add_argument("--layer", default="", metavar="NAME", help="take the maps from this layer [the family's last]")
+    parser.add_argument("--count", type=int, default=40, metavar="N", help="random images of each fold; 0: all [40]")
+    parser.add_argument("--overwrite", action="store_true", help="replace the maps that are there")
+
+
+def explain(arguments: argparse.Namespace) -> None:
+    """Write the heat maps of a run and their gallery, and print their figures."""
+    from chestfold.explain.run import explain as write_maps
+    from chestfold.explain.select import ExplainConfig
+    from chestfold.report.gallery import format_lines, write_gallery
+
+    a = arguments
+    config = ExplainConfig(a.name, a.method, a.layer, tuple(a.fold), tuple(a.ids), a.count)
+    folder = write_maps(config, a.overwrite)
+    page = write_gallery(folder)
+    for line in format_lines(folder):
+        say(line)
+    say(f"wrote {page}; the maps are in {folder}. Not for clinical use.")

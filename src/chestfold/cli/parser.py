@@ -1,0 +1,48 @@
+"""argparse with one sentence for what is wrong, and the nearest right word beside it."""
+
+import argparse
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from chestfold.core.config import did_you_mean
+from chestfold.core.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises its complaint instead of printing the usage first. `--image_size` is read as `--image-size`."""
+
+    def parse(self, argv: list[str]) -> argparse.Namespace:
+        """The options in `argv`.
+
+        Raises:
+            InputError: one is unknown, ill-typed or missing.
+        """
+        given, unknown = self.parse_known_args([_with_dashes(word) for word in argv])
+        if unknown:
+            known = [option for action in self._actions for option in action.option_strings]
+            word = unknown[0].partition("=")[0]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(word, known)}")
+        return given
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the complaint as `InputError`."""
+        choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)$", message)
+        if choice:
+            known = re.findall(r"'(.*?)'", choice[2])
+            message += did_you_mean(choice[1], known)
+        raise InputError(f"{message} (--help lists the options)")
+
+
+def _with_dashes(word: str) -> str:
+    if not re.match(r"--[a-z]\w*(=|$)", word):
+        return word
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def add_verb(parent: Any, name: str, function: Callable[[argparse.Namespace], None], text: str) -> Any:
+    """A verb of a command: its parser, whose options the caller adds; `function` does it."""
+    parser = parent.add_parser(name, help=text, description=text, allow_abbrev=False)
+    parser.set_defaults(verb=function)
+    return parser

@@ -1,0 +1,152 @@
+"""What comes after training: `ensemble`, `submit`, `kernel`, `board`, `report`, `publish`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from chestfold.cli.parser import add_verb
+from chestfold.core.console import plural, say, show, terminal_width
+from chestfold.core.errors import InputError
+from chestfold.core.files import runs_dir
+from chestfold.integrations.tracker import TRACKERS
+
+METHODS = ["mean", "rank", "greedy", "stack"]
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add the verbs of this module."""
+    _add_ensemble(verbs)
+    _add_kaggle(verbs)
+    board = add_verb(verbs, "board", show_board, "the leaderboard of all results, or another table")
+    board.add_argument(
+        "--table",
+        default="results",
+        choices=["results", "sources", "synthetic"],
+        help="sources: the sources' tables beside ours; synthetic: what synthetic images gain [results]",
+    )
+    report = add_verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
+    report.add_argument("--out", type=Path, help="the file to write [runs/report.html]")
+    publish = add_verb(
+        verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
+    )
+    publish.add_argument("name", help="a finished run")
+    publish.add_argument("--overwrite", action="store_true", help="replace another published result of this name")
+
+
+def _add_ensemble(verbs: Any) -> None:
+    blend = add_verb(verbs, "ensemble", ensemble, "blend finished results into a new one")
+    blend.add_argument("members", nargs="+", help="names of finished results")
+    blend.add_argument("--name", required=True, help="name of the new result")
+    blend.add_argument("--method", default="mean", choices=METHODS, help="[mean]")
+    blend.add_argument("--tracker", default="wandb", choices=list(TRACKERS), help="as for an experiment [wandb]")
+    blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
+    blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
+
+
+def _add_kaggle(verbs: Any) -> None:
+    submit = add_verb(verbs, "submit", submit_result, "write and check submissions/NNN_NAME.csv, send it to Kaggle")
+    submit.add_argument("name", help="a finished result")
+    submit.add_argument("--competition", metavar="SLUG", help="where to send it: the last part of its address")
+    submit.add_argument("-m", "--message", help="description of the submission at Kaggle [NAME]")
+    submit.add_argument("--wait", type=float, default=30, metavar="MINUTES", help="for the score, at most [30]")
+    submit.add_argument("--partial", action="store_true", help="also where folds are not trained yet")
+    submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
+    kernel = add_verb(verbs, "kernel", write_kernel, "write submissions/kernel_NAME/ for a code competition")
+    kernel.add_argument("name", help="a run in runs/, with its checkpoints, or an ensemble of such runs")
+    kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")
+    kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
+
+
+def ensemble(arguments: argparse.Namespace) -> None:
+    """Blend, and show every method cross-fitted beside in-sample."""
+    from rich.table import Table
+
+    from chestfold.evaluate.ensemble import ensemble as blend
+    from chestfold.integrations.tracker import open_tracker
+
+    tracker = open_tracker(arguments.tracker, arguments.wandb)
+    result, compared = blend(arguments.members, arguments.name, arguments.method, arguments.overwrite)
+    best = next(iter(compared.values())).over
+    table = Table("method", "AUC of folds", f"gain over {best}", "AUC pooled", "in-sample", "weights")
+    for name, row in compared.items():
+        weights = " ".join(f"{weight:.2f}" for weight in row.weights) if row.weights else "-"
+        texts = [f"{row.fold_auc:.4f}", row.gain.format_gain(), str(row.auc), f"{row.in_sample_auc:.4f}", weights]
+        table.add_row(name, *texts)
+    show(table)
+    say("AUC of folds: their mean, cross-fitted; the gain is in it, over the best member. In-sample is too good")
+    say(f"{result.name} ({arguments.method}) is in {result.folder}; weights are in the order of the members")
+    say(f"next: chestfold submit {result.name} --dry-run")
+    tracker.result_written(result.name)
+    tracker.close()
+
+
+def submit_result(arguments: argparse.Namespace) -> None:
+    """Write and check a submission; send it and wait for its score unless this is a dry run."""
+    from chestfold.integrations.kaggle.submission import write_submission
+
+    if not (arguments.dry_run or arguments.competition):
+        raise InputError("say where to: --competition and the competition's slug, or --dry-run to send nothing")
+    path, new = write_submission(arguments.name, arguments.partial)
+    say(f"{'wrote' if new else 'the same content is already in'} {path}; it passes every check")
+    if arguments.dry_run:
+        say(f"nothing was sent; to send it: chestfold submit {arguments.name} --competition SLUG -m MESSAGE")
+        return
+    from chestfold.integrations.kaggle.upload import format_lines, send
+
+    entry = send(path, arguments.competition, arguments.message or arguments.name, arguments.wait)
+    for line in format_lines(path, entry):
+        say(line)
+
+
+def write_kernel(arguments: argparse.Namespace) -> None:
+    """Write what a code competition takes, and say how to send it."""
+    from chestfold.integrations.kaggle import kernel
+
+    folder = kernel.write_kernel(arguments.name, arguments.competition, arguments.owner)
+    count = len(list((folder / "weights").glob("*.safetensors")))
+    say(f"wrote {folder}: {kernel.SCRIPT}, its metadata, and weights/ with {count} network(s); nothing was sent")
+    say(f"next, in this order: kaggle datasets create -p {folder / 'weights'}")
+    say(f"                     kaggle kernels push -p {folder}")
+
+
+def show_board(arguments: argparse.Namespace) -> None:
+    """Print the leaderboard and what is still training, or another table."""
+    from chestfold.evaluate import leaderboard
+    from chestfold.report import terminal
+
+    if arguments.table == "results":
+        tables = terminal.boards(terminal_width())
+    elif arguments.table == "sources":
+        tables = terminal.baseline_tables()
+    else:
+        tables = terminal.synthetic_tables()
+    for table in tables:
+        show(table)
+    if arguments.table == "synthetic" and not tables:
+        say("no result with synthetic images beside one without; see docs/how-to/synthetic.md")
+    if arguments.table != "results":
+        return
+    if tables and terminal_width() < terminal.WIDE:
+        say(f"more columns in a terminal of {terminal.WIDE} characters, or: chestfold board | less -S")
+    for line in [*leaderboard.displaced(), *leaderboard.unfinished()]:
+        say(line)
+    if not tables:
+        say("no finished result yet; start with: make demo")
+
+
+def write_page(arguments: argparse.Namespace) -> None:
+    """Write the HTML page of all results."""
+    from chestfold.report.page import write_report
+
+    path = arguments.out or runs_dir() / "report.html"
+    count = write_report(path)
+    size = path.stat().st_size / 1e6
+    say(f"wrote {path}: {plural(count, 'result')}, {size:.1f} MB; open it in a browser, it needs no network")
+
+
+def publish_result(arguments: argparse.Namespace) -> None:
+    """Publish a finished run."""
+    from chestfold.report.publish import publish
+
+    target = publish(arguments.name, arguments.overwrite)
+    say(f"{target} and RESULTS.md are written; commit them")

@@ -1,0 +1,46 @@
+"""JSON files as typed records: what is read back is checked, and a wrong field is one sentence."""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, write_json
+
+
+class Record(BaseModel):
+    """A frozen record whose fields are the keys of a JSON file; an unknown key is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @classmethod
+    def from_json(cls, path: Path) -> Self:
+        """The record in a JSON file.
+
+        Raises:
+            InputError: the file is missing or damaged, or a field is missing, unknown or of another type.
+        """
+        if not path.exists():
+            raise InputError(f"{path} does not exist; restore it, or make it again")
+        return cls.from_dict(read_json(path), path)
+
+    @classmethod
+    def from_dict(cls, values: Any, source: Path) -> Self:
+        """The record of some values that were read from `source`; raises as `from_json`."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "the whole file"
+            reason = first["msg"][0].lower() + first["msg"][1:]
+            raise InputError(f"{source}: {field}: {reason}; restore the file, or make it again") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON types; fields that are None are left out."""
+        return json.loads(json.dumps(self.model_dump(exclude_none=True)))
+
+    def write(self, path: Path) -> None:
+        """Atomically replace `path` by the record."""
+        write_json(path, self.to_dict())

@@ -1,0 +1,298 @@
+"""What a training leaves on disk: its folder, claimed by one configuration, and finished when the manifest is there.
+
+`runs/NAME/foldK` for a fold of an experiment; the synthetic nodules' generators lie in folders of the same kind.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from chestfold.core.config import Experiment, difference
+from chestfold.core.errors import InputError
+from chestfold.core.files import (
+    lock,
+    remove_temporary,
+    require_plain_name,
+    runs_dir,
+    sha256_file,
+    write_text,
+)
+from chestfold.core.provenance import Provenance
+from chestfold.core.records import Record
+
+History = list[dict[str, Any]]
+"""The rows of a metrics.jsonl, one for each epoch or interval of steps."""
+
+
+class Config(Record):
+    """config.json: what a training was begun with. `fingerprint`: the hashes of its data and weights."""
+
+    settings: dict[str, Any]
+    fingerprint: dict[str, str]
+
+    def deciding(self) -> dict[str, Any]:
+        """Everything that decides the bytes of the outcome; it never changes in a folder."""
+        return self.settings | self.fingerprint
+
+
+class Manifest(Provenance):
+    """manifest.json: written last, it declares a training finished. `files`: name -> SHA-256."""
+
+    config_sha256: str
+    files: dict[str, str]
+
+
+C = TypeVar("C", bound=Config)
+M = TypeVar("M", bound=Manifest)
+
+
+class TrainingFolder(Generic[C, M]):
+    """A folder that one training fills."""
+
+    config_type: ClassVar[type[Config]]
+    manifest_type: ClassVar[type[Manifest]]
+    keep_both: ClassVar[str]
+    """What to do to keep the old training and the new one, in words."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def config_path(self) -> Path:
+        """Where config.json lies."""
+        return self.path / "config.json"
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where manifest.json lies, once the training is finished."""
+        return self.path / "manifest.json"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """What a killed training resumes from."""
+        return self.path / "last.ckpt"
+
+    @property
+    def history_path(self) -> Path:
+        """Where metrics.jsonl lies."""
+        return self.path / "metrics.jsonl"
+
+    def config(self) -> C:
+        """What the training was begun with."""
+        return self.config_type.from_json(self.config_path)  # type: ignore[return-value]
+
+    def manifest(self) -> M:
+        """How it was finished."""
+        return self.manifest_type.from_json(self.manifest_path)  # type: ignore[return-value]
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the folder for this process; raises `Locked` where another one does."""
+        return lock(self.path)
+
+    def claim(self, config: C, overwrite: bool = False) -> C:
+        """Bind the folder to `config`, once; returns the one it is bound to. Only under the lock.
+
+        A folder without a checkpoint holds nothing that is worth keeping: it is bound anew.
+
+        Raises:
+            InputError: it is bound to another one; names the differences and both ways on.
+        """
+        remove_temporary(self.path)
+        if overwrite or not self.has_progress():
+            self.clear()
+        if not self.config_path.exists():
+            config.write(self.config_path)
+            return config
+        self.require_same(config)
+        return self.config()
+
+    def has_progress(self) -> bool:
+        """Whether there is anything to resume from, or it is finished."""
+        return self.manifest_path.exists() or any(self.path.glob(f"{self.last_checkpoint.name}*"))
+
+    def require_same(self, config: C) -> None:
+        """Raise `InputError` where the folder is bound to another configuration than `config`."""
+        changed = difference(self.config().deciding(), config.deciding())
+        if changed:
+            listed = ", ".join(f"{name}: {old} -> {new}" for name, (old, new) in changed.items())
+            raise InputError(
+                f"{self.path} was begun with other settings ({listed}); {self.keep_both} to keep both, or add "
+                "--overwrite to throw the old one away"
+            )
+
+    def clear(self) -> None:
+        """Delete the outcome. What declares it complete goes first: a crash leaves it unfinished, not corrupt."""
+        (self.path.parent / "scores.json").unlink(missing_ok=True)
+        self.manifest_path.unlink(missing_ok=True)
+        for file in self.path.iterdir():
+            if file.name not in (".lock", "config.json"):
+                file.unlink()
+        self.config_path.unlink(missing_ok=True)
+
+    def is_finished(self) -> bool:
+        """Whether the manifest is there and every file that it names has its hash.
+
+        Raises:
+            InputError: a file was changed or lost after the training was finished.
+        """
+        if not self.manifest_path.exists():
+            return False
+        for name, digest in self.manifest().files.items():
+            path = self.path / name
+            if not path.exists() or sha256_file(path) != digest:
+                raise InputError(
+                    f"{path} is not the file that the training finished with; restore it, or train again with "
+                    "--overwrite"
+                )
+        return True
+
+    def hashes(self, names: list[str]) -> dict[str, str]:
+        """Name -> SHA-256 of those of the files that exist."""
+        return {name: sha256_file(self.path / name) for name in names if (self.path / name).exists()}
+
+    def history(self) -> History:
+        """The rows of metrics.jsonl; empty where there is none.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        if not self.history_path.exists():
+            return []
+        try:
+            return [json.loads(line) for line in self.history_path.read_text().splitlines()]
+        except ValueError as error:
+            raise InputError(f"{self.history_path} is damaged ({error}); train again, or delete the file") from error
+
+    def write_history(self, history: History, key: str, timing: dict[str, float] | None = None) -> None:
+        """metrics.jsonl: `history`, each row with the timing that it was first written with.
+
+        Times stand in this file only, so that checkpoints of the same training have the same bytes. `key` numbers the
+        rows, and `timing` belongs to the last one; a row whose timing was lost with a killed process has none.
+        """
+        known = {row[key]: row for row in self.history()}
+        rows = [known.get(row[key], {}) | row for row in history]
+        if timing and rows:
+            rows[-1] |= timing
+        write_text(self.history_path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+class FoldConfig(Config):
+    """config.json of a fold. `threads`: of the CPU; a fold keeps the number that it began with."""
+
+    experiment: str
+    fold: int
+    parent: str
+    changed: dict[str, tuple[Any, Any]]
+    classes: tuple[str, ...]
+    positive: str
+    threads: int
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings, the hashes and what the predictions speak of; not the threads, which `claim` keeps."""
+        speaks_of = {"fold": self.fold, "classes": list(self.classes), "positive": self.positive}
+        return super().deciding() | speaks_of
+
+    def exp(self) -> Experiment:
+        """The settings as an experiment."""
+        return Experiment.from_dict(self.settings)
+
+
+class SyntheticCount(Record):
+    """How many synthetic images a fold trained on, and from how many real ones they were made."""
+
+    images: int
+    made_from: int
+
+
+class FoldManifest(Manifest):
+    """manifest.json of a fold. `lungs_not_found`: part of the fold -> images, where lungs were asked for."""
+
+    best_epoch: int
+    precision: str
+    minutes: float
+    lungs_not_found: dict[str, int] | None = None
+    synthetic: SyntheticCount | None = None
+
+
+class FoldFolder(TrainingFolder[FoldConfig, FoldManifest]):
+    """runs/NAME/foldK."""
+
+    config_type = FoldConfig
+    manifest_type = FoldManifest
+    keep_both = "copy the experiment to a new number, or add --tag,"
+
+    @property
+    def number(self) -> int:
+        """Of the fold, from 0."""
+        return int(self.path.name.removeprefix("fold"))
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The weights of the best epoch."""
+        return self.path / "best.ckpt"
+
+    def epoch_checkpoint(self, epoch: int) -> Path:
+        """The weights of one of the last epochs, kept where their predictions are averaged."""
+        return self.path / f"epoch{epoch:04d}.ckpt"
+
+    def averaged_checkpoints(self) -> list[Path]:
+        """Those epochs that are kept, oldest first."""
+        return sorted(self.path.glob("epoch????.ckpt"))
+
+    def predicting_checkpoints(self, exp: Experiment) -> list[Path]:
+        """The networks whose mean is the fold's prediction: the best epoch's, or the last ones'."""
+        return self.averaged_checkpoints() if exp.average_last else [self.best_checkpoint]
+
+    def table_path(self, kind: str) -> Path:
+        """Where the predictions of `kind` "oof", "corrupted" or "test" lie."""
+        return self.path / f"{kind}.parquet"
+
+
+class RunFolder:
+    """runs/NAME.
+
+    Raises:
+        InputError: `name` is not a plain name.
+    """
+
+    def __init__(self, name: str) -> None:
+        require_plain_name(name, "run")
+        self.name = name
+
+    @cached_property
+    def path(self) -> Path:
+        """The folder."""
+        return runs_dir() / self.name
+
+    def fold(self, number: int) -> FoldFolder:
+        """The folder of one fold, which need not exist."""
+        return FoldFolder(self.path / f"fold{number}")
+
+    def begun_folds(self) -> list[FoldFolder]:
+        """The folds that hold a config.json, by number."""
+        return self._folds("config.json")
+
+    def finished_folds(self) -> list[FoldFolder]:
+        """The folds that hold a manifest, by number; their files are not proven here."""
+        return self._folds("manifest.json")
+
+    def _folds(self, holding: str) -> list[FoldFolder]:
+        found = [FoldFolder(path.parent) for path in self.path.glob(f"fold*/{holding}")]
+        return sorted(found, key=lambda folder: folder.number)
+
+    def require_finished_folds(self) -> list[FoldFolder]:
+        """The finished folds; `InputError` where there is none."""
+        found = self.finished_folds()
+        if not found:
+            raise InputError(f"{self.path} holds no finished fold; train it first, or copy its folder here")
+        return found
+
+
+def run_folders() -> Iterator[RunFolder]:
+    """Every folder in runs/ that holds a fold, by name."""
+    for path in sorted(runs_dir().glob("*")):
+        if path.is_dir() and any(path.glob("fold*/config.json")):
+            yield RunFolder(path.name)

@@ -1,0 +1,56 @@
+"""attention.json: where a model looks, as numbers; written by `chestfold explain`, read by the board and the pages."""
+
+from chestfold.core.records import Record
+from chestfold.evaluate.metrics import Score
+
+ATTENTION = "explain/gradcam/attention.json"
+"""That of the default method: beside a result in runs/, and beside its published copy."""
+
+ByClass = dict[str, Score]
+"""Class -> mean over its images, and "all" -> the mean over the classes."""
+ByMeasure = dict[str, ByClass]
+"""Measure (`in_lungs`, `pointing`, ...) -> figures."""
+
+
+class AgainstParent(Record):
+    """Paired differences, ours minus the parent's, on the `images` that both were explained on."""
+
+    parent: str
+    images: int
+    measures: ByMeasure
+
+
+class Attention(Record):
+    """What a run's heat maps have in common.
+
+    `grid`: cells of a map, rows and columns. `folds`: number -> hashes of the networks. `images`: class -> count.
+    `checked`: images with deletion, insertion and randomized weights. `lungs`: where they come from -> images.
+    `measures`: target ("predicted", "positive" or "even": a map without any preference) -> measures.
+    """
+
+    name: str
+    method: str
+    layer: str
+    grid: tuple[int, int]
+    image_size: int
+    data: str
+    view: str
+    classes: tuple[str, ...]
+    positive: str
+    folds: dict[str, list[str]]
+    images: dict[str, int]
+    checked: int
+    empty_maps: dict[str, int]
+    lungs: dict[str, int]
+    lungs_do_not_apply: str
+    measures: dict[str, ByMeasure]
+    checks: ByMeasure
+    fingerprint: dict[str, str]
+    commit: str
+    date: str
+    against: AgainstParent | None = None
+
+    def figure(self, target: str, measure: str) -> Score | None:
+        """A measure over all classes; None where it does not apply."""
+        found = self.measures[target].get(measure)
+        return found["all"] if found else None

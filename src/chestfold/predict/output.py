@@ -1,0 +1,162 @@
+"""What `chestfold predict` prints and writes: a table, JSON, CSV and heat maps. A bad file stops no other."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from chestfold.core.console import bar, plural
+from chestfold.core.errors import InputError
+from chestfold.predict.predictor import NOTICE, Prediction, Predictor, ReadImage
+
+if TYPE_CHECKING:
+    from chestfold.predict.heatmap import HeatmapWriter
+
+
+@dataclass(frozen=True)
+class Line:
+    """What became of one file: a prediction and perhaps a heat map, or the sentence why not."""
+
+    path: Path
+    prediction: Prediction | None
+    heatmap: Path | None = None
+    error: str = ""
+
+
+def predict_files(predictor: Predictor, paths: Sequence[Path], heatmaps: "HeatmapWriter | None") -> list[Line]:
+    """A line for each file, in order; without a writer there are no heat maps."""
+    lines = []
+    with bar(f"predicting with {predictor.name}", len(paths)) as advance:
+        for batch in predictor.many(paths):
+            read = [(path, image) for path, image in batch if isinstance(image, ReadImage)]
+            written = heatmaps.write(read) if heatmaps else {}
+            for path, image in batch:
+                if isinstance(image, InputError):
+                    lines.append(Line(path, None, error=str(image)))
+                else:
+                    lines.append(Line(path, image.prediction, written.get(path)))
+                advance()
+    return lines
+
+
+# What a person reads
+
+
+def heading(predictor: Predictor) -> str:
+    """Who predicts, in a line."""
+    models = plural(len(predictor.runs[0].folds), "fold")
+    if len(predictor.runs) > 1:
+        models = f"{plural(len(predictor.runs), 'run')}, {models}"
+    return f"{predictor.name} ({models}): {', '.join(predictor.classes)}. {NOTICE}."
+
+
+def table(lines: Sequence[Line]) -> Table:
+    """Class, probability, the folds' spread, and a remark where one is needed; narrow enough for 80 columns."""
+    root = _common_folder([line.path for line in lines])
+    shown = Table(title=f"in {root}" if root else None, title_justify="left")
+    shown.add_column("file", overflow="fold")
+    shown.add_column("class", no_wrap=True)
+    shown.add_column("probability", justify="right", no_wrap=True)
+    shown.add_column("folds", no_wrap=True)
+    shown.add_column("remark")
+    for line in lines:
+        shown.add_row(Text(str(line.path)[len(root) :]), *_cells(line.prediction))
+    return shown
+
+
+def _common_folder(paths: Sequence[Path]) -> str:
+    """What all paths begin with, up to a slash: it would fill the table and tell nothing."""
+    if len({path.is_absolute() for path in paths}) != 1:
+        return ""
+    common = os.path.commonpath([str(path.parent) for path in paths])
+    return f"{common}/" if common not in ("", ".", "/") else ""
+
+
+def _cells(prediction: Prediction | None) -> list[str]:
+    if prediction is None:
+        return ["not read", "", "", ""]
+    low, high = prediction.spread[prediction.label]
+    spread = f"{low:.3f}-{high:.3f}" if len(prediction.folds) > 1 else "one"
+    return [prediction.label, f"{prediction.probability:.3f}", spread, remark(prediction)]
+
+
+def remark(prediction: Prediction) -> str:
+    """A word where one is needed."""
+    words = []
+    if prediction.out_of_distribution:
+        words.append(f"out of distribution ({prediction.ood_score:.1f} x)")
+    if prediction.out_of_distribution is None:
+        words.append("in or out of distribution: unknown")
+    if prediction.no_lungs:
+        words.append(f"no lungs found, unmasked: {prediction.no_lungs}")
+    return "; ".join(words)
+
+
+# What a program reads
+
+
+def as_json(predictor: Predictor, lines: Sequence[Line]) -> str:
+    """Everything, with the notice before it."""
+    model = {
+        "name": predictor.name,
+        "classes": list(predictor.classes),
+        "members": [run.name for run in predictor.runs],
+        "folds": list(predictor.runs[0].numbers),
+    }
+    whole = {"notice": NOTICE, "model": model, "images": [_record(line) for line in lines]}
+    return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _record(line: Line) -> dict[str, Any]:
+    record: dict[str, Any] = {"file": str(line.path), "error": line.error or None}
+    prediction = line.prediction
+    if prediction is None:
+        return record
+    return record | {
+        "class": prediction.label,
+        "probability": prediction.probability,
+        "probabilities": prediction.probabilities,
+        "spread": {name: list(pair) for name, pair in prediction.spread.items()},
+        "folds": list(prediction.folds),
+        "ood_score": prediction.ood_score,
+        "out_of_distribution": prediction.out_of_distribution,
+        "lungs_not_found": prediction.no_lungs or None,
+        "heatmap": str(line.heatmap) if line.heatmap else None,
+    }
+
+
+def as_csv(predictor: Predictor, lines: Sequence[Line]) -> str:
+    """A row for each file; the notice is a column, so that it stays with every row."""
+    head = ["file", "class", "probability"]
+    head += [f"p_{name}" for name in predictor.classes]
+    for name in predictor.classes:
+        head += [f"low_{name}", f"high_{name}"]
+    head += ["ood_score", "out_of_distribution", "lungs_not_found", "heatmap", "error", "notice"]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, head, lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow(_row(line))
+    return buffer.getvalue()
+
+
+def _row(line: Line) -> dict[str, Any]:
+    row: dict[str, Any] = {"file": str(line.path), "error": line.error, "notice": NOTICE}
+    prediction = line.prediction
+    if prediction is None:
+        return row
+    row |= {"class": prediction.label, "probability": prediction.probability, "heatmap": line.heatmap or ""}
+    row["lungs_not_found"] = prediction.no_lungs
+    row |= {f"p_{name}": p for name, p in prediction.probabilities.items()}
+    for name, (low, high) in prediction.spread.items():
+        row |= {f"low_{name}": low, f"high_{name}": high}
+    if prediction.ood_score is not None:
+        row |= {"ood_score": prediction.ood_score, "out_of_distribution": prediction.out_of_distribution}
+    return row

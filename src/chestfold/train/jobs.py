@@ -1,0 +1,200 @@
+"""Several folds at once, each in a process of its own; the parent shares out the folds, prints, and collects.
+
+Nothing heavy is imported here: the processes import torch while the parent opens the data. Each has a pipe of its own,
+so that one that is killed cannot block another. They end when the parent does, however it ends.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
+
+from chestfold.core.config import Experiment, Request
+from chestfold.core.console import JobsDisplay, forward_to, plural, say
+from chestfold.core.errors import ChestfoldError, TrainingError
+from chestfold.core.files import Locked
+from chestfold.train.threads import jobs_that_fit, usable_cores
+
+if TYPE_CHECKING:
+    from chestfold.evaluate.results import Result
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@dataclass
+class Job:
+    """A training process, and the fold that it is working on; None: it waits for one."""
+
+    number: int
+    process: Any
+    pipe: Connection
+    fold: int | None = None
+
+
+def run_jobs(request: Request, jobs: int, threads: int, tracker: tuple[str, str | None]) -> "Result":
+    """Train the folds of a request, `jobs` at once with `threads` CPU threads each, and collect them.
+
+    Args:
+        request: the run and its folds.
+        jobs: processes.
+        threads: of each process, for folds that begin now.
+        tracker: name and mode, as `open_tracker` takes them.
+
+    Raises:
+        ChestfoldError: the first one of a fold; the folds that were being trained then are finished before.
+        TrainingError: a process was killed; the other folds are finished before.
+    """
+    with _processes(request, jobs, threads, tracker) as started, JobsDisplay() as display:
+        from chestfold.integrations.tracker import open_tracker
+        from chestfold.train.prepare import prepare
+        from chestfold.train.run import finish_run, wanted_folds
+
+        ready = prepare(request)
+        folds = list(wanted_folds(ready))
+        outcome = Outcome()
+        share_out(started, folds, display, outcome)
+    outcome.raise_first(len(folds))
+    return finish_run(ready, open_tracker(*tracker))
+
+
+class Outcome:
+    """What became of the folds that were not finished."""
+
+    def __init__(self) -> None:
+        self.errors: list[ChestfoldError] = []
+        self.locked: list[Locked] = []
+
+    def add(self, fold: int, error: ChestfoldError) -> None:
+        """Note the error of a fold. One that another process trains is passed over."""
+        if isinstance(error, Locked):
+            self.locked.append(error)
+            say(f"fold {fold} is passed over: {error}")
+        else:
+            self.errors.append(error)
+
+    def raise_first(self, folds: int) -> None:
+        """Raise the first error, or `Locked` where every one of the `folds` is trained by another process."""
+        if self.errors:
+            raise self.errors[0]
+        if len(self.locked) == folds:
+            raise self.locked[0]
+
+
+@contextmanager
+def _processes(request: Request, jobs: int, threads: int, tracker: tuple[str, str | None]) -> Iterator[list[Job]]:
+    """The running processes; whatever happens, none of them is left."""
+    started = []
+    try:
+        for number in range(jobs):
+            ours, theirs = SPAWN.Pipe()
+            process = SPAWN.Process(target=work, args=(theirs, request, threads, tracker), name=f"job {number}")
+            process.start()
+            theirs.close()
+            started.append(Job(number, process, ours))
+        yield started
+        for job in started:
+            job.process.join()
+    finally:
+        for job in started:
+            if job.process.is_alive():
+                job.process.kill()
+
+
+def share_out(jobs: list[Job], folds: list[int], display: JobsDisplay, outcome: Outcome) -> None:
+    """Give each process the next fold until none is left; after an error no further fold is begun."""
+    waiting = list(folds)
+    open_jobs = {job.pipe: job for job in jobs}
+    while open_jobs:
+        for pipe in wait(list(open_jobs)):
+            job = open_jobs[pipe]  # type: ignore[index]
+            try:
+                message = job.pipe.recv()
+            except EOFError:
+                del open_jobs[job.pipe]
+                _note_a_killed_process(job, outcome)
+                continue
+            if message[0] == "ready":
+                job.fold = waiting.pop(0) if waiting and not outcome.errors else None
+                _send(job, job.fold)
+            elif message[0] == "failed":
+                outcome.add(message[1], message[2])
+            else:
+                display.receive(job.number, message)
+
+
+def _send(job: Job, fold: int | None) -> None:
+    with suppress(BrokenPipeError):  # it was killed: the next look at its pipe says so
+        job.pipe.send(fold)
+
+
+def _note_a_killed_process(job: Job, outcome: Outcome) -> None:
+    job.process.join()
+    if job.process.exitcode == 0:
+        return
+    cause = signal.Signals(-job.process.exitcode).name if job.process.exitcode < 0 else "an error"
+    folds = f"fold {job.fold}" if job.fold is not None else "no fold yet"
+    outcome.errors.append(
+        TrainingError(
+            f"the process of {folds} was ended by {cause}; run the same command again, it resumes from the last "
+            "checkpoint (if memory ran out: with a smaller --jobs)"
+        )
+    )
+
+
+# In the process
+
+
+def work(pipe: Connection, request: Request, threads: int, tracker: tuple[str, str | None]) -> None:
+    """Train fold after fold, as the parent names them, until it names None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from chestfold.integrations.tracker import open_tracker
+    from chestfold.train.prepare import prepare
+    from chestfold.train.run import train_fold
+
+    forward_to(lambda message: None)  # what is said of the data was said by the parent
+    ready, shown = None, open_tracker(*tracker)
+    while (fold := _next_fold(pipe)) is not None:
+        ready = ready or prepare(request)
+        forward_to(pipe.send)
+        try:
+            train_fold(ready, fold, shown, threads)
+        except ChestfoldError as error:
+            pipe.send(("failed", fold, error))
+        except Exception:
+            pipe.send(("say", traceback.format_exc()))
+            raise
+    shown.close()
+
+
+def _next_fold(pipe: Connection) -> int | None:
+    pipe.send(("ready",))
+    return pipe.recv()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def plan(exp: Experiment, folds: int, jobs: int, threads: int) -> tuple[int, int]:
+    """How many of `folds` are trained at once, and with how many threads each; 0 where it is not asked for."""
+    alone = int(os.environ.get("WORLD_SIZE", "1")) > 1  # torchrun's processes share one fold
+    jobs = 1 if alone or folds < 2 else min(jobs or jobs_that_fit(exp, folds), folds)
+    return jobs, threads or max(1, usable_cores() // jobs)
+
+
+def describe_plan(folds: int, jobs: int, threads: int) -> str:
+    """The first line of a command: what runs at once."""
+    if jobs > 1:
+        return f"{plural(folds, 'fold')}, {jobs} at once with {plural(threads, 'CPU thread')} each (--jobs, --threads)"
+    return f"{plural(folds, 'fold')}, one after the other, with {plural(threads, 'CPU thread')} (--jobs, --threads)"

@@ -1,9 +1,9 @@
 """Training speed on a CPU or a GPU: ours on real images against bare loops of the same network, side by side.
 
-    python benchmarks/train_step.py [--data chest_xray] [--seconds 6]
+    python benchmarks/train_step.py [--data chest_xray] [--seconds 6] [--quick]
 
 Prints a JSON line a question, each with a ratio of rates measured in turn (A B A B ...) in this process:
-- `real_data`: engine.train_epoch on cached, augmented images, over a plain loop on one resident random batch;
+- `real_data`: train.loop.train_epoch on cached, augmented images, over a plain loop on one resident random batch;
 - `bf16`: bf16 and channels_last over fp32 in the default layout, and over fp32 in channels_last, for an ordinary, a
   grouped and a depthwise network.
 """
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,46 +25,58 @@ from chestfold import Experiment
 from chestfold.core.console import say
 from chestfold.core.files import input_dir
 from chestfold.core.provenance import machine
+from chestfold.core.run_folder import FoldFolder
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.loader import Images, TrainBatches, workers_for
+from chestfold.data.transforms.mixup import create_mix
 from chestfold.train import loop
+from chestfold.train.losses import create_loss
 
 BATCH = 64
-NO_PREPROCESSING = {"augment": "plain", "mixup_alpha": 0.2}
-STRONG = NO_PREPROCESSING | {"randaugment": (2, 9)}
+RECIPES: dict[str, dict[str, Any]] = {
+    "plain": {"augment": "plain", "mixup_alpha": 0.2},
+    "strong": {"augment": "plain", "mixup_alpha": 0.2, "randaugment": (2, 9)},
+}
+Rate = Callable[[], float]
+"""Trains some steps and returns images a second."""
 
 
 def train_images(data: str, size: int) -> Images:
     """All training images of a data set."""
     index = open_index(data)
-    cache, train = open_cache(index, size), index.train
-    labels = np.array([index.dataset.classes.index(name) for name in train["label"]])
-    return Images(cache.images, cache.rows(train["id"]), train["id"].tolist(), labels)
+    cache = open_cache(index, size)
+    labels = np.array([index.dataset.classes.index(name) for name in index.train["label"]])
+    return Images(cache.images, cache.rows(index.train["id"]), index.train["id"].tolist(), labels)
 
 
-def ours(exp: Experiment, images: Images) -> Callable[[], float]:
-    """A function that trains two steps through the engine and returns images a second."""
+def ours(exp: Experiment, images: Images) -> Rate:
+    """The loop that a fold is trained by."""
     state = loop.start(exp, 0, 2)
-    batches = TrainBatches(exp, 0, images, workers_for(state.runner.device))
-    folder = Path(tempfile.mkdtemp())
+    device = state.runner.device
+    batches = TrainBatches(exp, 0, images, workers_for(device))
+    loss = create_loss(exp, images.labels, 2, device)
+    recipe = loop.Recipe(exp, 0, batches, loss, create_mix(exp.mixup_alpha, exp.cutmix_alpha), 2)
+    folder = FoldFolder(Path(tempfile.mkdtemp()))
 
     def run() -> float:
         began = time.perf_counter()
-        loop.train_epoch(exp, 0, state, batches, 2, folder)
-        _wait()
-        state.epoch, state.batch, state.losses = state.epoch + 1, 0, []
+        loop.train_epoch(recipe, state, folder)
+        wait_for_device()
+        state.epoch += 1
+        state.batch = 0
+        state.meter = loop.Meter()
         return batches.per_epoch * exp.batch_size / (time.perf_counter() - began)
 
     return run
 
 
-def resident(exp: Experiment, channels_last: bool = True) -> Callable[[], float]:
+def resident(exp: Experiment, channels_last: bool = True) -> Rate:
     """The same network and optimizer on one random batch that never leaves the device."""
     state = loop.start(exp, 0, 2)
     runner = state.runner
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    module = runner.module.to(memory_format=layout).train()
+    module = runner.module.to(memory_format=layout).train()  # type: ignore[call-overload]
     images = torch.randn(exp.batch_size, 1, exp.image_size, exp.image_size, device=runner.device)
     images = images.contiguous(memory_format=layout)
     targets = F.one_hot(torch.randint(0, 2, (exp.batch_size,)), 2).float().to(runner.device)
@@ -79,29 +92,34 @@ def resident(exp: Experiment, channels_last: bool = True) -> Callable[[], float]
         began = time.perf_counter()
         for _ in range(exp.max_steps):
             step()
-        _wait()
+        wait_for_device()
         return exp.max_steps * exp.batch_size / (time.perf_counter() - began)
 
     return run
 
 
-def _wait() -> None:
+def wait_for_device() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def paired(a: Callable[[], float], b: Callable[[], float], seconds: float) -> dict[str, float]:
+def paired(a: Rate, b: Rate, seconds: float, least: int) -> dict[str, float]:
     """Median rates of a and b, and the median of their ratios pair by pair, after a warm-up of each."""
-    a(), b()
-    pairs, began = [], time.perf_counter()
-    while time.perf_counter() - began < seconds or len(pairs) < 5:
+    a()
+    b()
+    pairs: list[tuple[float, float]] = []
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds or len(pairs) < least:
         pairs.append((a(), b()))
-    rates = [round(median(r), 1) for r in zip(*pairs, strict=True)]
-    ratio = median(x / y for x, y in pairs)
-    return {"a_per_s": rates[0], "b_per_s": rates[1], "ratio": round(ratio, 3), "pairs": len(pairs)}
+    return {
+        "a_per_s": round(median(first for first, _ in pairs), 1),
+        "b_per_s": round(median(second for _, second in pairs), 1),
+        "ratio": round(median(first / second for first, second in pairs), 3),
+        "pairs": len(pairs),
+    }
 
 
-def tell(question: str, figures: dict, **about: object) -> None:
+def tell(question: str, figures: dict[str, float], **about: object) -> None:
     say(json.dumps({"question": question, **about, **figures, "machine": machine()}))
 
 
@@ -110,19 +128,29 @@ def main() -> None:
     default = "chest_xray" if (input_dir() / "chest_xray").is_dir() else "phantom"
     parser.add_argument("--data", default=default, help=f"[{default}]")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each question [20]")
-    asked = parser.parse_args()
-    for size, steps in ((64, 6), (224, 2)):
-        images = train_images(asked.data, size)
-        exp = Experiment(data=asked.data, image_size=size, batch_size=BATCH, max_steps=steps)
-        for name, recipe in (("plain", NO_PREPROCESSING), ("strong", STRONG)):
-            figures = paired(ours(exp.but(**recipe), images), resident(exp), asked.seconds)
-            tell("real_data", figures, network="resnet18", px=size, recipe=name, data=asked.data)
-    for network in ("resnet18", "resnext50_32x4d", "mobilenetv2_100"):
-        exp = Experiment(backbone=network, image_size=64, batch_size=2 * BATCH, max_steps=6)  # long enough to be warm
-        fast, slow = resident(exp.but(precision="bf16")), exp.but(precision="fp32")
-        for layout in (False, True):
-            figures = paired(fast, resident(slow, channels_last=layout), asked.seconds)
-            tell("bf16", figures, network=network, px=64, fp32="channels_last" if layout else "default layout")
+    parser.add_argument("--quick", action="store_true", help="one pair of each question: does it run at all")
+    arguments = parser.parse_args()
+    seconds, least = (0.0, 1) if arguments.quick else (arguments.seconds, 5)
+    steps_of_size = {32: 1} if arguments.quick else {64: 6, 224: 2}
+    batch = 8 if arguments.quick else BATCH
+    for size, steps in steps_of_size.items():
+        images = train_images(arguments.data, size)
+        exp = Experiment(data=arguments.data, image_size=size, batch_size=batch, max_steps=steps)
+        for name, recipe in RECIPES.items():
+            figures = paired(ours(exp.but(**recipe), images), resident(exp), seconds, least)
+            tell("real_data", figures, network="resnet18", px=size, recipe=name, data=arguments.data)
+    networks = ["mobilenetv2_100"] if arguments.quick else ["resnet18", "resnext50_32x4d", "mobilenetv2_100"]
+    for network in networks:
+        # batches and steps that are large enough for the device to be warm
+        exp = Experiment(backbone=network, image_size=64, batch_size=2 * batch, max_steps=1 if arguments.quick else 6)
+        compare_precisions(exp, seconds, least)
+
+
+def compare_precisions(exp: Experiment, seconds: float, least: int) -> None:
+    fast = resident(exp.but(precision="bf16"))
+    for layout in ("default layout", "channels_last"):
+        slow = resident(exp.but(precision="fp32"), channels_last=layout == "channels_last")
+        tell("bf16", paired(fast, slow, seconds, least), network=exp.backbone, px=64, fp32=layout)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 Each start of the program takes about a second, so there are few.
 """
 
+import base64
 import io
+import json
 import re
 import signal
 import subprocess
@@ -24,7 +26,8 @@ from chestfold.core.files import read_json, sha256, write_json
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.evaluate import predictions, results
-from chestfold.integrations.kaggle import archive, client, upload
+from chestfold.evaluate.results import FoldsOfResult
+from chestfold.integrations.kaggle import archive, client, credentials, upload
 
 KEY = "0123456789abcdef-planted-key"
 CONTEST = "chest-contest"
@@ -55,9 +58,10 @@ def finished(project):
     for rows in (folds.load("tiny", index).table, index.test.assign(fold=-1)):
         ill = rng.uniform(0.1, 0.9, len(rows)) * 0.5 + 0.4 * (rows["label"] == "ill").to_numpy()
         tables.append(rows[predictions.KEYS].assign(healthy=1 - ill, ill=ill).reset_index(drop=True))
-    about = {"data": "tiny", "classes": ["healthy", "ill"], "positive": "ill"}
-    about["folds"] = {"name": "tiny", "count": 3, "sha256": "0" * 64}
-    results.write_result(project.runs / "exp100", *tables, {"result": "exp100"}, about)
+    about = {"kind": "experiment", "data": "tiny", "classes": ("healthy", "ill"), "positive": "ill"}
+    about |= {"minutes": 0.1, "machine": "none", "date": "2026-11-21"}
+    about["folds"] = FoldsOfResult(file="tiny", count=3, sha256="0" * 64, trained=(0, 1, 2))
+    results.write_result(project.runs / "exp100", *tables, None, {"experiment": "exp100"}, about)
     return project
 
 
@@ -72,7 +76,7 @@ def chestfold(kaggle, capfd):
         except SystemExit as stop:
             code = stop.code
         shown = "".join(capfd.readouterr())
-        assert not [secret for secret in client._credentials() if secret in shown]
+        assert not [secret for secret in credentials.secrets() if secret in shown]
         return code, shown
 
     return run
@@ -150,6 +154,44 @@ def test_no_credentials_and_no_network(kaggle, chestfold, finished, monkeypatch)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert "cannot be reached" in one_sentence(*chestfold("submit", "exp100", "--competition", CONTEST))
     assert not kaggle.asked
+
+
+def basic(user: str, key: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{key}".encode()).decode()
+
+
+OAUTH = {"refresh_token": "planted-refresh", "access_token": "planted-oauth", "access_token_expiration": "2999-01-01"}
+OAUTH["access_token_expiration"] += "T00:00:00+00:00"
+CONFIGURED = {
+    "environment": ({"KAGGLE_USERNAME": "u", "KAGGLE_KEY": "k-environment"}, {}, basic("u", "k-environment")),
+    "token": ({"KAGGLE_API_TOKEN": "planted-token"}, {}, "Bearer planted-token"),
+    "token file": ({}, {".kaggle/access_token": "planted-file\n"}, "Bearer planted-file"),
+    "key file": ({}, {".kaggle/kaggle.json": {"username": "u", "key": "k-file"}}, basic("u", "k-file")),
+    "named folder": (
+        {"KAGGLE_CONFIG_DIR": "named"},
+        {"named/kaggle.json": {"username": "u", "key": "k-named"}},
+        basic("u", "k-named"),
+    ),
+    "login": ({}, {".kaggle/credentials.json": OAUTH}, "Bearer planted-oauth"),
+}
+
+
+@pytest.mark.parametrize("way", CONFIGURED)
+def test_each_way_to_configure_credentials_logs_in(kaggle, monkeypatch, tmp_path, way):
+    variables, files, header = CONFIGURED[way]
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    for name, content in files.items():
+        path = home / name
+        path.parent.mkdir(parents=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(home / value) if value == "named" else value)
+    kaggle.competitions[CONTEST] = Competition()
+    assert client.submissions(client.Source("competition", CONTEST)) == []
+    assert kaggle.authorizations == {header}
+    assert credentials.without_secrets(f"sent {header}") in ("sent Basic ***", "sent Bearer ***")
 
 
 def test_an_upload_that_was_dropped_is_taken_up_without_a_second_entry(kaggle, chestfold, finished):
@@ -256,11 +298,11 @@ def test_an_interrupted_download_goes_on_and_its_files_are_proven(kaggle, chestf
     work = project.input / ".fetch" / "chest_xray"
     kaggle.stops_after, kaggle.when_stopped = 3_500_000, lambda: stop_when_some_is_there(work)
     code, shown = chestfold("data", "fetch", "chest_xray")
-    assert code == 130 and "the same command goes on" in shown
+    assert code == 130 and "run the same command to resume" in shown
     assert not (project.input / "chest_xray").exists()
     kaggle.stops_after = None
     code, shown = chestfold("data", "fetch", "chest_xray")
-    assert code == 0 and "going on with the download" in shown and "30 files" in shown
+    assert code == 0 and "resuming the download" in shown and "30 files" in shown
     assert "30 file(s) of a second copy" in shown and "2 file(s) hidden or of macOS" in shown
     begin = int(kaggle.ranges[-1][len("bytes=") : -1])
     assert 0 < begin < len(data)

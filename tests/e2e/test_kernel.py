@@ -1,68 +1,207 @@
-"""The folder for a code competition: its script, run without chestfold, predicts what chestfold predicts."""
+"""The folder for a code competition: its script, run as Kaggle runs it, predicts what chestfold submits."""
 
-import ast
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
+import cv2
 import pandas as pd
 import pytest
-from conftest import tiny_experiment
+from conftest import Project, collect_quickly, enter, make_project, make_tiny_folds, tiny_experiment
 from kaggle_server import Kaggle
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json
+from chestfold.data import folds
+from chestfold.data.catalogue import open_index
+from chestfold.data.phantom import write_phantom
 from chestfold.integrations.kaggle.kernel import write_kernel
 from chestfold.integrations.kaggle.submission import write_submission
-from chestfold.models import timm_import
+from chestfold.predict.competition import predict_competition
 
-OFFERED = {"cv2", "numpy", "pandas", "PIL", "pydicom", "safetensors", "timm", "torch"}
-"""What Kaggle's images have, beside Python's own."""
-ALONE = """
-import runpy, sys
-kept = runpy.run_path(sys.argv[2])     # a torchvision that this torch cannot load is mended first
-sys.modules["chestfold"] = None        # an import of it would fail
-sys.argv = sys.argv[1:2] + sys.argv[3:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+OFFLINE = Path(__file__).resolve().parents[1] / "offline_kernel.py"
+VARIABLES = ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME")
+EXP = tiny_experiment(epochs=1, precision="fp32")
+RECIPES = {
+    "averaged epochs": ("exp100", EXP.but(epochs=2, head_width=8, tta="crops", average_last=2)),
+    "own network": ("exp101", EXP.but(backbone="five_block_cnn", tta="d4", frame="border")),
+    "another size": ("exp102", EXP.but(image_size=24, seed=1)),
+}
 
 
-def run_alone(script, inputs, work) -> pd.DataFrame:
-    words = [sys.executable, "-c", ALONE, str(script), timm_import.__file__, str(inputs)]
-    done = subprocess.run(words, cwd=work, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""})
+@pytest.fixture(scope="module")
+def _runs(tmp_path_factory) -> Project:
+    """Three runs, and an ensemble of each kind whose blend is fitted or weighted."""
+    made = make_project(tmp_path_factory.mktemp("kernel") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(patch, made)
+        collect_quickly(patch)
+        make_tiny_folds(2)
+        for name, recipe in RECIPES.values():
+            made.run(recipe, name=name)
+        for method in ("greedy", "stack", "rank"):
+            main.main(["ensemble", "exp101", "exp102", "--name", f"by_{method}", "--method", method])
+    return made
+
+
+@pytest.fixture
+def runs(_runs, monkeypatch) -> Project:
+    enter(monkeypatch, _runs)
+    return _runs
+
+
+def kaggle_inputs(folder: Path, data: Path, target: Path) -> Path:
+    """What a kernel finds below /kaggle/input: the competition's files and the data set with the weights."""
+    contest = target / "competitions" / "chest-contest"
+    shutil.copytree(data / "images", contest / "images")
+    shutil.copy(data / "sample_submission.csv", contest)
+    shutil.copytree(folder / "weights", target / "weights")
+    return target
+
+
+def run_offline(folder: Path, inputs: Path, work: Path) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CHESTFOLD_")}
+    return subprocess.run(
+        [sys.executable, str(OFFLINE), str(folder / "infer.py"), str(inputs)],
+        cwd=work,
+        capture_output=True,
+        text=True,
+        env=kept | {"PYTHONPATH": ""},
+    )
+
+
+def require_equal(name: str, folder: Path, inputs: Path, work: Path) -> None:
+    """The kernel's submission is that of `chestfold submit`."""
+    done = run_offline(folder, inputs, work)
     assert done.returncode == 0, done.stderr[-1500:]
-    return pd.read_csv(work / "submission.csv")
+    own = pd.read_csv(write_submission(name, partial=True)[0])
+    pd.testing.assert_frame_equal(pd.read_csv(work / "submission.csv"), own, atol=1.01e-6, rtol=0)
 
 
-RECIPES = [dict(head_width=8, tta="crops", average_last=2), dict(backbone="five_block_cnn", tta="d4")]
+@pytest.mark.parametrize("name", ["exp100", "exp101", "by_greedy", "by_stack"])
+def test_the_kernel_predicts_what_chestfold_submits(runs, tmp_path, name):
+    folder = write_kernel(name, "chest-contest", "someone")
+    require_equal(name, folder, kaggle_inputs(folder, runs.input / "tiny", tmp_path / "kaggle" / "input"), tmp_path)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=["voting with a head", "own network"])
-def test_the_script_predicts_what_chestfold_predicts(project, tmp_path, recipe):
-    project.run(tiny_experiment(precision="fp32", **recipe), "--fold", "0", "1")
+def test_lungs_are_masked_in_a_kernel_too(tmp_path, monkeypatch):
+    made = Project(tmp_path / "project")
+    enter(monkeypatch, made)
+    collect_quickly(monkeypatch)
+    data = made.input / "phantom"
+    write_phantom(data, patients=8, slices=2)
+    folds.make(open_index("phantom"), "phantom", 2)
+    made.run(EXP.but(data="phantom", image_size=64, lung_mask="zero"), "--fold", "0")
     folder = write_kernel("exp100", "chest-contest", "someone")
-    inputs = tmp_path / "kaggle_input"
-    inputs.mkdir()
-    (folder / "weights").rename(inputs / "weights")
-    shutil.copytree(project.input / "tiny", inputs / "chest-contest")
-    table = run_alone(folder / "infer.py", inputs, tmp_path)
-    own = pd.read_csv(write_submission("exp100")[0])
-    pd.testing.assert_frame_equal(table, own, atol=1e-5, rtol=0)
-    tree = ast.parse((folder / "infer.py").read_text())
-    named = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-    named |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    assert {m.split(".")[0] for m in named} <= OFFERED | sys.stdlib_module_names
+    inputs = kaggle_inputs(folder, data, tmp_path / "kaggle" / "input")
+    require_equal("exp100", folder, inputs, tmp_path)
 
 
-def test_kaggle_takes_the_folder(trained, capsys, monkeypatch, tmp_path):
+def test_a_package_that_kaggle_has_unpacked_works_too(runs, tmp_path):
+    folder = write_kernel("exp101", "chest-contest", "someone")
+    inputs = kaggle_inputs(folder, runs.input / "tiny", tmp_path / "kaggle" / "input")
+    package = inputs / "weights" / "chestfold.pyz"
+    with zipfile.ZipFile(package) as archive:
+        archive.extractall(inputs / "weights" / "unpacked")
+    package.unlink()
+    require_equal("exp101", folder, inputs, tmp_path)
+
+
+def test_a_run_in_half_precision_is_predicted_in_single(runs, tmp_path):
+    """A T4 has no bfloat16: what a kernel answers must not depend on its accelerator."""
+    name = "exp103"
+    runs.run(EXP.but(precision="bf16"), "--fold", "0", name=name)
+    folder = write_kernel(name, "chest-contest", "someone")
+    assert read_json(folder / "weights" / f"runs__{name}__fold0__config.json")["settings"]["precision"] == "fp32"
+
+
+def lose_an_image(inputs: Path) -> None:
+    next(inputs.rglob("x003.png")).unlink()
+
+
+def double_an_image(inputs: Path) -> None:
+    found = next(inputs.rglob("x003.png"))
+    (inputs / "other").mkdir()
+    shutil.copy(found, inputs / "other" / "x003.png")
+
+
+def damage_an_image(inputs: Path) -> None:
+    next(inputs.rglob("x003.png")).write_bytes(b"no image")
+
+
+def lose_the_sample(inputs: Path) -> None:
+    next(inputs.rglob("sample_submission.csv")).unlink()
+
+
+def ask_for_another_class(inputs: Path) -> None:
+    sample = next(inputs.rglob("sample_submission.csv"))
+    sample.write_text(sample.read_text().replace("id,ill", "id,Malignant"))
+
+
+def flip_a_byte(inputs: Path) -> None:
+    path = next(inputs.rglob("*best.ckpt"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (lose_an_image, "0 images were found for the id 'x003' of sample_submission.csv; exactly one is needed"),
+        (double_an_image, "2 images were found for the id 'x003'"),
+        (damage_an_image, "x003.png"),
+        (lose_the_sample, "0 files are called sample_submission.csv; exactly one is needed: add the input"),
+        (ask_for_another_class, "sample_submission.csv has a column 'Malignant'; the classes of exp101 are"),
+        (flip_a_byte, r"is damaged \(its hash does not fit\)"),
+    ],
+)
+def test_what_a_kernel_lacks_is_one_sentence(runs, tmp_path, monkeypatch, harm, sentence):
+    folder = write_kernel("exp101", "chest-contest", "someone")
+    inputs = kaggle_inputs(folder, runs.input / "tiny", tmp_path / "kaggle" / "input")
+    harm(inputs)
+    monkeypatch.setenv("CHESTFOLD_PROJECT", str(tmp_path / "restored"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=sentence) as refusal:
+        predict_competition(inputs, tmp_path / "restored")
+    assert "\n" not in str(refusal.value) and not (tmp_path / "submission.csv").exists()
+
+
+def test_a_kernel_that_cannot_predict_ends_with_an_exit_code_and_one_line(runs, tmp_path):
+    folder = write_kernel("exp101", "chest-contest", "someone")
+    inputs = kaggle_inputs(folder, runs.input / "tiny", tmp_path / "kaggle" / "input")
+    lose_an_image(inputs)
+    done = run_offline(folder, inputs, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: 0 images were found") and done.stderr.count("\n") == 1
+    (inputs / "weights" / "chestfold.pyz").unlink()
+    done = run_offline(folder, inputs, tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "holds no chestfold.pyz; add the data set with the weights to this kernel" in done.stderr
+
+
+def test_images_in_a_test_folder_go_before_others(runs, tmp_path):
+    folder = write_kernel("exp101", "chest-contest", "someone")
+    inputs = kaggle_inputs(folder, runs.input / "tiny", tmp_path / "kaggle" / "input")
+    images = next(inputs.rglob("images"))
+    images.rename(images.with_name("test_images"))
+    cv2.imwrite(str(images.parent / "x003.png"), cv2.imread(str(images.with_name("test_images") / "x004.png")))
+    require_equal("exp101", folder, inputs, tmp_path)
+
+
+def test_kaggle_takes_the_folder(runs, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("KAGGLE_USERNAME", "someone")
     monkeypatch.delenv("KAGGLE_API_TOKEN", raising=False)
-    main.main(["kernel", "exp100", "--competition", "chest-contest"])
-    folder = trained.root / "submissions" / "kernel_exp100"
-    assert f"kaggle kernels push -p {folder}" in capsys.readouterr().out
+    main.main(["kernel", "exp101", "--competition", "chest-contest"])
+    folder = runs.root / "submissions" / "kernel_exp101"
+    said = capsys.readouterr().out
+    assert f"kaggle kernels push -p {folder}" in said and "2 networks; nothing was sent" in said
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in (folder / "weights").iterdir())
     server = Kaggle()
     env = os.environ | server.environment | {"KAGGLE_KEY": "planted"}
     words = [sys.executable, "-m", "kaggle", "kernels", "push", "-p", str(folder)]
@@ -75,12 +214,21 @@ def test_kaggle_takes_the_folder(trained, capsys, monkeypatch, tmp_path):
     assert kernel["enableGpu"] and not kernel.get("enableInternet")
 
 
-def test_a_kernel_needs_the_weights_of_a_run_and_an_owner(trained, monkeypatch, tmp_path):
+def test_a_kernel_needs_an_owner_and_the_weights_of_a_run(runs, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("KAGGLE_USERNAME", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(InputError, match="--owner"):
-        write_kernel("exp100", "chest-contest")
-    main.main(["ensemble", "exp100", "exp101", "--name", "both"])
-    with pytest.raises(InputError, match="neither an ensemble nor a published result"):
-        write_kernel("both", "chest-contest", "someone")
+        write_kernel("exp101", "chest-contest")
+    shutil.copytree(runs.runs / "exp101", runs.root / "exps" / "results" / "published")
+    for fold in (runs.root / "exps" / "results" / "published").glob("fold*"):
+        shutil.rmtree(fold)
+    with pytest.raises(InputError, match="published holds no finished fold; train it first, or copy its folder here"):
+        write_kernel("published", "chest-contest", "someone")
+
+
+def test_what_no_kernel_can_predict_with_is_refused(runs, capsys):
+    with pytest.raises(SystemExit):
+        main.main(["kernel", "by_rank", "--competition", "chest-contest", "--owner", "someone"])
+    assert "averages ranks within a whole test set" in capsys.readouterr().err
+    assert not (runs.root / "submissions" / "kernel_by_rank").exists()

@@ -1,21 +1,25 @@
-"""What the Kaggle program prints, read: one sentence for each failure, and no credential in it."""
+"""Kaggle's failures: one sentence for each, and no credential in it."""
 
 import base64
+import socket
 import subprocess
 import sys
 
 import pytest
+import requests
+from kagglesdk import kaggle_env
 
 from chestfold.core.errors import InputError
-from chestfold.integrations.kaggle import client
+from chestfold.integrations.kaggle import client, credentials
 from chestfold.integrations.kaggle.client import NoAnswer, Source
 
+VARIABLES = ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME")
 CONTEST = Source("competition", "chest-contest")
 
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path, monkeypatch):
-    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"):
+    for name in (*VARIABLES, "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".kaggle").mkdir()
@@ -41,14 +45,15 @@ def _home(tmp_path, monkeypatch):
             InputError,
             "takes no more .* now: Your team has used",
         ),
-        ("429 Client Error: Too Many Requests for url: x", NoAnswer, "asked too often"),
+        ("429 Client Error: Too Many Requests for url: x", NoAnswer, "too many requests"),
         ("502 Server Error: Bad Gateway for url: x", NoAnswer, "trouble of its own"),
         ("100%|#####| 404/404 [00:00<00:00, 403kB/s]\nCould not submit to competition", NoAnswer, "failed half-way"),
         ("Max retries exceeded (Caused by NameResolutionError(...))", NoAnswer, "cannot be reached"),
         ("[Errno 28] No space left on device", InputError, "disk is full"),
-        ("/usr/bin/python3: No module named kaggle", InputError, "make setup"),
         ("Something new\n", NoAnswer, "failed on competition chest-contest: Something new"),
         ("", NoAnswer, "it said nothing"),
+        ("403\nYou do not take part", InputError, "refuses access to .*: You do not take part; look at"),
+        ("503\n", NoAnswer, "trouble of its own"),
     ],
 )
 def test_each_failure_is_one_sentence(printed, kind, sentence):
@@ -57,27 +62,55 @@ def test_each_failure_is_one_sentence(printed, kind, sentence):
     assert type(refusal.value) is kind and "\n" not in str(refusal.value)
 
 
+def started(*words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
 def test_a_silent_program_is_stopped():
-    command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with started("import time; time.sleep(60)") as process:
         with pytest.raises(NoAnswer, match="said nothing for 0 seconds"):
-            client._listen(process, 0.1, CONTEST, None)
+            client._listen(process, 0.1, lambda text: None)
         process.kill()
 
 
-def test_both_streams_are_read_and_whole_lines_shown(monkeypatch):
-    code = "import sys; print('x' * 200000); sys.stderr.write('10%|#|\\r20%|##|\\r'); sys.stderr.write('end')"
+def test_all_is_read_and_the_state_of_the_progress_bar_shown():
+    code = """
+import sys, time
+print("x" * 200000)
+for state in ("10%|#   | 1/10 [00:01<00:09, 1B/s]", "20%|##  | 2/10 [00:02<00:08, 1B/s]"):
+    print(state, end="\\r", flush=True)
+    time.sleep(0.2)
+print("end", file=sys.stderr)
+"""
     shown = []
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        out, err = client._listen(process, 60, CONTEST, shown.append)
-    assert len(out) == 200001 and err.endswith("end") and "".join(shown) == "10%|#|\r20%|##|\r"
+    with started(code) as process:
+        printed = client._listen(process, 60, shown.append)
+    assert len(printed) > 200000 and printed.endswith("end\n")
+    assert list(dict.fromkeys(shown)) == ["1/10 [00:01<00:09, 1B/s]", "2/10 [00:02<00:08, 1B/s]"]
 
 
-def test_json_is_found_behind_a_warning():
-    text = "Warning: Your Kaggle API key is readable by other users\n[\n  {}\n]\n"
-    assert client._json(text, "", CONTEST) == [{}]
-    with pytest.raises(NoAnswer):
-        client._json('[{"ref": ', "", CONTEST)
+def test_half_an_answer_of_the_api_is_none(monkeypatch):
+    monkeypatch.setenv("KAGGLE_USERNAME", "someone")
+    monkeypatch.setenv("KAGGLE_KEY", "environment-key")
+    answer = requests.Response()
+    answer.status_code = 200
+    answer.headers["Content-Type"] = "application/json"
+    answer._content = b'{"submissions": ['
+    monkeypatch.setattr(requests.Session, "send", lambda *words, **options: answer)
+    with pytest.raises(NoAnswer, match="failed on competition chest-contest"):
+        client.submissions(CONTEST)
+
+
+def test_the_api_waits_for_an_answer_only_so_long(monkeypatch):
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
+    monkeypatch.setenv("KAGGLE_USERNAME", "someone")
+    monkeypatch.setenv("KAGGLE_KEY", "environment-key")
+    monkeypatch.setattr(client, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.TEST, address)
+        with pytest.raises(NoAnswer, match="cannot be reached"):
+            client.submissions(CONTEST)
 
 
 def test_credentials_are_stars_wherever_they_are_kept(tmp_path, monkeypatch):
@@ -89,8 +122,8 @@ def test_credentials_are_stars_wherever_they_are_kept(tmp_path, monkeypatch):
     (tmp_path / ".kaggle" / "credentials.json").write_text('{"refresh_token": "refresh-one", "scopes": []}')
     basic = [base64.b64encode(pair).decode() for pair in (b"someone:environment-key", b"u:file-key")]
     text = " ".join(["environment-key", "environment-token", "file-token", "file-key", "refresh-one", *basic])
-    assert client.without_secrets(text) == " ".join(["***"] * 7)
-    assert client.without_secrets("a plain text") == "a plain text"
+    assert credentials.without_secrets(text) == " ".join(["***"] * 7)
+    assert credentials.without_secrets("a plain text") == "a plain text"
     refused = client._trouble("Authentication required", CONTEST)
     assert "does not accept the credentials" in str(refused)
 

@@ -37,11 +37,11 @@ class NoTracker:
 
 
 TRACKERS = {"wandb": "chestfold.integrations.wandb.launch:open_wandb"}
-"""Name -> module and function that takes a mode (None: not given) and returns a `Tracker`; imported when asked for."""
+"""Name -> module and function that takes a mode (None: not given) and returns a `Tracker`; imported when chosen."""
 
 
 def open_tracker(name: str = "wandb", mode: str | None = None) -> Tracker:
-    """The tracker called `name`.
+    """The tracker of a name.
 
     Raises:
         InputError: the mode is not one of the tracker's.

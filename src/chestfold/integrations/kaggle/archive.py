@@ -1,32 +1,31 @@
-"""A downloaded zip becomes a folder: wholly or not at all, nothing outside it, and with the checksum of every file.
+"""A downloaded zip becomes a folder: completely or not at all, nothing outside it, with the checksum of every file.
 
-The checksums lie in the folder as `.sha256.json`, so that one rename makes both appear.
+The checksums are kept in the folder as `.sha256.json`, so that one rename makes both appear.
 """
 
-import hashlib
 import os
 import re
 import shutil
 import stat
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from rich.filesize import decimal
 
 from chestfold.core.console import progress
 from chestfold.core.errors import InputError
 from chestfold.core.files import explained_disk_errors, read_json, sha256_file, write_json
 
 MANIFEST = ".sha256.json"
-_CHUNK = 1 << 20
 _BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What of a zip is unpacked: place in the folder -> member; how much is left out; the bytes on disk it takes."""
+    """What of a zip is unpacked: path in the folder -> member; how many files are left out; bytes on disk."""
 
     members: dict[PurePosixPath, ZipInfo]
     shadows: int
@@ -35,18 +34,13 @@ class Plan:
 
     @property
     def left_out(self) -> list[str]:
-        """In words, for a person; empty where everything is unpacked."""
-        said = [(self.copies, "of a second copy of the same"), (self.shadows, "hidden or of macOS")]
-        return [f"left out: {count} file(s) {what}" for count, what in said if count]
-
-
-def is_whole(path: Path) -> bool:
-    """Whether `path` is a zip with its end: one that was cut off has no table of contents."""
-    try:
-        with ZipFile(path):
-            return True
-    except (BadZipFile, OSError):
-        return False
+        """A line for each kind; empty where everything is unpacked."""
+        lines = []
+        if self.copies:
+            lines.append(f"left out: {self.copies} file(s) of a second copy of the same")
+        if self.shadows:
+            lines.append(f"left out: {self.shadows} file(s) hidden or of macOS")
+        return lines
 
 
 def unpack(path: Path, folder: Path, about: dict[str, Any]) -> Plan:
@@ -57,11 +51,13 @@ def unpack(path: Path, folder: Path, about: dict[str, Any]) -> Plan:
     """
     work = path.parent / "unpacked"
     shutil.rmtree(work, ignore_errors=True)
+    files = {}
     try:
         with explained_disk_errors(folder), ZipFile(path) as archive:
             plan = make_plan(archive, path, folder.name)
             _require_space(plan, path)
-            files = {str(place): _extract(archive, plan.members[place], work / place) for place in _shown(plan, folder)}
+            for place in progress(plan.members, f"unpacking {folder.name}", len(plan.members)):
+                files[str(place)] = _extract(archive, plan.members[place], work / place)
     except (BadZipFile, zlib.error, EOFError, RuntimeError, FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{path} is damaged or encrypted ({error}); delete it and fetch again") from error
     write_json(work / MANIFEST, {**about, "left_out": plan.left_out, "files": files})
@@ -70,12 +66,8 @@ def unpack(path: Path, folder: Path, about: dict[str, Any]) -> Plan:
     return plan
 
 
-def _shown(plan: Plan, folder: Path) -> Iterable[PurePosixPath]:
-    return progress(plan.members, f"unpacking {folder.name}", len(plan.members))
-
-
 def make_plan(archive: ZipFile, path: Path, name: str) -> Plan:
-    """Which members go where, below a folder called `name`; an outer folder of that name is not repeated.
+    """Which members go where, below a folder of the given `name`; an outer folder of that name is not repeated.
 
     Raises:
         InputError: a member is no plain file, leaves the folder, or two are the same file.
@@ -96,11 +88,14 @@ def make_plan(archive: ZipFile, path: Path, name: str) -> Plan:
 
 
 def _place(info: ZipInfo, path: Path) -> PurePosixPath:
-    """Where a member wants to lie, as long as that is inside."""
-    place, kind = PurePosixPath(info.filename), stat.S_IFMT(info.external_attr >> 16)
-    outside = place.is_absolute() or ".." in place.parts or re.search(r"[\\:\0]", info.filename) or not place.parts
-    if outside or kind not in (0, stat.S_IFREG):
-        what = "leads outside its folder" if outside else "is a link or a device"
+    """The path of a member below the folder, as long as it is inside."""
+    place = PurePosixPath(info.filename)
+    what = ""
+    if place.is_absolute() or ".." in place.parts or re.search(r"[\\:\0]", info.filename) or not place.parts:
+        what = "leads outside its folder"
+    elif stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+        what = "is a link or a device"
+    if what:
         raise InputError(
             f"{path} is not to be trusted: {info.filename!r} {what}; nothing was unpacked, delete the file"
         )
@@ -113,40 +108,28 @@ def _is_shadow(place: PurePosixPath) -> bool:
 
 
 def _is_copy(place: PurePosixPath, info: ZipInfo, kept: dict[PurePosixPath, ZipInfo], name: str) -> bool:
-    """Whether it lies in an inner folder `name` and stands outside of that with the same content too."""
+    """Whether it is in an inner folder `name`, and the same file is outside of that too."""
     if place.parts[0] != name or len(place.parts) == 1:
         return False
-    baseline = kept.get(PurePosixPath(*place.parts[1:]))
-    return baseline is not None and (baseline.file_size, baseline.CRC) == (info.file_size, info.CRC)
+    outer = kept.get(PurePosixPath(*place.parts[1:]))
+    return outer is not None and (outer.file_size, outer.CRC) == (info.file_size, info.CRC)
 
 
 def _require_space(plan: Plan, path: Path) -> None:
     free = shutil.disk_usage(path.parent).free
     if plan.bytes > free:
         raise InputError(
-            f"unpacking {path.name} takes {format_bytes(plan.bytes)} and {path.parent} has {format_bytes(free)} free; "
-            "make room, then run the same command again (the download is kept)"
+            f"unpacking {path.name} takes {decimal(plan.bytes)} and {path.parent} has {decimal(free)} free; "
+            "free some space, then run the same command again (the download is kept)"
         )
-
-
-def format_bytes(count: float) -> str:
-    """`1.2 GB`, in powers of 1000."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 def _extract(archive: ZipFile, info: ZipInfo, target: Path) -> dict[str, Any]:
     """Write one member; its CRC is checked on the way."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
     with archive.open(info) as source, target.open("xb") as file:
-        while chunk := source.read(_CHUNK):
-            digest.update(chunk)
-            file.write(chunk)
-    return {"sha256": digest.hexdigest(), "bytes": info.file_size}
+        shutil.copyfileobj(source, file)
+    return {"sha256": sha256_file(target), "bytes": info.file_size}
 
 
 def verify(folder: Path) -> int:

@@ -1,34 +1,39 @@
-"""The Kaggle program, called as a process (importing it would log in). Its text is read, its exit code not believed.
+"""Kaggle: its typed API for questions, and the `kaggle` program for uploads and downloads, which it can resume.
 
-It ends well though an upload failed, prints errors on either stream, and shows its credentials when it is asked to be
-talkative. Here each failure becomes one sentence, and no credential leaves this module.
+Each failure becomes one sentence, and no credential leaves this module.
 """
 
-import base64
-import json
 import os
 import re
-import selectors
+import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from chestfold.core.errors import ChestfoldError, InputError, ServiceError
+from chestfold.core.extras import require
+from chestfold.integrations.kaggle import credentials
+from chestfold.integrations.kaggle.credentials import secrets, without_secrets
 
+TIMEOUT = 60.0
+"""Seconds that an answer of the API may take."""
 SILENCE = 120.0
-"""Seconds without a word from the program after which it is stopped."""
+"""Seconds without any output after which the program is stopped."""
 DOWNLOAD_SILENCE = 600.0
 """As above for a download: the program itself waits 300 seconds for a chunk before it tries again."""
 LISTED = 100
 """Submissions that are looked through, newest first."""
+_SLUG = "[A-Za-z0-9][A-Za-z0-9_-]*"
 Shown = Callable[[str], None]
 
 
 class NoAnswer(ServiceError):
-    """Kaggle gave no clear answer: what it was asked to do may or may not have happened."""
+    """Kaggle gave no clear answer: the request may or may not have been carried out."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +48,29 @@ class Source:
     slug: str
 
     def __post_init__(self) -> None:
-        parts = 1 if self.kind == "competition" else 2
-        if not re.fullmatch("/".join([r"[A-Za-z0-9][A-Za-z0-9_-]*"] * parts), self.slug):
+        form = _SLUG if self.kind == "competition" else f"{_SLUG}/{_SLUG}"
+        if not re.fullmatch(form, self.slug):
+            hint = "" if self.kind == "competition" else ", owner/name"
             raise InputError(
-                f"{self.slug!r} is not the slug of a {self.kind}: give the last part of its address at kaggle.com"
-                + (", owner/name" if parts == 2 else "")
+                f"{self.slug!r} is not the slug of a {self.kind}: give the last part of its address at kaggle.com{hint}"
             )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.slug}"
 
     @property
     def page(self) -> str:
         """Its address."""
-        return f"https://www.kaggle.com/{'competitions' if self.kind == 'competition' else 'datasets'}/{self.slug}"
+        folder = "competitions" if self.kind == "competition" else "datasets"
+        return f"https://www.kaggle.com/{folder}/{self.slug}"
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What Kaggle says of one submission; scores are texts as Kaggle prints them, empty where it shows none."""
+    """What Kaggle says of one submission; scores are texts as Kaggle prints them, empty where it shows none.
+
+    `reason`: why it could not be scored, as Kaggle puts it.
+    """
 
     reference: int
     date: str
@@ -66,6 +78,7 @@ class Submission:
     status: str
     public: str
     private: str
+    reason: str = ""
 
     @property
     def ended(self) -> bool:
@@ -73,284 +86,173 @@ class Submission:
         return self.status in ("COMPLETE", "ERROR")
 
 
-# What is asked of it
+# The typed API
 
 
 def submissions(source: Source) -> list[Submission]:
     """The newest submissions to a competition, at most `LISTED`, newest first."""
-    words = ["competitions", "submissions", source.slug, "--format", "json", "--page-size", str(LISTED)]
-    text, complaints = _call(words, source)
-    if "No submissions found" in text:
-        return []
-    return [_submission(row) for row in _json(text, complaints, source)]
+    with _competition_api(source) as api:
+        from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest
+
+        request = ApiListSubmissionsRequest()
+        request.competition_name = source.slug
+        request.page_size = LISTED
+        listed = api.list_submissions(request).submissions
+    return [_submission(entry) for entry in listed]
 
 
-def _submission(row: dict[str, Any]) -> Submission:
-    values = {k: "" if v is None else str(v) for k, v in row.items()}
-    status = values["status"].rpartition(".")[2].upper()  # printed as SubmissionStatus.COMPLETE
-    scores = values["publicScore"], values["privateScore"]
-    return Submission(int(row["ref"]), values["date"], without_secrets(values["description"]), status, *scores)
+def _submission(entry: Any) -> Submission:
+    return Submission(
+        reference=entry.ref,
+        date=str(entry.date),
+        description=without_secrets(entry.description),
+        status=entry.status.name,
+        public=entry.public_score,
+        private=entry.private_score,
+        reason=without_secrets(" ".join(entry.error_description.split())),
+    )
 
 
 def submissions_left(source: Source) -> tuple[int, int] | None:
     """Submissions made today, and how many more are allowed; None for a team that has never submitted: all is 0."""
-    text, complaints = _call(["competitions", "submission-limits", source.slug, "--json"], source)
-    limits = _json(text, complaints, source)
-    if not any(limits.get(key) for key in ("numToday", "numTotal", "numAllowedNow")):
+    with _competition_api(source) as api:
+        from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest
+
+        request = ApiGetSubmissionLimitsRequest()
+        request.competition_name = source.slug
+        limits = api.get_submission_limits(request)
+    if not (limits.num_today or limits.num_total or limits.num_allowed_now):
         return None
-    return limits.get("numToday", 0), limits.get("numAllowedNow", 0)
+    return limits.num_today, limits.num_allowed_now
 
 
-def upload(source: Source, path: Path, description: str, shown: Shown | None = None) -> None:
+@contextmanager
+def _competition_api(source: Source) -> Iterator[Any]:
+    """kagglesdk's client for competitions, logged in; its errors become sentences about `source`."""
+    require("kagglesdk", "kaggle")
+    from kagglesdk import KaggleClient, KaggleCredentials
+    from kagglesdk.kaggle_http_client import KaggleHttpClient
+
+    user, key = credentials.key()
+    try:
+        with KaggleClient(username=user, password=key) as kaggle:
+            session = kaggle.http_client()._session  # it has no timeout, and no option for one
+            session.send = partial(session.send, timeout=TIMEOUT)
+            if session.auth is None:
+                saved = KaggleCredentials.load(kaggle)
+                if saved is None:
+                    raise _trouble("Authentication required", source)
+                session.auth = KaggleHttpClient.BearerAuth(saved.get_access_token())
+            yield kaggle.competitions.competition_api_client
+    except OSError as error:  # the base of all that requests raises
+        response = getattr(error, "response", None)
+        code = "" if response is None else response.status_code
+        raise _trouble(f"{code}\n{error}", source) from error
+
+
+# The program
+
+
+def upload(source: Source, path: Path, description: str, shown: Shown) -> None:
     """Send a file to a competition. That it returns proves nothing: look for `description` in `submissions`."""
-    words = ["competitions", "submit", source.slug, "-f", str(path), f"--message={without_secrets(description)}"]
-    text, complaints = _call(words, source, shown=shown)
-    for sign in ("Could not submit", "Could not find"):
-        if sign in text + complaints:
-            raise _trouble(text + complaints, source)
+    arguments = ["competitions", "submit", source.slug, "-f", str(path), f"--message={without_secrets(description)}"]
+    printed = _call(arguments, source, SILENCE, shown)
+    if re.search("Could not (submit|find)", printed):  # it ends well though the upload failed
+        raise _trouble(printed, source)
 
 
-def error_reason(source: Source, reference: int) -> str:
-    """Why Kaggle could not score a submission, in its words; empty where it says nothing.
-
-    No option prints this field: it stands only in the answer that the program shows when told to be talkative, beside
-    its credentials. So that text stays in here.
-    """
-    words = ["competitions", "submissions", source.slug, "--page-size", str(LISTED)]
-    text, _ = _call(words, source, talkative=True)
-    for line in text.splitlines():
-        if line.startswith('{"submissions"'):
-            rows = [row for row in json.loads(line)["submissions"] if row.get("ref") == reference]
-            return without_secrets(" ".join(rows[0].get("errorDescription", "").split())) if rows else ""
-    return ""
-
-
-def download(source: Source, folder: Path, shown: Shown, silence: float = DOWNLOAD_SILENCE) -> Path:
-    """Fetch `source` as one zip into `folder`; what an interrupted download left there is gone on with."""
+def download(source: Source, folder: Path, shown: Shown) -> Path:
+    """Fetch `source` as one zip into `folder`; what an interrupted download left there is resumed."""
     kind = "competitions" if source.kind == "competition" else "datasets"
-    text, complaints = _call([kind, "download", source.slug, "-p", str(folder)], source, silence, shown)
+    printed = _call([kind, "download", source.slug, "-p", str(folder)], source, DOWNLOAD_SILENCE, shown)
     path = folder / f"{source.slug.rpartition('/')[2]}.zip"
     if not path.exists():
-        raise _trouble(text + complaints, source)
+        raise _trouble(printed, source)
     return path
 
 
-# The process
-
-_LEASHED = """
-import os, runpy, threading
-leash = os.dup(0)
-os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-threading.Thread(target=lambda: (os.read(leash, 1), os._exit(1)), daemon=True).start()
-runpy.run_module("kaggle", run_name="__main__", alter_sys=True)
-"""
-"""The program, which ends when the process that started it does, however that ended.
-
-Left alone it would finish an upload that its starter, run again, has no way to see, and has made a second time.
-"""
-
-
-def _call(
-    words: list[str],
-    source: Source,
-    silence: float | None = None,
-    shown: Shown | None = None,
-    talkative: bool = False,
-) -> tuple[str, str]:
-    """What the program says on its two streams; stderr is `shown` on the way.
+def _call(arguments: list[str], source: Source, silence: float, shown: Shown) -> str:
+    """All that the program prints; `shown` is given the state of its progress bar.
 
     Raises:
-        InputError: it failed; `NoAnswer` where it is not sure what happened.
+        ChestfoldError: it failed; `NoAnswer` where it is not sure what happened.
     """
-    env = {k: v for k, v in os.environ.items() if k not in ("VERBOSE", "VERBOSE_OUTPUT")}
-    env |= {"PYTHONIOENCODING": "utf-8"} | ({"VERBOSE": "true"} if talkative else {})
-    command = [sys.executable, "-P", "-c", _LEASHED, "-W", *words]  # -P: a folder called kaggle is not the program
-    process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        out, err = _listen(process, SILENCE if silence is None else silence, source, shown)
-    finally:
-        process.kill()
-        process.wait()
+    require("kaggle", "kaggle")
+    env = os.environ | {"PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
+    for verbose in ("VERBOSE", "VERBOSE_OUTPUT"):  # it would print its credentials
+        env.pop(verbose, None)
+    # -P: a folder of the name kaggle is not the program
+    command = [sys.executable, "-P", "-m", "chestfold.integrations.kaggle.leashed", "-W", *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as process:
+        try:
+            printed = _listen(process, silence, shown)
+        finally:
+            process.kill()
     if process.returncode:
-        raise _trouble(out + "\n" + err, source)
-    return out, err
+        raise _trouble(printed, source)
+    return printed
 
 
-def _listen(process: subprocess.Popen[bytes], silence: float, source: Source, shown: Shown | None) -> tuple[str, str]:
-    """Read both streams to their ends and wait for the program."""
-    assert process.stdout and process.stderr
-    heard: dict[Any, bytes] = {process.stdout: b"", process.stderr: b""}
-    told = 0
-    with selectors.DefaultSelector() as selector:
-        for stream in heard:
-            selector.register(stream, selectors.EVENT_READ)
-        while selector.get_map():
-            ready = selector.select(timeout=silence)
-            if not ready:
-                raise NoAnswer(
-                    f"the Kaggle program said nothing for {silence:.0f} seconds and was stopped; look at your network "
-                    "and run the same command again, it goes on from here"
-                )
-            for key, _ in ready:
-                chunk = os.read(key.fd, 65536)
-                heard[key.fileobj] += chunk
-                if not chunk:
-                    selector.unregister(key.fileobj)
-            if shown:
-                told = _show_lines(heard[process.stderr], told, shown)
-    process.wait()
-    return heard[process.stdout].decode(errors="replace"), heard[process.stderr].decode(errors="replace")
+def _listen(process: subprocess.Popen[bytes], silence: float, shown: Shown) -> str:
+    """Read what the program prints to its end, and wait for it to exit."""
+    assert process.stdout
+    printed = b""
+    while select.select([process.stdout], [], [], silence)[0]:
+        chunk = os.read(process.stdout.fileno(), 65536)
+        if not chunk:
+            process.wait()
+            return printed.decode(errors="replace")
+        printed += chunk
+        states = re.findall(rb"\d%\|[^|]*\|([^\]\r\n]*\])", printed[-1000:])
+        if states:
+            shown(states[-1].decode(errors="replace").strip())
+    raise NoAnswer(
+        f"the Kaggle program said nothing for {silence:.0f} seconds and was stopped; look at your network "
+        "and run the same command again, it resumes from here"
+    )
 
 
-def _show_lines(heard: bytes, told: int, shown: Shown) -> int:
-    """Show what was heard since byte `told`, up to the last end of a line (or of a progress bar's redraw)."""
-    end = max(heard.rfind(b"\n"), heard.rfind(b"\r")) + 1
-    if end > told:
-        shown(without_secrets(heard[told:end].decode(errors="replace")))
-    return max(end, told)
+# Failures
 
-
-def _json(text: str, complaints: str, source: Source) -> Any:
-    """The JSON in what was printed; warnings may stand before it."""
-    start = re.search(r"^[\[{]", text, re.MULTILINE)
-    try:
-        if start:
-            return json.loads(text[start.start() :])
-    except ValueError:
-        pass  # half an answer is none
-    raise _trouble(text + "\n" + complaints, source)
-
-
-# Its failures
+_REFUSALS = {
+    r"Authentication required|\b401\b|Unauthori[sz]ed": "{refused}: make a token at "
+    "https://www.kaggle.com/settings/api and save it as ~/.kaggle/access_token or set KAGGLE_API_TOKEN",
+    r"No space left|Errno 28": "the disk is full; free some space and run the same command again",
+    r"submission allowance|submission limit|submissions? (per|a) day|daily submission": "Kaggle takes no more "
+    "submissions to {source} now: {said}",
+    r"\brules\b": "the rules of {source} are not accepted: read and accept them at {source.page}/rules, then run the "
+    "same command again (Kaggle says: {said})",
+    r"\b403\b|Forbidden|permission": "Kaggle refuses access to {source}: {said}; look at {source.page}",
+    r"\b404\b|not found|Could not find": "Kaggle knows no {source}: check the slug, the last part of its address "
+    "(Kaggle says: {said})",
+}
+_NO_ANSWERS = {
+    "Could not submit": "the upload to {source} failed half-way; run the same command again, it makes no second entry",
+    r"\b429\b|Too Many Requests": "Kaggle got too many requests; wait some minutes, then run the command again",
+    r"^50\d\b|Internal Server": "Kaggle has trouble of its own ({said}); run the same command again later",
+    r"Max retries|NewConnection|NameResolution|ProxyError|Connection ?(aborted|refused|reset|Error)|RemoteDisconnected|"
+    r"IncompleteRead|timed out|SSLError": "Kaggle cannot be reached; look at your network (and HTTPS_PROXY), then run "
+    "the same command again",
+}
+"""A sign in what Kaggle says -> the sentence for it; the first that fits counts."""
 
 
 def _trouble(text: str, source: Source) -> ChestfoldError:
-    """One sentence for what the program printed when it failed."""
+    """One sentence for what the API or the program said when it failed."""
     lines = _plain_lines(without_secrets(text))
     said = lines[-1].rstrip(".;")[:300] if lines else "it said nothing"
-    name = f"{source.kind} {source.slug}"
-    for signs, kind, sentence in _TROUBLES:
-        if re.search(signs, "\n".join(lines), re.IGNORECASE):
-            return kind(sentence.format(name=name, page=source.page, said=said, refused=_refused()))
-    return NoAnswer(f"the Kaggle program failed on {name}: {said}")
-
-
-_TROUBLES: tuple[tuple[str, type[ChestfoldError], str], ...] = (
-    (
-        r"Authentication required|\b401\b|Unauthori[sz]ed",
-        InputError,
-        "{refused}: make a token at https://www.kaggle.com/settings/api and save it as ~/.kaggle/access_token or set "
-        "KAGGLE_API_TOKEN",
-    ),
-    (r"No module named '?(kaggle|six)", InputError, "the Kaggle program is not installed: run make setup"),
-    (r"No space left|Errno 28", InputError, "the disk is full; free some space and run the same command again"),
-    (
-        r"submission allowance|submission limit|submissions? (per|a) day|daily submission",
-        InputError,
-        "Kaggle takes no more submissions to {name} now: {said}",
-    ),
-    (
-        r"\brules\b",
-        InputError,
-        "the rules of {name} are not accepted: read and accept them at {page}/rules, then run the same command again "
-        "(Kaggle says: {said})",
-    ),
-    (r"\b403\b|Forbidden|permission", InputError, "Kaggle refuses access to {name}: {said}; look at {page}"),
-    (
-        r"\b404\b|not found|Could not find",
-        InputError,
-        "Kaggle knows no {name}: check the slug, the last part of its address (Kaggle says: {said})",
-    ),
-    (
-        r"Could not submit",
-        NoAnswer,
-        "the upload to {name} failed half-way; run the same command again, it makes no second entry",
-    ),
-    (
-        r"\b429\b|Too Many Requests",
-        NoAnswer,
-        "Kaggle is asked too often; wait some minutes, then run the command again",
-    ),
-    (
-        r"\b50[0-9] Server Error|Internal Server",
-        NoAnswer,
-        "Kaggle has trouble of its own ({said}); run the same command again later",
-    ),
-    (
-        r"Max retries|NewConnection|NameResolution|ProxyError|Connection ?(aborted|refused|reset|Error)|"
-        r"RemoteDisconnected|IncompleteRead|timed out|SSLError",
-        NoAnswer,
-        "Kaggle cannot be reached; look at your network (and HTTPS_PROXY), then run the same command again",
-    ),
-)
-"""What the program prints -> the kind of error and its sentence; the first that fits counts."""
+    refused = "Kaggle needs credentials, and there are none"
+    if secrets():
+        refused = "Kaggle does not accept the credentials that are set here"
+    for kind, signs in ((InputError, _REFUSALS), (NoAnswer, _NO_ANSWERS)):
+        for sign, sentence in signs.items():
+            if re.search(sign, "\n".join(lines), re.IGNORECASE | re.MULTILINE):
+                return kind(sentence.format(source=source, said=said, refused=refused))
+    return NoAnswer(f"Kaggle's client failed on {source}: {said}")
 
 
 def _plain_lines(text: str) -> list[str]:
     """The lines of a text that are neither empty nor states of a progress bar, whose numbers look like errors."""
     lines = [" ".join(line.split()) for line in re.split(r"[\r\n]+", text)]
     return [line for line in lines if line and not re.search(r"\d+%\|.*\||B/s\]$", line)]
-
-
-def _refused() -> str:
-    if any(True for _ in _credentials()):
-        return "Kaggle does not accept the credentials that are set here"
-    return "Kaggle needs credentials, and there are none"
-
-
-# Its credentials
-
-_KEY_FILES = ("kaggle.json", "credentials.json")
-
-
-def _credentials() -> Iterator[str]:
-    """Every credential value that the program might use, and the forms in which it might print them."""
-    keys = [(os.environ.get("KAGGLE_USERNAME", ""), os.environ.get("KAGGLE_KEY", ""))]
-    token = os.environ.get("KAGGLE_API_TOKEN", "")
-    yield from _words_of(token) if token and Path(token).is_file() else [token] * bool(token)
-    for folder in _config_folders():
-        for name in ("access_token", "access_token.txt"):
-            yield from _words_of(str(folder / name))
-        for name in _KEY_FILES:
-            values = _fields_of(folder / name)
-            keys.append((values.get("username", ""), values.get("key", "")))
-            yield from (v for k, v in values.items() if k in ("access_token", "refresh_token"))
-    for user, key in keys:
-        if key:
-            yield base64.b64encode(f"{user or os.environ.get('KAGGLE_USERNAME', '')}:{key}".encode()).decode()
-            yield key
-
-
-def username() -> str:
-    """The name that is configured for Kaggle; empty where there is only a token, which does not tell it."""
-    named = [_fields_of(folder / file).get("username", "") for folder in _config_folders() for file in _KEY_FILES]
-    return os.environ.get("KAGGLE_USERNAME") or next(filter(None, named), "")
-
-
-def _config_folders() -> list[Path]:
-    named = os.environ.get("KAGGLE_CONFIG_DIR")
-    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return [*([Path(named)] if named else []), Path.home() / ".kaggle", base / "kaggle"]
-
-
-def _words_of(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().split()
-    except (OSError, ValueError):
-        return []  # a file that cannot be read here is of no use to the program either
-
-
-def _fields_of(path: Path) -> dict[str, str]:
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return {k: v for k, v in values.items() if isinstance(v, str)} if isinstance(values, dict) else {}
-
-
-def without_secrets(text: str) -> str:
-    """`text` with every credential of Kaggle's on this machine replaced by stars."""
-    for value in sorted(set(_credentials()), key=len, reverse=True):
-        if len(value) >= 4:  # shorter ones are placeholders, and parts of ordinary words
-            text = text.replace(value, "***")
-    return text

@@ -1,14 +1,15 @@
 """Data sets and competitions from Kaggle into input/, each once, with checksums."""
 
-import re
 import shutil
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
+from zipfile import is_zipfile
 
-from chestfold.core.console import console, say
+from rich.filesize import decimal
+
+from chestfold.core.console import say, waiting
 from chestfold.core.errors import InputError
 from chestfold.core.files import explained_disk_errors, input_dir, lock, sha256_file
+from chestfold.core.provenance import today
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.dataset import Dataset
 from chestfold.data.phantom import write_phantom
@@ -17,7 +18,7 @@ from chestfold.integrations.kaggle.client import Source
 
 
 def fetch_dataset(name: str) -> None:
-    """Make or download the data set called `name`, or each of its parts, unless it is there; says what it did.
+    """Make or download the data set `name`, or each of its parts, unless it is there; says what it did.
 
     Raises:
         InputError: unknown, not at Kaggle, the download failed, or a file that was fetched has changed since.
@@ -55,44 +56,37 @@ def _fetch_one(dataset: Dataset) -> None:
 
 
 def _is_there(folder: Path) -> bool:
-    """Whether a data set is in its folder; what was fetched is proven by its checksums, and said."""
+    """Whether a data set is in its folder; what was fetched is proven by its checksums. Says so."""
     if not folder.is_dir():
         return False
     if (folder / archive.MANIFEST).exists():
         say(f"{folder} is there already: {archive.verify(folder)} files, their checksums hold")
-        shutil.rmtree(_workshop(folder), ignore_errors=True)  # a kill may have come before this
+        shutil.rmtree(_work_folder(folder), ignore_errors=True)  # a kill may have come before this
     else:
         say(f"{folder} is there already, put there by hand or made here; nothing was changed")
     return True
 
 
-def _workshop(folder: Path) -> Path:
-    """Where the download of `folder` lies until all is done; on the same disk, so that a rename is enough."""
+def _work_folder(folder: Path) -> Path:
+    """Where the download of `folder` is kept until it is complete; on the same disk, so that a rename is enough."""
     return folder.parent / ".fetch" / folder.name
 
 
 def _fetch(source: Source, folder: Path) -> None:
-    work = _workshop(folder)
+    work = _work_folder(folder)
     with lock(work):
         path = work / f"{source.slug.rpartition('/')[2]}.zip"
-        if not archive.is_whole(path):
-            begun = any(work.glob("*.kaggle-partial"))
-            say(f"{'going on with the download of' if begun else 'downloading'} {source.page}")
-            with explained_disk_errors(path):
-                path = client.download(source, work, _show_progress)
-        if not archive.is_whole(path):
+        begun = any(work.glob("*.kaggle-partial"))
+        if begun or not is_zipfile(path):
+            say(f"{'resuming the download of' if begun else 'downloading'} {source.page}")
+            with explained_disk_errors(path), waiting(f"downloading {source.slug}") as remark:
+                path = client.download(source, work, remark)
+        if not is_zipfile(path):
             path.unlink()
-            raise InputError(f"what Kaggle sent as {path.name} is not a whole zip; run the same command again")
-        about = {"source": source.page, "zip_sha256": sha256_file(path), "date": datetime.now(UTC).date().isoformat()}
+            raise InputError(f"what Kaggle sent as {path.name} is not a complete zip; run the same command again")
+        about = {"source": source.page, "zip_sha256": sha256_file(path), "date": today()}
         plan = archive.unpack(path, folder, about)
     shutil.rmtree(work, ignore_errors=True)
     for line in plan.left_out:
         say(line)
-    say(f"wrote {folder}: {len(plan.members)} files, {archive.format_bytes(plan.bytes)}, checksums in its .sha256.json")
-
-
-def _show_progress(text: str) -> None:
-    """Kaggle's own progress bar, redrawn in place; nothing in a pipe."""
-    if console.is_terminal:
-        sys.stderr.write(re.sub(r"\n+", "\r", text))
-        sys.stderr.flush()
+    say(f"wrote {folder}: {len(plan.members)} files, {decimal(plan.bytes)}, checksums in its .sha256.json")

@@ -3,30 +3,58 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from chestfold.core.console import say
 from chestfold.core.errors import InputError
-from chestfold.core.files import (
-    input_dir,
-    lock,
-    read_json,
-    sha256,
-    sha256_file,
-    submissions_dir,
-    write_bytes,
-    write_json,
-)
+from chestfold.core.files import input_dir, lock, sha256_file, submissions_dir, write_bytes
+from chestfold.core.records import Record
 from chestfold.core.run_folder import RunFolder
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.readers import read_table
 from chestfold.evaluate import predictions
-from chestfold.evaluate.results import Result, find_result
+from chestfold.evaluate.metrics import Score
+from chestfold.evaluate.results import FoldsOfResult, Result, find_result
 
 DIGITS = 6
+
+
+class Upload(Record):
+    """What became of a file at one competition. `begun`: when the upload was; `reason`: why it has no score."""
+
+    competition: str
+    marker: str
+    message: str
+    begun: str = ""
+    reference: int | None = None
+    date: str = ""
+    status: str = ""
+    public: str = ""
+    private: str = ""
+    reason: str = ""
+
+
+class SubmissionRecord(Record):
+    """submissions/NNN_NAME.json: what the CSV beside it was made of, and what became of it."""
+
+    result: str
+    data: str
+    members: tuple[str, ...]
+    weights: tuple[float, ...] | None = None
+    cv_auc: Score | None = None
+    files: dict[str, str | None]
+    folds: FoldsOfResult
+    sample_sha256: str | None = None
+    sha256: str
+    uploads: tuple[Upload, ...] = ()
+
+
+def all_submissions() -> list[tuple[Path, SubmissionRecord]]:
+    """The JSON of every submission file, by number."""
+    paths = sorted(submissions_dir().glob("[0-9][0-9][0-9]_*.json"))
+    return [(path, SubmissionRecord.from_json(path)) for path in paths]
 
 
 def write_submission(name: str, partial: bool = False) -> tuple[Path, bool]:
@@ -56,7 +84,7 @@ def write_submission(name: str, partial: bool = False) -> tuple[Path, bool]:
         _write_checked(path, data, sample)
         new = not path.with_suffix(".json").exists()
         if new:
-            write_json(path.with_suffix(".json"), _about(result, path, sample_path))
+            _record_of(result, path, sample_path).write(path.with_suffix(".json"))
     return path, new
 
 
@@ -140,18 +168,19 @@ def check_submission(path: Path, sample: pd.DataFrame) -> None:
         values = given[columns].to_numpy(dtype=float)
     except ValueError as error:
         raise InputError(f"{path}: a prediction is not a number ({error})") from error
-    rows = (~np.isfinite(values)).any(axis=1)
-    if rows.any():
-        raise InputError(f"{path}: the prediction for {given['id'][rows.argmax()]!r} is not a number")
-    rows = ((values < 0) | (values > 1)).any(axis=1)
-    if rows.any():
-        raise InputError(f"{path}: the prediction for {given['id'][rows.argmax()]!r} lies outside 0 to 1")
-    for n, column in enumerate(columns):
-        if len(values) > 1 and np.ptp(values[:, n]) == 0:
-            raise InputError(f"{path}: the column {column!r} is constant; the model says the same of every image")
-    rows = np.abs(values.sum(axis=1) - 1) > 1e-3
-    if len(columns) > 1 and rows.any():
-        raise InputError(f"{path}: the probabilities of {given['id'][rows.argmax()]!r} do not sum to 1")
+
+    def require(right: np.ndarray, complaint: str) -> None:
+        """Name the first row (N,) that is not right."""
+        if not right.all():
+            raise InputError(f"{path}: the {complaint.format(repr(given['id'][int(right.argmin())]))}")
+
+    require(np.isfinite(values).all(axis=1), "prediction for {} is not a number")
+    require(((values >= 0) & (values <= 1)).all(axis=1), "prediction for {} lies outside 0 to 1")
+    for name, column in zip(columns, values.T, strict=True):
+        if len(column) > 1 and np.ptp(column) == 0:
+            raise InputError(f"{path}: the column {name!r} is constant; the model predicts the same for every image")
+    if len(columns) > 1:
+        require(np.abs(values.sum(axis=1) - 1) <= 1e-3, "probabilities of {} do not sum to 1")
 
 
 def _check_ids(path: Path, given: pd.Series, wanted: pd.Series) -> None:
@@ -171,25 +200,24 @@ def _next_number(folder: Path) -> int:
     return max(numbers, default=0) + 1
 
 
-def _about(result: Result, path: Path, sample_path: Path | None) -> dict[str, Any]:
-    auc = result.score("at_half", "auc")
-    return {
-        "result": result.name,
-        "data": result.record.data,
-        "members": list(result.record.members) or [result.name],
-        "weights": result.record.weights,
-        "cv_auc": vars(auc) if auc else None,
-        "files": {name: result.record.files.get(name) for name in ("oof.parquet", "test.parquet")},
-        "folds": result.record.folds.to_dict(),
-        "sample_sha256": sample_path and sha256_file(sample_path),
-        "sha256": sha256(path.read_bytes()),
-        "uploads": [],
-    }
+def _record_of(result: Result, path: Path, sample_path: Path | None) -> SubmissionRecord:
+    record = result.record
+    return SubmissionRecord(
+        result=result.name,
+        data=record.data,
+        members=record.members or (result.name,),
+        weights=record.weights,
+        cv_auc=result.score("at_half", "auc"),
+        files={name: record.files.get(name) for name in ("oof.parquet", "test.parquet")},
+        folds=record.folds,
+        sample_sha256=sha256_file(sample_path) if sample_path else None,
+        sha256=sha256_file(path),
+    )
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What a competition's leaderboard said of a submission; None: not known, or not yet."""
+    """A submission on a competition's leaderboard; None: not known, or not yet."""
 
     public: float | None
     private: float | None
@@ -201,22 +229,21 @@ NOT_SENT = Standing(None, None)
 
 def standings(results: Sequence[Result]) -> dict[str, Standing]:
     """Name -> the newest scored submission of each result. One of an older OOF file of that name does not count."""
-    hashes = {r.name: r.record.files["oof.parquet"] for r in results}
+    hashes = {result.name: result.record.files["oof.parquet"] for result in results}
     found = {}
-    for path in sorted(submissions_dir().glob("[0-9][0-9][0-9]_*.json")):
-        about = read_json(path)
-        name = about.get("result")
-        current = name in hashes and about.get("files", {}).get("oof.parquet", hashes[name]) == hashes[name]
-        for upload in about.get("uploads") or []:
-            public, private = _number(upload.get("public")), _number(upload.get("private"))
-            if current and (public, private) != (None, None):
-                found[name] = Standing(public, private, upload.get("competition", ""))
+    for _, record in all_submissions():
+        if record.files["oof.parquet"] != hashes.get(record.result):
+            continue
+        for upload in record.uploads:
+            public, private = _number(upload.public), _number(upload.private)
+            if (public, private) != (None, None):
+                found[record.result] = Standing(public, private, upload.competition)
     return found
 
 
-def _number(value: Any) -> float | None:
+def _number(text: str) -> float | None:
     """Kaggle gives its scores as texts, empty where there is none."""
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        return float(text)
+    except ValueError:
         return None

@@ -1,11 +1,10 @@
-"""A submission on its way: sent once, followed until Kaggle has scored or refused it, and entered in the ledger.
+"""A submission is sent once, followed until Kaggle has scored or refused it, and entered in the ledger.
 
 The upload is told apart from all others by a marker in its description, the beginning of the file's hash. Whether it
-arrived is asked of Kaggle's list of submissions, before and after: a killed command, run again, finds its own entry.
+arrived is read from Kaggle's list of submissions, before and after: a killed command, run again, finds its own entry.
 """
 
 import math
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +16,15 @@ import pandas as pd
 
 from chestfold.core.console import say, waiting
 from chestfold.core.errors import ChestfoldError, InputError
-from chestfold.core.files import lock, read_json, sha256_file, submissions_dir, write_json, write_text
-from chestfold.evaluate.metrics import Score
+from chestfold.core.files import lock, sha256_file, submissions_dir, write_text
 from chestfold.integrations.kaggle import client
 from chestfold.integrations.kaggle.client import NoAnswer, Source, Submission
+from chestfold.integrations.kaggle.credentials import without_secrets
+from chestfold.integrations.kaggle.submission import SubmissionRecord, Upload, all_submissions
 
 LEDGER = "ledger.csv"
+COLUMNS = ["file", "result", "competition", "reference", "date", "status", "cv_auc", "cv_auc_low", "cv_auc_high"]
+COLUMNS += ["public", "private", "message"]
 PAUSES = (5.0, 20.0)
 """Seconds between two looks at the list, in the first minute and after it."""
 
@@ -45,10 +47,10 @@ def send(path: Path, competition: str, message: str, minutes: float, clock: Cloc
     """
     if not (math.isfinite(minutes) and minutes >= 0):
         raise InputError(f"--wait {minutes:g}: minutes, 0 or more")
-    source, clock = Source("competition", competition), clock or Clock()
-    message = client.without_secrets(" ".join(message.split()))
+    source = Source("competition", competition)
+    clock = clock or Clock()
     with lock(submissions_dir()):
-        found = _begin(path, source, message, clock)
+        found = _begin(path, source, without_secrets(" ".join(message.split())), clock)
     if found is None:
         say("sent; Kaggle is scoring it")
     if found is None or not found.ended:
@@ -57,63 +59,64 @@ def send(path: Path, competition: str, message: str, minutes: float, clock: Cloc
 
 
 def marker(path: Path) -> str:
-    """What stands in the description of the upload of this very file."""
+    """The part of the description that names this very file."""
     return f"[chestfold {sha256_file(path)[:12]}]"
 
 
 def _look(source: Source, path: Path) -> Submission | None:
     """The file's entry in Kaggle's list."""
-    return next((s for s in client.submissions(source) if marker(path) in s.description), None)
+    return next((entry for entry in client.submissions(source) if marker(path) in entry.description), None)
 
 
 def _begin(path: Path, source: Source, message: str, clock: Clock) -> Submission | None:
-    """Upload the file, or give back the entry that Kaggle has already."""
-    with waiting(f"asking Kaggle about {source.slug}"):
+    """Upload the file, or return the entry that Kaggle has already."""
+    recorded = _recorded(path, source)
+    with waiting(f"looking for {path.name} at {source.slug}"):
         found = _look(source, path)
-    begun = (_recorded(path, source) or {}).get("status") == "BEGUN"
-    if found is None and begun:  # it may have arrived a moment ago and not be listed yet
-        clock.sleep(PAUSES[0])
-        found = _look(source, path)
+        if found is None and recorded.status == "BEGUN":  # it may have arrived and not be listed yet
+            clock.sleep(PAUSES[0])
+            found = _look(source, path)
     if found is not None:
         say(f"Kaggle has this very file already, as {found.reference}: nothing is sent again")
-        _record(path, source, {"reference": found.reference}, message)
+        _write(path, source, reference=found.reference, message=recorded.message or message)
         return found
-    _announce(path, source, f"{message} {marker(path)}")
-    _record(path, source, {"begun": datetime.now(UTC).isoformat(timespec="seconds"), "status": "BEGUN"}, message)
-    _upload(path, source, f"{message} {marker(path)}")
+    description = f"{message} {marker(path)}"
+    _announce(path, source, description)
+    begun = datetime.now(UTC).isoformat(timespec="seconds")
+    _write(path, source, begun=begun, status="BEGUN", message=message)
+    _upload(path, source, description)
     return None
 
 
 def _announce(path: Path, source: Source, description: str) -> None:
     """Say what will leave this machine; stop where the day's submissions are used up."""
-    limits = _left(source)
-    if limits and limits[1] <= 0:
-        raise InputError(
-            f"no submission to {source.slug} is left today ({limits[0]} were made); run the same command tomorrow, "
-            "the day ends at midnight UTC"
-        )
-    rows = len(path.read_bytes().splitlines()) - 1
-    left = f"; {limits[1]} submissions are left today" if limits else ""
-    say(f'to {source.page} goes {path.name} ({rows} rows) as "{description}"{left}')
-
-
-def _left(source: Source) -> tuple[int, int] | None:
     try:
-        return client.submissions_left(source)
+        limits = client.submissions_left(source)
     except ChestfoldError:
-        return None  # a courtesy; whether the upload is allowed, Kaggle says when it is made
+        limits = None  # a courtesy; whether the upload is allowed, Kaggle says when it is made
+    left = ""
+    if limits:
+        made, allowed = limits
+        left = f"; {allowed} submissions are left today"
+        if allowed <= 0:
+            raise InputError(
+                f"no submission to {source.slug} is left today ({made} were made); run the same command tomorrow, "
+                "the day ends at midnight UTC"
+            )
+    rows = len(path.read_bytes().splitlines()) - 1
+    say(f'to {source.page} goes {path.name} ({rows} rows) as "{description}"{left}')
 
 
 def _upload(path: Path, source: Source, description: str) -> None:
     """Send the file; where that ended without a clear answer, the list decides."""
     try:
         with waiting(f"uploading {path.name}") as remark:
-            client.upload(source, path, description, lambda text: remark(_percent(text)))
+            client.upload(source, path, description, remark)
     except NoAnswer as error:
         if not _arrived(source, path):
             raise error
     except InputError as error:
-        _record(path, source, {"status": "REFUSED", "reason": str(error)})
+        _write(path, source, status="REFUSED", reason=str(error))
         raise
 
 
@@ -124,16 +127,13 @@ def _arrived(source: Source, path: Path) -> bool:
         return False  # what is reported is how the upload itself ended
 
 
-def _percent(text: str) -> str:
-    return (re.findall(r"\d+%", text) or [""])[-1]
-
-
 def follow(look: Callable[[], Submission | None], minutes: float, clock: Clock) -> Submission | None:
     """Look until the submission has ended or the time is up; what was seen last, None where nothing was.
 
     A look that Kaggle does not answer is not the end: the next one may be.
     """
-    start, found = clock.now(), None
+    start = clock.now()
+    found = None
     with waiting("scoring") as remark:
         while True:
             try:
@@ -150,16 +150,15 @@ def follow(look: Callable[[], Submission | None], minutes: float, clock: Clock) 
 
 def _end(path: Path, source: Source, found: Submission | None, minutes: float) -> Submission:
     """Write down how it ended, or that it has not yet."""
-    again = "run the same command again: it goes on waiting and sends nothing twice"
+    again = "run the same command again: it resumes waiting and sends nothing twice"
     if found is None:
         raise InputError(f"{path.name} was sent, but Kaggle does not list it after {minutes:g} minutes; {again}")
-    reason = client.error_reason(source, found.reference) if found.status == "ERROR" else ""
-    fields = {k: getattr(found, k) for k in ("reference", "date", "status", "public", "private")}
-    _record(path, source, {**fields, "reason": reason})
+    names = ("reference", "date", "status", "public", "private", "reason")
+    _write(path, source, **{name: getattr(found, name) for name in names})
     if found.status == "ERROR":
-        said = f": {reason}" if reason else f"; {source.page}/submissions says why"
+        reason = f": {found.reason}" if found.reason else f"; {source.page}/submissions says why"
         raise InputError(
-            f"Kaggle could not score {path.name} (submission {found.reference}){said.rstrip('.')}; mend that first, "
+            f"Kaggle could not score {path.name} (submission {found.reference}){reason.rstrip('.')}; mend that first, "
             "the same file is not sent again"
         )
     if found.status != "COMPLETE":
@@ -168,58 +167,46 @@ def _end(path: Path, source: Source, found: Submission | None, minutes: float) -
 
 
 def format_lines(path: Path, entry: Submission) -> list[str]:
-    """How a scored submission stands, in lines for a person."""
-    auc = read_json(path.with_suffix(".json")).get("cv_auc")
-    scores = [f"public {entry.public or 'not shown'}", f"private {entry.private or 'not shown yet'}"]
-    scores += [f"CV AUC {Score(**auc)}"] if auc else []
+    """The scores of a submission, and where they are recorded."""
+    about = path.with_suffix(".json")
+    scores = f"public {entry.public or 'not shown'}, private {entry.private or 'not shown yet'}"
+    auc = SubmissionRecord.from_json(about).cv_auc
     return [
-        f"{entry.status}: {', '.join(scores)}",
-        f"submission {entry.reference} stands in {path.with_suffix('.json')} and {submissions_dir() / LEDGER}",
+        f"{entry.status}: {scores}, CV AUC {auc}" if auc else f"{entry.status}: {scores}",
+        f"submission {entry.reference} is recorded in {about} and {submissions_dir() / LEDGER}",
     ]
 
 
 # What is kept of it
 
 
-def uploads(path: Path) -> list[dict[str, Any]]:
-    """What the JSON of a submission file says of its uploads, one for each competition."""
-    return read_json(path.with_suffix(".json")).get("uploads") or []
+def _recorded(path: Path, source: Source) -> Upload:
+    """What the JSON of a submission file says of its upload to this competition."""
+    for upload in SubmissionRecord.from_json(path.with_suffix(".json")).uploads:
+        if upload.competition == source.slug:
+            return upload
+    return Upload(competition=source.slug, marker=marker(path), message="")
 
 
-def _recorded(path: Path, source: Source) -> dict[str, Any] | None:
-    return next((u for u in uploads(path) if u["competition"] == source.slug), None)
-
-
-def _record(path: Path, source: Source, fields: dict[str, Any], message: str | None = None) -> None:
+def _write(path: Path, source: Source, **fields: Any) -> None:
     """Change what the JSON says of the upload to this competition, and make the ledger anew."""
-    about = read_json(path.with_suffix(".json"))
-    others = [u for u in about.get("uploads", []) if u["competition"] != source.slug]
-    fresh = {"competition": source.slug, "marker": marker(path), "message": message}
-    about["uploads"] = [*others, (_recorded(path, source) or fresh) | fields]
-    write_json(path.with_suffix(".json"), about)
+    record = SubmissionRecord.from_json(path.with_suffix(".json"))
+    others = tuple(upload for upload in record.uploads if upload.competition != source.slug)
+    mine = _recorded(path, source).model_copy(update=fields)
+    record.model_copy(update={"uploads": (*others, mine)}).write(path.with_suffix(".json"))
     write_ledger()
 
 
 def write_ledger() -> Path:
     """submissions/ledger.csv from all the JSONs: one row for each upload, and for each file that was never sent."""
-    path = submissions_dir() / LEDGER
-    rows = [row for about in sorted(submissions_dir().glob("[0-9][0-9][0-9]_*.json")) for row in _rows(about)]
-    write_text(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
-    return path
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    about = read_json(path)
-    auc = about.get("cv_auc") or {}
-    cv = {f"cv_auc{end}": auc.get(key) for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
-    empty: dict[str, Any] = {"status": "not sent"}
-    return [
-        {
-            "file": path.with_suffix(".csv").name,
-            "result": about["result"],
-            **{k: upload.get(k, "") for k in ("competition", "reference", "date", "status")},
-            **cv,
-            **{k: upload.get(k, "") for k in ("public", "private", "message")},
-        }
-        for upload in about.get("uploads") or [empty]
-    ]
+    rows = []
+    for path, record in all_submissions():
+        about: dict[str, Any] = {"file": path.with_suffix(".csv").name, "result": record.result}
+        if record.cv_auc:
+            auc = record.cv_auc
+            about |= {"cv_auc": auc.value, "cv_auc_low": auc.low, "cv_auc_high": auc.high}
+        for upload in record.uploads or [Upload(competition="", marker="", message="", status="not sent")]:
+            rows.append(about | upload.model_dump())
+    ledger = submissions_dir() / LEDGER
+    write_text(ledger, pd.DataFrame(rows, columns=COLUMNS, dtype=object).to_csv(index=False, lineterminator="\n"))
+    return ledger

@@ -9,36 +9,36 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Literal, cast
 
 from chestfold.core.console import say
 from chestfold.core.errors import InputError
+from chestfold.core.extras import require
 from chestfold.core.files import explained_disk_errors, runs_dir
 from chestfold.integrations.tracker import NoTracker, Tracker
 
-Mode = Literal["offline", "online", "disabled"]
-MODES: tuple[Mode, ...] = ("offline", "online", "disabled")
+MODES = ("offline", "online", "disabled")
 PATIENCE = 20.0
 """Seconds that a finished command waits for its log processes before it leaves them to themselves."""
-LATE = 40.0
-"""Seconds of training before a log process loads wandb, a second of work: it is a small part of a long fold."""
 UNREACHABLE = 3
 """A log process's exit code: no W&B server answered, so the runs were written offline."""
 LOG = "wandb.log"
 
 
-def open_wandb(asked: str | None) -> Tracker:
-    """The tracker of a mode: the one asked for, else WANDB_MODE, else online where a key is configured.
+def open_wandb(given: str | None) -> Tracker:
+    """The tracker of a mode: the one given, else WANDB_MODE, else online where a key is configured.
 
     Without a mode and without a key nothing is shown.
 
     Raises:
-        InputError: WANDB_MODE is none of the three.
+        InputError: WANDB_MODE is none of the three, or wandb is not installed.
     """
-    chosen = asked or os.environ.get("WANDB_MODE") or ("online" if _has_key() else "disabled")
+    chosen = given or os.environ.get("WANDB_MODE") or ("online" if _has_key() else "disabled")
     if chosen not in MODES:
         raise InputError(f"WANDB_MODE is {chosen!r}; offline, online and disabled are understood")
-    return NoTracker() if chosen == "disabled" else WandbTracker(cast(Mode, chosen))
+    if chosen == "disabled":
+        return NoTracker()
+    require("wandb", "wandb", "--wandb disabled")
+    return WandbTracker(chosen)
 
 
 def _has_key() -> bool:
@@ -55,21 +55,20 @@ def _has_key() -> bool:
 class WandbTracker:
     """Starts a log process for each fold and each result."""
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: str) -> None:
         self.mode = mode
         self._processes: list[subprocess.Popen] = []
 
     def fold_started(self, folder: Path) -> None:
         """Show the fold in `folder` while it trains."""
-        until = folder / "manifest.json"
-        self._start(["fold", str(folder), "--wait", str(LATE), "--until", str(until)], folder / LOG)
+        self._start("fold", str(folder), folder / LOG)
 
     def result_written(self, name: str) -> None:
         """Show a collected result or an ensemble, and the leaderboard."""
-        self._start(["result", name], runs_dir() / name / LOG)
+        self._start("result", name, runs_dir() / name / LOG)
 
-    def _start(self, arguments: list[str], log: Path) -> None:
-        command = [sys.executable, "-m", "chestfold.integrations.wandb.process", *arguments]
+    def _start(self, what: str, where: str, log: Path) -> None:
+        command = [sys.executable, "-m", "chestfold.integrations.wandb.process", what, where]
         command += ["--mode", self.mode, "--parent", str(os.getpid())]
         with explained_disk_errors(log), log.open("ab") as out:
             self._processes.append(
@@ -84,7 +83,7 @@ class WandbTracker:
             try:
                 codes.add(process.wait(max(0.0, deadline - time.monotonic())))
             except subprocess.TimeoutExpired:
-                say("W&B is still busy and goes on by itself; nothing here depends on it")
+                say("W&B is still busy and finishes by itself; nothing here depends on it")
                 return
         if codes - {0, UNREACHABLE}:
             say(f"W&B could not show a part of this run ({LOG} in its folder says why); nothing here depends on it")

@@ -1,4 +1,4 @@
-"""W&B runs, pictures, tables and artifacts, made out of the files in runs/ by a process of its own.
+"""W&B runs, images, tables and artifacts, made out of the files in runs/ by a process of its own.
 
 Called by `process`. Our files are the truth: what is lost here can be written again.
 """
@@ -6,6 +6,7 @@ Called by `process`. Our files are the truth: what is lost here can be written a
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ import numpy as np
 import pandas as pd
 import wandb
 
-from chestfold.evaluate import leaderboard, predictions
-from chestfold.data.cache import open_cache
-from chestfold.data.catalogue import open_index
 from chestfold.core.files import input_dir, runs_dir, sha256_file, sha256_json
 from chestfold.core.run_folder import FoldConfig, FoldFolder
+from chestfold.data.cache import open_cache
+from chestfold.data.catalogue import open_index
+from chestfold.evaluate import leaderboard, predictions
 from chestfold.evaluate.metrics import METRICS, Score
 from chestfold.evaluate.results import Result, all_results, find_result
-from chestfold.integrations.kaggle.submission import Standing, standings
+from chestfold.integrations.kaggle.submission import NOT_SENT, Standing, standings
 
 PROJECT = "chestfold"
 POLL = 2.0
@@ -28,17 +29,13 @@ WORST = 16
 CONFIG_KEYS = ("data", "classes", "positive", "folds", "parent", "members", "method")
 """What a W&B run's config says of a result, besides its settings."""
 GIVE_UP = 600.0
-"""Seconds that a finished run goes on uploading; what is left then stays in runs/wandb for `wandb sync`."""
+"""Seconds that a finished run still uploads; what is left then stays in runs/wandb for `wandb sync`."""
 
 
 def open_run(mode: str, name: str, group: str, job_type: str, config: dict[str, Any], tags: list[str]) -> Any:
-    """A W&B run below runs/wandb that knows nothing of this machine: no paths, no user, no command line."""
+    """A W&B run below runs/wandb that tells nothing of this machine: no paths, no user, no command line."""
     settings = wandb.Settings(
-        x_disable_meta=True,
         x_disable_machine_info=True,
-        x_disable_stats=True,
-        disable_git=True,
-        disable_code=True,
         console="off",
         silent=True,
         symlink=False,
@@ -61,24 +58,20 @@ def open_run(mode: str, name: str, group: str, job_type: str, config: dict[str, 
         settings=settings,
     )
     for log in Path(run.dir).parent.glob("logs/*.log"):
-        log.unlink()  # wandb's own diary, which names folders; it writes on into a file that nobody sees
-    run.log_artifact = _without_folders(run.log_artifact)  # type: ignore[method-assign]
+        log.unlink()  # wandb's own log, which names folders; it writes on into a file that nobody sees
+    run.log_artifact = partial(_log_relative, run.log_artifact)  # type: ignore[method-assign]
     return run
 
 
-def _without_folders(log_artifact: Callable[..., Any]) -> Callable[..., Any]:
-    """`log_artifact` of a run, which is told of files below runs/ by their relative paths.
+def _log_relative(log_artifact: Callable[..., Any], artifact: wandb.Artifact, *args: Any, **options: Any) -> Any:
+    """A run's `log_artifact`, told of files by their paths below runs/, for tables too, which wandb itself logs.
 
-    A W&B record names the files that are to be uploaded, and is kept. Relative, it holds no home folder, and
-    `wandb sync` works in any copy of runs/, on another machine too.
+    A W&B record names the files that are to be uploaded, and is kept. So it holds no home folder, and `wandb sync`
+    works in any copy of runs/, on another machine too.
     """
-
-    def log(artifact: wandb.Artifact, *words: Any, **options: Any) -> Any:
-        for entry in artifact.manifest.entries.values():
-            entry.local_path = os.path.relpath(str(entry.local_path))
-        return log_artifact(artifact, *words, **options)
-
-    return log
+    for entry in artifact.manifest.entries.values():
+        entry.local_path = os.path.relpath(str(entry.local_path))
+    return log_artifact(artifact, *args, **options)
 
 
 def tags_of(settings: dict[str, Any]) -> list[str]:
@@ -97,8 +90,12 @@ def follow_fold(path: Path, mode: str, parent: int) -> None:
     run = open_run(mode, f"{name}-fold{config.fold}", name, "train", _run_config(config), tags_of(config.settings))
     shown = 0
     while True:
-        finished, alive = folder.manifest_path.exists(), _alive(parent)
-        shown = _log_epochs(run, folder, shown)
+        finished = folder.manifest_path.exists()
+        alive = os.getppid() == parent
+        rows = folder.history()
+        for row in rows[shown:]:
+            run.log(row, step=row["epoch"])
+        shown = len(rows)
         if finished or not alive:
             break
         time.sleep(POLL)
@@ -113,25 +110,8 @@ def _run_config(config: FoldConfig) -> dict[str, Any]:
     return config.settings | about
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _log_epochs(run: Any, folder: FoldFolder, shown: int) -> int:
-    rows = folder.history()
-    for row in rows[shown:]:
-        run.log({name: value for name, value in row.items() if value is not None}, step=row["epoch"])
-    return max(shown, len(rows))
-
-
 def _log_predictions(run: Any, folder: FoldFolder, config: FoldConfig) -> None:
-    """Confusion matrix, ROC and PR curves, worst errors as pictures, augmented inputs, and the OOF file itself."""
+    """Confusion matrix, ROC and PR curves, the worst errors, augmented inputs, and the OOF file itself."""
     table, _ = predictions.read(folder.table_path("oof"))
     classes = predictions.class_columns(table)
     labels: Any = predictions.labels(table)
@@ -144,7 +124,9 @@ def _log_predictions(run: Any, folder: FoldFolder, config: FoldConfig) -> None:
     inputs = folder.path / "inputs.png"
     if inputs.exists():
         shown["augmented inputs"] = wandb.Image(str(inputs))
-    shown |= _worst_errors(config.settings, table)
+    worst = _worst_errors(config.settings, table)
+    if worst:
+        shown["worst errors"] = worst
     run.log(shown)
     artifact = wandb.Artifact(f"{run.name}-oof".replace("@", "-"), "oof", metadata=dict(config.fingerprint))
     for kind in ("oof", "test"):
@@ -155,32 +137,33 @@ def _log_predictions(run: Any, folder: FoldFolder, config: FoldConfig) -> None:
     run.log_artifact(artifact)
 
 
-def _worst_errors(settings: dict[str, Any], table: pd.DataFrame) -> dict[str, Any]:
-    """The images whose true class was given least, as uint8 pictures; nothing where the images are gone."""
+def _worst_errors(settings: dict[str, Any], table: pd.DataFrame) -> list[wandb.Image]:
+    """The images whose true class was given the lowest probability; none where the images are gone."""
     if not input_dir().is_dir():
-        return {}
-    index = open_index(settings["data"])
-    cache = open_cache(index, settings["image_size"])
+        return []
+    cache = open_cache(open_index(settings["data"]), settings["image_size"])
     labels, probs = predictions.labels(table), predictions.probabilities(table)
-    order = np.argsort(probs[np.arange(len(table)), labels])[:WORST]
+    of_truth = probs[np.arange(len(table)), labels]
     classes = predictions.class_columns(table)
-    pictures = []
-    for n in order:
+    shown = []
+    for n in np.argsort(of_truth)[:WORST]:
         row = table.iloc[int(n)]
         caption = f"{row['id']}: {row['label']}, predicted {classes[int(probs[n].argmax())]} ({probs[n].max():.2f})"
-        pictures.append(wandb.Image(np.array(cache.images[cache.row_of[row["id"]]]), caption=caption))
-    return {"worst errors": pictures}
+        pixels = np.array(cache.images[cache.row_of[row["id"]]])  # wandb casts what is not uint8
+        shown.append(wandb.Image(pixels, caption=caption))
+    return shown
 
 
 def show_result_run(name: str, mode: str) -> None:
     """The run NAME-cv of an experiment, or the `ensemble` run of a blend; its summary: scores with intervals."""
     result = find_result(name)
     record = result.record
-    of_experiment = record.kind == "experiment"
-    shown_name, job_type = (f"{name}-cv", "cv") if of_experiment else (name, "ensemble")
     about = record.to_dict()
     config = {key: about[key] for key in CONFIG_KEYS if about.get(key)} | record.settings
-    run = open_run(mode, shown_name, name, job_type, config, [record.data])
+    if record.kind == "experiment":
+        run = open_run(mode, f"{name}-cv", name, "cv", config, [record.data])
+    else:
+        run = open_run(mode, name, name, "ensemble", config, [record.data])
     run.summary.update(summary_of(result))
     run.finish()
 
@@ -193,7 +176,7 @@ def summary_of(result: Result) -> dict[str, float | str]:
         _add(summary, metric, result.score("at_half", metric))
         _add(summary, f"tuned {metric}", result.score("cross_fitted", metric))
     _add(summary, "corrupted auc", result.score("corrupted", "auc"))
-    public, private = lb_texts(standings([result]).get(result.name))
+    public, private = lb_texts(standings([result]).get(result.name, NOT_SENT))
     return summary | {"LB public": public, "LB private": private}
 
 
@@ -202,10 +185,9 @@ def _add(summary: dict[str, float | str], name: str, score: Score | None) -> Non
         summary |= {name: score.value, f"{name} low": score.low, f"{name} high": score.high}
 
 
-def lb_texts(standing: Standing | None) -> list[str]:
+def lb_texts(standing: Standing) -> list[str]:
     """Public and private score of a submission, `-` for one that is not known."""
-    scores = [standing.public, standing.private] if standing else [None, None]
-    return ["-" if score is None else f"{score:g}" for score in scores]
+    return ["-" if score is None else f"{score:g}" for score in (standing.public, standing.private)]
 
 
 LEADERBOARD = ("data", "folds", "parent", *leaderboard.HEADER, "LB public", "LB private")
@@ -214,12 +196,13 @@ LEADERBOARD = ("data", "folds", "parent", *leaderboard.HEADER, "LB public", "LB 
 def leaderboard_rows() -> list[list[str]]:
     """The board as texts, in the order of `LEADERBOARD`: from files alone."""
     results = all_results()
-    scored, rows = standings(results), []
+    sent = standings(results)
+    rows = []
     for lines in leaderboard.rows_by_folds(results).values():
         for line in lines:
             record = line.result.record
-            lb = lb_texts(scored.get(line.result.name))
-            rows.append([record.data, str(record.folds), record.parent or "-", *leaderboard.cells(line), *lb])
+            scores = lb_texts(sent.get(line.result.name, NOT_SENT))
+            rows.append([record.data, str(record.folds), record.parent or "-", *leaderboard.cells(line), *scores])
     return rows
 
 

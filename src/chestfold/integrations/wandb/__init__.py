@@ -1,0 +1,1 @@
+"""Weights & Biases, by a process beside the training."""

@@ -26,7 +26,7 @@ def catalogue() -> dict[str, Dataset]:
 
 
 def find_dataset(name: str) -> Dataset:
-    """The declaration called `name`: from the catalogue, else from input/NAME/dataset.toml.
+    """The declaration of `name`: from the catalogue, else from input/NAME/dataset.toml.
 
     Raises:
         InputError: there is none, or the declaration is not valid.
@@ -72,13 +72,13 @@ def _first_complaint(error: ValidationError, values: dict[str, Any]) -> str:
     """What is wrong with the first wrong field."""
     first = error.errors()[0]
     field = str(first["loc"][0])
-    if first["type"] == "missing":
+    if first["type"] == "missing" and field not in values:
         return f"the field {field!r} is missing"
     return f"{field} is {Dataset.model_fields[field].description}, not {values[field]!r}"
 
 
 def folders_of(dataset: Dataset) -> list[Path]:
-    """The folders in input/ that the images of `dataset` lie in."""
+    """The folders in input/ that hold the images of `dataset`."""
     if not dataset.parts:
         return [input_dir() / dataset.input_folder]
     folders = []
@@ -88,7 +88,7 @@ def folders_of(dataset: Dataset) -> list[Path]:
 
 
 def open_index(name: str) -> Index:
-    """The index of the data set called `name`, read from input/."""
+    """The index of the data set `name`, read from input/."""
     dataset = find_dataset(name)
     if dataset.parts:
         return join(dataset, input_dir(), [open_index(part) for part in dataset.parts])

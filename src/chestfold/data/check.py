@@ -71,7 +71,7 @@ def _format(index: Index, place: str) -> str:
 
 
 def _conflicts(links: list, ids: list[str], labels: list[str]) -> list[tuple[str, str]]:
-    """Pairs of the same picture under different labels."""
+    """Pairs of the same image under different labels."""
     pairs = set()
     for link in links:
         known = [n for n in link if labels[n]]
@@ -96,9 +96,9 @@ def summary(index: Index, report: Report) -> list[str]:
     lines += [f"  {text}" for text in report.unreadable]
     lines.append(f"exact duplicates: {len(report.exact)} groups of {sum(map(len, report.exact))} files")
     lines.append(f"near duplicates: {len(report.near)} pairs (the exact ones among them)")
-    lines.append(f"the same picture under two labels: {len(report.conflicts)}")
+    lines.append(f"the same image under two labels: {len(report.conflicts)}")
     lines += [f"  {a} and {b}" for a, b in report.conflicts[:20]]
-    lines.append(f"the same picture in train and in test: {report.repeated_across_splits}")
+    lines.append(f"the same image in train and in test: {report.repeated_across_splits}")
     lines.append(f"patients in train and in test: {len(report.both_splits)}")
     lines += [f"  {name}" for name in report.both_splits[:20]]
     return lines

@@ -22,7 +22,7 @@ def declared(default: Any, meaning: str, **limits: Any) -> Any:
 
 
 class Dataset(Record):
-    """The declaration of one data set: a dataset.toml, or an entry of catalogue.toml. Nothing is guessed from the files."""
+    """The declaration of one data set: a dataset.toml, or an entry of catalogue.toml. Nothing is guessed from files."""
 
     name: str
     about: str = declared("declared by you", "a text")
@@ -31,7 +31,7 @@ class Dataset(Record):
     classes: tuple[str, ...] = declared(..., "a list of different texts", min_length=1)
     """In the order of the prediction columns."""
     positive: str = declared(..., "a text")
-    """The class that precision, recall and a binary submission speak of."""
+    """The class that precision, recall and a binary submission are about."""
     reader: Literal["folders", "csv", "npz", "joined"] = declared(..., "folders, csv or npz")
     patient: str = declared("as declared", "a text")
     """What one group is, in words; for people."""
@@ -93,7 +93,7 @@ class Dataset(Record):
 
     @property
     def input_folder(self) -> str:
-        """Name of the folder inside input/; of a joined set, whose parts lie in several, input/ itself."""
+        """Name of the folder inside input/; of a joined set, whose parts have a folder each, input/ itself."""
         return "." if self.parts else self.folder or self.name
 
     @property
@@ -143,7 +143,7 @@ class Index:
         return self.table[self.table["split"] == "test"].reset_index(drop=True)
 
     def sha256(self) -> str:
-        """Hash of ids, labels and patients of the training images: what a fold file is bound to."""
+        """Hash of ids, labels and patients of the training images: what a fold file belongs to."""
         return sha256_json(self.train[["id", "label", "group"]].to_numpy().tolist())
 
 

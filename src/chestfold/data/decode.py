@@ -11,6 +11,8 @@ from chestfold.core.errors import InputError
 from chestfold.data.dicom import is_dicom, read_dicom
 from chestfold.data.readers import load_arrays
 
+cv2.setNumThreads(1)  # parallel over images, not inside one
+
 TRANSFORM = "grey-area-1"
 """Names what `decode` does to an image; part of the cache's key, changed whenever the pixels would change."""
 

@@ -1,4 +1,4 @@
-"""DICOM files to one grey picture, through pydicom.
+"""DICOM files to one grey image, through pydicom.
 
 The order is that of the standard's grey-scale transformations (DICOM PS3.4, N.2): stored values, modality LUT (rescale
 slope and intercept), VOI LUT or window, and last of all the inversion of MONOCHROME1. Of the header nothing but what
@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from chestfold.core.errors import InputError
+from chestfold.core.extras import require
 
 DICOM_TRANSFORM = "dicom-1"
 """Names what `read_dicom` does to a file; part of the key of a cache that holds such files."""
@@ -45,11 +46,11 @@ def _starts_with_an_element(data: bytes) -> bool:
 
 
 def read_dicom(data: bytes, name: str, value_range: tuple[int, int] | None = None, ct_window: str = "") -> np.ndarray:
-    """The picture in the bytes of a DICOM file, as it would be looked at: uint8 (H, W), 0 black to 255 white.
+    """The image in the bytes of a DICOM file, as a viewer shows it: uint8 (H, W), 0 black to 255 white.
 
     Args:
         data: the file.
-        name: what to call it in a complaint.
+        name: its name in an error message.
         value_range: rescaled values that become black and white; goes before the file's own window.
         ct_window: a name of `CT_WINDOWS`, for CT alone; the same.
 
@@ -80,6 +81,7 @@ def _explained(name: str) -> Iterator[None]:
     It parses an element when it is asked for, so it may raise anywhere, and many kinds of errors. Their texts quote the
     file, a patient's name perhaps: they are not repeated.
     """
+    require("pydicom", "dicom")
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     odd = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, OSError, EOFError, struct.error)
@@ -102,17 +104,17 @@ def _hush() -> None:
 
 
 def _parse(data: bytes, name: str) -> Any:
-    """The header, proven to describe one picture."""
+    """The header, proven to describe one image."""
     import pydicom
 
     header = pydicom.dcmread(io.BytesIO(data), force=data[128:132] != b"DICM")
-    _require_picture(header, name)
+    _require_image(header, name)
     return header
 
 
-def _require_picture(header: Any, name: str) -> None:
+def _require_image(header: Any, name: str) -> None:
     if not any(tag in header for tag in _PIXEL_TAGS):
-        raise InputError(f"{name} is a DICOM file without a picture (a report, a plan, a directory); remove it")
+        raise InputError(f"{name} is a DICOM file without an image (a report, a plan, a directory); remove it")
     frames = int(header.get("NumberOfFrames", None) or 1)
     if frames > 1:
         raise InputError(f"{name} holds {frames} frames; save the one that is meant as a file of its own")
@@ -120,7 +122,7 @@ def _require_picture(header: Any, name: str) -> None:
         if header.get(tag) is None:
             raise InputError(f"{name} is a DICOM file without {tag}; export it again")
     if header.PhotometricInterpretation not in _KINDS:
-        raise InputError(f"{name} is a DICOM file of a kind of picture that is not known; export it again")
+        raise InputError(f"{name} is a DICOM file of an unknown photometric interpretation; export it again")
 
 
 def _pixels(header: Any, name: str) -> np.ndarray:
@@ -133,7 +135,7 @@ def _pixels(header: Any, name: str) -> np.ndarray:
     except RuntimeError as error:  # pydicom's word for a codec that is missing or gave up
         _not_decoded(header, name, error)
     except ValueError as error:
-        raise InputError(f"{name} is a damaged DICOM file (its pixels are not whole); replace or remove it") from error
+        raise InputError(f"{name} is a damaged DICOM file (its pixels are incomplete); replace or remove it") from error
     return apply_color_lut(pixels, header) if header.PhotometricInterpretation == "PALETTE COLOR" else pixels
 
 
@@ -231,7 +233,7 @@ def _windowed(values: np.ndarray, level: float, width: float, function: str) -> 
 
 
 def _bytes(shares: np.ndarray) -> np.ndarray:
-    """0 to 1 to uint8; what is no number (a float picture may hold some) is black."""
+    """0 to 1 to uint8; what is no number (a float image may hold some) is black."""
     return np.rint(np.clip(np.nan_to_num(shares, nan=0.0), 0, 1) * 255).astype(np.uint8)
 
 

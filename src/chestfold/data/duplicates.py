@@ -1,4 +1,4 @@
-"""Which images are the same picture: byte for byte, or to the eye."""
+"""Duplicates: images that are the same byte for byte, or nearly the same pixel for pixel."""
 
 from collections import defaultdict
 from collections.abc import Iterable

@@ -105,7 +105,7 @@ def assert_sound(table: pd.DataFrame, index: Index, count: int) -> None:
         raise InputError(f"the label of {wrong['id'].iloc[0]!r} in the fold file is not that of the data set")
     spread = table.groupby("group")["fold"].nunique()
     if (spread > 1).any():
-        raise InputError(f"group {spread.idxmax()!r} lies in {spread.max()} folds")
+        raise InputError(f"group {spread.idxmax()!r} is in {spread.max()} folds")
     if table["fold"].max() >= count:  # it would be validated nowhere and trained on everywhere
         raise InputError(f"the fold file has a fold {table['fold'].max()}, but is said to have {count} folds")
     cells = pd.crosstab(table["fold"], table["label"]).reindex(range(count), fill_value=0)
@@ -115,7 +115,7 @@ def assert_sound(table: pd.DataFrame, index: Index, count: int) -> None:
 
 
 def leak_report(table: pd.DataFrame, exact: list[list[int]], near: list[tuple[int, int]]) -> dict[str, dict[str, int]]:
-    """How many groups and duplicates there are, and how many of them lie in more than one fold."""
+    """How many groups and duplicates there are, and how many of them are in more than one fold."""
     folds = table["fold"].to_numpy()
     kinds: dict[str, Sequence[Sequence[int]]] = {"exact duplicates": exact, "near duplicates": near}
     straddling = {kind: sum(len(set(folds[list(s)])) > 1 for s in sets) for kind, sets in kinds.items()}

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,7 +20,6 @@ from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.data.sampling import epoch_order
-from chestfold.data.transforms.augment import Augmenter
 from chestfold.data.transforms.preprocess import (
     NO_PREPROCESSING,
     Lungs,
@@ -28,6 +28,9 @@ from chestfold.data.transforms.preprocess import (
     post_augment,
     pre_augment,
 )
+
+if TYPE_CHECKING:
+    from chestfold.data.transforms.augment import Augmenter
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,8 @@ def images_of(preprocess: Preprocess, pixels: np.ndarray, ids: list[str], labels
 class TrainBatches(Dataset):
     """The batches of one fold's training; `batches[epoch, n]` is uint8 (B, C, H, W) and class numbers int64 (B,).
 
-    C is 1, or 2 where the lungs are a channel. Of several processes each makes its share. `size` is the whole batch,
-    `per_epoch` the number of batches.
+    C is 1, or 2 where the lungs are a channel. Of several processes each makes its share. `size`: images of a batch of
+    all processes; `per_epoch`: batches.
     """
 
     def __init__(self, exp: Experiment, fold: int, images: Images, workers: int) -> None:
@@ -87,8 +90,10 @@ class TrainBatches(Dataset):
             self.per_epoch = min(self.per_epoch, exp.max_steps * exp.grad_accum_steps)
 
     @cached_property
-    def _augment(self) -> Augmenter:
-        """Made where it is used: each process has its own generators."""
+    def _augment(self) -> "Augmenter":
+        """Made where it is used: each process has its own generators, and predicting does without albumentations."""
+        from chestfold.data.transforms.augment import Augmenter
+
         return Augmenter(self._exp)
 
     def _order(self, epoch: int) -> np.ndarray:
@@ -96,7 +101,7 @@ class TrainBatches(Dataset):
         return epoch_order(self._images.labels, self._exp.sampling, rng)
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches `first`, first + 1, ... of an epoch. Images left over from whole batches wait for another epoch."""
+        """Batches `first`, first + 1, ... of an epoch. Images that do not fill a batch are left for another epoch."""
         wanted = [(epoch, n) for n in range(first, self.per_epoch)]
         if not self._workers:
             return (self[which] for which in wanted)
@@ -108,8 +113,8 @@ class TrainBatches(Dataset):
     def __getitem__(self, which: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, n = which
         images, size = self._images, self._exp.batch_size
-        whole = self._order(epoch)[n * size : (n + 1) * size]
-        positions = whole[distributed.rank() :: distributed.world()]
+        batch = self._order(epoch)[n * size : (n + 1) * size]
+        positions = batch[distributed.rank() :: distributed.world()]
         pixels, masks = self._augmented(positions, epoch)
         network_input = post_augment(images.preprocess, pixels, masks)
         return torch.from_numpy(network_input), torch.from_numpy(images.labels[positions])

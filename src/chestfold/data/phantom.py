@@ -12,8 +12,6 @@ feet; densities are in Hounsfield units (HU) until the last step.
 """
 
 import math
-import os
-import shutil
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chestfold.core.files import explained_disk_errors
+from chestfold.core.files import atomic_folder
 from chestfold.core.rng import generator
 
 SIDE = 128
@@ -432,11 +430,5 @@ def write_phantom(root: Path, patients: int = 100, slices: int = 4, seed: int = 
     """
     if root.exists():
         raise FileExistsError(f"{root} exists; delete it or name another folder")
-    temporary = root.with_name(f".{root.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a killed run with the same process id
-    with explained_disk_errors(root):
-        try:
-            _write_all(temporary, patients, slices, seed, marked)
-            temporary.rename(root)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with atomic_folder(root) as temporary:
+        _write_all(temporary, patients, slices, seed, marked)

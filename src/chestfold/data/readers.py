@@ -18,7 +18,7 @@ SPLITS = {"train": "train", "val": "train", "test": "test"}
 
 
 def read_index(dataset: Dataset, root: Path) -> Index:
-    """The index of `dataset`, whose files lie in `root`.
+    """The index of `dataset`, whose files are in `root`.
 
     Raises:
         InputError: the folder is missing or its content is not what the declaration says.
@@ -59,7 +59,7 @@ def _read_split(dataset: Dataset, root: Path, folder: Path, split: str, notes: l
     flat = _images(folder, notes)
     if flat:
         if split != "test":
-            raise InputError(f"{flat[0]} lies outside a class folder; move it into one of {dataset.classes}")
+            raise InputError(f"{flat[0]} is outside a class folder; move it into one of {dataset.classes}")
         return [_row(root, path, path.stem, "", path.stem, split) for path in flat]
     rows = []
     for class_folder in _class_folders(dataset, folder):

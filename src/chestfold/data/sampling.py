@@ -22,8 +22,8 @@ def epoch_order(labels: np.ndarray, sampling: str, rng: np.random.Generator) -> 
 
 def _exactly(members: np.ndarray, target: int, rng: np.random.Generator) -> np.ndarray:
     """`target` of `members`, each as often as any other, give or take one."""
-    whole, rest = divmod(target, len(members))
-    return np.concatenate([np.tile(members, whole), rng.choice(members, rest, replace=False)])
+    times, rest = divmod(target, len(members))
+    return np.concatenate([np.tile(members, times), rng.choice(members, rest, replace=False)])
 
 
 def sample_per_class(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

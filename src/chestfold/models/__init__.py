@@ -1,4 +1,4 @@
-"""Networks by name: everything in timm, and our own, which stand in timm's registry too."""
+"""Networks by name: everything in timm, and our own, which are in timm's registry too."""
 
 from chestfold.models.create import MissingWeights, Network, channels, create, rebuild, weights_identity
 from chestfold.models.head import training_mode

@@ -23,7 +23,7 @@ class FiveBlockCNN(nn.Module):
         )
         self.classifier = nn.Linear(32, num_classes)
         self.num_classes = num_classes
-        self.feature_info = [  # where a layer stands, as timm's networks say it
+        self.feature_info = [  # where a layer is, as timm's networks describe it
             {"module": f"blocks.{n}", "num_chs": width, "reduction": 2 ** (n + 1)} for n, width in enumerate(WIDTHS)
         ]
         for layer in self.modules():
@@ -60,9 +60,9 @@ def five_block_cnn(pretrained: bool = False, **kwargs: Any) -> FiveBlockCNN:
 class FineCNN(nn.Module):
     """Six 3 x 3 and two 1 x 1 convolutions, pooling after two and four, a linear layer on each map's largest value.
 
-    Its last map has a cell for every 4 x 4 pixels and each cell sees 32 x 32 of them, and the largest value, unlike the
-    mean, is one cell's alone: a heat map of it can point at a nodule. That of a ResNet-18 has a cell for every 32 x 32
-    pixels, which sees all of a small picture.
+    Its last map has a cell for every 4 x 4 pixels and each cell sees 32 x 32 of them. The largest value is one cell's,
+    the mean would be that of all: a heat map can point at a nodule. That of a ResNet-18 has a cell for every 32 x 32
+    pixels, which sees all of a small image.
     """
 
     feature_info = ({"num_chs": 128, "reduction": 4, "module": "blocks"},)

@@ -124,7 +124,7 @@ def weights_identity(exp: Experiment) -> str:
 
 
 def _local_weights(exp: Experiment) -> Path | None:
-    """The file of a pretrained network; None means the hub, which is asked only where no folder was named."""
+    """The file of a pretrained network; None means the hub, which is used only where no folder was named."""
     if not exp.pretrained:
         return None
     path = weights_dir() / f"{exp.backbone}.safetensors"
@@ -151,8 +151,8 @@ def _header_demands(path: Path) -> tuple[dict[str, Any], tuple[float, float] | N
 def _load(name: str, arguments: dict[str, Any], local: Path | None) -> nn.Module:
     """The pretrained network under a new classifier; every other layer is in the weights, or they are refused.
 
-    timm forgives missing layers when it is asked for another number of classes than the weights have. So it is asked
-    for theirs, and the classifier is replaced afterwards.
+    timm accepts missing layers where the number of classes differs from that of the weights. So the network is created
+    with theirs, and the classifier is replaced afterwards.
     """
     arguments = dict(arguments)
     classes = arguments.pop("num_classes")
@@ -179,12 +179,12 @@ def _missing(name: str, reason: str) -> str:
 
 
 def _hub_answers() -> bool:
-    """Whether the hub can be asked: the library behind timm would try for a minute to find that out."""
+    """Whether the hub answers: the library behind timm would try for a minute to find that out."""
     try:
         with urllib.request.urlopen(HUB, timeout=HUB_SECONDS):
             return True
     except urllib.error.HTTPError:
-        return True  # it said no, but it said something
+        return True  # it refused, but it answered
     except OSError:
         return False
 

@@ -4,7 +4,7 @@ One base network (B0) is widened, deepened and shown larger images in fixed prop
 residual of MobileNetV2 (Sandler et al., CVPR 2018): widen by a 1 x 1 convolution, look around with a depthwise one,
 weigh the channels (squeeze-and-excitation, Hu et al., CVPR 2018), narrow by another 1 x 1, and add the input.
 
-Modules stand in the order of timm's `efficientnet_b0` to `b4`, so that `copy_in_order` can lend their weights.
+Modules are in the order of timm's `efficientnet_b0` to `b4`, so that `copy_in_order` can lend their weights.
 """
 
 import math

@@ -1,6 +1,6 @@
 """A small head on pretrained features: pooling, one hidden layer, dropout, a linear classifier.
 
-What transfer learning on a few hundred images trains. It stands in the place of all that follows the features, also of
+What transfer learning on a few hundred images trains. It replaces all that follows the features, also of
 VGG's two layers of 4,096, which hold 119 of its 138 million weights and are built for 1,000 classes at 224 px.
 """
 
@@ -82,7 +82,7 @@ def freeze(module: nn.Module) -> None:
 
 
 def training_mode(module: nn.Module, frozen: bool) -> None:
-    """As `module.train()`; where all but the head is frozen, its dropout and batch statistics stand still too."""
+    """As `module.train()`; where all but the head is frozen, its dropout and batch statistics are frozen too."""
     module.train()
     if frozen:
         kept = {id(m) for part in head_modules(module) for m in part.modules()}

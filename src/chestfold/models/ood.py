@@ -1,9 +1,9 @@
-"""Is a picture like those that a fold was trained on? A distance in the features of its own network.
+"""Out-of-distribution score: how far an image is from a fold's training images in the features of its network.
 
 A Gaussian is fitted to the features of training images and the Mahalanobis distance taken from it (Lee et al., NeurIPS
 2018, arXiv 1807.03888), its covariance shrunk (Ledoit and Wolf 2004). The features are those of a layer in the middle,
-averaged over the picture: the last one before the classifier knows how to tell the classes apart and little else, and
-takes a photograph for a lung. How far is far is what the fold's validation images say, which the network has not seen.
+averaged over the image: the last one before the classifier separates the classes and knows little else; it takes a
+photograph for a lung. The threshold is the 95th percentile of the distances of the fold's validation images.
 """
 
 import io
@@ -29,7 +29,7 @@ FILE = "ood.npz"
 STRIDE = 8
 """Of the layer: fine enough to know textures, coarse enough to know shapes."""
 QUANTILE = 0.95
-"""Share of the validation images that count as familiar: one ordinary picture in twenty is called unlike."""
+"""Share of the validation images within the threshold: one ordinary image in twenty is called out of distribution."""
 MAX_IMAGES = 1000
 """Training images that the Gaussian is fitted to, and validation images that set the threshold, at most."""
 
@@ -42,8 +42,8 @@ class NoFeatureLayer(InputError):
 class OodDetector:
     """The features of a fold's training images: mean and scale (D,), precision (D, D), all float32.
 
-    `layer` names the module, `threshold` the distance beyond which a picture is unlike, `checkpoint` the SHA-256 of the
-    weights that it belongs to.
+    `layer` names the module, `threshold` is the distance beyond which an image is out of distribution, `checkpoint` the
+    SHA-256 of the weights.
     """
 
     layer: str
@@ -54,7 +54,7 @@ class OodDetector:
     checkpoint: str
 
     def score(self, features: np.ndarray) -> np.ndarray:
-        """Distance over threshold, float (N,), of features (N, D): above 1 is unlike the training data."""
+        """Distance over threshold, float (N,), of features (N, D): above 1 is out of distribution."""
         return self._distance(features) / max(self.threshold, 1e-12)
 
     def _distance(self, features: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ class OodDetector:
 def middle_layer(module: Any) -> tuple[str, int]:
     """Name and number of channels of the layer whose features are compared.
 
-    Of networks that shrink the picture step by step the last one at `STRIDE`; of plain transformers the first quarter's
+    Of networks that downsample step by step the last one at `STRIDE`; of plain transformers the first quarter's
     end.
 
     Raises:
@@ -146,4 +146,6 @@ def read(path: Path) -> OodDetector:
             threshold, checkpoint = float(stored["threshold"]), str(stored["checkpoint"])
             return OodDetector(str(stored["layer"]), mean, scale, precision, threshold, checkpoint)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path} is damaged; delete it, it is made anew") from error
+        raise InputError(
+            f"{path} is damaged; restore it, or delete it and predict without an out-of-distribution score"
+        ) from error

@@ -16,8 +16,6 @@ from chestfold.core.rng import SampleRng
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it asks the network for news at import
 import albumentations as A
 
-cv2.setNumThreads(1)  # parallel over images, not inside one
-
 
 class Augmenter:
     """Call it with an image and the names of the draw. One per thread: it owns its two generators."""
@@ -65,7 +63,7 @@ def randaugment_ops(strength: int) -> list[Any]:
     """The 14 operations of RandAugment (Cubuk et al., CVPR workshops 2020), p = 1 each, for grey images.
 
     `strength` 0 to 10 is the end of a range from which each operation draws, with either sign. "Color" means
-    nothing in grey: a gamma curve stands in its place.
+    nothing in grey: a gamma curve replaces it.
     """
     s = strength / 10
     shear, shift = 17 * s, 0.3 * s

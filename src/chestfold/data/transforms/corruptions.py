@@ -1,8 +1,8 @@
-"""Shifted acquisition: validation images as another machine, dose or distance might have taken them.
+"""Corruptions: validation images as another machine, dose or distance might have taken them.
 
 A validation score from the same hospital is blind to a test set from another. Here every image is changed by the same
-rule for every experiment: eight shifts of fixed strength, whose direction (up or down) is drawn from the image's id
-alone. Nothing was tuned on a test set.
+rule for every experiment: eight corruptions of fixed strength, whose direction (up or down) is drawn from the image's
+id alone. Nothing was tuned on a test set.
 """
 
 from collections.abc import Callable
@@ -49,6 +49,6 @@ has no direction."""
 
 
 def corrupt(name: str, images: np.ndarray, ids: list[str]) -> np.ndarray:
-    """`images`, uint8 (N, S, S), under the shift `name`, each in the direction that its id draws; a copy."""
+    """`images`, uint8 (N, S, S), under the corruption `name`, each in the direction that its id draws; a copy."""
     signs = [1 if generator("shift", name, image_id).random() < 0.5 else -1 for image_id in ids]
     return np.stack([CORRUPTIONS[name](image, sign) for image, sign in zip(images, signs, strict=True)])

@@ -1,7 +1,7 @@
 """Both lungs of one axial CT slice, in the classical way: threshold, body, enclosed air, both sides, closing.
 
 The steps are those of Hu, Hoffman, Reinhardt (IEEE Trans. Med. Imaging 20(6), 2001, p. 490) on a single slice; nothing
-is learnt. A slice in which a step finds something else than it expects is declined with the reason, never guessed at: a
+is learnt. Where a step finds something else than it expects, the method fails and says why, it never guesses: on a
 slice above or below the lungs, a projection X-ray, a patch, a window in which the wall of the chest is as black as air.
 
 All lengths are shares of the body's width (`_width`), so that neither pixels nor the field of view matter. They were
@@ -17,14 +17,14 @@ METHOD = "axial-1"
 SMALLEST = 48
 """Pixels of the shorter side below which walls and vessels are thinner than a pixel."""
 WORK_SIDE = 160
-"""Larger pictures are segmented at about this side: outlines are smooth at that scale, and it takes milliseconds."""
+"""Larger images are segmented at about this side: outlines are smooth at that scale, and it takes milliseconds."""
 WALL, EDGE = 0.45, 0.65
 """Shares of the way from air to tissue: above the first air is walled in, above the second is surely no lung."""
 GAPS = (0.0, 0.01, 0.02, 0.03)
-"""Half the width of the gaps in the wall that are bridged, as shares of the picture's side. In a window that shows fat
+"""Half the width of the gaps in the wall that are bridged, as shares of the image's side. In a window that shows fat
 as black as air, ribs and muscles are a dotted line, and the lungs run out between the dots."""
 STABLE = 0.9
-"""SampleRng of the lungs under two neighbouring GAPS above which the wall counts as closed by the first."""
+"""Dice coefficient of the lungs under two neighbouring GAPS above which the wall counts as closed by the first."""
 VESSEL = 0.12
 """Half the width of vessels and nodules that are closed over."""
 NECK = 0.045
@@ -49,13 +49,13 @@ def segment_lungs(grey: np.ndarray) -> NDArray[np.bool_] | None:
         grey: (H, W) of any number type, air darker than tissue, in any window that shows a wall around the lungs.
 
     Returns:
-        bool (H, W), True inside the lungs, or None (declined: `lungs_or_reason` says why).
+        bool (H, W), True inside the lungs, or None (`lungs_or_reason` says why).
     """
     return lungs_or_reason(grey)[0]
 
 
 def lungs_or_reason(grey: np.ndarray) -> tuple[NDArray[np.bool_] | None, str]:
-    """As `segment_lungs`, and why it declined; "" where it did not.
+    """As `segment_lungs`, and why they were not found; "" where they were.
 
     Raises:
         ValueError: `grey` does not have two dimensions.
@@ -90,7 +90,7 @@ def _stable_lungs(greys: Greys, tissue: Mask, core: Mask) -> Mask:
         except NotFound as reason:
             before, last = None, reason
             continue
-        if before is not None and _rng(before[1], lungs) >= STABLE:
+        if before is not None and _dice(before[1], lungs) >= STABLE:
             return _to_the_edge(*before, core)
         before = body, lungs
         last = NotFound("the lungs are not walled in: their outline runs out through gaps in the wall")
@@ -128,7 +128,7 @@ def _stretched(image: Greys) -> Greys:
     """From the 1st to the 99th percentile as 0 to 1: scale and window no longer matter."""
     low, high = np.percentile(image, (1, 99))
     if not high > low:
-        raise NotFound("a blank picture")
+        raise NotFound("a blank image")
     return np.clip((image - low) / (high - low), 0, 1)
 
 
@@ -159,7 +159,7 @@ def _shrunk(mask: Mask, radius: float) -> Mask:
 
 
 def _closed(mask: Mask, radius: float) -> Mask:
-    """Closing as on an endless canvas: nothing sticks to the picture's edge."""
+    """Closing as on an endless canvas: nothing sticks to the image's edge."""
     if radius < 1:
         return mask
     pad = int(radius) + 2
@@ -208,13 +208,13 @@ def _middle(body: Mask) -> int:
 
 
 def _halves(mask: Mask, middle: int) -> tuple[Mask, Mask]:
-    """What lies left and what lies right of a column."""
+    """The parts left and right of a column."""
     left, right = mask.copy(), mask.copy()
     left[:, middle:], right[:, :middle] = 0, 0
     return left, right
 
 
-def _rng(a: Mask, b: Mask) -> float:
+def _dice(a: Mask, b: Mask) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
@@ -222,12 +222,12 @@ def _rng(a: Mask, b: Mask) -> float:
 
 
 def _require_air_around(tissue: Mask) -> None:
-    """An axial slice ends in air; the neck and the belly of a projection run out of the picture."""
+    """An axial slice ends in air; the neck and the belly of a projection extend beyond the image."""
     ends = {"upper": tissue[0], "lower": tissue[-1], "left": tissue[:, 0], "right": tissue[:, -1]}
     shares = {name: float(edge.mean()) for name, edge in ends.items()}
     for name in ("upper", "lower"):
         if shares[name] > 0.3:
-            raise NotFound(f"no axial slice: tissue runs out of the picture at its {name} edge")
+            raise NotFound(f"no axial slice: tissue extends beyond the image at its {name} edge")
     if sum(shares.values()) > 1.2:
         raise NotFound("no axial slice: there is no air around the body")
 
@@ -256,18 +256,20 @@ def _enclosed_air(wall: Mask, body: Mask) -> Mask:
 
 def _surrounds(part: NDArray[np.bool_], width: float) -> bool:
     """Whether something is a ring around much of the body, as fat under the skin is and lungs are not."""
-    whole = int(_filled(part.astype(np.uint8)).sum())
-    return whole > 0.4 * width**2 and whole > 1.7 * int(part.sum())
+    filled = int(_filled(part.astype(np.uint8)).sum())
+    return filled > 0.4 * width**2 and filled > 1.7 * int(part.sum())
 
 
 def _both_sides(air: Mask, body: Mask) -> Mask:
     """Each side's air closed over vessels and nodules, without what is small beside the lung or behind a neck."""
-    width, whole = _width(body), np.zeros_like(air)
+    width = _width(body)
+    lungs = np.zeros_like(air)
     for part in _halves(air, _middle(body)):
         lung = _filled(_closed(part, VESSEL * width))
         trunk = _main_parts(_opened(lung, NECK * width), 0.1)
-        whole |= lung & _grown(trunk, 0.3 * NECK * width) if trunk.any() else trunk
-    return whole & body
+        if trunk.any():
+            lungs |= lung & _grown(trunk, 0.3 * NECK * width)
+    return lungs & body
 
 
 def _require_two_lungs(lungs: Mask, body: Mask) -> None:
@@ -285,11 +287,11 @@ def _require_two_lungs(lungs: Mask, body: Mask) -> None:
         raise NotFound("the air in the body does not have the shape of lungs")
     rows = [float(np.nonzero(side)[0].mean()) for side in sides]
     if abs(rows[0] - rows[1]) > 0.2 * _width(body):
-        raise NotFound("the air in the body does not lie side by side")
+        raise NotFound("the two parts of the air in the body are not side by side")
 
 
 def _require_whole_chest(lungs: Mask, tissue: Mask, body: Mask) -> None:
-    """What was closed is the whole chest, not one half of it: little tissue lies beside it."""
+    """All of the chest was closed, not one half of it: little tissue is outside."""
     rows = np.flatnonzero(lungs.any(axis=1))
     level = np.s_[rows[0] : rows[-1] + 1]
     if (tissue[level] & body[level]).sum() < 0.8 * tissue[level].sum():
@@ -303,4 +305,4 @@ def _require_black_as_air(greys: Greys, tissue: Mask, body: Mask, lungs: Mask) -
         raise NotFound("no air around the body")
     air, solid = float(greys[outside].mean()), float(greys[tissue > 0].mean())
     if float(greys[inside].mean()) - air > 0.35 * (solid - air):
-        raise NotFound("what is enclosed is not as black as air")
+        raise NotFound("the enclosed region is too bright to be lung")

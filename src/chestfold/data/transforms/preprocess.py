@@ -1,6 +1,7 @@
-"""What becomes of decoded images before a network sees them: lungs cut out or added as a channel, a frame taken off.
+"""Preprocessing: from decoded images to a network's input: lungs cut out or added as a channel, a frame taken off.
 
-One place for training, validation, corrupted images, test images and a single picture. An image goes through it as
+One place for training, validation, corrupted images, test images and those of `chestfold predict`. An image goes
+through it as
 
     decoded at image_size -> (corrupted) -> lungs found -> `pre_augment` -> augmentation -> `post_augment` -> network
 
@@ -53,7 +54,7 @@ def lung_method(exp: Experiment) -> dict[str, str]:
 
 
 def require_lungs(exp: Experiment, dataset: Dataset) -> None:
-    """Raise `InputError` when lungs are asked for where none can be found."""
+    """Raise `InputError` when a lung mask is wanted where no lungs can be found."""
     if exp.lung_mask == "none":
         return
     if exp.image_size < SMALLEST:
@@ -106,7 +107,7 @@ def pre_augment(preprocess: Preprocess, pixels: np.ndarray, masks: np.ndarray | 
     """uint8 (..., S, S) as augmentation gets it: framed, and black outside the lungs.
 
     Augmentation is given the black already, because some of its operations (equalizing, automatic contrast) look at the
-    whole image: what is cut out must not speak through them.
+    image: what is cut out must have no influence through them.
     """
     if preprocess.frame != "none":
         pixels = apply_frame(preprocess.frame, pixels)
@@ -128,7 +129,7 @@ def post_augment(preprocess: Preprocess, pixels: np.ndarray, masks: np.ndarray |
 
 
 def apply_frame(frame: str, pixels: np.ndarray) -> np.ndarray:
-    """uint8 (..., S, S) without what stands at its edges, where text and markers are burnt in; a copy.
+    """uint8 (..., S, S) without its edges, where text and markers are burnt in; a copy.
 
     `centre`: the middle part of each side, scaled back. `border`: the outer band is black, the scale stays.
     """
@@ -145,7 +146,7 @@ def apply_frame(frame: str, pixels: np.ndarray) -> np.ndarray:
 
 
 def undo_frame(preprocess: Preprocess, values: np.ndarray) -> np.ndarray:
-    """What a network has for its input (..., S, S), like a heat map, at its place in the whole image: (..., S, S).
+    """What a network has for its input (..., S, S), like a heat map, at its place in the full image: (..., S, S).
 
     Only `centre` moves anything: it comes back into the middle part, and around it, unseen, is 0.
     """
@@ -154,10 +155,10 @@ def undo_frame(preprocess: Preprocess, values: np.ndarray) -> np.ndarray:
     size = values.shape[-1]
     part = _centre(size)
     inner = part.stop - part.start
-    whole = np.zeros((values.size // size**2, size, size), values.dtype)
-    for image, target in zip(values.reshape(whole.shape), whole, strict=True):
+    full = np.zeros((values.size // size**2, size, size), values.dtype)
+    for image, target in zip(values.reshape(full.shape), full, strict=True):
         target[part, part] = cv2.resize(image, (inner, inner), interpolation=cv2.INTER_AREA)
-    return whole.reshape(values.shape)
+    return full.reshape(values.shape)
 
 
 def _centre(size: int) -> slice:

@@ -8,6 +8,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two co
 
 from chestfold import Experiment
 from chestfold.core.rng import generator
+from chestfold.evaluate.results import FoldsOfResult, ResultRecord, Scores
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 VARIABLES = ("PROJECT", "INPUT", "RUNS", "SUBMISSIONS", "CACHE", "WEIGHTS")
@@ -57,17 +59,24 @@ class Project:
 
 def tiny_experiment(**changes) -> Experiment:
     """A network and a recipe that train a fold of `tiny` in about a second."""
-    settings = dict(data="tiny", backbone="test_resnet", image_size=32, epochs=2, batch_size=8, lr=3e-3)
+    settings: dict[str, Any] = dict(data="tiny", backbone="test_resnet", image_size=32, epochs=2, batch_size=8, lr=3e-3)
     return Experiment(**(settings | changes))
 
 
-def picture(rng: np.random.Generator, ill: bool, side: int = 32) -> np.ndarray:
+def draw_image(rng: np.random.Generator, ill: bool, side: int = 32) -> np.ndarray:
     """Noise, and for the ill a bright disc: uint8 (side, side)."""
     image = rng.normal(90, 25, (side, side))
     if ill:
         centre = [int(v) for v in rng.integers(side // 4, 3 * side // 4, 2)]
         image += cv2.circle(np.zeros((side, side)), centre, side // 6, 90.0, -1)
     return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """An image file as OpenCV reads it: uint8 (H, W)."""
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert image is not None, path
+    return image
 
 
 def write_tiny(folder: Path, patients: int = 20, tests: int = 12) -> None:
@@ -77,12 +86,12 @@ def write_tiny(folder: Path, patients: int = 20, tests: int = 12) -> None:
     rows, rng = ["id,label,patient"], generator("tiny")
     for n in range(patients * 3):
         ill = n % 6 >= 3
-        cv2.imwrite(str(folder / "images" / f"t{n:03d}.png"), picture(rng, ill))
+        cv2.imwrite(str(folder / "images" / f"t{n:03d}.png"), draw_image(rng, ill))
         rows.append(f"t{n:03d},{'ill' if ill else 'healthy'},p{n // 3:02d}")
     (folder / "train.csv").write_text("\n".join(rows) + "\n")
     sample = ["id,ill"]
     for n in range(tests):
-        cv2.imwrite(str(folder / "images" / f"x{n:03d}.png"), picture(rng, n % 2 == 1))
+        cv2.imwrite(str(folder / "images" / f"x{n:03d}.png"), draw_image(rng, n % 2 == 1))
         sample.append(f"x{n:03d},0.5")
     (folder / "sample_submission.csv").write_text("\n".join(sample) + "\n")
 
@@ -107,8 +116,25 @@ def make_tiny_folds(count: int = 3) -> None:
     folds.make(open_index("tiny"), "tiny", count)
 
 
+def record_of(name: str, **fields) -> ResultRecord:
+    """The scores.json of a run `name` on `tiny`; `fields` are added, or replace those that are there."""
+    about: dict[str, Any] = dict(
+        kind="experiment",
+        data="tiny",
+        classes=("healthy", "ill"),
+        positive="ill",
+        folds=FoldsOfResult(file="tiny", count=3, sha256="f" * 64, trained=(0, 1, 2)),
+        minutes=1.0,
+        machine="here",
+        date="2026-01-01",
+        files={},
+        scores=Scores(at_half={}, confusion=[]),
+    )
+    return ResultRecord(name=name, **(about | fields))
+
+
 def collect_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pictures and few bootstrap draws, for tests of many runs that look at neither."""
+    """No figures and few bootstrap draws, for tests of many runs that look at neither."""
     from chestfold.evaluate import figures, metrics
 
     monkeypatch.setattr(metrics.patient_weights, "__defaults__", (20,))
@@ -151,3 +177,12 @@ def real_data() -> Path:
     if not REAL.is_dir():
         pytest.skip(f"real images are not at {REAL}")
     return REAL
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test in tests/e2e is `slow`, and what needs Chromium is `browser`."""
+    for item in items:
+        if item.path.parent.name == "e2e":
+            item.add_marker(pytest.mark.slow)
+        if item.path.stem.endswith("in_a_browser"):
+            item.add_marker(pytest.mark.browser)

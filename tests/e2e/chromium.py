@@ -57,7 +57,9 @@ class Browser:
         for fd in (to_browser, from_browser, *ends):
             os.close(fd)
         os.set_blocking(self._in, False)
-        self._rest, self._number, self.events = b"", 0, []
+        self._rest = b""
+        self._number = 0
+        self.events: list[tuple[str, dict[str, Any]]] = []
         self._session = ""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -142,7 +144,7 @@ class Browser:
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def picture(self, path: Path, whole: bool = False) -> None:
+    def screenshot(self, path: Path, whole: bool = False) -> None:
         """A screenshot, of what is in sight or of the whole page."""
         data = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(data))

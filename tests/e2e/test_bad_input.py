@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import tiny_experiment
+from conftest import collect_quickly, tiny_experiment
 from safetensors.torch import save_file
 
 from chestfold.cli import main
@@ -223,7 +223,7 @@ def test_an_npz_without_labels(project, refused, missing):
 
 
 def test_an_unknown_data_set_and_its_neighbour(project, refused):
-    assert "unknown data set 'phantm': did you mean phantom?" in refused("folds", "make", "phantm")
+    assert "unknown data set 'phantm'; did you mean phantom?" in refused("folds", "make", "phantm")
     assert "unknown data set '../tiny'" in refused("data", "check", "../tiny")
     assert "unknown data set 'chest_xrai'" in run_refused(project, tiny_experiment(data="chest_xrai"))
 
@@ -313,14 +313,14 @@ def test_help_imports_nothing_heavy(project, file):
     ("argv", "complaint"),
     [
         (["--lr", "fast"], "--lr fast: lr takes a number"),
-        (["--lr", "0"], "lr = 0.0 lies outside"),
-        (["--lr"], "expected at least one argument"),
+        (["--lr", "0"], "lr = 0.0 is outside"),
+        (["--lr"], "expected one argument"),
         (["--epochs", "1.5"], "epochs takes a whole number"),
         (["--randaugment", "2"], "randaugment takes 2 values"),
-        (["--monitor", "acc"], "monitor takes one of auc, loss, accuracy, f1"),
+        (["--monitor", "acc"], "monitor takes one of auc, loss, accuracy, macro_f1"),
         (["--fold", "one"], "invalid int value: 'one'"),
         (["--backbone", "resnet81"], "unknown backbone 'resnet81'; near are"),
-        (["--image-size", "4"], "image_size = 4 lies outside 8 to 4096"),
+        (["--image-size", "4"], "image_size = 4 is outside 8 to 4096"),
         (["--image-size", "16", "--backbone", "five_block_cnn"], "five_block_cnn cannot take images of 16 px"),
     ],
 )
@@ -415,10 +415,12 @@ def test_a_disk_that_fills_up_under_a_checkpoint(project, reference, monkeypatch
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_disk_that_is_full_for_the_log(project):
+    project.run(tiny_experiment(epochs=1), "--fold", "0")
     log = project.runs / "exp100" / "fold0" / "log.txt"
-    log.parent.mkdir(parents=True)
+    log.with_name("manifest.json").unlink()  # begun and not finished
+    log.unlink()
     log.symlink_to("/dev/full")
-    assert run_refused(project, tiny_experiment(), "--fold", "0").startswith("the disk is full")
+    assert run_refused(project, tiny_experiment(epochs=1), "--fold", "0").startswith("the disk is full")
 
 
 def test_a_disk_that_fills_up_under_the_cache(project, monkeypatch):
@@ -464,11 +466,25 @@ def test_changed_settings_are_refused_and_both_ways_on_are_open(trained):
     assert contents(folder) == before
     trained.run(tiny_experiment(lr=1e-3), "--fold", "0", "1", "2", "--overwrite")
     assert contents(folder, ["best.ckpt"]) == contents(trained.runs / "exp102" / "fold0", ["best.ckpt"])
-    assert results.find_result("exp100").about["settings"]["lr"] == 1e-3
+    assert results.find_result("exp100").record.settings["lr"] == 1e-3
 
 
-def test_overwriting_a_fold_takes_back_the_scores_of_its_run(trained):
-    run_refused(trained, tiny_experiment(lr=1e-3), "--fold", "0", "--overwrite")  # folds 1 and 2 are of the old rate
+def test_overwriting_one_of_several_folds_with_other_settings_is_refused_before_anything_is_deleted(trained):
+    folder = trained.runs / "exp100" / "fold0"
+    before = contents(folder)
+    sentence = run_refused(trained, tiny_experiment(lr=1e-3), "--fold", "0", "--overwrite")
+    assert sentence.startswith(f"{folder.with_name('fold1')} was begun with other settings (lr: 0.003 -> 0.001)")
+    assert contents(folder) == before
+    assert [r.name for r in results.all_results()] == ["exp100", "exp101"]
+
+
+def test_overwriting_a_fold_takes_back_the_scores_of_its_run(trained, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained.run(tiny_experiment(), "--fold", "0", "--overwrite")
     assert [r.name for r in results.all_results()] == ["exp101"]
 
 
@@ -478,7 +494,7 @@ def test_folds_of_different_settings_are_not_collected(project):
     sentence = run_refused(project, tiny_experiment(epochs=1), "--fold", "2", "--lr", "0.001")
     assert "begun with other settings (lr: 0.003 -> 0.001)" in sentence
     assert contents(project.runs / "exp100", ["scores.json", "oof.parquet"]) == before
-    assert results.find_result("exp100").about["folds"]["trained"] == [0, 1]
+    assert results.find_result("exp100").record.folds.trained == (0, 1)
 
 
 def test_images_that_changed_under_a_run(trained):
@@ -490,7 +506,7 @@ def test_images_that_changed_under_a_run(trained):
 def test_a_file_of_a_finished_fold_that_changed(trained, name):
     path = trained.runs / "exp100" / "fold1" / name
     path.write_bytes(path.read_bytes()[:-1])
-    assert f"{path} is not the file that the fold finished with" in run_refused(trained, tiny_experiment())
+    assert f"{path} is not the file that the training finished with" in run_refused(trained, tiny_experiment())
 
 
 def test_a_second_process_on_a_fold(project):
@@ -522,10 +538,20 @@ def test_predictions_of_different_folds_are_not_blended(trained, refused):
 
 
 def test_an_ensemble_does_not_take_an_experiments_name(trained, refused):
-    assert "holds another result" in refused("ensemble", "exp100", "exp101", "--name", "exp100")
-    sentence = refused("ensemble", "exp100", "exp101", "--name", "exp100", "--overwrite")
-    assert "is the name of an experiment's run" in sentence
-    assert results.find_result("exp100").about["kind"] == "experiment"
+    for options in ([], ["--overwrite"]):
+        sentence = refused("ensemble", "exp100", "exp101", "--name", "exp100", *options)
+        assert sentence == "exp100 is the name of an experiment's run; choose another --name"
+    assert results.find_result("exp100").record.kind == "experiment"
+
+
+def test_an_ensemble_does_not_replace_another_one(trained, refused, monkeypatch):
+    collect_quickly(monkeypatch)
+    words = ["ensemble", "exp100", "exp101", "--name", "both", "--method"]
+    main.main([*words, "mean"])
+    assert refused(*words, "greedy").endswith("holds another result; choose another --name or add --overwrite")
+    assert results.find_result("both").record.method == "mean"
+    main.main([*words, "greedy", "--overwrite"])
+    assert results.find_result("both").record.method == "greedy"
 
 
 def test_a_result_that_changed_after_it_was_scored(trained, refused):

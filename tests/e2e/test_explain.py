@@ -2,18 +2,19 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from chestfold.explain.paired import differences
 from chromium import Browser, find_chromium
 from conftest import Project, enter
 
 from chestfold.cli import main
 from chestfold.core.files import read_json, write_json
 from chestfold.evaluate import leaderboard, metrics, results
+from chestfold.evaluate.attention import ATTENTION, Attention
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_the_board_the_page_and_the_published_copy_show_it(at_home, tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert page.count("Where it looks: gradcam of layer1, 8 x 8 cells") == 1
     main.main(["publish", "exp100"])
-    assert read_json(at_home.root / "exps" / "results" / "exp100" / results.ATTENTION) == about
+    assert read_json(at_home.root / "exps" / "results" / "exp100" / ATTENTION) == about
 
 
 @pytest.mark.parametrize(
@@ -163,27 +164,33 @@ def test_the_gallery_sorts_and_fits_and_asks_for_nothing(explained, tmp_path):
         browser.close()
 
 
-def test_the_difference_to_the_parent_is_paired(at_home, monkeypatch, capsys):
-    """A child whose maps are its parent's, moved by a known share on some images of the parent only."""
-    parent = pd.read_csv(at_home.runs / "exp100" / "explain" / "gradcam" / "images.csv")
-    child = parent.copy()
-    child["predicted in_lungs"] += 0.125
-    columns = ["predicted in_lungs", "predicted border"]
-    found = differences(child.iloc[4:], parent.sample(frac=1, random_state=1), columns, ("healthy", "ill"))
-    for score in found["predicted in_lungs"].values():
-        assert (score.value, score.low, score.high) == pytest.approx((0.125, 0.125, 0.125))
-    assert set(found["predicted border"]) == {"all", "healthy", "ill"} and found["predicted border"]["all"].value == 0
-
-
-def test_a_childs_maps_are_set_against_its_parents(at_home, tmp_path, monkeypatch, capsys):
-    run = at_home.runs / "exp177"
-    shutil.copytree(at_home.runs / "exp100", run, ignore=shutil.ignore_patterns("explain"))
+def copied(project: Project, source: str, name: str, parent: str) -> Path:
+    """A copy of a run under another name, with another parent and without its maps."""
+    run = project.runs / name
+    shutil.copytree(project.runs / source, run, ignore=shutil.ignore_patterns("explain"))
     for config in run.glob("fold*/config.json"):
-        write_json(config, read_json(config) | {"experiment": "exp177", "parent": "exp100"})
+        write_json(config, read_json(config) | {"experiment": name, "parent": parent})
+    return run
+
+
+def test_the_difference_to_the_parent_is_paired(at_home, capsys):
+    """The parent's maps are the child's, moved by a known share; its rows are shuffled, and some are missing."""
+    parent = copied(at_home, "exp100", "exp176", "")
+    child = copied(at_home, "exp100", "exp177", "exp176")
+    maps = parent / "explain" / "gradcam"
+    maps.mkdir(parents=True)
+    rows = pd.read_csv(at_home.runs / "exp100" / "explain" / "gradcam" / "images.csv")
+    rows["predicted in_lungs"] -= 0.125
     main.main(["explain", "exp177", "--count", "4"])
-    against = read_json(run / "explain" / "gradcam" / "attention.json")["against"]
-    assert (against["parent"], against["images"]) == ("exp100", 12)
-    same = against["measures"]["predicted in_lungs"]["all"]
-    assert list(same.values()) == pytest.approx([0, 0, 0], abs=1e-5)  # the rows have six digits
-    assert "against exp100, paired" in capsys.readouterr().out
-    assert "Minus exp100, on the same 12 images" in (run / "explain" / "gradcam" / "gallery.html").read_text()
+    missing = pd.read_csv(child / "explain" / "gradcam" / "images.csv")["id"].iloc[:2]
+    rows[~rows["id"].isin(missing)].sample(frac=1, random_state=1).to_csv(maps / "images.csv", index=False)
+    main.main(["explain", "exp177", "--count", "4", "--overwrite"])
+
+    against = Attention.from_json(child / "explain" / "gradcam" / "attention.json").against
+    assert against is not None and (against.parent, against.images) == ("exp176", 10)
+    for score in against.measures["predicted in_lungs"].values():
+        assert (score.value, score.low, score.high) == pytest.approx((0.125, 0.125, 0.125), abs=1e-5)
+    border = against.measures["predicted border"]
+    assert set(border) == {"all", "healthy", "ill"} and border["all"].value == pytest.approx(0, abs=1e-5)
+    assert "against exp176, paired" in capsys.readouterr().out
+    assert "Minus exp176, on the same 10 images" in (child / "explain" / "gradcam" / "gallery.html").read_text()

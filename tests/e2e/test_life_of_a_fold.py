@@ -57,14 +57,14 @@ def test_a_finished_fold_is_not_trained_again(trained, capsys):
 
 
 def forget_settings(folder, *names: str) -> None:
-    """Make config.json one of an older version."""
+    """Make config.json one from before these settings were added to `Experiment`."""
     config = read_json(folder / "config.json")
     for name in names:
         del config["settings"][name]
     write_json(folder / "config.json", config)
 
 
-def test_a_fold_of_an_older_version_that_knew_fewer_settings_is_finished_too(trained, capsys):
+def test_a_fold_from_before_a_setting_was_added_is_finished_too(trained, capsys):
     for fold in range(3):
         forget_settings(trained.runs / "exp100" / f"fold{fold}", "head_width", "freeze", "average_last")
     trained.run(tiny_experiment())
@@ -72,7 +72,7 @@ def test_a_fold_of_an_older_version_that_knew_fewer_settings_is_finished_too(tra
     assert all(f"exp100/fold{fold} is finished" in said for fold in range(3))
 
 
-def test_a_setting_that_an_older_version_did_not_know_is_not_changed_unnoticed(trained):
+def test_a_setting_that_was_added_later_is_not_changed_unnoticed(trained):
     forget_settings(trained.runs / "exp100" / "fold0", "head_width")
     with pytest.raises(InputError, match=r"was begun with other settings \(head_width: 0 -> 8\)"):
         trained.run(tiny_experiment(head_width=8), "--fold", "0")

@@ -51,7 +51,7 @@ def test_the_note_goes_when_the_experiment_has_run(project, weights):
     put_weights(weights)
     project.run(EXP, "--fold", "0")
     assert not note(project).exists() and results.not_run(runs_dir()) == {}
-    assert results.find_result("exp100").about["folds"]["trained"] == [0]
+    assert results.find_result("exp100").record.folds.trained == (0,)
 
 
 def test_weights_that_are_there_and_damaged_leave_no_note(project, weights):

@@ -1,6 +1,7 @@
 """Finished folds are a result at once; it says which ones it holds, and only equals are compared and blended."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from conftest import Project, collect_quickly, enter, make_project, make_tiny_folds, tiny_experiment
@@ -40,10 +41,10 @@ def partly(_partly_trained, tmp_path, monkeypatch) -> Project:
 
 def test_one_fold_is_a_result_that_says_so(partly):
     result = results.find_result("exp100")
-    assert result.about["folds"]["trained"] == [0] and results.format_folds(result.about) == "fold 0 of 3"
+    assert result.record.folds.trained == (0,) and str(result.record.folds) == "fold 0 of 3"
     chosen = folds.load("tiny", open_index("tiny"))
     assert sorted(result.oof()[0]["id"]) == sorted(chosen.ids(0))
-    assert len(result.test()[0]) == 12 and len(result.about["best_epochs"]) == 1
+    assert len(result.test()[0]) == 12 and len(result.record.best_epochs) == 1
 
 
 def test_thresholds_are_not_tuned_on_a_single_fold(partly):
@@ -52,8 +53,11 @@ def test_thresholds_are_not_tuned_on_a_single_fold(partly):
     assert result.score("corrupted", "auc") is not None
 
 
-def test_one_fold_can_be_submitted(partly):
-    path, new = write_submission("exp100")
+def test_one_fold_is_submitted_only_when_that_is_meant(partly):
+    with pytest.raises(InputError, match="^exp100 holds fold 0 of 3; train the others, or add --partial to submit the"):
+        write_submission("exp100")
+    assert not list(partly.root.glob("submissions/*"))
+    path, new = write_submission("exp100", partial=True)
     assert new and len(path.read_text().splitlines()) == 13
 
 
@@ -67,23 +71,24 @@ def test_a_run_whose_begun_folds_are_collected_is_not_unfinished(partly):
     assert leaderboard.unfinished() == []
     (partly.runs / "exp100" / "fold1").mkdir()
     shutil.copy(partly.runs / "exp100" / "fold0" / "config.json", partly.runs / "exp100" / "fold1")
-    assert leaderboard.unfinished() == ["exp100: fold0 finished (best epoch 1), fold1 0 epochs"]
+    assert leaderboard.unfinished() == ["not collected yet: exp100: fold0 finished (best epoch 1), fold1 0 of 1 epoch"]
 
 
 def test_the_other_folds_make_the_result_whole(partly):
     partly.run(tiny_experiment(**SHORT, seed=2), "--fold", "2", "0", name="exp103")
-    about = results.find_result("exp103").about
-    assert about["folds"]["trained"] == [0, 2] and results.format_folds(about) == "folds 0, 2 of 3"
+    about = results.find_result("exp103").record
+    assert about.folds.trained == (0, 2) and str(about.folds) == "folds 0, 2 of 3"
     partly.run(tiny_experiment(**SHORT, seed=2), name="exp103")
     parts, at_once = (results.find_result(name) for name in ("exp103", "exp102"))
-    assert parts.about["folds"]["trained"] == [0, 1, 2] and results.format_folds(parts.about) == "3 folds"
-    assert parts.about["scores"] == at_once.about["scores"]
+    assert parts.record.folds.trained == (0, 1, 2) and str(parts.record.folds) == "3 folds"
+    assert parts.record.scores == at_once.record.scores
     for one, other in zip((parts.oof(), parts.test()), (at_once.oof(), at_once.test()), strict=True):
         assert one[0].equals(other[0])
 
 
 def test_a_part_and_a_whole_are_not_blended(partly):
-    with pytest.raises(InputError, match="^exp102 holds 3 folds and exp100 fold 0 of 3; train the missing ones first$"):
+    sentence = r"^exp102 \(runs/\) holds 3 folds and exp100 \(runs/\) fold 0 of 3; train the missing ones first$"
+    with pytest.raises(InputError, match=sentence):
         ensemble(["exp100", "exp102"], "blend", "mean")
     assert not (partly.runs / "blend" / "scores.json").exists()
 
@@ -92,7 +97,7 @@ def test_a_part_and_a_whole_are_not_blended(partly):
 def test_single_folds_are_blended_by_what_fits_nothing(partly, method):
     result, rows = ensemble(["exp100", "exp101"], "blend", method)
     assert list(rows) == ["mean", "rank"]
-    assert result.about["folds"]["trained"] == [0] and set(result.oof()[0]["fold"]) == {0}
+    assert result.record.folds.trained == (0,) and set(result.oof()[0]["fold"]) == {0}
     if method == "mean":
         tables = [results.find_result(name).oof()[0].set_index("id") for name in ("exp100", "exp101")]
         mean = (tables[0]["ill"] + tables[1]["ill"]) / 2
@@ -111,7 +116,8 @@ def test_weights_are_not_fitted_on_a_single_fold(partly, method):
 def test_a_child_of_one_fold_is_not_compared_with_a_parent_of_three(partly):
     def gain_over_exp102(name: str) -> str:
         every = {r.name: r for r in results.all_results()}
-        every[name].about["parent"] = "exp102"
+        child = every[name].record.model_copy(update={"parent": "exp102"})
+        every[name] = replace(every[name], record=child)
         rows = [row for rows in leaderboard.rows_by_folds(list(every.values())).values() for row in rows]
         (row,) = (row for row in rows if row.result.name == name)
         return dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))["AUC against parent"]
@@ -123,5 +129,5 @@ def test_a_fold_that_was_finished_is_in_the_result_of_the_next(partly):
     (partly.runs / "exp100" / "scores.json").unlink()
     partly.run(tiny_experiment(**SHORT), "--fold", "1")
     result = results.find_result("exp100")
-    assert result.about["folds"]["trained"] == [0, 1]
+    assert result.record.folds.trained == (0, 1)
     assert all(set(table["fold"]) == {0, 1} for table in (result.oof()[0], *result.corrupted().values()))

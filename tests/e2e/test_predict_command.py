@@ -19,7 +19,9 @@ from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.evaluate import results
 from chestfold.evaluate.ensemble import ensemble
-from chestfold.predict.inputs import pictures
+from chestfold.core.files import sha256_file
+from chestfold.models import ood
+from chestfold.predict.inputs import find_images
 
 PATIENT = "Nobody^Planted"
 
@@ -38,7 +40,7 @@ def dicom(path: Path, name: str = "MR_small.dcm", **changes) -> None:
 
 @pytest.fixture
 def odd(tmp_path: Path, trained) -> Path:
-    """Eleven files that can be read, seven that cannot, and three that are no pictures."""
+    """Eleven files that can be read, seven that cannot, and three that are no images."""
     folder, rng = tmp_path / "scans", np.random.default_rng(0)
     (folder / "disc" / "PAT0").mkdir(parents=True)
     grey = rng.integers(0, 256, (40, 60), dtype=np.uint8)
@@ -52,7 +54,7 @@ def odd(tmp_path: Path, trained) -> Path:
     dicom(folder / "disc" / "slice.dcm", "CT_small.dcm", WindowCenter=40, WindowWidth=400)
     (folder / "empty.png").write_bytes(b"")
     (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:200])
-    (folder / "text.jpeg").write_text("no picture")
+    (folder / "text.jpeg").write_text("no image")
     Image.fromarray(grey.astype(np.uint16) * 99).save(folder / "deep.png")
     dicom(folder / "disc" / "nowindow.dcm", "CT_small.dcm")
     shutil.copy(str(get_testdata_file("examples_ybr_color.dcm", download=False)), folder / "disc" / "film.dcm")
@@ -70,7 +72,7 @@ COMPLAINTS = {
     "deep.png": "is a 16-bit image; declare its value_range",
     "disc/film.dcm": "holds 30 frames",
     "disc/nowindow.dcm": "does not say which of its values are black and white",
-    "disc/plan.dcm": "without a picture",
+    "disc/plan.dcm": "without an image",
     "empty.png": "is empty",
     "text.jpeg": "is not an image",
 }
@@ -83,16 +85,16 @@ def refused(*words: object) -> int:
 
 
 @pytest.fixture
-def asked(odd, trained, capsys) -> tuple[dict, str]:
+def predicted(odd, trained, capsys) -> tuple[dict, str]:
     """The JSON of the whole folder, with a CSV beside it; and what stood on stderr."""
     capsys.readouterr()
-    assert refused("exp100", odd, "--json", "--layer", "layer3", "--csv", trained.root / "answers.csv") == 2
+    assert refused("exp100", odd, "--json", "--layer", "layer3", "--csv", trained.root / "predictions.csv") == 2
     out, err = capsys.readouterr()
     return json.loads(out), err
 
 
-def test_every_file_of_a_folder_gets_its_line(asked, odd, trained):
-    said, err = asked
+def test_every_file_of_a_folder_gets_its_line(predicted, odd, trained):
+    said, err = predicted
     names = [str(Path(image["file"]).relative_to(odd)) for image in said["images"]]
     assert names == sorted([*READ, *COMPLAINTS], key=lambda name: odd / name)
     for image, name in zip(said["images"], names, strict=True):
@@ -102,41 +104,41 @@ def test_every_file_of_a_folder_gets_its_line(asked, odd, trained):
             assert image["error"] is None and sum(image["probabilities"].values()) == pytest.approx(1)
             low, high = image["spread"][image["class"]]
             assert low <= image["probability"] <= high and len(image["folds"]) == 3
-            assert cv2.imread(image["overlay"]) is not None
-    assert "error: 7 of 18 files could not be read; the others are answered" in err
+            assert cv2.imread(image["heatmap"]) is not None
+    assert "error: 7 of 18 files could not be read; the others are predicted" in err
     assert "ignored: 1 file(s) .txt" in err and "DICOMDIR" in err
 
 
-def test_the_notice_stands_in_every_output(asked, trained):
-    said, _ = asked
+def test_the_notice_stands_in_every_output(predicted, trained):
+    said, _ = predicted
     assert said["notice"] == "Not for clinical use"
-    rows = list(csv.DictReader(io.StringIO((trained.root / "answers.csv").read_text())))
+    rows = list(csv.DictReader(io.StringIO((trained.root / "predictions.csv").read_text())))
     assert {row["notice"] for row in rows} == {"Not for clinical use"}
 
 
-def test_the_csv_holds_what_the_json_holds(asked, trained):
-    said, _ = asked
-    rows = list(csv.DictReader(io.StringIO((trained.root / "answers.csv").read_text())))
+def test_the_csv_holds_what_the_json_holds(predicted, trained):
+    said, _ = predicted
+    rows = list(csv.DictReader(io.StringIO((trained.root / "predictions.csv").read_text())))
     assert [row["file"] for row in rows] == [image["file"] for image in said["images"]]
     for row, image in zip(rows, said["images"], strict=True):
         assert row["error"] == (image["error"] or "")
         if not image["error"]:
             assert row["class"] == image["class"] and float(row["p_ill"]) == image["probabilities"]["ill"]
             assert [float(row["low_ill"]), float(row["high_ill"])] == image["spread"]["ill"]
-            assert float(row["ood_score"]) == image["ood_score"] and row["overlay"] == image["overlay"]
+            assert float(row["ood_score"]) == image["ood_score"] and row["heatmap"] == image["heatmap"]
 
 
-def test_an_answer_is_that_of_the_prediction_file(asked, trained):
-    said, _ = asked
+def test_a_prediction_is_that_of_the_prediction_file(predicted, trained):
+    said, _ = predicted
     known = next(image for image in said["images"] if image["file"].endswith("known.png"))
     row = results.find_result("exp100").test()[0].set_index("id").loc["x001"]
     assert known["probabilities"] == pytest.approx({name: row[name] for name in ("healthy", "ill")}, abs=1e-5)
 
 
-def test_no_tag_of_a_patient_is_in_any_output(asked, trained, odd):
+def test_no_tag_of_a_patient_is_in_any_output(predicted, trained, odd):
     written = [path for path in trained.root.rglob("*") if path.is_file() and trained.input not in path.parents]
     assert any("IM0001" in path.name for path in written)
-    said = [json.dumps(asked[0]).encode(), asked[1].encode(), *(path.read_bytes() for path in written)]
+    said = [json.dumps(predicted[0]).encode(), predicted[1].encode(), *(path.read_bytes() for path in written)]
     for data in said:
         assert b"Planted" not in data and b"planted-1234" not in data
     assert sorted(odd.rglob("*.png")) == sorted(odd / n for n in [*READ, *COMPLAINTS] if n.endswith(".png"))
@@ -144,14 +146,13 @@ def test_no_tag_of_a_patient_is_in_any_output(asked, trained, odd):
 
 def test_the_table_is_readable_at_80_columns(odd, trained, capsys, monkeypatch):
     monkeypatch.setattr("chestfold.core.console.terminal_width", lambda: 80)
-    monkeypatch.setattr("chestfold.cli.predict.show", __import__("chestfold.core.console", fromlist=["show"]).show)
     assert refused("exp100", odd, "--no-overlay") == 2
     out = capsys.readouterr().out
     assert "exp100 (3 folds): healthy, ill. Not for clinical use." in out
     shown = [line for line in out.splitlines() if line.startswith("│")]
     assert all(len(line) <= 80 for line in shown) and any("not read" in line for line in shown)
     assert sum(line.startswith("not read: ") for line in out.splitlines()) == 7
-    assert not (trained.runs / "exp100" / "asked").exists()
+    assert not (trained.runs / "exp100" / "predicted").exists()
 
 
 def test_ct_windows_and_ranges_are_options(odd, trained, capsys):
@@ -186,27 +187,27 @@ def test_nothing_is_overwritten(odd, trained, capsys):
     (drawn,) = (trained.root / "maps").iterdir()
     before = drawn.stat().st_mtime_ns
     main.main(["predict", "exp100", str(one), *maps])
-    assert drawn.stat().st_mtime_ns == before, "the same question has its answer already"
+    assert drawn.stat().st_mtime_ns == before, "the same image has its heat map already"
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(one)
     main.main(["predict", "exp100", str(one), *maps])
-    assert len(list((trained.root / "maps").iterdir())) == 2, "another picture of the same name"
+    assert len(list((trained.root / "maps").iterdir())) == 2, "another image of the same name"
 
 
 def test_a_layer_that_there_is_not_is_refused_before_any_work(odd, trained, capsys):
     assert refused("exp100", odd / "a.png", "--layer", "nowhere") == 2
     said = capsys.readouterr().err
-    assert "nowhere" in said and "layer3" in said and "or ask with --no-overlay" in said
+    assert "nowhere" in said and "layer3" in said and "or add --no-overlay" in said
 
 
-@pytest.mark.parametrize(("words", "complaint"), [(["nowhere"], "nowhere does not exist"), (["."], "no picture in it")])
-def test_places_without_a_picture(trained, tmp_path, monkeypatch, capsys, words, complaint):
+@pytest.mark.parametrize(("words", "complaint"), [(["nowhere"], "nowhere does not exist"), (["."], "there is no image in it")])
+def test_places_without_an_image(trained, tmp_path, monkeypatch, capsys, words, complaint):
     (tmp_path / "void").mkdir()
     monkeypatch.chdir(tmp_path / "void")
     assert refused("exp100", *words) == 2 and complaint in capsys.readouterr().err
 
 
 def test_folders_are_searched_in_sorted_order_whatever_the_listing(odd, monkeypatch):
-    found, _ = pictures([odd, odd / "a.png"])
+    found, _ = find_images([odd, odd / "a.png"])
     assert found == sorted(found) and len(found) == len(set(found)) == 18
 
 
@@ -214,7 +215,7 @@ def test_folders_are_searched_in_sorted_order_whatever_the_listing(odd, monkeypa
 
 
 @pytest.mark.parametrize("method", ["mean", "greedy", "stack"])
-def test_an_ensemble_answers_with_its_own_blend(trained, monkeypatch, method):
+def test_an_ensemble_predicts_with_its_own_blend(trained, monkeypatch, method):
     collect_quickly(monkeypatch)
     ensemble(["exp100", "exp101"], "both", method)
     table = results.find_result("both").test()[0].set_index("id")
@@ -228,10 +229,10 @@ def test_an_ensemble_answers_with_its_own_blend(trained, monkeypatch, method):
             assert said.probabilities["ill"] == pytest.approx(np.mean(alone), abs=1e-6)
 
 
-def test_an_ensemble_that_cannot_answer_says_so(trained, monkeypatch):
+def test_an_ensemble_that_cannot_predict_single_images_says_so(trained, monkeypatch):
     collect_quickly(monkeypatch)
     ensemble(["exp100", "exp101"], "ranked", "rank")
-    with pytest.raises(InputError, match="ranked averages ranks within a whole test set, which one picture has not"):
+    with pytest.raises(InputError, match="ranked averages ranks within a whole test set, which one image has not"):
         Predictor("ranked")
     ensemble(["exp100", "exp101"], "both", "mean")
     shutil.rmtree(trained.runs / "exp101" / "fold2")
@@ -242,7 +243,7 @@ def test_an_ensemble_that_cannot_answer_says_so(trained, monkeypatch):
         Predictor("both")
 
 
-# Unlike the training data
+# Out of distribution
 
 
 def photograph(rng: np.random.Generator) -> np.ndarray:
@@ -251,7 +252,7 @@ def photograph(rng: np.random.Generator) -> np.ndarray:
     return np.clip(cv2.rectangle(wide, (5, 5), (20, 14), 250, -1), 0, 255).astype(np.uint8)
 
 
-def test_what_is_unlike_the_training_data_gets_a_word(trained):
+def test_what_is_out_of_distribution_gets_a_remark(trained):
     predictor, rng = Predictor("exp100"), np.random.default_rng(0)
     strange = [np.zeros((32, 32), np.uint8), np.full((32, 32), 255, np.uint8), photograph(rng), photograph(rng)]
     strange += [np.kron(rng.integers(0, 2, (32, 32)), np.ones((1, 1))).astype(np.uint8) * 255]
@@ -260,30 +261,29 @@ def test_what_is_unlike_the_training_data_gets_a_word(trained):
     assert np.mean(usual) <= 0.1
 
 
-def test_an_older_run_learns_what_it_is_familiar_with_when_asked(trained, capsys):
-    plain = Predictor("exp100")(place(trained, "x000"))
-    for file in trained.runs.glob("exp100/fold*/ood.npz"):
-        file.rename(file.with_suffix(".kept"))
-    again = Predictor("exp100")(place(trained, "x000"))
-    assert again == plain and "ood.npz" in capsys.readouterr().out
-    for file in trained.runs.glob("exp100/fold*/ood.npz"):
-        assert file.read_bytes() == file.with_suffix(".kept").read_bytes()
-
-
-def test_without_its_data_it_cannot_be_told(trained, capsys):
-    path = place(trained, "x000")
-    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+def test_without_a_detector_it_is_said_that_it_cannot_be_told(trained, capsys):
     for file in trained.runs.glob("exp100/fold*/ood.npz"):
         file.unlink()
-    (trained.input / "tiny" / "train.csv").unlink()
-    answer = Predictor("exp100")(pixels)
-    assert answer.ood_score is None and answer.out_of_distribution is None
-    assert "what is unlike the training data cannot be told: " in capsys.readouterr().out
+    prediction = Predictor("exp100")(place(trained, "x000"))
+    assert prediction.ood_score is None and prediction.out_of_distribution is None
+    main.main(["predict", "exp100", str(place(trained, "x000")), "--no-overlay"])
+    assert "in or out of distribution: unknown" in capsys.readouterr().out
+    assert not list(trained.runs.glob("exp100/fold*/ood.npz")), "predicting trains nothing"
 
 
-def test_other_data_of_the_same_name_are_not_learnt_from(trained, capsys):
-    for file in trained.runs.glob("exp100/fold*/ood.npz"):
-        file.unlink()
-    Image.fromarray(np.zeros((32, 32), np.uint8)).save(place(trained, "t000"))
-    assert Predictor("exp100")(place(trained, "x000")).out_of_distribution is None
-    assert "the images or folds of tiny here are not those of the run" in capsys.readouterr().out
+def test_a_detector_of_other_weights_is_not_used(trained):
+    before = Predictor("exp100")(place(trained, "x000"))
+    assert before.out_of_distribution is not None
+    for fold in range(3):
+        other = trained.runs / "exp101" / f"fold{fold}"
+        assert ood.read(other / "ood.npz").checkpoint == sha256_file(other / "best.ckpt")
+        shutil.copy(other / "ood.npz", trained.runs / "exp100" / f"fold{fold}")
+    after = Predictor("exp100")(place(trained, "x000"))
+    assert after.out_of_distribution is None and after.probabilities == before.probabilities
+
+
+def test_a_damaged_detector_is_named(trained):
+    path = trained.runs / "exp100" / "fold1" / "ood.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=f"^{path} is damaged; restore it, or delete it and predict without"):
+        Predictor("exp100")

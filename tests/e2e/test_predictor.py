@@ -50,7 +50,7 @@ def test_the_finished_folds_alone_are_the_model(trained):
     )
 
 
-def test_views_and_voters_count_as_in_training(project):
+def test_views_and_averaged_epochs_count_as_in_training(project):
     settings = {"tta": "d4", "average_last": 2, "head_width": 8, "freeze": True, "ema_decay": 0.5, "max_steps": 2}
     project.run(tiny_experiment(**settings), "--fold", "0")
     table = results.find_result("exp100").test()[0].set_index("id")
@@ -59,7 +59,7 @@ def test_views_and_voters_count_as_in_training(project):
     )
 
 
-def test_a_run_of_an_older_version_is_loaded(trained):
+def test_a_run_from_before_a_setting_was_added_is_loaded(trained):
     path = trained.runs / "exp100" / "fold0" / "config.json"
     config = read_json(path)
     for name in ("average_last", "head_width"):
@@ -90,9 +90,14 @@ def test_a_file_that_is_no_image_is_refused(trained, tmp_path):
         Predictor("exp100")(tmp_path / "text.png")
 
 
-@pytest.mark.parametrize("name", ["exp900", "../runs/exp100", "", "exp100/fold0"])
-def test_an_unknown_name_is_refused(trained, name):
-    with pytest.raises(InputError, match="holds no finished fold; train it first"):
+def test_an_unknown_name_is_refused(trained):
+    with pytest.raises(InputError, match="exp900 holds no finished fold; train it first"):
+        Predictor("exp900")
+
+
+@pytest.mark.parametrize("name", ["../runs/exp100", "", "exp100/fold0"])
+def test_what_is_no_name_is_refused(trained, name):
+    with pytest.raises(InputError, match=f"^run '{name}': a plain name is needed, without folders$"):
         Predictor(name)
 
 

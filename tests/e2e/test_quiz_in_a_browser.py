@@ -14,8 +14,9 @@ from small_patches import write_patches
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
-from chestfold.synth.blend.dataset import Request, blend
-from chestfold.synth.study.quiz import draw_cards, open_blends, outline, write_quiz
+from chestfold.synth.blend.dataset import BlendRequest, blend
+from chestfold.synth.study.blended_set import open_blended_set
+from chestfold.synth.study.quiz import draw_samples, outline, write_quiz
 from chestfold.synth.study.reader_figures import load_answers, read_answers
 
 COUNT = 12
@@ -29,7 +30,7 @@ def made(tmp_path_factory) -> Iterator[Path]:
     write_patches(project.input / "patches")
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, project)
-        blend(Request("made", "patches", "patches", count=16))
+        blend(BlendRequest("made", "patches", "patches", count=16))
         main.main(["synth", "quiz", "made", "--count", str(COUNT), "--out", str(project.root / "quiz.html")])
         yield project.root
 
@@ -64,7 +65,7 @@ def click(browser: Browser, element: str) -> None:
 
 
 def play(browser: Browser, choices: list[str], by_key: bool) -> list[str]:
-    """Answer all pictures; what the page says after each."""
+    """Answer all images; what the page says after each."""
     click(browser, "begin")
     said = []
     for n, choice in enumerate(choices):
@@ -80,7 +81,7 @@ def play(browser: Browser, choices: list[str], by_key: bool) -> list[str]:
 
 @pytest.mark.parametrize("by_key", [True, False], ids=["keys", "touch"])
 def test_a_whole_quiz_gives_the_figures_that_python_gives(browser, made, by_key):
-    truth = [card.truth for card in draw_cards(open_blends("made"), COUNT, 0)]
+    truth = [sample.truth for sample in draw_samples(open_blended_set("made"), COUNT, 0)]
     choices = ["synthetic" if n % 3 else "real" for n in range(COUNT)]
     said = play(browser, choices, by_key)
     assert [s.startswith("Right") for s in said] == [a == b for a, b in zip(truth, choices, strict=True)]
@@ -97,7 +98,7 @@ def test_a_whole_quiz_gives_the_figures_that_python_gives(browser, made, by_key)
 
 @pytest.mark.parametrize("right", [True, False])
 def test_all_right_and_all_wrong_have_finite_figures(browser, right):
-    truth = [card.truth for card in draw_cards(open_blends("made"), COUNT, 0)]
+    truth = [sample.truth for sample in draw_samples(open_blended_set("made"), COUNT, 0)]
     choices = truth if right else [{"real": "synthetic", "synthetic": "real"}[t] for t in truth]
     play(browser, choices, by_key=True)
     found, reading = browser.value("figures()"), read_answers(truth, choices)
@@ -140,14 +141,14 @@ def test_an_answer_counts_once(browser):
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844), (340, 600)])
-def test_pictures_are_large_and_every_pixel_is_the_same_size(browser, width, height):
+def test_images_are_large_and_every_pixel_is_the_same_size(browser, width, height):
     browser.resize(width, height, scale=2 if width < 600 else 1)
     click(browser, "begin")
     box = browser.value("(({width, height, right}) => [width, height, right])($('stage').getBoundingClientRect())")
     times = box[0] * browser.value("devicePixelRatio") / 40
     assert times == pytest.approx(round(times)) and box[0] == pytest.approx(box[1]) and box[2] <= width
     assert box[0] >= (0.75 * height if width > 860 else 0.6 * min(width, height - 290))
-    assert browser.value("getComputedStyle($('picture')).imageRendering") == "pixelated"
+    assert browser.value("getComputedStyle($('image')).imageRendering") == "pixelated"
     assert browser.value("document.documentElement.scrollWidth") <= width
 
 
@@ -161,28 +162,32 @@ def test_day_and_night_differ_and_nothing_leaves_the_page(browser, made):
     assert not [m for m, _ in browser.events if m in ("Runtime.exceptionThrown", "Log.entryAdded")]
     source = (made / "quiz.html").read_text()
     assert "default-src 'none'" in source and "Not for clinical use" in source
-    for card in draw_cards(open_blends("made"), COUNT, 0):
-        assert card.id not in source, "the answers are not in plain sight"
+    for sample in draw_samples(open_blended_set("made"), COUNT, 0):
+        assert sample.id not in source, "the answers are not in plain sight"
 
 
 # Without a browser
 
 
-def test_the_cards_are_balanced_seeded_and_of_different_nodules(made):
-    blends = open_blends("made")
-    cards = draw_cards(blends, COUNT, 3)
-    ids = [c.id for c in cards]
-    assert ids == [c.id for c in draw_cards(blends, COUNT, 3)] != [c.id for c in draw_cards(blends, COUNT, 4)]
-    assert [c.truth for c in cards].count("real") == COUNT // 2 and len(set(ids)) == COUNT
+def test_the_images_are_balanced_seeded_and_of_different_nodules(made):
+    blended_set = open_blended_set("made")
+    samples = draw_samples(blended_set, COUNT, 3)
+    ids = [s.id for s in samples]
+    assert (
+        ids
+        == [s.id for s in draw_samples(blended_set, COUNT, 3)]
+        != [s.id for s in draw_samples(blended_set, COUNT, 4)]
+    )
+    assert [s.truth for s in samples].count("real") == COUNT // 2 and len(set(ids)) == COUNT
 
 
 def test_no_nodule_is_shown_both_where_it_was_found_and_where_it_was_put(made):
-    blends = open_blends("made")
-    blends.real["real"] = blends.blended["parents"]
+    blended_set = open_blended_set("made")
+    blended_set.real["real"] = blended_set.blended["parents"]
     for seed in range(5):
-        cards = draw_cards(blends, COUNT, seed)
-        put = {card.id[1:] for card in cards if card.truth == "synthetic"}
-        found = {card.id[1:] for card in cards if card.truth == "real"}
+        samples = draw_samples(blended_set, COUNT, seed)
+        put = {sample.id[1:] for sample in samples if sample.truth == "synthetic"}
+        found = {sample.id[1:] for sample in samples if sample.truth == "real"}
         assert len(put) == len(found) == COUNT // 2 and not put & found
 
 
@@ -203,7 +208,7 @@ def test_an_outline_runs_along_the_edges_of_the_masks_pixels():
     ("words", "said"),
     [
         (["made", "--count", "13"], "--count 13: an even number"),
-        (["made", "--count", "200"], "pictures for this quiz; ask for --count"),
+        (["made", "--count", "200"], "images for this quiz; ask for --count"),
         (["tiny"], "is no data set of synthetic nodules"),
         (["../made"], "is no data set of synthetic nodules"),
     ],
@@ -222,5 +227,5 @@ def test_a_changed_table_and_a_folder_as_a_page_are_refused(made):
     before = path.read_bytes()
     path.write_bytes(before + b"r99,q000,p00,\n")
     with pytest.raises(InputError, match=r"real.csv is not the table that was made"):
-        open_blends("made")
+        open_blended_set("made")
     path.write_bytes(before)

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from conftest import VARIABLES, picture
+from conftest import VARIABLES, draw_image
 from safetensors.torch import save_file
 
 from chestfold.core.rng import generator
@@ -23,7 +23,9 @@ NOT_HERE = {"make setup", "source .venv/bin/activate"}  # .ci/run and `make test
 def block(heading: str) -> list[str]:
     """The lines of the first bash block under a heading."""
     text = (CHECKOUT / "README.md").read_text().split(f"## {heading}\n")[1]
-    return re.search(r"```bash\n(.*?)```", text, re.S)[1].splitlines()
+    found = re.search(r"```bash\n(.*?)```", text, re.S)
+    assert found is not None, f"no commands under {heading}"
+    return found[1].splitlines()
 
 
 def write_kaggle_zip(path: Path) -> None:
@@ -37,7 +39,7 @@ def write_kaggle_zip(path: Path) -> None:
                         (f"NORMAL/IM-{n:04d}-{split}.jpeg", 0),
                         (f"PNEUMONIA/person{n}_virus_{split}.jpeg", 1),
                     ):
-                        data = cv2.imencode(".jpg", picture(rng, bool(ill)))[1].tobytes()
+                        data = cv2.imencode(".jpg", draw_image(rng, bool(ill)))[1].tobytes()
                         archive.writestr(f"{copy}/{split}/{name}", data)
         archive.writestr("__MACOSX/chest_xray/._train", b"shadow")
 
@@ -66,20 +68,20 @@ def newcomer(tmp_path):
 
 
 def test_from_a_zip_to_a_submission(newcomer):
-    lines = [line for line in block("From a zip to a submission") if line not in NOT_HERE]
+    lines = [line for line in block("I compete") if line not in NOT_HERE]
     assert 5 <= len(lines) <= 10
     unpacked = lines.index("python -m zipfile -e archive.zip input")
     for line in lines[: unpacked + 1]:
         newcomer(line)
-    newcomer("chestfold folds make chest_xray")  # the committed fold file is that of the real images
+    newcomer("chestfold folds make chest_xray --folds 2")  # the committed fold file is that of the real images
     said = [newcomer(line) for line in lines[unpacked + 1 :]]
     assert "ignored: chest_xray/" in said[0]
     submission = (newcomer.root / "submissions" / "001_exp021.csv").read_text().splitlines()
     assert submission[0] == "id,PNEUMONIA" and len(submission) == 1 + 6
 
 
-def test_every_file_that_the_readme_names_for_a_fold_is_left(trained):
-    text = (CHECKOUT / "README.md").read_text()
+def test_every_file_that_the_reference_names_for_a_fold_is_left(trained):
+    text = (CHECKOUT / "docs" / "reference" / "files.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| one fold"))
     named = set(
         re.findall(r"`([a-z]+\.(?:json|jsonl|ckpt|parquet|npz|txt|png))`", row.partition("of the folds so far")[0])

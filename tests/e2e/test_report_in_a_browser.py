@@ -9,7 +9,7 @@ from chromium import Browser, find_chromium
 from conftest import Project, enter
 
 from chestfold.cli import main
-from chestfold.core.files import write_json
+from chestfold.core.files import read_json, write_json
 from chestfold.evaluate import results
 
 NAMES = "[...document.querySelector('.board').tBodies[0].rows].map(row => row.querySelector('a').textContent)"
@@ -28,7 +28,7 @@ def shown(_trained_once: Project, tmp_path_factory) -> Iterator[tuple[Browser, l
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, Project(folder / "project"))
         main.main(["ensemble", "exp100", "exp101", "--name", "both"])
-        both_scores_of_a_leaderboard(folder / "project" / "submissions")
+        give_scores_of_a_leaderboard(folder / "project" / "submissions")
         main.main(["report", "--out", str(folder / "page.html")])
         found = results.all_results()
     browser = Browser(program, folder / "profile")
@@ -39,11 +39,13 @@ def shown(_trained_once: Project, tmp_path_factory) -> Iterator[tuple[Browser, l
         browser.close()
 
 
-def both_scores_of_a_leaderboard(folder: Path) -> None:
-    """The widest board that there is."""
-    for n, name in enumerate(("exp100", "exp101", "both")):
-        upload = {"competition": "chest-contest", "public": "0.93125", "private": "0.92875"}
-        write_json(folder / f"{n:03d}_{name}.json", {"result": name, "uploads": [upload]})
+def give_scores_of_a_leaderboard(folder: Path) -> None:
+    """Public and private ones: no leaderboard of the page is wider."""
+    upload = {"competition": "chest-contest", "marker": "", "message": "", "public": "0.93125", "private": "0.92875"}
+    for name in ("exp100", "exp101", "both"):
+        main.main(["submit", name, "--dry-run"])
+    for path in folder.glob("*.json"):
+        write_json(path, read_json(path) | {"uploads": [upload]})
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def order(browser: Browser) -> dict[str, str]:
 
 
 def by(found: list[results.Result], metric: str) -> list[str]:
-    return [r.name for r in sorted(found, key=lambda r: r.score("at_half", metric).value)]
+    return [r.name for r in sorted(found, key=lambda r: r.record.scores.at_half[metric].value)]
 
 
 def test_a_click_on_a_header_sorts_and_another_turns_the_order(shown, browser):
@@ -91,7 +93,7 @@ def test_the_keyboard_sorts_too(shown, browser):
     assert order(browser)["accuracy"] == "descending" and order(browser)["F1"] == "none"
 
 
-def test_a_click_opens_an_experiment_and_its_pictures(browser):
+def test_a_click_opens_an_experiment_and_its_images(browser):
     section = "document.getElementById('exp101')"
     assert browser.value(f"{section}.open") is False
     browser.click(f"{section}.querySelector('summary')")

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chestfold.train.fold_folder import fold_dir
 from conftest import Project, enter, make_project, make_tiny_folds, tiny_experiment
 
 from chestfold.core.files import read_json
+from chestfold.core.run_folder import RunFolder
 from chestfold.data import cache
 from chestfold.data.catalogue import open_index
 from chestfold.evaluate import figures
@@ -28,6 +28,9 @@ from chestfold.train import loop
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["pytest", "chestfold.train.run", "chestfold.integrations.kaggle.submission"])
+
+TIMING = {"seconds", "images_per_second"}
+"""What two trainings of the same fold do not share in metrics.jsonl."""
 
 # all that a step can depend on: dropout, mixing, augmentation, moving average, accumulated gradients, momentum
 RICH = {
@@ -75,7 +78,7 @@ def die_in_the_middle_of_writing(ending: str, nth: int) -> None:
 
 
 def child(work: Callable, root: Path, *arguments: object) -> None:
-    """Entry of a child process: `work` in the project at `root`, silently and without pictures."""
+    """Entry of a child process: `work` in the project at `root`, silently and without figures."""
     figures.learning_curves = figures.confusion = lambda *_: None
     os.environ["CHESTFOLD_PROJECT"] = str(root)
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -133,7 +136,7 @@ def outcome(project: Project, work: Callable, *arguments: object) -> int | None:
 def contents(folder: Path) -> dict[str, object]:
     """What must be the same: weights and predictions to the byte, and the figures of every epoch, but not its times."""
     rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    history = [{name: value for name, value in row.items() if name not in loop.PACE} for row in rows]
+    history = [{name: value for name, value in row.items() if name not in TIMING} for row in rows]
     names = ("best.ckpt", "oof.parquet", "corrupted.parquet", "test.parquet", "ood.npz")
     files = {name: (folder / name).read_bytes() for name in names}
     return files | {"history": history}
@@ -159,8 +162,8 @@ def undisturbed(tmp_path_factory) -> dict[str, object]:
 
 
 POINTS = {
-    "in the first epoch": ("at", "train.loop.update_weights", 3),
-    "in the second epoch": ("at", "train.loop.update_weights", 9),
+    "in the first epoch": ("at", "train.loop.optimizer_step", 3),
+    "in the second epoch": ("at", "train.loop.optimizer_step", 9),
     "in the middle of best.ckpt": ("torn", "best.ckpt", 2),
     "in the middle of last.ckpt": ("torn", "last.ckpt", 2),
     "between best.ckpt and last.ckpt": ("at", "core.checkpoint.save_keeping_previous", 1),
@@ -178,7 +181,7 @@ CASES = [(name, False) for name in POINTS if name != ONLY_IN_THE_EPOCH] + [(name
 
 
 @pytest.mark.parametrize(("point", "save_every_batch"), CASES)
-def test_a_killed_fold_goes_on_to_the_same_bytes(project, undisturbed, point, save_every_batch):
+def test_a_killed_fold_resumes_to_the_same_bytes(project, undisturbed, point, save_every_batch):
     command = (RICH, ("--fold", "0"))
     assert outcome(project, train, *command, POINTS[point], save_every_batch) == -signal.SIGKILL
     assert not (fold0(project) / "manifest.json").exists()
@@ -187,41 +190,41 @@ def test_a_killed_fold_goes_on_to_the_same_bytes(project, undisturbed, point, sa
     assert not list(project.runs.rglob("*.tmp")) and not list(project.runs.rglob("*.previous"))
 
 
-VOTING = RICH | {"epochs": 4, "average_last": 2, "max_steps": 2}
-VOTING_POINTS = {
-    "in the middle of a voter": ("torn", "epoch0003.ckpt", 1),
-    "between a voter and last.ckpt": ("at", "core.checkpoint.save_keeping_previous", 4),
-    "before an older voter is deleted": ("at", "train.loop.averaged_checkpoints", 3),
+AVERAGED = RICH | {"epochs": 4, "average_last": 2, "max_steps": 2}
+AVERAGED_POINTS = {
+    "in the middle of an averaged epoch": ("torn", "epoch0003.ckpt", 1),
+    "between an averaged epoch and last.ckpt": ("at", "core.checkpoint.save_keeping_previous", 4),
+    "before an older epoch is deleted": ("at", "train.loop.remove_older_epochs", 3),
 }
 
 
 @pytest.fixture(scope="module")
-def undisturbed_vote(tmp_path_factory) -> dict[str, object]:
-    """What fold 0 leaves whose last two epochs vote."""
-    made = make_project(tmp_path_factory.mktemp("vote") / "project")
+def undisturbed_average(tmp_path_factory) -> dict[str, object]:
+    """What fold 0 leaves whose last two epochs are averaged."""
+    made = make_project(tmp_path_factory.mktemp("average") / "project")
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, made)
         make_tiny_folds()
-        made.run(tiny_experiment(**VOTING), "--fold", "0")
+        made.run(tiny_experiment(**AVERAGED), "--fold", "0")
     return contents(fold0(made)) | networks(fold0(made))
 
 
-@pytest.mark.parametrize("point", VOTING_POINTS)
-def test_a_killed_fold_votes_with_the_same_epochs(project, undisturbed_vote, point):
-    command = (VOTING, ("--fold", "0"))
-    assert outcome(project, train, *command, VOTING_POINTS[point], False) == -signal.SIGKILL
+@pytest.mark.parametrize("point", AVERAGED_POINTS)
+def test_a_killed_fold_averages_the_same_epochs(project, undisturbed_average, point):
+    command = (AVERAGED, ("--fold", "0"))
+    assert outcome(project, train, *command, AVERAGED_POINTS[point], False) == -signal.SIGKILL
     assert outcome(project, train, *command, (), False) == 0
-    assert contents(fold0(project)) | networks(fold0(project)) == undisturbed_vote
+    assert contents(fold0(project)) | networks(fold0(project)) == undisturbed_average
     assert sorted(networks(fold0(project))) == ["epoch0003.ckpt", "epoch0004.ckpt"]
 
 
 def test_a_run_killed_again_and_again_ends_in_the_same_submission(project, trained_reference):
     fold_points = [POINTS[k] for k in ("in the first epoch", "in the middle of last.ckpt", "before the manifest")]
-    for point in [("at", "data.cache.decode", 20), *fold_points, ("at", "train.run.train_and_predict", 3)]:
+    for point in [("at", "data.cache.decode", 20), *fold_points, ("at", "train.run.fit_and_predict", 3)]:
         assert outcome(project, train, {}, (), point, True) == -signal.SIGKILL
     assert outcome(project, train, {}, (), ("torn", "scores.json", 1), False) == -signal.SIGKILL
     assert outcome(project, train, {}, (), (), False) == 0
-    assert outcome(project, send, ("at", "integrations.kaggle.submission.write_json", 1)) == -signal.SIGKILL
+    assert outcome(project, send, ("at", "core.records.write_json", 1)) == -signal.SIGKILL
     assert outcome(project, send, ()) == 0
 
     run, same = project.runs / "exp100", trained_reference.runs / "exp100"
@@ -291,19 +294,19 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(torn, undist
     torn.run(tiny_experiment(**RICH), "--fold", "0")
     said = capsys.readouterr().out
     assert all(f"{fold0(torn) / name} is damaged" in said for name in names)
-    assert ("going on at epoch" in said) == (len(names) == 1)
+    assert ("resuming at epoch" in said) == (len(names) == 1)
     assert contents(fold0(torn)) == undisturbed
 
 
-def test_a_whole_checkpoint_is_gone_on_from(torn, undisturbed, capsys):
+def test_training_resumes_from_a_whole_checkpoint(torn, undisturbed, capsys):
     torn.run(tiny_experiment(**RICH), "--fold", "0")
-    assert "going on at epoch 2, batch" in capsys.readouterr().out
+    assert "resuming at epoch 2, batch" in capsys.readouterr().out
     assert contents(fold0(torn)) == undisturbed
 
 
 def test_overwriting_a_half_trained_fold_starts_from_nothing(torn, capsys):
     torn.run(tiny_experiment(**RICH, lr=1e-3), "--fold", "0", "--overwrite")
-    assert "going on" not in capsys.readouterr().out
+    assert "resuming" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stop", [2, 3, 4, 5])
@@ -352,4 +355,4 @@ def test_two_processes_train_two_folds_of_a_run(project, trained_reference):
     assert (project.runs / "exp100" / "oof.parquet").read_bytes() == (
         trained_reference.runs / "exp100" / "oof.parquet"
     ).read_bytes()
-    assert fold_dir("exp100", 2) == project.runs / "exp100" / "fold2"
+    assert RunFolder("exp100").fold(2).path == project.runs / "exp100" / "fold2"

@@ -62,12 +62,12 @@ def test_every_epoch_is_there_with_its_figures(tracked):
         assert {"lr", "images_per_second", "grad_norm", "train_loss", "train_accuracy"} <= set(line)
 
 
-def test_curves_pictures_and_the_oof_file_are_there(tracked):
+def test_curves_images_and_the_oof_file_are_there(tracked):
     made, runs = tracked
     folder, _, found = runs["exp100-fold0"]
     tables = {p.name.split("_")[0] for p in (folder / "files" / "media" / "table").iterdir()}
-    pictures = {p.name.split("_")[0] for p in (folder / "files" / "media" / "images").iterdir()}
-    assert tables == {"confusion", "roc", "pr"} and pictures == {"worst errors", "augmented inputs"}
+    images = {p.name.split("_")[0] for p in (folder / "files" / "media" / "images").iterdir()}
+    assert tables == {"confusion", "roc", "pr"} and images == {"worst errors", "augmented inputs"}
     (artifact,) = [r["artifact"] for r in found if r["type"] == "artifact" and r["artifact"]["type"] == "oof"]
     metadata = json.loads(artifact["metadata"])
     assert metadata["oof.parquet sha256"] == sha256_file(made.runs / "exp100" / "fold0" / "oof.parquet")

@@ -78,7 +78,7 @@ def test_the_epochs_and_the_scores_arrive(arrived):
     assert (summary["auc"], summary["auc low"], summary["auc high"]) == (auc["value"], auc["low"], auc["high"])
 
 
-def test_pictures_tables_and_the_oof_file_arrive(arrived):
+def test_images_tables_and_the_oof_file_arrive(arrived):
     server, _, rows = arrived
     fold = [name.split("_")[0] for name in server.by_name["exp100-fold0"].files]
     assert fold.count("media/images/worst%20errors") == 16 and "media/table/roc" in fold

@@ -6,7 +6,7 @@ even when its hash was made to fit; and a fold is trained on the rows of the oth
 
 import cv2
 import pytest
-from conftest import picture, tiny_experiment
+from conftest import draw_image, tiny_experiment
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, sha256_file, write_json
@@ -42,7 +42,7 @@ def test_an_edited_fold_file_is_refused(project):
 
 def test_an_image_that_came_after_the_folds_is_refused(project):
     data = project.input / "tiny"
-    cv2.imwrite(str(data / "images" / "t999.png"), picture(generator("new"), ill=True))
+    cv2.imwrite(str(data / "images" / "t999.png"), draw_image(generator("new"), ill=True))
     with (data / "train.csv").open("a") as file:
         file.write("t999,ill,p99\n")
     with pytest.raises(InputError, match=r"differ in 1 ids.*'t999'"):

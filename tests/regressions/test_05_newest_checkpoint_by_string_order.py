@@ -6,6 +6,7 @@ number inside.
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from conftest import tiny_experiment
 
 from chestfold.core import checkpoint
 from chestfold.core.rng import generator
+from chestfold.core.run_folder import FoldFolder
 from chestfold.data.loader import Images
 from chestfold.train import loop
 
@@ -24,17 +26,18 @@ def images() -> Images:
     return Images(pixels, np.arange(8), [f"i{n}" for n in range(8)], np.arange(8) % 2)
 
 
-def fit(train: Images, val: Images, folder, epochs: int) -> list[str]:
+def fit(train: Images, val: Images, folder: Path, epochs: int) -> list[str]:
+    """Train into `folder`; returns what was logged."""
     said: list[str] = []
     exp = tiny_experiment(epochs=epochs, schedule="constant", warmup_epochs=0.0, max_steps=1, monitor="loss")
-    loop.fit(exp, 0, train, val, 2, folder, said.append)
+    loop.fit(exp, 0, train, val, 2, FoldFolder(folder), said.append)
     return said
 
 
-def test_training_goes_on_after_epoch_ten_not_nine(images, tmp_path):
+def test_training_resumes_after_epoch_ten_not_nine(images, tmp_path):
     fit(images, images, tmp_path, epochs=10)
     said = fit(images, images, tmp_path, epochs=12)
-    assert said[0] == "fold 0: going on at epoch 11, batch 1"
+    assert said[0] == "fold 0: resuming at epoch 11, batch 1"
     assert len(said) == 3
     state = checkpoint.load(tmp_path / "last.ckpt")
     assert [row["epoch"] for row in json.loads(state["history"])] == list(range(1, 13))

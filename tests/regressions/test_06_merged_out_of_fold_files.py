@@ -1,4 +1,4 @@
-"""Bug: out-of-fold files were concatenated as they lay there, with a fold missing, an id twice, rows in another order
+"""Bug: out-of-fold files were concatenated as they were found, with a fold missing, an id twice, rows in another order
 or of another fold file, and the score was computed all the same.
 
 Here a merge proves every id once, in its own fold, with the fold file's label and group, and files carry the hash of
@@ -94,7 +94,7 @@ def test_parts_of_another_fold_file_are_refused(parts, fold_file):
 def test_a_run_with_a_foreign_file_is_not_collected(trained):
     run = trained.runs / "exp100"
     shutil.copy(trained.runs / "exp101" / "fold1" / "oof.parquet", run / "fold1" / "oof.parquet")
-    with pytest.raises(InputError, match=r"fold1/oof\.parquet is not the file that the fold finished with"):
+    with pytest.raises(InputError, match=r"fold1/oof\.parquet is not the file that the training finished with"):
         trained.run(tiny_experiment())
 
 
@@ -102,7 +102,8 @@ def test_results_of_different_fold_files_are_not_blended(trained):
     member = results.find_result("exp101")
     table, origin = member.oof()
     other = origin | {"folds_sha256": "0" * 64}
-    results.write_result(trained.runs / "exp102", table, member.test()[0], other, member.about)
+    about = member.record.model_dump(exclude={"name", "scores", "files"})
+    results.write_result(trained.runs / "exp102", table, member.test()[0], None, other, about)
     with pytest.raises(InputError, match=r"exp102 .* and exp100 .* were trained on different folds"):
         ensemble(["exp100", "exp102"], "blend", "mean")
     assert not (trained.runs / "blend").exists()

@@ -1,4 +1,4 @@
-"""Bug: a loop over the classes overwrote its figure, and what was called a macro average was that of the last class.
+"""Bug: a loop over the classes overwrote its figure, and the reported macro average was that of the last class.
 
 Here every macro figure is the mean over a list, and is held against scikit-learn; no order of the classes changes it.
 """
@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 
 from chestfold.core.rng import generator
 from chestfold.evaluate import metrics
-from chestfold.train.loop import validation_figures
+from chestfold.evaluate.metrics import validation_figures
 
 ROWS, CLASSES = 120, 3
 LABELS = np.arange(ROWS) % CLASSES
@@ -24,7 +24,7 @@ def probs() -> np.ndarray:
 
 
 def figures(labels: np.ndarray, probs: np.ndarray) -> dict[str, float]:
-    scored = metrics.score(labels, probs, np.arange(len(labels)), positive=0)
+    scored = metrics.evaluate(labels, probs, np.arange(len(labels)), positive=0)
     return {name: scored[name].value for name in ("auc", "precision", "recall", "f1")}
 
 
@@ -43,21 +43,21 @@ def test_macro_figures_are_those_of_scikit_learn(probs):
 def test_macro_specificity_is_the_mean_over_the_classes(probs):
     chosen = probs.argmax(axis=1)
     expected = np.mean([recall_score(c != LABELS, chosen != c) for c in range(CLASSES)])
-    scored = metrics.score(LABELS, probs, np.arange(ROWS), positive=0)
+    scored = metrics.evaluate(LABELS, probs, np.arange(ROWS), positive=0)
     assert scored["specificity"].value == pytest.approx(expected)
 
 
 def test_the_figures_that_pick_the_best_epoch_are_macro_averages(probs):
     picked = validation_figures(LABELS, probs)
     assert picked["auc"] == pytest.approx(roc_auc_score(LABELS, probs, multi_class="ovr", average="macro"))
-    assert picked["f1"] == pytest.approx(f1_score(LABELS, probs.argmax(axis=1), average="macro"))
+    assert picked["macro_f1"] == pytest.approx(f1_score(LABELS, probs.argmax(axis=1), average="macro"))
 
 
 def test_the_validation_f1_of_two_classes_is_the_mean_of_both(probs):
     two = probs[:, :2] / probs[:, :2].sum(axis=1, keepdims=True)
     labels = np.minimum(LABELS, 1)
     expected = f1_score(labels, two.argmax(axis=1), average="macro")
-    assert validation_figures(labels, two)["f1"] == pytest.approx(expected)
+    assert validation_figures(labels, two)["macro_f1"] == pytest.approx(expected)
 
 
 def test_another_order_of_the_classes_changes_nothing(probs):

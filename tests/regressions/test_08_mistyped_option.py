@@ -5,6 +5,7 @@ is accepted reaches the settings that the run is trained with.
 """
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from conftest import tiny_experiment
@@ -35,12 +36,11 @@ OTHER = {
     "data": "other", "folds": "other", "seed": "7", "backbone": "vit", "pretrained": "true", "image_size": "64",
     "drop_rate": "0.5", "head_width": "7", "freeze": "true", "train_per_class": "7", "class_weights": "balanced",
     "average_last": "7", "epochs": "7", "max_steps": "7", "batch_size": "7", "grad_accum_steps": "7",
-    "optimizer": "sgd", "lr": "0.5", "weight_decay": "0.5", "schedule": "step", "warmup_epochs": "1.5",
-    "max_grad_norm": "0.5", "label_smoothing": "0.5", "ema_decay": "0.5", "sampling": "over", "augment": "plain",
-    "crop_scale": "0.5", "randaugment": "2 9", "mixup_alpha": "0.5", "cutmix_alpha": "0.5", "monitor": "f1",
-    "patience": "7", "tta": "crops", "precision": "bf16", "compile": "true",
-    "lung_mask": "zero", "frame": "border",
-    "positive_share": "0.5", "synthetic": "other",
+    "optimizer": "sgd", "lr": "0.5", "weight_decay": "0.5", "layer_decay": "0.5", "schedule": "step",
+    "warmup_epochs": "1.5", "max_grad_norm": "0.5", "label_smoothing": "0.5", "ema_decay": "0.5", "sampling": "over",
+    "augment": "plain", "crop_scale": "0.5", "randaugment": "2 9", "mixup_alpha": "0.5", "cutmix_alpha": "0.5",
+    "monitor": "macro_f1", "patience": "7", "tta": "crops", "precision": "bf16", "compile": "true",
+    "lung_mask": "zero", "frame": "border", "positive_share": "0.5", "synthetic": "other",
 }  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_a_wrong_option_stops_the_run_before_it_begins(project, argv):
     assert not project.runs.exists()
 
 
-@pytest.mark.parametrize("name", field_types())
+@pytest.mark.parametrize("name", [name for name, kind in field_types().items() if len(get_args(kind)) != 1])
 def test_every_option_reaches_the_settings_under_its_own_name_only(name):
     words = OTHER[name].split()
     plain = tiny_experiment()

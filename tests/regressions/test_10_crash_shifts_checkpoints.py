@@ -1,7 +1,7 @@
 """Bug: checkpoints were matched to folds by their order on the disk, which a crash and a second start had shifted.
 
-Here a fold is a folder and a number inside its files; nothing is matched by order, and what stands in a wrong folder is
-refused.
+Here a fold is a folder and a number inside its files; nothing is matched by order, and what is found in a wrong
+folder is refused.
 """
 
 import shutil
@@ -54,5 +54,5 @@ def test_folders_in_each_others_place_are_refused(trained):
 def test_a_checkpoint_of_another_fold_is_noticed(trained):
     run = trained.runs / "exp100"
     shutil.copy(run / "fold0" / "best.ckpt", run / "fold1" / "best.ckpt")
-    with pytest.raises(InputError, match=r"fold1/best\.ckpt is not the file that the fold finished with"):
+    with pytest.raises(InputError, match=r"fold1/best\.ckpt is not the file that the training finished with"):
         trained.run(tiny_experiment())

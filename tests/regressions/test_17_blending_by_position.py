@@ -1,4 +1,4 @@
-"""Bug: predictions were blended row by row, and a member whose rows or columns stood in another order spoilt the blend.
+"""Bug: predictions were blended row by row, and a member whose rows or columns were in another order ruined the blend.
 
 Here rows are matched by id and columns by class wherever two tables meet: ensembles, means over folds, submissions.
 """

@@ -1,4 +1,4 @@
-"""Bug: Poisson blending changed pixels outside its mask, or left the range of the picture: 16 bits wrapped round.
+"""Bug: Poisson blending changed pixels outside its mask, or left the range of the image: 16 bits wrapped round.
 
 Here not a pixel outside the mask changes, whatever the depth, near the border too, and a made data set says which may.
 """
@@ -9,7 +9,7 @@ import pytest
 from small_patches import lung, to_grey, with_disc, write_patches
 
 from chestfold.core.rng import generator
-from chestfold.synth.blend.dataset import Request, blend
+from chestfold.synth.blend.dataset import BlendRequest, blend
 from chestfold.synth.blend.poisson import clone
 
 PLACES = {"middle": (32, 32), "edge": (0, 30), "corner": (0, 0), "other corner": (63, 63)}
@@ -46,9 +46,9 @@ def test_what_opencv_does_here():
 
 def test_a_made_data_set_differs_from_its_hosts_where_it_says(project):
     write_patches(project.input / "patches")
-    work = blend(Request("made", "patches", "patches", count=12))
+    builder = blend(BlendRequest("made", "patches", "patches", count=12))
     folder = project.input / "made"
-    for row in work.rows[:12]:
+    for row in builder.rows[:12]:
         host = cv2.imread(str(project.input / "patches/images" / f"{row['host']}.png"), cv2.IMREAD_GRAYSCALE)
         made, changed, nodule = (
             cv2.imread(str(folder / part / f"{row['id']}.png"), cv2.IMREAD_UNCHANGED)

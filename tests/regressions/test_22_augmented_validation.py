@@ -6,11 +6,10 @@ the decoded file.
 
 import json
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_experiment
+from conftest import read_grey, tiny_experiment
 
 from chestfold.core import checkpoint
 from chestfold.core.files import read_json
@@ -24,10 +23,10 @@ from chestfold.train import loop
 EXP = tiny_experiment(augment="plain", crop_scale=0.3, randaugment=(3, 10), mixup_alpha=1.0, epochs=1)
 
 
-def pictures(root, ids: list[str]) -> Images:
+def images_of_files(root, ids: list[str]) -> Images:
     """Straight from the files: no cache, no experiment."""
     paths = [root / "input" / "tiny" / "images" / f"{i}.png" for i in ids]
-    pixels = np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths])
+    pixels = np.stack([read_grey(path) for path in paths])
     return Images(pixels, np.arange(len(ids)), ids, np.arange(len(ids)) % 2)
 
 
@@ -43,7 +42,7 @@ def strong(project):
 def test_predictions_are_those_of_the_files_as_they_are(project, strong, kind):
     folder, runner = strong
     table, _ = predictions.read(folder / f"{kind}.parquet")
-    pixels = torch.from_numpy(pictures(project.root, table["id"].tolist()).pixels).unsqueeze(1)
+    pixels = torch.from_numpy(images_of_files(project.root, table["id"].tolist()).pixels).unsqueeze(1)
     runner.module.eval()
     with torch.inference_mode():
         expected = runner.logits(runner.images(pixels)).softmax(dim=1).numpy()
@@ -61,7 +60,7 @@ def test_the_figures_of_an_epoch_are_those_of_the_files_as_they_are(strong):
 
 def test_training_images_are_augmented_and_plain_ones_are_not(project):
     ids = open_index("tiny").train["id"].tolist()[:8]
-    images = pictures(project.root, ids)
+    images = images_of_files(project.root, ids)
     before = images.pixels.copy()
     trained, labels = next(TrainBatches(EXP, 0, images, 0).epoch(0))
     originals = {image.tobytes() for image in before}

@@ -33,17 +33,17 @@ def moving(state: dict) -> dict:
 
 def test_weights_and_statistics_are_averaged_over_the_same_steps(project, monkeypatch):
     averaged: dict[str, torch.Tensor] = {}
-    update = loop.update_weights
+    step = loop.optimizer_step
 
-    def follow(exp, state, per_epoch):
+    def follow(recipe, state):
         """An average of its own, tensor by tensor, with the decay of the step."""
-        update(exp, state, per_epoch)
+        step(recipe, state)
         decay = state.ema.get_decay(state.batch - 1)
         for name, value in moving(state.runner.module.state_dict()).items():
             before = averaged.get(name, torch.zeros_like(value))
             averaged[name] = decay * before + (1 - decay) * value
 
-    monkeypatch.setattr(loop, "update_weights", follow)
+    monkeypatch.setattr(loop, "optimizer_step", follow)
     project.run(EXP, "--fold", "0")
     saved = checkpoint.load(project.runs / "exp100" / "fold0" / "last.ckpt")
     for name, value in moving(saved["ema"]).items():
@@ -57,7 +57,7 @@ def test_the_kept_statistics_are_not_those_of_the_last_step(folder):
     assert not [name for name in names if torch.equal(saved["ema"][name], saved["module"][name])]
 
 
-def test_what_is_kept_and_predicts_is_the_whole_average(folder):
+def test_the_kept_and_predicting_weights_are_the_average(folder):
     best, last = (checkpoint.load(folder / f"{name}.ckpt") for name in ("best", "last"))
     assert not [name for name, value in last["ema"].items() if not torch.equal(best["module"][name], value)]
     network = create(EXP, 2)

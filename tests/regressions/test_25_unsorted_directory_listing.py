@@ -1,4 +1,4 @@
-"""Bug: images stood in the order of a directory listing, which differs between machines, and so did folds and batches.
+"""Bug: images were in the order of a directory listing, which differs between machines, and so did folds and batches.
 
 Here an index is sorted by split and id, whatever order the folder or the table has: the same files give the same index,
 folds and cache.
@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import read_grey
 
 from chestfold.core.rng import generator
 from chestfold.data import folds
@@ -66,5 +67,5 @@ def test_a_cached_image_is_found_by_its_id(slices):
     index = open_index("nodule_slices")
     cache = open_cache(index, 16)
     for row in index.table.itertuples():
-        pixels = cv2.imread(str(slices / row.path), cv2.IMREAD_GRAYSCALE)
+        pixels = read_grey(slices / row.path)
         assert np.array_equal(cache.images[cache.rows([row.id])[0]], pixels)

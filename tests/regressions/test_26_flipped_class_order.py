@@ -1,5 +1,5 @@
 """Bug: the classes were numbered by the order in which a folder or a table showed them: one way in training, the other
-way at prediction, and every probability stood in the wrong column.
+way at prediction, and every probability was in the wrong column.
 
 Here the order is declared once, written into every run, and columns carry the names of their classes.
 """
@@ -36,7 +36,7 @@ def truth(ids) -> list[bool]:
     return [int(i[1:]) % 6 >= 3 if i.startswith("t") else int(i[1:]) % 2 == 1 for i in ids]
 
 
-def test_columns_stand_in_the_declared_order_everywhere(ordered):
+def test_columns_are_in_the_declared_order_everywhere(ordered):
     project, classes = ordered
     run = project.runs / "exp100"
     for path in [*run.glob("fold*/*.parquet"), *run.glob("*.parquet")]:
@@ -56,11 +56,11 @@ def test_a_submission_holds_the_probability_of_the_named_class(ordered):
     assert roc_auc_score(truth(submitted["id"]), submitted["ill"]) > 0.75
 
 
-def test_scores_speak_of_the_named_class(ordered):
+def test_scores_are_those_of_the_named_class(ordered):
     result = results.find_result("exp100")
     table, _ = result.oof()
-    ill, called = table["label"] == "ill", table["ill"] >= 0.5
-    assert result.score("at_half", "recall").value == pytest.approx((ill & called).sum() / ill.sum())
+    ill, predicted = table["label"] == "ill", table["ill"] >= 0.5
+    assert result.score("at_half", "recall").value == pytest.approx((ill & predicted).sum() / ill.sum())
     assert result.score("at_half", "auc").value == pytest.approx(roc_auc_score(ill, table["ill"]))
 
 

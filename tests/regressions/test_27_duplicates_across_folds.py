@@ -1,4 +1,4 @@
-"""Bug: the same picture lay in training and in validation under two names, and the score rewarded its recognition.
+"""Bug: the same image was in training and in validation under two names, and the score rewarded its recognition.
 
 Here exact and near duplicates become one group before the split, and a fold file can be searched for them again.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import read_grey
 
 from chestfold.cli import main
 from chestfold.core.files import read_json
@@ -27,8 +28,8 @@ def doubled(project):
     """`tiny` with a copy of one image under another patient, and a re-encoded, slightly brighter one of another."""
     images = project.input / "tiny" / "images"
     shutil.copy(images / f"{EXACT[0]}.png", images / f"{EXACT[1]}.png")
-    picture = cv2.imread(str(images / f"{NEAR[0]}.png"), cv2.IMREAD_GRAYSCALE)
-    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    image = read_grey(images / f"{NEAR[0]}.png")
+    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     brighter = cv2.add(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), 3)
     cv2.imwrite(str(images / f"{NEAR[1]}.png"), brighter)
     return open_index("tiny")
@@ -41,8 +42,8 @@ def test_duplicates_of_different_patients_are_in_one_fold(doubled, pair):
     for seed in range(6):
         table = folds.split(doubled, 3, seed)[0].set_index("id")
         assert len(set(table.loc[list(pair), "group"])) == 1
-        whole = table[patients.reindex(table.index).isin(patients[list(pair)])]
-        assert set(whole["fold"]) == {table.loc[pair[0], "fold"]}, "with all images of both patients"
+        of_both = table[patients.reindex(table.index).isin(patients[list(pair)])]
+        assert set(of_both["fold"]) == {table.loc[pair[0], "fold"]}, "with all images of both patients"
 
 
 def test_the_report_counts_them(doubled):
@@ -51,8 +52,8 @@ def test_the_report_counts_them(doubled):
     assert not any(report["straddling"].values())
 
 
-def test_a_copy_that_came_after_the_fold_file_is_told(project, capsys):
-    """It changes no id, label or patient: only a search of the pictures finds it."""
+def test_a_copy_that_came_after_the_fold_file_is_reported(project, capsys):
+    """It changes no id, label or patient: only a comparison of the images finds it."""
     table = folds.load("tiny", open_index("tiny")).table
     ill = table[table["label"] == "ill"].groupby("fold")["id"].first()
     images = project.input / "tiny" / "images"
@@ -61,7 +62,7 @@ def test_a_copy_that_came_after_the_fold_file_is_told(project, capsys):
         main.main(["folds", "check", "tiny"])
     assert stop.value.code == 2
     printed = capsys.readouterr()
-    assert "exact duplicates: 1 found, 1 in more than one fold" in printed.out
+    assert "exact duplicates of the training images: 1 found, 1 in more than one fold" in printed.out
     assert "folds/tiny.csv leaks" in printed.err
 
 
@@ -93,7 +94,7 @@ def test_no_duplicate_straddles_a_committed_fold_file(checkout, name):
     assert report["found"]["groups"] > 100
 
 
-def test_pictures_of_different_patients_are_not_joined(project):
+def test_images_of_different_patients_are_not_joined(project):
     index = open_index("tiny")
     assert folds.linked_duplicates(index) == ([], [])
     assert np.array_equal(folds.load("tiny", index).table["group"], index.train["group"])

@@ -3,12 +3,12 @@
 import albumentations as A
 import numpy as np
 import pytest
-from conftest import picture, tiny_experiment
+from conftest import draw_image, tiny_experiment
 
 from chestfold.core.rng import generator
 from chestfold.data.transforms.augment import Augmenter, randaugment_ops
 
-IMAGE = (40 + 0.6 * picture(generator("augmented"), ill=True)).astype(np.uint8)  # 40 to 193: room for contrast
+IMAGE = (40 + 0.6 * draw_image(generator("augmented"), ill=True)).astype(np.uint8)  # 40 to 193: room for contrast
 IMAGE.flags.writeable = False  # as the cache's images are
 OPS = [f"{n} {type(op).__name__}" for n, op in enumerate(randaugment_ops(5))]
 
@@ -107,15 +107,15 @@ def eight_symmetries(image: np.ndarray) -> list[np.ndarray]:
     return [np.rot90(side, quarter) for side in (image, image[:, ::-1]) for quarter in range(4)]
 
 
-def test_turned_gives_each_of_the_eight_symmetries_and_nothing_else():
-    turn = augmenter(augment="d4", randaugment=None)
+def test_d4_gives_each_of_the_eight_symmetries_and_nothing_else():
+    d4 = augmenter(augment="d4", randaugment=None)
     wanted = [view.tobytes() for view in eight_symmetries(IMAGE)]
     assert len(set(wanted)) == 8
-    times = [wanted.index(turn(IMAGE, n).tobytes()) for n in range(160)]
+    times = [wanted.index(d4(IMAGE, n).tobytes()) for n in range(160)]
     assert min(np.bincount(times, minlength=8)) >= 8
 
 
-def test_plain_never_turns_an_image_on_its_side():
+def test_plain_never_rotates_an_image_onto_its_side():
     """A bright top stays above, whatever else is done."""
     top = np.full((64, 64), 60, np.uint8)
     top[:32] = 180

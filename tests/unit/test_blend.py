@@ -18,11 +18,13 @@ from chestfold.core.rng import generator
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.phantom import write_phantom
-from chestfold.synth.blend.dataset import COLUMNS, Request, blend, scale_of
-from chestfold.synth.blend.nodules import window_of
-from chestfold.synth.study.blended_set import open_blends
+from chestfold.synth.blend import hosts
+from chestfold.synth.blend.dataset import COLUMNS, BlendRequest, blend, scale_of
+from chestfold.synth.blend.donors import window_of
+from chestfold.synth.blend.segment import Unfit
+from chestfold.synth.study.blended_set import open_blended_set
 
-ASKED = Request("made", "patches", "patches", count=10)
+REQUEST = BlendRequest("made", "patches", "patches", count=10)
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def table(project) -> pd.DataFrame:
 
 
 def test_the_set_is_read_by_the_catalogue(patches):
-    blend(ASKED)
+    blend(REQUEST)
     index = open_index("made")
     assert index.dataset.classes == ("lung", "nodule") and index.dataset.view == "patch"
     assert index.dataset.hu_window == (-1000, 400)
@@ -55,7 +57,7 @@ def test_the_set_is_read_by_the_catalogue(patches):
 
 
 def test_nodule_and_host_are_of_one_patient_and_the_lineage_says_so(patches):
-    blend(ASKED)
+    blend(REQUEST)
     patients = open_index("patches").train.set_index("id")
     made = table(patches)
     nodules = made[made["label"] == "nodule"]
@@ -76,7 +78,7 @@ def test_the_same_seed_makes_the_same_bytes_and_another_one_others(patches):
     """All but the declaration and synth.json, which hold the name."""
     made = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        blend(replace(ASKED, name=name, seed=seed))
+        blend(replace(REQUEST, name=name, seed=seed))
         files = contents(patches.input / name)
         made.append({k: v for k, v in files.items() if k not in ("synth.json", "dataset.toml")})
     assert made[0] == made[1] != made[2]
@@ -84,7 +86,7 @@ def test_the_same_seed_makes_the_same_bytes_and_another_one_others(patches):
 
 def test_the_fold_keeps_its_images_out(both):
     chosen = folds.load("patches", open_index("patches"))
-    blend(replace(ASKED, fold=1, count=16))
+    blend(replace(REQUEST, fold=1, count=16))
     kept, made = set(chosen.other_ids(1)), table(both)
     real = pd.read_csv(both.input / "made" / "real.csv", dtype=str)
     assert set(made["host"]) | set(made["parents"]) - {""} <= kept and set(real["real"]) <= kept
@@ -92,14 +94,14 @@ def test_the_fold_keeps_its_images_out(both):
 
 
 def test_slices_get_their_nodule_in_the_lung_and_families_stay_together(both):
-    blend(replace(ASKED, hosts="phantom", count=8))
+    blend(replace(REQUEST, hosts="phantom", count=8))
     made, patient_of = table(both), open_index("patches").train.set_index("id")["group"]
     nodules = made[made["label"] == "nodule"]
     for row in nodules.itertuples():
         masks = [cv2.imread(str(both.input / "made/masks" / kind / f"{row.id}.png"), 0) for kind in ("nodule", "lung")]
         assert masks[0].any() and not masks[0][masks[1] == 0].any()
     assert nodules.groupby(nodules["parents"].map(patient_of))["group"].nunique().max() == 1
-    assert open_blends("made").real["box"].ne("").all(), "the phantom says where its nodules are"
+    assert open_blended_set("made").real["box"].ne("").all(), "the phantom says where its nodules are"
 
 
 class Fixed:
@@ -124,7 +126,7 @@ def trained_generator(both, monkeypatch):
 
 def test_a_generators_nodules_name_all_that_it_has_seen(trained_generator):
     folder = str(trained_generator.root / "generator")
-    blend(replace(ASKED, nodules=folder, fold=1))
+    blend(replace(REQUEST, nodules=folder, fold=1))
     made = table(trained_generator)
     nodules = made[made["label"] == "nodule"]
     assert set(nodules["parents"]) == {"q000;q002"} and set(nodules["generator"]) == {Fixed.sha256}
@@ -136,14 +138,14 @@ def test_a_generators_nodules_name_all_that_it_has_seen(trained_generator):
 def test_a_generator_of_another_fold_is_refused(trained_generator):
     folder = str(trained_generator.root / "generator")
     with pytest.raises(InputError, match="trained for fold 1, not for --fold 0"):
-        blend(replace(ASKED, nodules=folder, fold=0))
+        blend(replace(REQUEST, nodules=folder, fold=0))
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"name": "tiny"}, "exists; remove it or choose another NAME"),
-        ({"name": "../made"}, "no plain name"),
+        ({"name": "../made"}, "a plain name is needed"),
         ({"name": "iq_othnccd"}, "name of a data set of the catalogue"),
         ({"count": 0}, "--count 0: at least 1"),
         ({"count": 90000}, "only .* of 90000 could be made|ask for fewer"),
@@ -156,50 +158,47 @@ def test_a_generator_of_another_fold_is_refused(trained_generator):
         ({"fold": 7}, "fold 7 does not exist"),
         ({"host_mm": 1.0}, "need each other"),
         ({"host_mm": 1.0, "nodule_mm": 0.0}, "above 0"),
-        ({"host_window": (240, -160)}, "black lies below white"),
+        ({"host_window": (240, -160)}, "black is below white"),
         ({"hosts": "phantom", "host_window": (-160, 240)}, r"is not in the window -160 to 240"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(both, changes, said):
     before = sorted(both.input.iterdir())
     with pytest.raises(InputError, match=said) as complaint:
-        blend(replace(ASKED, **changes)) if changes.get("count") != 90000 else blend_with_no_more_hosts(changes)
+        blend(replace(REQUEST, **changes)) if changes.get("count") != 90000 else blend_with_no_more_hosts(changes)
     assert "\n" not in str(complaint.value) and sorted(both.input.iterdir()) == before
 
 
 def blend_with_no_more_hosts(changes):
     """A set whose patches have no lung around the middle: every host is refused."""
-    from chestfold.synth.blend import nodules
 
-    def refuse(self, grey, cutting):
-        raise nodules.Unfit("has a wall or a vessel where the seam would be")
+    def refuse(self, grey, patch):
+        raise Unfit("has a wall or a vessel where the seam would be")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nodules.Hosts, "_middle", refuse)
-        blend(replace(ASKED, **changes))
+        patch.setattr(hosts.Hosts, "_middle", refuse)
+        blend(replace(REQUEST, **changes))
 
 
 def test_hosts_without_lungs_are_one_sentence(both, monkeypatch):
-    from chestfold.synth.blend import nodules
-
-    monkeypatch.setattr(nodules, "segment_lungs", lambda grey: None)
+    monkeypatch.setattr(hosts, "segment_lungs", lambda grey: None)
     with pytest.raises(InputError, match="only 0 of 10 could be made .*host shows no lungs"):
-        blend(replace(ASKED, hosts="phantom"))
+        blend(replace(REQUEST, hosts="phantom"))
 
 
 def test_unknown_windows_are_asked_for(patches):
     text = (patches.input / "patches" / "dataset.toml").read_text()
     (patches.input / "patches" / "dataset.toml").write_text(text.replace("hu_window", "# hu_window"))
     with pytest.raises(InputError, match="patches declares no hu_window.*--host-window LOW HIGH"):
-        blend(ASKED)
+        blend(REQUEST)
 
 
 def test_millimetres_decide_where_they_are_known(patches):
     patch = open_index("patches").dataset
-    coarse = replace(patch, name="coarse", pixel_mm=1.4)
-    assert scale_of(ASKED, patch, patch).factor == 1
-    assert "not known" in scale_of(ASKED, patch, coarse).words
-    assert scale_of(replace(ASKED, nodule_mm=0.7), patch, coarse).factor == pytest.approx(0.5)
+    coarse = patch.model_copy(update={"name": "coarse", "pixel_mm": 1.4})
+    assert scale_of(REQUEST, patch, patch).factor == 1
+    assert "not known" in scale_of(REQUEST, patch, coarse).words
+    assert scale_of(replace(REQUEST, nodule_mm=0.7), patch, coarse).factor == pytest.approx(0.5)
 
 
 def test_the_command_says_what_it_made_and_what_it_left_out(patches, capsys):
@@ -229,5 +228,5 @@ def test_an_odd_window_or_pixel_size_is_refused(patches, line, said):
 
 
 def test_a_set_of_dicom_files_has_its_window_by_name(patches):
-    named = replace(open_index("patches").dataset, hu_window=None, ct_window="mediastinum")
+    named = open_index("patches").dataset.model_copy(update={"hu_window": None, "ct_window": "mediastinum"})
     assert window_of(named) == (-160, 240) and window_of(named, (-1000, 0)) == (-1000, 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import read_grey
 
 from chestfold.data import cache
 from chestfold.data.cache import content_hashes, open_cache
@@ -27,7 +28,7 @@ def test_an_image_is_found_by_its_id_whatever_the_order(index):
     opened = open_cache(index, 32)
     ids = index.table["id"].sample(frac=1, random_state=0).tolist()
     for image_id, pixels in zip(ids, opened.images[opened.rows(ids)], strict=True):
-        expected = cv2.imread(str(index.root / "images" / f"{image_id}.png"), cv2.IMREAD_GRAYSCALE)
+        expected = read_grey(index.root / "images" / f"{image_id}.png")
         np.testing.assert_array_equal(pixels, expected)
 
 
@@ -58,13 +59,14 @@ def test_the_key_changes_with_size_range_and_content(project, index):
 
 
 def ranged(index) -> None:
-    open_cache(replace(index, dataset=replace(index.dataset, value_range=(0, 4095))), 20)
+    ranged_set = index.dataset.model_copy(update={"value_range": (0, 4095)})
+    open_cache(replace(index, dataset=ranged_set), 20)
 
 
 def touched(index) -> None:
     """One pixel of one image."""
     path = index.root / index.table["path"].iloc[0]
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    image = read_grey(path)
     image[0, 0] ^= 1
     cv2.imwrite(str(path), image)
     open_cache(index, 20)

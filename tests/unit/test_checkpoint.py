@@ -1,4 +1,4 @@
-"""A checkpoint is whole or noticed, and loading one runs no code."""
+"""A damaged checkpoint is noticed, and loading one runs no code."""
 
 import hashlib
 import io
@@ -59,7 +59,7 @@ def test_the_one_before_is_kept_and_used_when_the_newest_is_damaged(path):
     assert checkpoint.load_newest(path)[0]["epoch"] == 3, "the damaged file did not take the good one's place"
 
 
-def test_without_a_whole_file_there_is_nothing_to_go_on_from(tmp_path):
+def test_without_an_undamaged_file_there_is_nothing_to_resume_from(tmp_path):
     assert checkpoint.load_newest(tmp_path / "last.ckpt") == (None, [])
     for name in ("last.ckpt", "last.ckpt.previous"):
         (tmp_path / name).write_bytes(b"torn")
@@ -68,7 +68,7 @@ def test_without_a_whole_file_there_is_nothing_to_go_on_from(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"torn"], ids=["missing", "damaged"])
-def test_weights_of_a_finished_fold_are_the_users_to_mend(tmp_path, content):
+def test_missing_or_damaged_weights_of_a_finished_fold_are_one_sentence(tmp_path, content):
     if content:
         (tmp_path / "best.ckpt").write_bytes(content)
     with pytest.raises(InputError, match=r"best\.ckpt .*--overwrite"):

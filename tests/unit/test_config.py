@@ -6,7 +6,7 @@ import json
 import pytest
 
 from chestfold import Experiment
-from chestfold.core.config import RANGES, difference, field_help, field_types, parse_option
+from chestfold.core.config import SECTIONS, difference, field_types, parse_option, settings_of
 from chestfold.core.errors import InputError
 
 
@@ -70,7 +70,9 @@ def test_an_unknown_setting_names_its_neighbour(wrong, near):
         ("lr", True),
         ("pretrained", 1),
         ("pretrained", "yes"),
-        ("optimizer", "lion"),
+        ("optimizer", 3),
+        ("schedule", "cosinus"),
+        ("loss", "focal"),
         ("randaugment", [2, 9]),
         ("randaugment", (2, 9, 1)),
         ("randaugment", (2, 9.5)),
@@ -82,13 +84,21 @@ def test_an_ill_typed_setting_is_refused(setting, value):
         Experiment(**{setting: value})
 
 
-@pytest.mark.parametrize("setting", RANGES)
+LIMITS = {field.name: field.metadata["limits"] for field in settings_of(Experiment) if field.metadata["limits"]}
+
+
+def test_every_number_has_limits():
+    numbers = {name for name, kind in field_types().items() if kind in (int, float)}
+    assert set(LIMITS) == numbers
+
+
+@pytest.mark.parametrize("setting", LIMITS)
 def test_both_ends_of_a_range_are_held(setting):
-    low, high = RANGES[setting]
+    low, high = LIMITS[setting]
     kind = field_types()[setting]
     step = 1 if kind is int else high * 0.01
     for outside in (kind(low - step), kind(high + step)):
-        with pytest.raises(InputError, match=f"{setting} = .* lies outside"):
+        with pytest.raises(InputError, match=f"{setting} = .* is outside"):
             Experiment(**{setting: outside})
     Experiment(**{setting: kind(low)})
     Experiment(**{setting: kind(high)})
@@ -96,7 +106,7 @@ def test_both_ends_of_a_range_are_held(setting):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_rate_that_is_no_number_is_refused(value):
-    with pytest.raises(InputError, match="lr = .* lies outside"):
+    with pytest.raises(InputError, match="lr = .* is outside"):
         Experiment(lr=value)
 
 
@@ -113,7 +123,8 @@ def test_randaugment_has_a_range(value):
         ("lr", "1", 1.0),
         ("epochs", "12", 12),
         ("backbone", "vit_tiny_patch16_224", "vit_tiny_patch16_224"),
-        ("optimizer", "sgd", "sgd"),
+        ("optimizer", "lion", "lion"),
+        ("schedule", "step", "step"),
         ("pretrained", "true", True),
         ("pretrained", "False", False),
         ("randaugment", "2 9", (2, 9)),
@@ -133,7 +144,9 @@ def test_an_option_is_read_as_its_field_is_typed(name, words, value):
         ("lr", "1 2"),
         ("epochs", "1e2"),
         ("epochs", ""),
-        ("optimizer", "SGD"),
+        ("schedule", "Step"),
+        ("monitor", "f1"),
+        ("loss", "focal"),
         ("pretrained", "1"),
         ("randaugment", "2"),
         ("randaugment", "2 x"),
@@ -146,4 +159,9 @@ def test_an_option_that_does_not_spell_its_type_is_refused(name, words):
 
 
 def test_every_setting_is_explained():
-    assert all(len(text) > 20 for text in field_help().values())
+    assert all(len(field.metadata["help"]) > 20 for field in settings_of(Experiment))
+
+
+def test_the_sections_begin_with_the_first_setting_and_name_settings_alone():
+    assert next(iter(SECTIONS)) == next(iter(field_types()))
+    assert set(SECTIONS) < set(field_types())

@@ -1,4 +1,4 @@
-"""DICOM files become the picture that a viewer shows: pydicom's own examples with expected pixels."""
+"""DICOM files become the image that a viewer shows: pydicom's own examples with expected pixels."""
 
 import io
 from pathlib import Path
@@ -123,7 +123,7 @@ SAME = ("RLE", "bigendian", "expb", "implicit", "jp2klossless", "padded")
 
 
 @pytest.mark.parametrize("kind", SAME)
-def test_the_same_picture_in_every_transfer_syntax(kind):
+def test_the_same_image_in_every_transfer_syntax(kind):
     """Big endian, implicit, run-length, JPEG 2000 without loss."""
     plain = read_dicom(example("MR_small.dcm"), "a")
     np.testing.assert_array_equal(read_dicom(example(f"MR_small_{kind}.dcm"), "a"), plain)
@@ -159,17 +159,17 @@ def test_a_palette():
 
 
 def test_a_file_without_preamble_is_known_by_its_first_element():
-    whole = written("MR_small_implicit.dcm")
-    bare = whole[132:]
-    assert is_dicom(whole) and is_dicom(bare)
-    np.testing.assert_array_equal(read_dicom(bare, "a"), read_dicom(whole, "a"))
-    header = dcmread(io.BytesIO(whole))
+    complete = written("MR_small_implicit.dcm")
+    bare = complete[132:]
+    assert is_dicom(complete) and is_dicom(bare)
+    np.testing.assert_array_equal(read_dicom(bare, "a"), read_dicom(complete, "a"))
+    header = dcmread(io.BytesIO(complete))
     buffer = io.BytesIO()
     dcmwrite(buffer, header, implicit_vr=True, little_endian=True, force_encoding=True)
     meta_length = int.from_bytes(buffer.getvalue()[140:144], "little")
     data = buffer.getvalue()[144 + meta_length :]
     assert is_dicom(data), "the meta group is gone too"
-    np.testing.assert_array_equal(read_dicom(data, "a"), read_dicom(whole, "a"))
+    np.testing.assert_array_equal(read_dicom(data, "a"), read_dicom(complete, "a"))
 
 
 @pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n" + bytes(99), b"\xff\xd8\xff\xe0" + bytes(99), bytes(200)])
@@ -179,12 +179,12 @@ def test_other_files_are_no_dicom(data):
 
 REFUSED = {
     "CT_small.dcm": r"does not say which of its values are black and white \(no window, 16 bits\); declare a ct_window",
-    "rtplan.dcm": r"without a picture \(a report, a plan, a directory\); remove it",
-    "dicomdirtests/DICOMDIR": "without a picture",
+    "rtplan.dcm": r"without an image \(a report, a plan, a directory\); remove it",
+    "dicomdirtests/DICOMDIR": "without an image",
     "examples_ybr_color.dcm": "holds 30 frames; save the one that is meant as a file of its own",
     "JPGExtended.dcm": r"is compressed as JPEG Extended \(Process 2 and 4\) and could not be decoded",
     "MR_small_jpeg_ls_lossless.dcm": "compressed as JPEG-LS Lossless Image Compression, which nothing here decodes",
-    "MR_truncated.dcm": r"is a damaged DICOM file \(its pixels are not whole\); replace or remove it",
+    "MR_truncated.dcm": r"is a damaged DICOM file \(its pixels are incomplete\); replace or remove it",
     "badVR.dcm": r"is a damaged DICOM file \(ValueError in its header\); replace or remove it",
 }
 
@@ -211,7 +211,7 @@ def test_a_window_that_is_none_is_refused(change):
 @pytest.mark.parametrize(
     "name", ["CT_small.dcm", "MR_small_jp2klossless.dcm", "SC_rgb_jpeg_dcmtk.dcm", "MR_small_RLE.dcm"]
 )
-def test_whatever_is_torn_off_or_flipped_there_is_a_picture_or_a_sentence(name):
+def test_whatever_is_truncated_or_flipped_there_is_an_image_or_a_sentence(name):
     data, rng = example(name), np.random.default_rng(0)
     for n in range(60):
         broken = bytearray(data[: rng.integers(1, len(data))] if n % 2 else data)

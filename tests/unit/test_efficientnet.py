@@ -1,4 +1,6 @@
-"""Our own EfficientNet is timm's, brick for brick."""
+"""Our own EfficientNet is timm's, block for block."""
+
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from chestfold.models.efficientnet import (
 )
 from chestfold.models.timm_import import timm
 
-OPTIONS = {"in_chans": 1, "num_classes": 2}
+OPTIONS: dict[str, Any] = {"in_chans": 1, "num_classes": 2}
 
 
 def pair(size: str, **options):
@@ -81,33 +83,33 @@ def test_depths_are_rounded_up(coefficient, depths):
 # Stochastic depth
 
 
-def brick(drop: float) -> InvertedResidual:
+def block(drop: float) -> InvertedResidual:
     torch.manual_seed(0)
     return InvertedResidual(8, Stage(3, 1, 6, 8, 1), 1, drop)
 
 
-def test_no_brick_is_dropped_at_prediction():
+def test_no_block_is_dropped_at_prediction():
     images = torch.randn(4, 8, 6, 6)
     with torch.inference_mode():
-        assert torch.equal(brick(0.5).eval()(images), brick(0.0).eval()(images))
+        assert torch.equal(block(0.5).eval()(images), block(0.0).eval()(images))
 
 
-def test_in_training_a_brick_is_dropped_for_whole_images_and_the_mean_stays():
-    kept = brick(0.25).train()._kept(torch.ones(8000, 2, 3, 3)).flatten(1)
+def test_in_training_a_block_is_dropped_for_whole_images_and_the_mean_stays():
+    kept = block(0.25).train()._kept(torch.ones(8000, 2, 3, 3)).flatten(1)
     assert kept.unique().tolist() == pytest.approx([0, 4 / 3])
     assert torch.equal(kept.amin(dim=1), kept.amax(dim=1))
     assert kept.mean().item() == pytest.approx(1, abs=0.03)
 
 
-def test_a_dropped_brick_passes_its_input_on():
+def test_a_dropped_block_passes_its_input_on():
     images = torch.randn(64, 8, 6, 6)
-    made = brick(0.5).train()
+    made = block(0.5).train()
     with torch.inference_mode():
         passed = [torch.equal(out, given) for out, given in zip(made(images), images, strict=True)]
     assert 16 < sum(passed) < 48
 
 
-def test_deeper_bricks_are_dropped_more_often_as_in_timm():
+def test_deeper_blocks_are_dropped_more_often_as_in_timm():
     with torch.device("meta"):
         ours, theirs = pair("b0", drop_path_rate=0.2)
     drops = [b.drop for b in ours.blocks]

@@ -1,15 +1,20 @@
 """Blends are scored on folds that they were not fitted on, and matched by id."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import enter, make_project
+from conftest import enter, make_project, record_of
 
+from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.evaluate import ensemble as blending
 from chestfold.evaluate import metrics, predictions, results
-from chestfold.evaluate.ensemble import METHODS, Members, cross_fit, ensemble, gather
+from chestfold.evaluate.ensemble import BLENDERS, Blender, Members, cross_fit, ensemble, gather
+from chestfold.evaluate.metrics import FoldAuc
+from chestfold.evaluate.results import FoldsOfResult
 
 ROWS, FOLDS = 240, 4
 FITTED = ("greedy", "stack")
@@ -29,7 +34,7 @@ def table(classes: int = 2) -> pd.DataFrame:
     )
 
 
-def predicted(rows: pd.DataFrame, classes: int, skill: float, *draw: object) -> pd.DataFrame:
+def predicted(rows: pd.DataFrame, classes: int, skill: float, *draw: int | str) -> pd.DataFrame:
     """A member's table: it knows `skill` deviations of the label."""
     truth = np.array([NAMES[classes].index(name) if name else 0 for name in rows["label"]])
     logits = generator("member", *draw).normal(0, 1, (len(rows), classes)) + skill * np.eye(classes)[truth]
@@ -40,13 +45,22 @@ def predicted(rows: pd.DataFrame, classes: int, skill: float, *draw: object) -> 
 def members(skills: list[float], classes: int = 2) -> Members:
     rows = table(classes)
     tables = [predicted(rows, classes, skill, n) for n, skill in enumerate(skills)]
-    about = {"classes": list(NAMES[classes]), "positive": "ill"}
+    record = record_of("m0", classes=NAMES[classes])
     probs = np.stack([predictions.probabilities(t) for t in tables])
-    return Members([f"m{n}" for n in range(len(skills))], tables[0], probs, about, {})
+    return Members([f"m{n}" for n in range(len(skills))], tables[0], probs, record, {})
+
+
+def fitted(method: str, given: Members, rows: np.ndarray | slice = slice(None)) -> Blender:
+    """A blender that has seen some rows of the members."""
+    return BLENDERS[method]().fit(given.probs[:, rows], given.labels[rows], given.groups[rows])
 
 
 def auc(given: Members, probs: np.ndarray) -> float:
     return metrics.macro_auc(given.labels, probs)
+
+
+def auc_of_folds(given: Members, probs: np.ndarray) -> float:
+    return FoldAuc(given.labels, probs, given.folds)(np.ones(len(given.labels)))
 
 
 @pytest.fixture
@@ -59,13 +73,16 @@ def store(tmp_path, monkeypatch):
     def write(name: str, skill: float, classes: int = 2, shuffled: bool = False, folds: str = "f" * 64):
         rows = table(classes)
         test = rows.head(30).assign(id=[f"x{n:03d}" for n in range(30)], fold=-1, label="")
-        pair = [predicted(part, classes, skill, name, kind) for kind, part in (("oof", rows), ("test", test))]
+        oof = predicted(rows, classes, skill, name, "oof")
+        test = predicted(test, classes, skill, name, "test")
         if shuffled:
-            pair = [part.sample(frac=1, random_state=0).reset_index(drop=True) for part in pair]
+            oof = oof.sample(frac=1, random_state=0).reset_index(drop=True)
+            test = test.sample(frac=1, random_state=0).reset_index(drop=True)
         origin = {"folds_sha256": folds, "folds": "tiny"}
-        about = dict(data="tiny", classes=list(NAMES[classes]), positive="ill", kind="experiment", minutes=1.0)
-        about |= {"folds": {"count": FOLDS, "sha256": folds}, "date": "2026-01-01", "machine": "here"}
-        return results.write_result(project.runs / name, *pair, origin, about)
+        held = FoldsOfResult(file="tiny", count=FOLDS, sha256=folds, trained=tuple(range(FOLDS)))
+        record = record_of(name, classes=NAMES[classes], folds=held)
+        about = record.model_dump(exclude={"name", "files", "scores"})
+        return results.write_result(project.runs / name, oof, test, None, origin, about)
 
     return write
 
@@ -74,13 +91,13 @@ def store(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BLENDERS)
 def test_predictions_of_a_fold_do_not_know_its_labels(method, classes):
     given = members([0.5, 1.0, 0.2], classes)
     inside = given.table["fold"].to_numpy() == 1
     other = given.table.copy()
     other.loc[inside, "label"] = np.roll(other.loc[inside, "label"].to_numpy(), 1)
-    changed = Members(given.names, other, given.probs, given.about, given.origin)
+    changed = replace(given, table=other)
     before, after = cross_fit(method, given, given.probs), cross_fit(method, changed, given.probs)
     np.testing.assert_array_equal(before[inside], after[inside])
     assert (before[~inside] != after[~inside]).any() == (method in FITTED), "those of the other folds do know them"
@@ -89,37 +106,67 @@ def test_predictions_of_a_fold_do_not_know_its_labels(method, classes):
 @pytest.mark.parametrize("method", FITTED)
 def test_noise_looks_good_in_sample_and_like_noise_cross_fitted(method):
     given = members([0.0] * 20)
-    fitted = METHODS[method](given.probs, given.labels, given.groups)
-    in_sample, honest = auc(given, fitted.apply(given.probs)), auc(given, cross_fit(method, given, given.probs))
+    in_sample = auc(given, fitted(method, given).predict(given.probs))
+    honest = auc(given, cross_fit(method, given, given.probs))
     assert in_sample > honest + 0.05 and honest < 0.55
 
 
 @pytest.mark.parametrize("method", FITTED)
-def test_shifted_predictions_are_blended_with_the_weights_of_the_unshifted(method):
+def test_corrupted_predictions_are_blended_with_the_weights_of_the_uncorrupted(method):
     given = members([0.5, 1.0, 0.2])
-    moved = members([0.2, 0.2, 1.5]).probs
-    inside = given.table["fold"].to_numpy() == 1
-    fitted = METHODS[method](given.probs[:, ~inside], given.labels[~inside], given.groups[~inside])
-    np.testing.assert_allclose(cross_fit(method, given, moved)[inside], fitted.apply(moved[:, inside]))
+    corrupted = members([0.2, 0.2, 1.5]).probs
+    inside = given.folds == 1
+    blender = fitted(method, given, ~inside)
+    np.testing.assert_allclose(cross_fit(method, given, corrupted)[inside], blender.predict(corrupted[:, inside]))
 
 
 def test_the_table_holds_every_method_with_its_gain_over_the_best_member():
     given = members([0.5, 1.2, 0.8])
     rows = blending.compare(given)
-    assert list(rows) == list(METHODS)
+    assert list(rows) == list(BLENDERS)
     for method, row in rows.items():
-        assert row["over"] == "m1"
-        honest = auc(given, cross_fit(method, given, given.probs))
-        assert row["cross_fitted"]["auc"].value == pytest.approx(honest)
-        assert row["gain"].value == pytest.approx(honest - auc(given, given.probs[1]))
-        assert row["gain"].low <= row["gain"].value <= row["gain"].high
+        assert row.over == "m1"
+        honest = cross_fit(method, given, given.probs)
+        assert row.auc.value == pytest.approx(auc(given, honest))
+        assert row.in_sample_auc == pytest.approx(auc(given, fitted(method, given).predict(given.probs)))
+        assert row.fold_auc == pytest.approx(auc_of_folds(given, honest))
+        gained = auc_of_folds(given, honest) - auc_of_folds(given, given.probs[1])
+        assert row.gain.value == pytest.approx(gained)
+        assert row.gain.low <= row.gain.value <= row.gain.high
+
+
+def with_offsets(given: Members) -> Members:
+    """The same members with another offset in each fold, as folds that are trained separately have."""
+    odds = np.log(given.probs[..., 1] / given.probs[..., 0]) + np.linspace(-3, 3, FOLDS)[given.folds]
+    positive = 1 / (1 + np.exp(-odds))
+    return replace(given, probs=np.stack([1 - positive, positive], axis=2))
+
+
+def test_ranks_gain_nothing_from_offsets_between_the_folds_alone():
+    """Ranks within the folds remove the offsets, which cost a member's pooled AUC: no gain may be read from that.
+
+    Two members that are the same: whatever blends them, nothing is gained.
+    """
+    given = members([1.0])
+    pair = with_offsets(replace(given, names=["m0", "m1"], probs=np.repeat(given.probs, 2, axis=0)))
+    row = blending.compare(pair)["rank"]
+    assert auc(pair, pair.probs[0]) < row.auc.value - 0.05, "the pooled figures differ"
+    assert (row.gain.value, row.gain.low, row.gain.high) == (0, 0, 0)
+
+
+def test_offsets_between_the_folds_do_not_decide_which_member_is_the_best():
+    able = with_offsets(members([1.2, 0.0])).probs[0]
+    plain = members([0.9, 0.9])
+    given = replace(plain, probs=np.stack([able, plain.probs[1]]))
+    assert auc(given, able) < auc(given, plain.probs[1]), "pooled it looks worse"
+    assert {row.over for row in blending.compare(given).values()} == {"m0"}
 
 
 # The methods
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BLENDERS)
 def test_blending_helps_members_that_err_differently(method, classes):
     given = members([0.8, 0.8, 0.8, 0.8], classes)
     blended = cross_fit(method, given, given.probs)
@@ -136,8 +183,8 @@ def test_ranks_forget_how_sure_a_member_is():
     given = members([1.0, 1.0])
     shy = given.probs.copy()
     shy[1] = 0.5 + (shy[1] - 0.5) / 1000
-    apply = METHODS["rank"](given.probs, given.labels, given.groups).apply
-    np.testing.assert_allclose(apply(shy), apply(given.probs))
+    blender = fitted("rank", given)
+    np.testing.assert_allclose(blender.predict(shy), blender.predict(given.probs))
     assert abs(auc(given, shy.mean(axis=0)) - auc(given, given.probs.mean(axis=0))) > 0.01, "the plain mean does not"
 
 
@@ -149,24 +196,23 @@ def test_mean_ranks_are_distributions(classes):
 
 def test_greedy_weights_sum_to_1_and_prefer_the_able():
     given = members([0.0, 1.5, 0.0])
-    weights = METHODS["greedy"](given.probs, given.labels, given.groups).weights
+    weights = fitted("greedy", given).weights
     assert sum(weights) == pytest.approx(1) and weights[1] > 0.6
 
 
 def test_greedy_does_not_prefer_the_first_of_equals():
     given = members([1.0])
-    baselines = np.repeat(given.probs, 3, axis=0)
-    weights = METHODS["greedy"](baselines, given.labels, given.groups).weights
-    assert max(weights) < 0.7
+    equals = replace(given, probs=np.repeat(given.probs, 3, axis=0))
+    assert max(fitted("greedy", equals).weights) < 0.7
 
 
 def test_the_order_of_the_members_changes_no_fit():
     given = members([0.4, 1.0, 0.7])
     order = [2, 0, 1]
     for method in ("mean", "rank", "stack"):
-        one = METHODS[method](given.probs, given.labels, given.groups).apply(given.probs)
-        other = METHODS[method](given.probs[order], given.labels, given.groups).apply(given.probs[order])
-        np.testing.assert_allclose(one, other, atol=1e-4)
+        other = replace(given, probs=given.probs[order])
+        one = fitted(method, given).predict(given.probs)
+        np.testing.assert_allclose(one, fitted(method, other).predict(other.probs), atol=1e-4)
 
 
 # Files
@@ -180,20 +226,20 @@ def test_rows_are_matched_by_id(store):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BLENDERS)
 def test_an_ensemble_is_a_result_like_any_other(store, method, classes):
     for name in ("exp1", "exp2"):
         store(name, 1.0, classes)
     result, rows = ensemble(["exp1", "exp2"], "blend", method)
     found = results.find_result("blend")
-    assert found.about == result.about and found.about["method"] == method
-    whole, origin = found.oof()
+    assert found.record == result.record and found.record.method == method
+    table, origin = found.oof()
     assert found.score("at_half", "auc").value == pytest.approx(
-        metrics.macro_auc(predictions.labels(whole), predictions.probabilities(whole))
+        metrics.macro_auc(predictions.labels(table), predictions.probabilities(table))
     )
     assert set(origin["members"]) == {"exp1", "exp2"} and origin["folds_sha256"] == "f" * 64
     np.testing.assert_allclose(predictions.probabilities(found.test()[0]).sum(axis=1), 1)
-    assert list(rows) == list(METHODS)
+    assert list(rows) == list(BLENDERS)
 
 
 def test_the_mean_of_the_tests_is_the_test_of_the_mean(store):
@@ -208,7 +254,7 @@ def test_an_ensemble_can_be_a_member(store):
         store(name, 1.0)
     ensemble(["exp1", "exp2"], "pair", "rank")
     result, _ = ensemble(["pair", "exp3"], "all", "stack")
-    assert result.about["members"] == ["pair", "exp3"]
+    assert result.record.members == ("pair", "exp3")
 
 
 def test_the_same_ensemble_again_is_the_same_and_another_of_its_name_is_refused(store):
@@ -216,11 +262,11 @@ def test_the_same_ensemble_again_is_the_same_and_another_of_its_name_is_refused(
         store(name, 1.0)
     first, _ = ensemble(["exp1", "exp2"], "blend", "greedy")
     again, _ = ensemble(["exp1", "exp2"], "blend", "greedy")
-    assert again.about == first.about
+    assert again.record == first.record
     for names, method in ((["exp1", "exp3"], "greedy"), (["exp1", "exp2"], "mean")):
         with pytest.raises(InputError, match="holds another result; choose another --name or add --overwrite"):
             ensemble(names, "blend", method)
-    assert ensemble(["exp1", "exp3"], "blend", "mean", overwrite=True)[0].about["members"] == ["exp1", "exp3"]
+    assert ensemble(["exp1", "exp3"], "blend", "mean", overwrite=True)[0].record.members == ("exp1", "exp3")
 
 
 @pytest.mark.parametrize("other", [{"classes": 3}, {"folds": "e" * 64}])
@@ -235,3 +281,16 @@ def test_one_member_twice_is_refused(store):
     store("exp1", 1.0)
     with pytest.raises(InputError, match="two or more different members, got exp1 exp1"):
         ensemble(["exp1", "exp1"], "blend", "mean")
+
+
+def test_the_command_scores_members_and_blends_alike(store, capsys):
+    for name in ("exp1", "exp2"):
+        store(name, 1.0)
+    main.main(["ensemble", "exp1", "exp2", "--name", "blend"])
+    printed = capsys.readouterr().out
+    methods = results.find_result("blend").record.methods
+    assert "AUC of folds" in printed and "gain over exp" in printed
+    for method in BLENDERS:
+        (line,) = (line for line in printed.splitlines() if f" {method} " in line)
+        scores = methods[method]
+        assert f"{scores.fold_auc:.4f}" in line and f"{scores.cross_fitted_auc:.4f} [" in line

@@ -1,5 +1,7 @@
 """The layer that heat maps are taken from: found in every family, named by the user, or refused with the list."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from chestfold.models.create import Blueprint
 from chestfold.models.runner import make_runner
 from chestfold.models.timm_import import timm
 
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "swin_tiny_patch4_window7_224": dict(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 3, 4)),
     "vgg11": dict(mlp_ratio=0.01),
     "densenet121": dict(growth_rate=4, block_config=(1, 1, 1, 1)),

@@ -1,13 +1,18 @@
 """Measures of heat maps that were made by hand, with answers known beforehand."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 import torch
 from conftest import tiny_experiment
 
+from chestfold.data.catalogue import open_index
+from chestfold.data.dataset import Index
 from chestfold.explain import checks, measures
-from chestfold.explain.masks import known, why_no_lungs
-from chestfold.explain.pictures import SIDE, side_by_side
+from chestfold.explain.masks import masks_of, why_no_lungs
+from chestfold.explain.overlay import GAP, SIDE, overlay, side_by_side
 from chestfold.models import create
 from chestfold.models.runner import Runner, make_runner
 
@@ -19,7 +24,7 @@ def test_shares_sum_to_one_and_an_empty_map_has_none():
     np.testing.assert_allclose(measures.share(maps, ~mask), [0.25, np.nan])
 
 
-def test_border_and_box_of_a_picture():
+def test_border_and_box_of_an_image():
     assert (
         measures.border(32).sum() == 32 * 32 - 28 * 28 and measures.border(32)[1, 16] and not measures.border(32)[2, 16]
     )
@@ -38,16 +43,16 @@ def test_pointing_game_hits_misses_and_ties():
     heat[0, 0] = 2
     assert measures.pointing(heat, mask) == 0
     assert (
-        measures.pointing(heat, measures.grown(mask, 2.0)) == 0
-        and measures.pointing(heat, measures.grown(mask, 2.9)) == 1
+        measures.pointing(heat, measures.dilated(mask, 2.0)) == 0
+        and measures.pointing(heat, measures.dilated(mask, 2.9)) == 1
     )
 
 
-def test_grown_is_a_disc_and_nothing_grows_to_nothing():
+def test_dilated_is_a_disc_and_nothing_stays_nothing():
     mask = np.zeros((7, 7), bool)
-    assert not measures.grown(mask, 3).any()
+    assert not measures.dilated(mask, 3).any()
     mask[3, 3] = True
-    assert measures.grown(mask, 1).sum() == 5 and measures.grown(mask, 1.5).sum() == 9
+    assert measures.dilated(mask, 1).sum() == 5 and measures.dilated(mask, 1.5).sum() == 9
 
 
 def test_rank_correlation_and_flat_maps():
@@ -83,7 +88,7 @@ class Bright(torch.nn.Module):
 
 
 def test_deletion_falls_and_insertion_rises_early_by_a_map_that_knows(monkeypatch):
-    monkeypatch.setattr(checks, "BLUR", 1.0)  # a picture of two grey values is still told from its blur
+    monkeypatch.setattr(checks, "BLUR", 1.0)  # an image of two grey values still differs from its blur
     runner = Runner(None, torch.device("cpu"), None, Bright())
     images = torch.ones(1, 1, 16, 16) * 0.1
     images[:, :, :8, :8] = 2.0
@@ -107,7 +112,7 @@ def test_the_second_channel_is_not_deleted():
     assert np.ptp(checks.deletion(runner, images, heat, np.array([0]))) == 0
 
 
-def test_spoilt_weights_are_the_same_values_elsewhere_and_the_original_stays():
+def test_randomized_weights_are_the_same_values_elsewhere_and_the_original_stays():
     exp = tiny_experiment()
     torch.manual_seed(0)
     runner = make_runner(create(exp, 2), exp)
@@ -122,34 +127,41 @@ def test_spoilt_weights_are_the_same_values_elsewhere_and_the_original_stays():
     assert all(torch.equal(v, runner.module.state_dict()[k]) for k, v in before.items())
 
 
+def of_view(index: Index, view: str) -> Index:
+    """The same images, declared to be of another view."""
+    return replace(index, dataset=index.dataset.model_copy(update={"view": view}))
+
+
 def test_lungs_apply_to_axial_slices_and_to_known_masks_only(project):
-    from dataclasses import replace
-
-    import cv2
-
-    from chestfold.data.catalogue import open_index
-
     index, grey = open_index("tiny"), np.full((32, 32), 90, np.uint8)
-    assert known(index, "t000", grey).lungs_by == "none" and "does not say" in why_no_lungs(index)
+    assert masks_of(index, "t000", grey).lungs_by == "none" and "does not say" in why_no_lungs(index)
     for view, word in (("projection", "projection X-rays"), ("patch", "patches"), ("axial", "")):
-        assert word in why_no_lungs(replace(index, dataset=replace(index.dataset, view=view)))
-    axial = replace(index, dataset=replace(index.dataset, view="axial"))
-    assert known(axial, "t000", grey).lungs_by == "not_found"
+        assert word in why_no_lungs(of_view(index, view))
+    axial = of_view(index, "axial")
+    assert masks_of(axial, "t000", grey).lungs_by == "not_found"
     mask = np.zeros((64, 64), np.uint8)
     mask[:32] = 255
     for kind in ("lung", "nodule"):
         (index.root / "masks" / kind).mkdir(parents=True)
         cv2.imwrite(str(index.root / "masks" / kind / "t000.png"), mask)
-    found = known(index, "t000", grey)
+    found = masks_of(index, "t000", grey)
     assert found.lungs_by == "truth" and found.lungs.shape == (32, 32) and found.lungs[:16].all()
     assert not found.lungs[16:].any() and np.array_equal(found.lungs, found.lesion) and why_no_lungs(index) == ""
 
 
-def test_a_picture_shows_outlines_and_leaves_cold_places_as_they_are():
+def test_an_image_beside_its_map_shows_outlines_and_leaves_cold_places_as_they_are():
     grey, heat = np.full((32, 32), 100, np.uint8), np.zeros((32, 32), np.float32)
     heat[16, 16], lesion = 1.0, np.zeros((32, 32), bool)
     lesion[4:8, 4:8] = True
     shown = side_by_side(grey, grey, heat, None, lesion)
-    assert shown.shape == (SIDE, 2 * SIDE + 4, 3) and shown.dtype == np.uint8
-    assert (shown[200, 20] == 100).all() and (shown[200, SIDE + 4 + 20] == 100).all()
-    assert not (shown[115, SIDE + 4 + 115] == 100).all() and (shown[:, :SIDE, 1] > 200).any()
+    assert shown.shape == (SIDE, 2 * SIDE + GAP, 3) and shown.dtype == np.uint8
+    assert (shown[200, 20] == 100).all() and (shown[200, SIDE + GAP + 20] == 100).all()
+    assert not (shown[115, SIDE + GAP + 115] == 100).all() and (shown[:, :SIDE, 1] > 200).any()
+
+
+def test_a_map_is_stretched_to_an_image_that_is_not_square():
+    grey, heat = np.full((10, 40), 100, np.uint8), np.zeros((8, 8), np.float32)
+    heat[:, 6:] = 1.0
+    shown = overlay(grey, heat)
+    assert shown.shape == (10, 40, 3) and shown.dtype == np.uint8
+    assert (shown[:, :25] == 100).all() and not (shown[:, 35:] == 100).all(axis=2).any()

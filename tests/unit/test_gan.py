@@ -13,15 +13,15 @@ from chestfold.core.errors import InputError, TrainingError
 from chestfold.core.files import read_json
 from chestfold.data.sampling import random_share
 from chestfold.synth.gan import networks, train
-from chestfold.synth.gan.diffaug import CORRUPTION, turned, varied
+from chestfold.synth.gan.diffaug import TRANSLATION, diff_augment, random_d4
 from chestfold.synth.gan.generator import load_generator
 
-BOTH = list(networks.ARCHITECTURES)
+BOTH = list(networks.EMA_DECAY)
 
 
 @pytest.fixture(autouse=True)
 def _few_statistics(monkeypatch):
-    monkeypatch.setattr(train, "SETTLE_BATCHES", 1)
+    monkeypatch.setattr(train, "BN_BATCHES", 1)
 
 
 def recipe(**changes) -> train.Recipe:
@@ -66,26 +66,26 @@ def test_hinge_losses():
 
 def test_the_average_computes_with_the_normalised_weights():
     live, average = networks.Generator("transposed", 8), networks.Generator("transposed", 8, networks.plain)
-    networks.average_into(average, live, 0.0)
+    networks.update_average(average, live, 0.0)
     z = torch.randn(4, networks.LATENT)
     assert torch.allclose(average.eval()(z), live.eval()(z), atol=1e-5)
 
 
-def test_a_variation_moves_the_patch_and_lets_gradients_through():
+def test_augmentation_moves_the_patch_and_lets_gradients_through():
     patches = torch.zeros(2, 1, 64, 64, requires_grad=True)
-    moved = varied(patches, np.random.default_rng(0))
+    moved = diff_augment(patches, np.random.default_rng(0))
     moved.sum().backward()
     assert moved.shape == patches.shape and patches.grad.abs().sum() > 0
     spot = torch.full((8, 1, 64, 64), -1.0)
     spot[:, :, 32, 32] = 1
-    places = varied(spot, np.random.default_rng(0)).flatten(1).argmax(dim=1)
+    places = diff_augment(spot, np.random.default_rng(0)).flatten(1).argmax(dim=1)
     away = torch.stack([places // 64, places % 64]) - 32
-    assert away.abs().max() <= CORRUPTION and len(set(places.tolist())) > 4
+    assert away.abs().max() <= TRANSLATION and len(set(places.tolist())) > 4
 
 
-def test_turns_are_the_eight_of_a_square():
+def test_the_rotations_are_the_eight_of_a_square():
     patch = np.arange(16, dtype=np.uint8).reshape(4, 4)
-    made = turned(np.repeat(patch[None], 200, axis=0), np.random.default_rng(0))
+    made = random_d4(np.repeat(patch[None], 200, axis=0), np.random.default_rng(0))
     assert len({m.tobytes() for m in made}) == 8
     assert all(sorted(m.ravel()) == sorted(patch.ravel()) for m in made)
 
@@ -128,7 +128,9 @@ def test_a_finished_generator_draws_and_knows_its_parents(project, capsys):
     ids = train.read_nodules(recipe(fold=1)).ids
     assert set(made.parents) < set(ids) and len(made.parents) == round(len(ids) / 2) and made.fold == 1
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert rows[-1]["step"] == 2 and {"judge_loss", "real_score", "seconds", "cpu_seconds", "spread"} <= set(rows[-1])
+    assert rows[-1]["step"] == 2 and {"discriminator_loss", "real_score", "seconds", "cpu_seconds", "spread"} <= set(
+        rows[-1]
+    )
     main.main(words)
     assert "is finished" in capsys.readouterr().out
     modes = {(folder / name).stat().st_mode for name in ("generator.safetensors", "manifest.json")}
@@ -147,19 +149,19 @@ def test_no_nodule_of_the_held_out_fold_is_seen(project):
 
 
 @pytest.mark.parametrize(
-    ("made", "real", "judged", "reason"),
+    ("made", "real", "loss", "reason"),
     [(10, 100, 1.0, "differ by 10 grey levels"), (90, 100, 0.001, "learns nothing more"), (90, 100, 1.0, "^$")],
 )
-def test_collapse_has_a_reason(made, real, judged, reason):
+def test_collapse_has_a_reason(made, real, loss, reason):
     import re
 
-    assert re.search(reason, train.collapse(made, real, judged))
+    assert re.search(reason, train.collapse(made, real, loss))
 
 
 def test_a_collapsed_training_stops_with_one_sentence(project, monkeypatch):
-    for name, value in (("LOOK_EVERY", 2), ("NOTE_EVERY", 1), ("PATIENT_UNTIL", 2)):
+    for name, value in (("SAMPLE_EVERY", 2), ("RECORD_EVERY", 1), ("GRACE_STEPS", 2)):
         monkeypatch.setattr(train, name, value)
-    monkeypatch.setattr(train, "samples", lambda *_: np.zeros((8, 64, 64), np.uint8))
+    monkeypatch.setattr(train, "draw_samples", lambda *_: np.zeros((8, 64, 64), np.uint8))
     with pytest.raises(TrainingError, match="has collapsed at step 2: its patches differ by 0 grey levels") as stop:
         train.train("flat", recipe())
     assert len(str(stop.value).splitlines()) == 1
@@ -200,7 +202,7 @@ def test_a_step_stays_on_its_device(monkeypatch):
     """Shapes without numbers stand for a GPU: an operand that was left behind on the CPU is an error there."""
     monkeypatch.setattr(train.distributed, "device", lambda: torch.device("meta"))
     monkeypatch.setattr(train.torch, "autocast", lambda *_, **__: nullcontext())
-    monkeypatch.setattr(train, "_adam", lambda module, lr: torch.optim.Adam(module.parameters(), lr=lr))
+    monkeypatch.setattr(train, "create_optimizer", lambda module, lr: torch.optim.Adam(module.parameters(), lr=lr))
     state = train.State(recipe())
     nodules = train.Nodules([str(n) for n in range(8)], np.zeros((8, 64, 64), np.uint8), {})
     with pytest.raises(NotImplementedError, match="meta tensor; no data"):

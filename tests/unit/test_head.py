@@ -1,4 +1,4 @@
-"""A small head in the place of all that follows the features."""
+"""A small head that replaces all that follows the features."""
 
 import math
 from dataclasses import asdict
@@ -41,7 +41,7 @@ def test_the_first_loss_of_a_head_is_that_of_knowing_nothing(backbone, size):
     assert F.cross_entropy(logits, torch.arange(4) % 2).item() == pytest.approx(math.log(2))
 
 
-def test_the_head_is_as_wide_as_it_was_asked_for():
+def test_the_head_has_the_wanted_width():
     module = network("test_resnet", head_width=24, drop_rate=0.3).module
     assert (module.hidden.out_features, module.classifier.in_features, module.classifier.out_features) == (24, 24, 2)
     assert module.drop.p == 0.3

@@ -5,6 +5,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from conftest import read_grey
 
 from chestfold.core.rng import generator
 from chestfold.data.phantom import draw_slice
@@ -67,7 +68,7 @@ def test_a_pale_marker_in_the_corner_does_not_matter():
 
 
 def xray_like() -> np.ndarray:
-    """Bright belly and neck that run out of the picture, two darker lungs."""
+    """Bright belly and neck that run out of the image, two darker lungs."""
     image = np.full((128, 128), 190, np.uint8)
     for x in (42, 86):
         cv2.ellipse(image, (x, 60), (15, 38), 0, 0, 360, 90, -1)
@@ -100,13 +101,13 @@ NOT_LUNGS = {
 
 
 @pytest.mark.parametrize("name", NOT_LUNGS)
-def test_what_is_no_slice_through_both_lungs_is_declined_with_a_reason(name):
+def test_what_is_no_slice_through_both_lungs_is_refused_with_a_reason(name):
     mask, reason = lungs_or_reason(NOT_LUNGS[name])
     assert mask is None and reason
     assert segment_lungs(NOT_LUNGS[name]) is None
 
 
-def test_lungs_that_run_out_through_a_wide_gap_are_declined():
+def test_lungs_that_run_out_through_a_wide_gap_are_refused():
     """Half the wall of the chest is as black as air, as in a narrow window."""
     image = SLICES[0].image.copy()
     image[20:70, :30] = 0
@@ -122,7 +123,7 @@ def narrow_window(gap: int) -> np.ndarray:
     for x in (42, 86):
         cv2.ellipse(image, (x, 64), (16, 24), 0, 0, 360, 0, -1)
     image[64 - gap // 2 : 64 + (gap + 1) // 2, :42] = 0
-    image[:, 6:9][image[:, 6:9] == 0] = 150 if gap else 0  # the skin stays whole
+    image[:, 6:9][image[:, 6:9] == 0] = 150 if gap else 0  # the skin has no gap
     return image
 
 
@@ -149,7 +150,7 @@ def test_a_slice_takes_milliseconds():
 
 
 @pytest.mark.parametrize("folder", ["chest_xray_native", "luna16_patches/images", "hannover_covid/images"])
-def test_real_projections_and_patches_are_declined(real_data, folder):
+def test_real_projections_and_patches_have_no_lungs(real_data, folder):
     files = sorted(p for p in (real_data / folder).rglob("*") if p.suffix in (".jpeg", ".jpg", ".png"))[:60]
-    masks = [segment_lungs(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)) for path in files]
+    masks = [segment_lungs(read_grey(path)) for path in files]
     assert len(files) >= 60 and sum(mask is not None for mask in masks) <= 1

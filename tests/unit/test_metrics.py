@@ -1,9 +1,12 @@
 """Every figure against scikit-learn, and intervals over patients."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from chestfold.core.config import field_types
 from chestfold.core.rng import generator
 from chestfold.evaluate import metrics
 
@@ -24,6 +27,13 @@ def alone() -> np.ndarray:
     return np.arange(ROWS)
 
 
+def evaluation(labels: np.ndarray, probs: np.ndarray, weights: np.ndarray | None = None) -> metrics.Evaluation:
+    """What a metric sees of predictions at 0.5 whose positive class is the second; each row counts once."""
+    weights = np.ones(len(labels)) if weights is None else weights
+    chosen, rankings = metrics.decide(probs, 1), metrics.rank_classes(labels, probs)
+    return metrics.Evaluation(labels, probs, chosen, 1, rankings, weights)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_auc_with_ties_and_weights_is_that_of_scikit_learn(seed):
     labels, probs = draw(seed)
@@ -40,7 +50,7 @@ def test_auc_of_one_class_is_not_a_number():
 
 
 @pytest.mark.parametrize("positive", [0, 1])
-def test_binary_figures_speak_of_the_positive_class(positive):
+def test_binary_figures_are_those_of_the_positive_class(positive):
     labels, probs = draw(3)
     chosen = metrics.decide(probs, positive)
     expected = {
@@ -51,7 +61,7 @@ def test_binary_figures_speak_of_the_positive_class(positive):
         "accuracy": reference.accuracy_score(labels, chosen),
         "auc": reference.roc_auc_score(labels == positive, probs[:, positive]),
     }
-    scored = metrics.score(labels, probs, alone(), positive)
+    scored = metrics.evaluate(labels, probs, alone(), positive)
     assert {name: scored[name].value for name in expected} == pytest.approx(expected)
 
 
@@ -68,13 +78,15 @@ def test_macro_figures_of_three_classes(positive):
         "accuracy": reference.accuracy_score(labels, chosen),
         "auc": reference.roc_auc_score(labels, probs, multi_class="ovr"),
     }
-    scored = metrics.score(labels, probs, alone(), positive)
+    scored = metrics.evaluate(labels, probs, alone(), positive)
     assert {name: scored[name].value for name in expected} == pytest.approx(expected)
 
 
 def test_a_class_that_is_never_predicted_has_precision_0():
-    figures = metrics.from_confusion(np.array([[5.0, 0.0], [3.0, 0.0]]), positive=1)
-    assert figures == {"precision": 0.0, "recall": 0.0, "specificity": 1.0, "f1": 0.0, "accuracy": 5 / 8}
+    labels = np.repeat([0, 1], [5, 3])
+    seen = evaluation(labels, np.tile([0.9, 0.1], (8, 1)))
+    expected = {"precision": 0.0, "recall": 0.0, "specificity": 1.0, "f1": 0.0, "accuracy": 5 / 8}
+    assert {name: metrics.METRICS[name](seen) for name in expected} == expected
 
 
 def test_calibration_error_of_a_case_made_by_hand():
@@ -85,21 +97,22 @@ def test_calibration_error_of_a_case_made_by_hand():
     confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.6, 0.6])
     probs = np.stack([1 - confidence, confidence], axis=1)
     labels = np.array([1, 1, 0, 0, 1, 1])
-    assert metrics.ece(labels, probs, np.ones(6)) == pytest.approx((4 * 0.4 + 2 * 0.4) / 6)
-    assert metrics.ece(labels, probs, np.array([0, 0, 1.0, 0, 0, 0])) == pytest.approx(0.9)
+    assert metrics.calibration_error(evaluation(labels, probs)) == pytest.approx((4 * 0.4 + 2 * 0.4) / 6)
+    third = np.array([0, 0, 1.0, 0, 0, 0])
+    assert metrics.calibration_error(evaluation(labels, probs, third)) == pytest.approx(0.9)
 
 
 def test_a_certain_and_right_model_is_calibrated():
-    assert metrics.ece(np.array([0, 1]), np.eye(2), np.ones(2)) == 0
+    assert metrics.calibration_error(evaluation(np.array([0, 1]), np.eye(2))) == 0
 
 
 def test_the_interval_is_over_patients_not_over_rows():
     labels, probs = draw(5)
     copies = np.repeat(alone(), 8)
-    single = metrics.score(labels, probs, alone(), 1)["auc"]
-    as_patients = metrics.score(labels[copies], probs[copies], copies, 1)["auc"]
-    as_rows = metrics.score(labels[copies], probs[copies], np.arange(len(copies)), 1)["auc"]
-    assert as_patients == single, "eight copies of a patient's row say nothing new"
+    single = metrics.evaluate(labels, probs, alone(), 1)["auc"]
+    as_patients = metrics.evaluate(labels[copies], probs[copies], copies, 1)["auc"]
+    as_rows = metrics.evaluate(labels[copies], probs[copies], np.arange(len(copies)), 1)["auc"]
+    assert as_patients == single, "eight copies of a patient's row add nothing"
     assert as_rows.high - as_rows.low < 0.5 * (single.high - single.low)
 
 
@@ -119,7 +132,7 @@ def test_the_interval_holds_the_truth_about_19_times_of_20():
 
 def test_the_interval_is_the_same_every_time():
     labels, probs = draw(6)
-    assert metrics.score(labels, probs, alone(), 1) == metrics.score(labels, probs, alone(), 1)
+    assert metrics.evaluate(labels, probs, alone(), 1) == metrics.evaluate(labels, probs, alone(), 1)
 
 
 def test_a_model_does_not_differ_from_itself_and_a_better_one_does():
@@ -135,7 +148,7 @@ def test_a_model_does_not_differ_from_itself_and_a_better_one_does():
 def test_a_paired_interval_is_narrower_than_two_separate_ones():
     labels, probs = draw(8)
     near = probs + generator("near").normal(0, 0.01, probs.shape)
-    gap, single = metrics.paired_auc(labels, near, probs, alone()), metrics.score(labels, probs, alone(), 1)["auc"]
+    gap, single = metrics.paired_auc(labels, near, probs, alone()), metrics.evaluate(labels, probs, alone(), 1)["auc"]
     assert gap.high - gap.low < 0.5 * (single.high - single.low)
 
 
@@ -145,8 +158,8 @@ def test_the_best_threshold_has_the_best_f1_of_all(positive):
     scores = probs[:, positive]
 
     def f1(threshold: float) -> float:
-        called = np.where(scores >= threshold, positive, 1 - positive)
-        return reference.f1_score(labels, called, pos_label=positive)
+        predicted = np.where(scores >= threshold, positive, 1 - positive)
+        return reference.f1_score(labels, predicted, pos_label=positive)
 
     best = metrics.best_threshold(labels, scores, positive)
     assert f1(best) == pytest.approx(max(f1(t) for t in np.unique(scores)))
@@ -166,6 +179,84 @@ def test_a_threshold_is_fitted_on_the_other_folds_only():
 def test_a_cross_fitted_threshold_is_no_better_than_an_in_sample_one():
     labels, probs = draw(11)
     fitted = metrics.cross_fitted_thresholds(labels, probs, alone() % 5, 1)
-    whole = metrics.best_threshold(labels, probs[:, 1], 1)
-    honest, flattering = (metrics.score(labels, probs, alone(), 1, t)["f1"].value for t in (fitted, whole))
+    in_sample = metrics.best_threshold(labels, probs[:, 1], 1)
+    honest, flattering = (metrics.evaluate(labels, probs, alone(), 1, t)["f1"].value for t in (fitted, in_sample))
     assert honest <= flattering
+
+
+def test_a_metric_of_ones_own_is_a_function_and_its_line_in_the_registry(monkeypatch):
+    """Average precision: it is weighted as the others are, and has its interval."""
+
+    def average_precision(e: metrics.Evaluation) -> float:
+        return reference.average_precision_score(e.labels == 1, e.probs[:, 1], sample_weight=e.weights)
+
+    monkeypatch.setitem(metrics.METRICS, "ap", average_precision)
+    monkeypatch.setattr(metrics.patient_weights, "__defaults__", (50,))
+    labels, probs = draw(12)
+    scored = metrics.evaluate(labels, probs, alone(), 1)["ap"]
+    assert scored.value == pytest.approx(reference.average_precision_score(labels, probs[:, 1]))
+    assert scored.low < scored.value < scored.high
+
+
+# Folds
+
+
+def offset_folds() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, predictions that are perfect inside each of two folds and are lower in the second, and the folds."""
+    folds = alone() % 2
+    labels = alone() // 2 % 2
+    scores = np.where(folds == 0, 0.6, 0.1) + 0.2 * labels
+    return labels, np.stack([1 - scores, scores], axis=1), folds
+
+
+def test_the_auc_of_folds_is_the_mean_of_each_folds_own():
+    labels, probs = draw(13)
+    folds = alone() % 4
+    each = [reference.roc_auc_score(labels[folds == f], probs[folds == f, 1]) for f in range(4)]
+    assert metrics.FoldAuc(labels, probs, folds)(np.ones(ROWS)) == pytest.approx(np.mean(each))
+
+
+def test_an_offset_between_folds_costs_the_pooled_auc_and_not_that_of_folds():
+    labels, probs, folds = offset_folds()
+    assert metrics.FoldAuc(labels, probs, folds)(np.ones(ROWS)) == 1
+    assert metrics.macro_auc(labels, probs) == pytest.approx(0.75)
+
+
+def test_a_fold_in_which_a_class_has_no_weight_does_not_count():
+    labels, probs, folds = offset_folds()
+    weights = np.where((folds == 0) & (labels == 1), 0.0, 1.0)
+    assert metrics.FoldAuc(labels, probs, folds)(weights) == 1
+
+
+def test_a_gain_in_the_auc_of_folds_is_paired():
+    labels, probs = draw(14)
+    folds = alone() % 4
+    same = metrics.paired_fold_auc(labels, probs, probs, alone(), folds)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    better = np.where(generator("repair").random(ROWS)[:, None] < 0.5, np.eye(2)[labels], probs)
+    gain = metrics.paired_fold_auc(labels, better, probs, alone(), folds)
+    equal = np.ones(ROWS)
+    assert gain.low > 0
+    expected = metrics.FoldAuc(labels, better, folds)(equal) - metrics.FoldAuc(labels, probs, folds)(equal)
+    assert gain.value == pytest.approx(expected)
+
+
+# What is said while a fold trains
+
+
+def test_the_f1_of_an_epoch_is_the_mean_of_both_classes_and_has_its_own_name():
+    """`f1` of a result is that of the positive class: one name for two figures would mislead."""
+    labels, probs = draw(15)
+    predicted = probs.argmax(axis=1)
+    decided = metrics.decide(probs, 1)  # differs where both classes have 0.5
+    of_epoch = metrics.validation_figures(labels, probs)
+    of_result = metrics.evaluate(labels, probs, alone(), 1)
+    assert "f1" not in of_epoch and "macro_f1" not in of_result
+    assert of_epoch["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert of_result["f1"].value == pytest.approx(reference.f1_score(labels, decided))
+    assert of_epoch["macro_f1"] != pytest.approx(of_result["f1"].value, abs=1e-3)
+
+
+def test_an_epoch_is_monitored_by_the_figures_that_it_has():
+    figures = metrics.validation_figures(*draw(16))
+    assert set(figures) == set(get_args(field_types()["monitor"]))

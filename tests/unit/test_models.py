@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,8 +92,8 @@ def store(folder: Path, name: str, metadata: dict[str, str] | None = None) -> di
 
 
 def features_in_colour(name: str, state: dict[str, torch.Tensor], grey: torch.Tensor, **options) -> torch.Tensor:
-    """What the three-channel network of the file makes of a grey picture in three equal colours."""
-    colour = timm.create_model(name, **options)
+    """What the three-channel network of the file makes of a grey image in three equal colours."""
+    colour: Any = timm.create_model(name, **options)
     colour.load_state_dict(state)
     with torch.inference_mode():
         return colour.eval().forward_features(grey.expand(-1, 3, -1, -1))

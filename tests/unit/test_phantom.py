@@ -27,7 +27,9 @@ def table(root):
 
 
 def read(path: Path) -> np.ndarray:
-    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert image is not None, path
+    return image
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -116,7 +116,7 @@ def test_other_files_are_left_out_and_said(tmp_path):
 
 
 def test_an_image_outside_the_class_folders_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"train/a\.png lies outside a class folder"):
+    with pytest.raises(InputError, match=r"train/a\.png is outside a class folder"):
         read_index(declared(), put(tmp_path, "train/a.png", "train/ill/b.png"))
 
 

@@ -13,14 +13,18 @@ from sklearn.metrics import roc_curve
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, write_json
+from chestfold.core.files import read_json, submissions_dir, write_json
 from chestfold.evaluate import leaderboard, metrics, results
-from chestfold.report import charts, curves, markup, pictures
+from chestfold.evaluate.metrics import Score
+from chestfold.integrations.kaggle.submission import SubmissionRecord, Upload
+from chestfold.report import charts, curves, render
+from chestfold.report.charts import Curve
 from chestfold.report.page import page, write_report
 from chestfold.report.publish import publish
+from chestfold.report.worst_errors import worst_errors
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
-STYLE = Path(markup.__file__).with_name("style.css").read_text()
+STYLE = Path(render.__file__).with_name("style.css").read_text()
 
 
 class Tables(HTMLParser):
@@ -47,12 +51,17 @@ class Tables(HTMLParser):
 
     def handle_endtag(self, name):
         if name in ("td", "th"):
-            self._rows[-1].append("".join(self._cell))
+            self._rows[-1].append("".join(self._cell).strip())
             self._cell = None
 
 
 def made() -> str:
     return page(results.all_results(), NOW)
+
+
+def drawn(macro: str, *values) -> str:
+    """What a macro of charts.html makes of some values."""
+    return str(getattr(render._environment().get_template("charts.html").module, macro)(*values))
 
 
 def section(text: str, name: str) -> str:
@@ -120,20 +129,20 @@ def test_a_section_shows_settings_changes_curves_and_counts(trained):
     changed, settings = Tables(whole).found["settings"]
     assert changed == [["setting", "exp100", "exp101"], ["seed", "0", "1"], ["augment", "none", "plain"]]
     assert ["augment", "plain"] in settings and 'href="#exp100"' in whole
-    about = results.find_result("exp101").about
+    scores = results.find_result("exp101").record.scores
     for name in ("loss", "AUC", "accuracy"):
         assert f'aria-label="exp101: {name} over the epochs"' in whole
     assert whole.count("training") >= 6 and whole.count("<title>epoch ") == 3 * 3
     counts = [[int(cell.split()[0]) for cell in row[1:]] for row in Tables(whole).found["confusion"][0][1:]]
-    assert counts == about["scores"]["confusion"]
-    for value in [*about["scores"]["per_fold_auc"], *about["scores"]["corrupted"]["per_corruption"].values()]:
+    assert counts == scores.confusion
+    for value in [*scores.per_fold_auc, *scores.corrupted.per_corruption.values()]:
         assert f">{value:.4f}</text>" in whole
 
 
 def test_an_ensemble_shows_its_members_and_weights(trained):
     main.main(["ensemble", "exp100", "exp101", "--name", "both", "--method", "greedy"])
     whole = section(made(), "both")
-    weights = results.find_result("both").about["weights"]
+    weights = results.find_result("both").record.weights
     tables = Tables(whole).found[""]
     assert tables[0] == [["member", "weight"], *[[f"exp10{n}", f"{w:.3f}"] for n, w in enumerate(weights)]]
     assert "Learning curves" not in whole and "greedy (this one)" in whole
@@ -144,7 +153,7 @@ def test_the_sources_tables_stand_at_the_end(trained):
 
     shown = Tables(made()).found["source"]
     found = {r.name: r for r in results.all_results()}
-    assert [lines[1:] for lines in shown] == [lines for _, lines in published_baselines.shown(found, {})]
+    assert [lines[1:] for lines in shown] == [lines for _, lines in published_baselines.filled_tables(found, {})]
 
 
 def test_the_header_says_when_from_how_many_and_what_it_is_not_for(trained):
@@ -163,9 +172,9 @@ def test_the_same_results_make_the_same_page(trained):
 def test_roc_points_are_those_of_scikit_learn_and_the_area_is_the_score(classes):
     labels, probs = predicted(classes)
     names = ["a", "b", "c"][:classes]
-    drawn = curves.drawn_classes(labels, names, "b")
-    assert drawn == ([1] if classes == 2 else [0, 1, 2])
-    for number, curve in zip(drawn, curves.roc(labels, probs, names, drawn), strict=True):
+    shown = curves.drawn_classes(labels, names, "b")
+    assert shown == ([1] if classes == 2 else [0, 1, 2])
+    for number, curve in zip(shown, curves.roc(labels, probs, names, shown), strict=True):
         fpr, tpr, _ = roc_curve(labels == number, probs[:, number], drop_intermediate=False)
         assert set(zip(curve.x, curve.y, strict=True)) <= set(zip(fpr, tpr, strict=True))
         area = metrics.auc(labels == number, probs[:, number])
@@ -191,15 +200,16 @@ def test_the_reliability_bins_add_up_to_the_calibration_error(classes):
     bins = curves.reliability(labels, probs)
     assert sum(b.count for b in bins) == len(labels)
     gap = sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / len(labels)
-    assert gap == pytest.approx(metrics.ece(labels, probs, np.ones(len(labels))))
-    drawing = charts.reliability("r", bins)
+    error = metrics.evaluate(labels, probs, np.arange(len(labels)), positive=0)["ece"]
+    assert gap == pytest.approx(error.value)
+    drawing = drawn("reliability", "r", bins)
     assert all(f"{b.low:.3f} to {b.high:.3f}: {b.count} images" in drawing for b in bins)
 
 
 def test_a_drawn_line_goes_through_its_points():
     axes = charts.Axes((0, 1), (0, 2))
-    drawn = charts.path(axes, np.array([0.0, 0.5, 1.0]), np.array([0.0, 2.0, 1.0]), "s0")
-    points = [tuple(map(float, p.split(","))) for p in re.search(r'd="M([^"]*)"', drawn)[1].split()]
+    path = axes.path(Curve("", np.array([0.0, 0.5, 1.0]), np.array([0.0, 2.0, 1.0])))
+    points = [tuple(map(float, p.split(","))) for p in path.removeprefix("M").split()]
     assert points == [(axes.px(0), axes.py(0)), (axes.px(0.5), axes.py(2)), (axes.px(1), axes.py(1))]
     assert axes.py(2) < axes.py(0)
 
@@ -212,16 +222,17 @@ def test_crowded_points_are_thinned_and_both_ends_stay():
 
 @pytest.mark.parametrize("low, high", [(0, 1), (0.9912, 0.9987), (0.04, 3.2), (1, 10)])
 def test_ticks_are_few_and_inside(low, high):
-    found = charts.ticks(low, high)
+    found = charts.ticks((low, high))
     assert 2 <= len(found) <= 8 and low <= found[0] and found[-1] <= high
 
 
 def test_an_auc_that_is_no_number_draws_nothing_and_breaks_nothing():
     nothing = float("nan")
-    assert charts.whisker(nothing, nothing, nothing, (0.5, 1)) == ""
+    assert drawn("interval", Score(nothing, nothing, nothing), (0.5, 1)).strip() == ""
+    assert "<circle" in drawn("interval", Score(0.7, 0.6, 0.8), (0.5, 1))
     assert charts.spread([nothing, nothing])[0] < charts.spread([nothing, nothing])[1]
-    drawn = charts.bars("AUC", [("fold 0", nothing), ("fold 1", 0.7)], ("all", nothing), 0.5)
-    assert 'width="nan"' not in drawn and ">nan</text>" in drawn
+    bars = drawn("auc_bars", "AUC", {"fold 0": nothing, "fold 1": 0.7}, ("all", nothing))
+    assert '"nan"' not in bars and ">nan</text>" in bars
 
 
 def luminance(colour: str) -> float:
@@ -240,42 +251,42 @@ def test_words_and_lines_stand_out_by_day_and_by_night(scheme):
             assert (light + 0.05) / (dark + 0.05) >= least, (name, ground)
 
 
-# Worst errors and their pictures
+# Worst errors and their images
 
 
 def test_the_worst_errors_are_the_wrong_answers_that_were_surest():
     probs = np.array([0.9, 0.2, 0.6, 0.4, 0.99])
     frame = pd.DataFrame({"id": list("abcde"), "group": list("abcde"), "fold": 0, "label": list("nynyn")})
     frame = frame.assign(n=1 - probs, y=probs)
-    found = pictures.worst(frame, "y")
+    found = worst_errors(frame, "y")
     assert [m.id for m in found] == ["e", "a", "b", "c", "d"]
-    assert (found[0].truth, found[0].predicted, found[0].probability) == ("n", "y", 0.99)
-    assert (found[2].truth, found[2].predicted, found[2].probability) == ("y", "n", 0.8)
-    assert len(pictures.worst(pd.concat([frame.assign(id=f"{n}") for n in range(9)], ignore_index=True), "y")) == 12
+    assert (found[0].label, found[0].predicted, found[0].probability) == ("n", "y", 0.99)
+    assert (found[2].label, found[2].predicted, found[2].probability) == ("y", "n", 0.8)
+    assert len(worst_errors(pd.concat([frame.assign(id=f"{n}") for n in range(9)], ignore_index=True), "y")) == 12
 
 
-def test_each_picture_is_on_the_page_once(trained):
+def test_each_image_is_on_the_page_once(trained):
     main.main(["ensemble", "exp100", "exp101", "--name", "both"])
     text = made()
-    keys = re.findall(r'data-picture="(p\d+)"', text)
-    stored = re.findall(r'"(p\d+)": "data:image/jpeg;base64,', text)
+    keys = re.findall(r'data-image="(i\d+)"', text)
+    stored = re.findall(r'"(i\d+)": "data:image/jpeg;base64,', text)
     assert set(keys) == set(stored) and len(stored) == len(set(stored)) < len(keys)
 
 
 def test_without_the_images_the_errors_are_a_list(trained):
     shutil.rmtree(trained.input / "tiny")
     text = made()
-    assert text.count("the images that this was trained on are not in input/") == 2
+    assert text.count("Without images: those that this was trained on are not in input/") == 2
     assert "<img" not in text and Tables(text).found[""][0][0] == ["id", "true", "predicted", "probability", "fold"]
 
 
-def test_pictures_of_other_images_are_not_shown(trained):
+def test_other_images_of_the_same_ids_are_not_shown(trained):
     table = trained.input / "tiny" / "train.csv"
     table.write_text(table.read_text().replace("t000,healthy,p00", "t000,healthy,p19"))
-    assert made().count("the images that this was trained on are not in input/") == 2
+    assert made().count("Without images: those that this was trained on are not in input/") == 2
 
 
-def test_a_damaged_image_is_a_card_without_a_picture(trained):
+def test_a_damaged_image_is_a_card_without_an_image(trained):
     for path in (trained.input / "tiny" / "images").iterdir():
         path.write_bytes(path.read_bytes()[:40])
     text = made()
@@ -298,28 +309,34 @@ def test_more_than_two_classes_draw_a_line_each(trained):
     names = ["a", "b", "c"]
     frame = first[["id", "group", "fold"]].assign(label=[names[n] for n in labels])
     frame[names] = probs / probs.sum(axis=1, keepdims=True)
-    about = results.find_result("exp100").about | {"classes": names, "positive": "a", "name": "three"}
-    results.write_result(trained.runs / "three", frame, None, origin, about)
+    about = results.find_result("exp100").record.model_dump(exclude={"name", "scores", "files"})
+    about |= {"classes": names, "positive": "a"}
+    results.write_result(trained.runs / "three", frame, None, None, origin, about)
     whole = section(made(), "three")
     for drawing in ("ROC", "precision over recall"):
         assert whole.split(f'aria-label="three: {drawing}"')[1].split("</svg>")[0].count("<path") == 3
-    assert "b, AUC 0." in whole and "under each shift" not in whole
+    assert "b, AUC 0." in whole and "under each corruption" not in whole
 
 
-def submission(project, number: int, name: str, **about) -> None:
-    write_json(project.root / "submissions" / f"{number:03d}_{name}.json", {"result": name, **about})
+def submission(number: int, name: str, *scores: tuple[str, str], competition: str = "", **changes) -> None:
+    """A submission file's record; `scores`: public and private of each upload."""
+    record = results.find_result(name).record
+    uploads = [Upload(competition=competition, marker="", message="", public=a, private=b) for a, b in scores]
+    fields = dict(result=name, data=record.data, members=(name,), files=record.files, folds=record.folds, sha256="")
+    about = SubmissionRecord.model_validate(fields | {"uploads": tuple(uploads)} | changes)
+    about.write(submissions_dir() / f"{number:03d}_{name}.json")
 
 
 def test_scores_of_a_leaderboard_are_shown_beside_validation(trained):
     assert "No submission has a score" in made()
-    submission(trained, 1, "exp100", uploads=[{"public": "0.5", "private": ""}])
-    submission(trained, 2, "exp100", uploads=[{"public": "0.8123", "private": ""}])
-    submission(trained, 3, "exp101", uploads=[])
+    submission(1, "exp100", ("0.5", ""))
+    submission(2, "exp100", ("0.8123", ""))
+    submission(3, "exp101")
     text = made()
     head, *lines = Tables(text).found["board"][0]
     assert {line[0][:6]: line[head.index("LB public")] for line in lines} == {"exp100": "0.8123", "exp101": "-"}
     assert "<figcaption>tiny (folds/" in text
-    submission(trained, 4, "exp101", uploads=[{"competition": "chest-contest", "public": "0.7"}])
+    submission(4, "exp101", ("0.7", ""), competition="chest-contest")
     assert "<figcaption>chest-contest: tiny (folds/" in made()
     assert "LB private" not in head and "No submission has a score" not in text
     auc = results.find_result("exp100").score("at_half", "auc")
@@ -327,7 +344,7 @@ def test_scores_of_a_leaderboard_are_shown_beside_validation(trained):
 
 
 def test_the_score_of_an_older_run_of_the_same_name_does_not_count(trained):
-    submission(trained, 1, "exp100", uploads=[{"public": 0.9}], files={"oof.parquet": "another"})
+    submission(1, "exp100", ("0.9", ""), files={"oof.parquet": "another"})
     assert "No submission has a score" in made()
 
 
@@ -344,9 +361,9 @@ def test_texts_from_files_stay_texts(trained):
 def test_no_key_and_no_folder_of_this_machine_is_on_the_page(trained, monkeypatch):
     key = "0123456789abcdef0123456789abcdef01234567"
     monkeypatch.setenv("WANDB_API_KEY", key)
-    markup._secrets.cache_clear()
+    render._secrets.cache_clear()
     token, home = "hf_" + "Ab1" * 10, "/home/nurse/secret-project"
-    settings = results.find_result("exp101").about["settings"]
+    settings = results.find_result("exp101").record.settings
     settings |= {"backbone": f"{home}/net.pt", "folds": key, "monitor": f"x {token}", "tta": "C:\\Users\\nurse\\x"}
     declare(
         trained, "exp101", parent="exp100", machine=str(trained.root), settings=settings, changed={"a": [key, home]}
@@ -359,7 +376,7 @@ def test_no_key_and_no_folder_of_this_machine_is_on_the_page(trained, monkeypatc
 
 @pytest.mark.parametrize("words", ["folds/tiny.csv", "0.5 / 0.7", "train/PNEUMONIA/person1_virus_7", "a and/or b"])
 def test_what_is_no_absolute_path_stays(words):
-    assert markup.discreet(words) == words
+    assert render.hide_secrets(words) == words
 
 
 def test_the_page_asks_for_nothing_from_anywhere(trained):
@@ -390,5 +407,5 @@ def test_a_page_needs_a_result_and_a_file_to_go_to(project):
 
 def test_damaged_learning_curves_are_one_sentence(trained):
     (trained.runs / "exp100" / "fold1" / "metrics.jsonl").write_text('{"epoch": 1,')
-    with pytest.raises(InputError, match=r"fold1/metrics.jsonl is damaged .*; run its fold again, or delete the file"):
+    with pytest.raises(InputError, match=r"fold1/metrics.jsonl is damaged .*; train again, or delete the file"):
         made()

@@ -10,7 +10,7 @@ from chestfold.data.sampling import balanced_weights, epoch_order, sample_per_cl
 LABELS = np.array([0] * 10 + [1] * 4 + [2] * 3)
 
 
-def order(sampling: str, *draw: object) -> np.ndarray:
+def order(sampling: str, *draw: int | str) -> np.ndarray:
     return epoch_order(LABELS, sampling, generator(*draw))
 
 
@@ -50,7 +50,7 @@ def test_classes_are_mixed_in_an_order(sampling):
 # A few of each class
 
 
-def few(count: int, *draw: object) -> np.ndarray:
+def few(count: int, *draw: int | str) -> np.ndarray:
     return sample_per_class(LABELS, count, generator(*draw))
 
 

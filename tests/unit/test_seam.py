@@ -3,7 +3,7 @@ import pytest
 from small_patches import lung, to_grey, with_disc
 
 from chestfold.core.rng import generator
-from chestfold.synth.blend.seam import UNSEEN, Seam, distance, smooth, touched
+from chestfold.synth.blend.seam import UNSEEN, Seam, changed_pixels, edge_distance, smooth
 
 DISC = np.hypot(*(np.indices((60, 60)) - 30)) < 12
 NODULE = np.hypot(*(np.indices((60, 60)) - 30)) < 6
@@ -42,7 +42,7 @@ def test_smoothing_stays_in_its_band_and_lowers_the_measure(kind):
     made, before, after = smooth(picture, DISC, NODULE, 255)
     changed = made != picture
     assert made.dtype == kind and changed.any() and after < before
-    assert not changed[~(touched(DISC) & (distance(DISC) < 2.5))].any() and not changed[NODULE].any()
+    assert not changed[~(changed_pixels(DISC) & (edge_distance(DISC) < 2.5))].any() and not changed[NODULE].any()
     assert picture.min() <= made.min() and made.max() <= picture.max()
     assert after == visibility(made, DISC, NODULE, 255) and before == visibility(picture, DISC, NODULE, 255)
 

@@ -1,4 +1,4 @@
-"""Synthetic images in training: read, proven unrelated to what is held out, bound to the fold."""
+"""Synthetic images in training: read, proven unrelated to what is held out, part of the fold's fingerprint."""
 
 import shutil
 
@@ -9,13 +9,14 @@ from conftest import tiny_experiment
 
 from chestfold.core.config import Request
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json
+from chestfold.core.files import read_json, write_json
+from chestfold.core.run_folder import SyntheticCount
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
-from chestfold.data.synthetic import open_part
+from chestfold.data.synthetic import open_part, require_unrelated
 from chestfold.evaluate import metrics, predictions
 from chestfold.evaluate.results import find_result
-from chestfold.train.prepare import prepare, with_share
+from chestfold.train.prepare import prepare, with_positive_share
 
 FOLD = 0
 
@@ -54,10 +55,12 @@ def test_synthetic_images_join_the_training_part_and_nothing_else(project, relat
     write_part(project, f"{related['out'][0]};{related['out'][1]}", related["out"][2])
     made = project.run(exp(synthetic="made"), "--fold", "0")
     folder = project.runs / made.name / "fold0"
-    assert f"{len(related['out']) + 2} training and {len(related['in'])} validation" in (folder / "log.txt").read_text()
+    log = (folder / "log.txt").read_text()
+    assert f"{len(related['out']) + 2} training, {len(related['in'])} validation and 12 test images" in log
+    assert "2 of the training images are synthetic, made from 2 real ones" in log
     assert sorted(predictions.read(folder / "oof.parquet")[0]["id"]) == sorted(related["in"])
     assert read_json(folder / "config.json")["fingerprint"]["synthetic_sha256"] == open_part("made", 0, 32).sha256
-    assert find_result(made.name).about["synthetic"] == [{"images": 2, "made_from": 2}]
+    assert find_result(made.name).record.synthetic == (SyntheticCount(images=2, made_from=2),)
 
 
 def test_a_changed_synthetic_set_is_noticed(project, related):
@@ -78,9 +81,7 @@ def test_a_descendant_of_a_held_out_image_is_refused(project, related, guilty):
     assert not (project.runs / "exp100" / "fold0" / "last.ckpt").exists()
 
 
-def test_kin_of_a_held_out_patient_is_refused(project, related):
-    from chestfold.data.synthetic import require_unrelated
-
+def test_a_descendant_of_a_held_out_patient_is_refused(project, related):
     write_part(project, related["out"][0], related["out"][1])
     part, group_of = open_part("made", 0, 32), dict.fromkeys(related["out"], "a") | dict.fromkeys(related["in"], "b")
     require_unrelated(part, group_of, set(related["in"]))
@@ -112,32 +113,30 @@ def test_a_part_of_another_fold_and_one_without_lineage_are_refused(project, rel
 
 def test_a_share_of_the_positive_class_is_trained_on(project, related):
     chosen = exp(positive_share=0.5)
-    ready = prepare(Request("exp100", chosen, (), False, "", {}))
-    whole = ready.images(ready.rows(related["out"]))
-    part = with_share(ready, FOLD, whole)
-    assert (part.labels == 1).sum() == (whole.labels == 1).sum() / 2
-    assert (part.labels == 0).sum() == (whole.labels == 0).sum()
+    ready = prepare(Request("exp100", chosen))
+    every = ready.images(ready.rows(related["out"]))
+    part = with_positive_share(chosen, FOLD, every, ready.positive)
+    assert (part.labels == 1).sum() == (every.labels == 1).sum() / 2
+    assert (part.labels == 0).sum() == (every.labels == 0).sum()
     kept = set(part.ids)
-    assert [i for i in whole.ids if i in kept] == part.ids and np.array_equal(part.rows, ready.cache.rows(part.ids))
+    assert [i for i in every.ids if i in kept] == part.ids and np.array_equal(part.rows, ready.cache.rows(part.ids))
 
 
-def test_with_the_defaults_nothing_is_bound_and_an_older_run_is_still_its_own(project):
+def test_without_synthetic_images_a_fold_from_before_there_were_any_is_finished(project):
     project.run(exp(), "--fold", "0")
     path = project.runs / "exp100" / "fold0" / "config.json"
     config = read_json(path)
     assert "synthetic_sha256" not in config["fingerprint"]
-    text = path.read_text().replace('    "positive_share": 1.0,\n    "synthetic": "",\n', "")
-    path.write_text(text)
-    assert "synthetic" not in read_json(path)["settings"]
+    for name in ("positive_share", "synthetic"):
+        del config["settings"][name]
+    write_json(path, config)
     project.run(exp(), "--fold", "0")  # finished: not refused
 
 
 def test_paired_recall_is_the_difference_of_two_recalls():
     labels, groups = np.array([1, 1, 1, 1, 0, 0]), np.arange(6)
-    ours, theirs = (
-        np.stack([1 - p, p], 1)
-        for p in (np.array([0.9, 0.8, 0.7, 0.1, 0.9, 0.1]), np.array([0.9, 0.2, 0.3, 0.1, 0.1, 0.1]))
-    )
+    ours, theirs = np.array([0.9, 0.8, 0.7, 0.1, 0.9, 0.1]), np.array([0.9, 0.2, 0.3, 0.1, 0.1, 0.1])
+    ours, theirs = np.stack([1 - ours, ours], axis=1), np.stack([1 - theirs, theirs], axis=1)
     gap = metrics.paired_recall(labels, ours, theirs, groups, 1)
     assert gap.value == pytest.approx(0.5) and gap.low <= 0.5 <= gap.high
     assert metrics.paired_recall(labels, ours, ours, groups, 1).high == 0

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from conftest import tiny_experiment
+from conftest import record_of, tiny_experiment
 
 from chestfold.cli.experiment import read_command
 from chestfold.core.errors import InputError
 from chestfold.evaluate import leaderboard, results
+from chestfold.report.publish import command
 
 EXP = tiny_experiment().but(augment="plain")
 
@@ -36,15 +37,34 @@ def test_without_a_tag_the_parent_is_that_of_the_file():
         (["--tag", "x", "--data", "tiny"], "exp100-x"),
     ],
 )
-def test_a_tag_stands_before_the_data_and_debug(argv, name):
+def test_a_tag_comes_before_the_data_and_debug(argv, name):
     assert request(*argv).name == name
 
 
-@pytest.mark.parametrize("tag", ["debug", "A/B", "../b", "Big", "a-b", "a b", "a@b", "é", "."])
+@pytest.mark.parametrize("tag", ["lr0.001", "lr1e-3", "slow_2", "2-fold.b"])
+def test_dots_dashes_and_underscores_are_allowed(tag):
+    assert request("--tag", tag).name == f"exp100-{tag}"
+
+
+@pytest.mark.parametrize("tag", ["debug", "lr-debug", "A/B", "../b", "..", "Big", "a b", "a@b", "é", ".", "_a"])
 def test_a_tag_that_is_no_plain_word_is_refused(project, tag):
-    with pytest.raises(InputError, match="small letters, digits and _ make a tag, and it is not 'debug'") as refusal:
+    with pytest.raises(InputError, match=r"small letters, digits, '_', '\.' and '-' make a tag, .* 'debug'") as refusal:
         project.run(EXP, "--tag", tag)
     assert str(refusal.value).startswith(f"--tag {tag}: ") and not project.runs.exists()
+
+
+@pytest.mark.parametrize("tag", ["-x", "--x"])
+def test_a_tag_that_looks_like_an_option_is_refused(project, tag):
+    with pytest.raises(InputError, match="--tag"):
+        project.run(EXP, "--tag", tag)
+    assert not project.runs.exists()
+
+
+def test_a_tag_with_a_dash_can_be_typed_again():
+    """RESULTS.md prints the command of a run from its name."""
+    made = request("--tag", "lr1e-3", "--lr", "0.001")
+    record = record_of(made.name, changed=made.changed)
+    assert command(record) == "python exps/exp100.py --tag lr1e-3 --lr 0.001"
 
 
 def test_the_board_compares_a_variant_with_its_experiment(trained):

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from conftest import picture, tiny_experiment
+from conftest import draw_image, tiny_experiment
 
 from chestfold.core.rng import generator
 from chestfold.data.loader import Images
 from chestfold.models import create
-from chestfold.models.runner import make_runner, predict, tta_views
+from chestfold.models.runner import TTA, make_runner, predict
 
 VIEWS = {"none": 1, "flip": 2, "d4": 8, "crops": 10}
 BATCH = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -29,19 +29,19 @@ def images(pixels: np.ndarray) -> Images:
     )
 
 
-PIXELS = np.stack([picture(generator("tta", n), n % 2 == 1) for n in range(5)])
+PIXELS = np.stack([draw_image(generator("tta", n), n % 2 == 1) for n in range(5)])
 
 
 @pytest.mark.parametrize(("tta", "count"), VIEWS.items())
 def test_views_have_the_size_of_the_image_and_differ(tta, count):
-    views = list(tta_views(BATCH, tta))
+    views = list(TTA[tta](BATCH))
     assert [view.shape for view in views] == [BATCH.shape] * count
     assert len({view.contiguous().numpy().tobytes() for view in views}) == count
     assert all(torch.isfinite(view).all() for view in views)
 
 
 def test_the_first_view_of_flip_is_the_image_and_the_second_its_mirror():
-    plain, mirrored = tta_views(BATCH, "flip")
+    plain, mirrored = TTA["flip"](BATCH)
     assert torch.equal(plain, BATCH) and torch.equal(mirrored, BATCH.flip(-1))
 
 
@@ -49,7 +49,7 @@ def test_the_first_view_of_flip_is_the_image_and_the_second_its_mirror():
 def test_crops_show_seven_eighths_of_each_corner_and_of_the_centre(size):
     """A ramp from 0 to 1: the mean of a crop says where it was cut."""
     ramp = torch.linspace(0, 1, size).expand(1, 1, size, size)
-    means = sorted(float(view.mean()) for view in tta_views(ramp, "crops"))
+    means = sorted(float(view.mean()) for view in TTA["crops"](ramp))
     assert means[:4] == pytest.approx([7 / 16] * 4, abs=0.07)
     assert means[4:6] == pytest.approx([0.5] * 2, abs=0.07)
     assert means[6:] == pytest.approx([9 / 16] * 4, abs=0.07)
@@ -57,7 +57,7 @@ def test_crops_show_seven_eighths_of_each_corner_and_of_the_centre(size):
 
 
 @pytest.mark.parametrize("tta", ["flip", "crops"])
-def test_a_prediction_over_flips_does_not_know_left_from_right(runner, tta):
+def test_a_prediction_over_flips_does_not_depend_on_left_and_right(runner, tta):
     mirrored = PIXELS[:, :, ::-1].copy()
     np.testing.assert_allclose(predict(runner, images(PIXELS), tta), predict(runner, images(mirrored), tta), atol=1e-4)
     plain = predict(runner, images(PIXELS)), predict(runner, images(mirrored))
@@ -67,7 +67,7 @@ def test_a_prediction_over_flips_does_not_know_left_from_right(runner, tta):
 def test_probabilities_are_averaged_not_logits(runner):
     batch = runner.images(torch.from_numpy(PIXELS).unsqueeze(1))
     with torch.inference_mode():
-        views = [runner.module.eval()(view).softmax(dim=1) for view in tta_views(batch, "crops")]
+        views = [runner.module.eval()(view).softmax(dim=1) for view in TTA["crops"](batch)]
     expected = torch.stack(views).mean(dim=0).numpy()
     np.testing.assert_allclose(predict(runner, images(PIXELS), "crops"), expected, atol=1e-5)
 
@@ -77,17 +77,17 @@ def test_a_prediction_does_not_depend_on_its_neighbours(runner):
     np.testing.assert_allclose(predict(runner, images(PIXELS), "flip"), alone, atol=1e-5)
 
 
-def test_turns_are_the_eight_symmetries_of_the_image():
+def test_d4_are_the_eight_symmetries_of_the_image():
     sides = (BATCH, BATCH.flip(-1))
     wanted = {side.rot90(quarter, (-2, -1)).numpy().tobytes() for side in sides for quarter in range(4)}
-    views = list(tta_views(BATCH, "d4"))
+    views = list(TTA["d4"](BATCH))
     assert {view.numpy().tobytes() for view in views} == wanted and len(wanted) == 8
     assert torch.equal(views[0], BATCH)
 
 
 @pytest.mark.parametrize("quarter", [1, 2, 3])
-def test_a_prediction_over_turns_does_not_know_which_side_is_up(runner, quarter):
-    turned = np.rot90(PIXELS, quarter, (1, 2)).copy()
-    upright, aside = predict(runner, images(PIXELS), "d4"), predict(runner, images(turned), "d4")
+def test_a_prediction_over_d4_does_not_depend_on_which_side_is_up(runner, quarter):
+    rotated = np.rot90(PIXELS, quarter, (1, 2)).copy()
+    upright, aside = predict(runner, images(PIXELS), "d4"), predict(runner, images(rotated), "d4")
     np.testing.assert_allclose(upright, aside, atol=1e-5)
-    assert np.abs(predict(runner, images(PIXELS)) - predict(runner, images(turned))).max() > 1e-3
+    assert np.abs(predict(runner, images(PIXELS)) - predict(runner, images(rotated))).max() > 1e-3

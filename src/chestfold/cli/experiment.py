@@ -29,7 +29,7 @@ from chestfold.integrations.tracker import TRACKERS, open_tracker
 class Command:
     """What was typed after `python exps/expNNN.py`.
 
-    `wandb`: the mode asked for; None: as the environment says. `jobs`, `threads`: 0: chosen by the machine.
+    `wandb`: the mode; None: that of the environment. `jobs`, `threads`: 0: chosen for this machine.
     """
 
     request: Request
@@ -40,7 +40,7 @@ class Command:
 
 
 def main(exp: Experiment) -> None:
-    """Read the command line and do what it says; exit code 2 and one sentence when something is wrong."""
+    """Read the command line and run it; exit code 2 and one sentence when something is wrong."""
     try:
         run_command(read_command(exp))
     except ChestfoldError as error:
@@ -51,12 +51,12 @@ def main(exp: Experiment) -> None:
 
 
 def run_command(command: Command) -> None:
-    """Train what is asked for: side by side in processes of their own, or one after the other in this one."""
+    """Train the wanted folds: side by side in processes of their own, or one after the other in this one."""
     from chestfold.train.jobs import describe_plan, plan, run_jobs
 
     folds = unfinished_folds(command.request)
     jobs, threads = plan(command.request.exp, len(folds), command.jobs, command.threads)
-    open_tracker(command.tracker, command.wandb)  # a wrong mode is said before anything begins
+    open_tracker(command.tracker, command.wandb)  # a wrong mode is refused before anything begins
     if folds:
         say(describe_plan(len(folds), jobs, threads))
     if jobs > 1:
@@ -68,7 +68,7 @@ def run_command(command: Command) -> None:
 
 
 def unfinished_folds(request: Request) -> list[int]:
-    """The folds that are asked for and have no manifest yet; none where there is no fold file, which is said later."""
+    """The wanted folds that have no manifest yet; none where there is no fold file, which is refused later."""
     about = folds_dir() / f"{request.exp.fold_file}.json"
     if not about.exists():
         return []
@@ -183,7 +183,7 @@ _count.__name__ = "number above 0"  # argparse names the type in its complaint
 
 
 def _metavar(kind: Any) -> str:
-    """What stands for the value in the help: choices, or a letter that tells the type."""
+    """The placeholder of the value in the help: choices, or a letter that tells the type."""
     if get_origin(kind) is Literal:
         return "{" + ",".join(map(str, get_args(kind))) + "}"
     return {int: "N", float: "X", bool: "{true,false}", str: "TEXT"}.get(kind, "N")

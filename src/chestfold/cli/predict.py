@@ -50,7 +50,7 @@ def predict(arguments: argparse.Namespace) -> None:
     if arguments.csv and arguments.csv.exists() and not arguments.overwrite:
         raise InputError(f"{arguments.csv} is there already; choose another --csv or add --overwrite")
     paths, notes = find_images(arguments.images)
-    with redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # what is printed as JSON stands alone
+    with redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # stdout holds the JSON alone
         for note in notes:
             say(note)
         levels = tuple(arguments.range) if arguments.range else None
@@ -81,7 +81,7 @@ def _heatmaps(predictor: Any, arguments: argparse.Namespace) -> Any:
 
 
 def _print_lines(predictor: Any, lines: Any, csv_file: Path | None) -> None:
-    """The table, the reasons of those that were not read, and where the rest lies."""
+    """The table, why files were not read, and the places of the rest."""
     from chestfold.predict import output
 
     say(output.heading(predictor))

@@ -24,6 +24,10 @@ def add_verbs(verbs: Any) -> None:
         choices=["results", "sources", "synthetic"],
         help="sources: the sources' tables beside ours; synthetic: what synthetic images gain [results]",
     )
+    board.add_argument("names", nargs="*", metavar="NAME", help="these results only [all]")
+    board.add_argument("--data", default="", help="results on this data set only [all]")
+    board.add_argument("--own", action="store_true", help="without the published results of exps/results/")
+    board.add_argument("--top", type=int, metavar="N", help="the first N of each table [all]")
     report = add_verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
     report.add_argument("--out", type=Path, help="the file to write [runs/report.html]")
     publish = add_verb(
@@ -101,10 +105,12 @@ def submit_result(arguments: argparse.Namespace) -> None:
 def write_kernel(arguments: argparse.Namespace) -> None:
     """Write what a code competition takes, and say how to send it."""
     from chestfold.integrations.kaggle import kernel
+    from chestfold.predict.predictor import Predictor
 
+    Predictor(arguments.name)  # what it refuses, a kernel could not predict with
     folder = kernel.write_kernel(arguments.name, arguments.competition, arguments.owner)
-    count = len(list((folder / "weights").glob("*.safetensors")))
-    say(f"wrote {folder}: {kernel.SCRIPT}, its metadata, and weights/ with {count} network(s); nothing was sent")
+    networks = plural(len(list((folder / "weights").glob("*.ckpt"))), "network")
+    say(f"wrote {folder}: {kernel.SCRIPT}, its metadata, and weights/ with {networks}; nothing was sent")
     say(f"next, in this order: kaggle datasets create -p {folder / 'weights'}")
     say(f"                     kaggle kernels push -p {folder}")
 
@@ -115,7 +121,8 @@ def show_board(arguments: argparse.Namespace) -> None:
     from chestfold.report import terminal
 
     if arguments.table == "results":
-        tables = terminal.boards(terminal_width())
+        chosen = leaderboard.Selection(arguments.names, arguments.data, arguments.own, arguments.top)
+        tables = terminal.boards(terminal_width(), chosen)
     elif arguments.table == "sources":
         tables = terminal.baseline_tables()
     else:

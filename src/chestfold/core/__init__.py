@@ -1,1 +1,1 @@
-"""What everything stands on: settings, files, randomness, checkpoints, the terminal."""
+"""The base layer: settings, files, randomness, checkpoints, the terminal."""

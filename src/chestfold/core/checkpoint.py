@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or noticed: written aside, synced, renamed, with their hash at the end.
+"""Checkpoints that are complete or known not to be: written aside, synced, renamed, with their hash at the end.
 
 torch.load does not check what it reads; a flipped byte would load silently. A file here is torch's own archive
 followed by the 32 bytes of its SHA-256, and loads with `weights_only=True`.
@@ -54,7 +54,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def load_newest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest whole state of `path` and its predecessor, and a sentence for each that was not; None if neither."""
+    """The newest complete state of `path` and its predecessor or None, and a sentence for each that is damaged."""
     complaints: list[str] = []
     for candidate in (path, previous(path)):
         if candidate.exists():

@@ -35,7 +35,7 @@ class Experiment:
         "none are found is left as it is",
     )
     frame: Literal["none", "centre", "border"] = option(
-        "none", "X-rays, whose burnt-in text stands at the edges: centre: the middle 80 %; border: the outer 8 % black"
+        "none", "X-rays, whose burnt-in text is at the edges: centre: the middle 80 %; border: the outer 8 % black"
     )
     drop_rate: float = option(
         0.0, "dropout before the classifier, 0 to 1; raise it when a small set overfits", (0.0, 1.0)
@@ -44,7 +44,7 @@ class Experiment:
     freeze: bool = option(False, "train the new head only; all other weights and statistics stay as they were loaded")
 
     epochs: int = option(10, "passes over the training images", (1, 10**9))
-    max_steps: int = option(0, "optimizer steps in an epoch at most; 0: a whole pass", (0, 10**9))
+    max_steps: int = option(0, "optimizer steps in an epoch at most; 0: a full pass", (0, 10**9))
     batch_size: int = option(32, "images a forward pass; lower it when memory runs out", (1, 10**9))
     grad_accum_steps: int = option(
         1, "batches a step: the batch size that the optimizer sees is batch_size x this", (1, 10**9)
@@ -106,7 +106,7 @@ class Experiment:
     compile: bool = option(False, "torch.compile: a minute at the start, faster steps on a GPU")
 
     parent: Any = field(default=None, compare=False, repr=False)
-    """The experiment that `but` was called on; None: there is none. It is no setting."""
+    """The experiment on which `but` was called; None: there is none. It is no setting."""
 
     def __post_init__(self) -> None:
         for f in settings_of(Experiment):
@@ -192,13 +192,13 @@ def _adapter(name: str, strict: bool) -> TypeAdapter:
 
 
 def _check(name: str, value: Any, limits: tuple[float, float] | None) -> None:
-    """Raise `InputError` where a value is not of its setting's type, or lies outside its limits."""
+    """Raise `InputError` where a value is not of its setting's type, or is outside its limits."""
     try:
         _adapter(name, strict=True).validate_python(value)
     except ValidationError as error:
         raise InputError(f"{name} = {value!r} is not {format_type(field_types()[name])}") from error
     if limits and not limits[0] <= value <= limits[1]:
-        raise InputError(f"{name} = {value} lies outside {limits[0]} to {limits[1]}")
+        raise InputError(f"{name} = {value} is outside {limits[0]} to {limits[1]}")
 
 
 def is_optional(kind: Any) -> bool:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from chestfold.core.errors import ChestfoldError
 
 console = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
-PIPED = 240
+PIPED = 300
 """Characters in a line of what goes into a file or another program: enough for every column of the board."""
 REDRAW_SECONDS = 0.2
 """Between two messages of a bar that is drawn by another process."""
@@ -35,6 +35,12 @@ def say(text: str) -> None:
         _forward(("say", text))
     else:
         console.print(text, markup=False)
+
+
+def detail(text: str) -> None:
+    """Print a line that `CHESTFOLD_QUIET` leaves out."""
+    if not os.environ.get("CHESTFOLD_QUIET"):
+        say(text)
 
 
 def plural(count: int, noun: str) -> str:

@@ -1,9 +1,10 @@
-"""Where things lie, and writing them so that a crash at any moment leaves the old file or the new one."""
+"""Where files are, and writing them so that a crash at any moment leaves the old file or the new one."""
 
 import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +120,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
             _sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield the path of a temporary folder, still to be made; on success it is renamed to `folder`, else removed."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a killed run with the same process id
+    with explained_disk_errors(folder):
+        try:
+            yield temporary
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_temporary(folder: Path, name: str = "*") -> None:

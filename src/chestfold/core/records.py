@@ -33,7 +33,7 @@ class Record(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            field = ".".join(map(str, first["loc"])) or "the whole file"
+            field = ".".join(map(str, first["loc"])) or "the file"
             reason = first["msg"][0].lower() + first["msg"][1:]
             raise InputError(f"{source}: {field}: {reason}; restore the file, or make it again") from error
 

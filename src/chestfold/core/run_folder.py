@@ -1,12 +1,12 @@
 """What a training leaves on disk: its folder, claimed by one configuration, and finished when the manifest is there.
 
-`runs/NAME/foldK` for a fold of an experiment; the synthetic nodules' generators lie in folders of the same kind.
+`runs/NAME/foldK` for a fold of an experiment; the synthetic nodules' generators have folders of the same kind.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -50,7 +50,7 @@ M = TypeVar("M", bound=Manifest)
 
 
 class TrainingFolder(Generic[C, M]):
-    """A folder that one training fills."""
+    """A folder that one training fills: config.json first, last.ckpt to resume from, manifest.json at the end."""
 
     config_type: ClassVar[type[Config]]
     manifest_type: ClassVar[type[Manifest]]
@@ -59,26 +59,10 @@ class TrainingFolder(Generic[C, M]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @property
-    def config_path(self) -> Path:
-        """Where config.json lies."""
-        return self.path / "config.json"
-
-    @property
-    def manifest_path(self) -> Path:
-        """Where manifest.json lies, once the training is finished."""
-        return self.path / "manifest.json"
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """What a killed training resumes from."""
-        return self.path / "last.ckpt"
-
-    @property
-    def history_path(self) -> Path:
-        """Where metrics.jsonl lies."""
-        return self.path / "metrics.jsonl"
+        self.config_path = path / "config.json"
+        self.manifest_path = path / "manifest.json"
+        self.last_checkpoint = path / "last.ckpt"
+        self.history_path = path / "metrics.jsonl"
 
     def config(self) -> C:
         """What the training was begun with."""
@@ -124,9 +108,13 @@ class TrainingFolder(Generic[C, M]):
             )
 
     def clear(self) -> None:
-        """Delete the outcome. What declares it complete goes first: a crash leaves it unfinished, not corrupt."""
-        (self.path.parent / "scores.json").unlink(missing_ok=True)
-        self.manifest_path.unlink(missing_ok=True)
+        """Delete the outcome. What declares it complete goes first: a crash leaves it unfinished, not corrupt.
+
+        The scores of its run go only where this training is a part of them.
+        """
+        if self.manifest_path.exists():
+            (self.path.parent / "scores.json").unlink(missing_ok=True)
+            self.manifest_path.unlink()
         for file in self.path.iterdir():
             if file.name not in (".lock", "config.json"):
                 file.unlink()
@@ -169,7 +157,7 @@ class TrainingFolder(Generic[C, M]):
     def write_history(self, history: History, key: str, timing: dict[str, float] | None = None) -> None:
         """metrics.jsonl: `history`, each row with the timing that it was first written with.
 
-        Times stand in this file only, so that checkpoints of the same training have the same bytes. `key` numbers the
+        Times are in this file only, so that checkpoints of the same training have the same bytes. `key` numbers the
         rows, and `timing` belongs to the last one; a row whose timing was lost with a killed process has none.
         """
         known = {row[key]: row for row in self.history()}
@@ -191,9 +179,12 @@ class FoldConfig(Config):
     threads: int
 
     def deciding(self) -> dict[str, Any]:
-        """The settings, the hashes and what the predictions speak of; not the threads, which `claim` keeps."""
-        speaks_of = {"fold": self.fold, "classes": list(self.classes), "positive": self.positive}
-        return super().deciding() | speaks_of
+        """The settings, the hashes and what the predictions are of; not the threads, which `claim` keeps.
+
+        A setting that was added to `Experiment` after the fold was begun had its default.
+        """
+        predicted = {"fold": self.fold, "classes": list(self.classes), "positive": self.positive}
+        return Experiment().to_dict() | super().deciding() | predicted
 
     def exp(self) -> Experiment:
         """The settings as an experiment."""
@@ -208,7 +199,7 @@ class SyntheticCount(Record):
 
 
 class FoldManifest(Manifest):
-    """manifest.json of a fold. `lungs_not_found`: part of the fold -> images, where lungs were asked for."""
+    """manifest.json of a fold. `lungs_not_found`: part of the fold -> images, where lungs were wanted."""
 
     best_epoch: int
     precision: str
@@ -224,15 +215,14 @@ class FoldFolder(TrainingFolder[FoldConfig, FoldManifest]):
     manifest_type = FoldManifest
     keep_both = "copy the experiment to a new number, or add --tag,"
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.best_checkpoint = path / "best.ckpt"
+
     @property
     def number(self) -> int:
         """Of the fold, from 0."""
         return int(self.path.name.removeprefix("fold"))
-
-    @property
-    def best_checkpoint(self) -> Path:
-        """The weights of the best epoch."""
-        return self.path / "best.ckpt"
 
     def epoch_checkpoint(self, epoch: int) -> Path:
         """The weights of one of the last epochs, kept where their predictions are averaged."""
@@ -247,7 +237,7 @@ class FoldFolder(TrainingFolder[FoldConfig, FoldManifest]):
         return self.averaged_checkpoints() if exp.average_last else [self.best_checkpoint]
 
     def table_path(self, kind: str) -> Path:
-        """Where the predictions of `kind` "oof", "corrupted" or "test" lie."""
+        """The file of the predictions of `kind` "oof", "corrupted" or "test"."""
         return self.path / f"{kind}.parquet"
 
 
@@ -261,11 +251,7 @@ class RunFolder:
     def __init__(self, name: str) -> None:
         require_plain_name(name, "run")
         self.name = name
-
-    @cached_property
-    def path(self) -> Path:
-        """The folder."""
-        return runs_dir() / self.name
+        self.path = runs_dir() / name
 
     def fold(self, number: int) -> FoldFolder:
         """The folder of one fold, which need not exist."""
@@ -280,8 +266,9 @@ class RunFolder:
         return self._folds("manifest.json")
 
     def _folds(self, holding: str) -> list[FoldFolder]:
-        found = [FoldFolder(path.parent) for path in self.path.glob(f"fold*/{holding}")]
-        return sorted(found, key=lambda folder: folder.number)
+        folders = [path.parent for path in self.path.glob(f"fold*/{holding}")]
+        folds = [FoldFolder(path) for path in folders if re.fullmatch(r"fold\d+", path.name)]  # not `fold0 (copy)`
+        return sorted(folds, key=lambda fold: fold.number)
 
     def require_finished_folds(self) -> list[FoldFolder]:
         """The finished folds; `InputError` where there is none."""
@@ -294,5 +281,5 @@ class RunFolder:
 def run_folders() -> Iterator[RunFolder]:
     """Every folder in runs/ that holds a fold, by name."""
     for path in sorted(runs_dir().glob("*")):
-        if path.is_dir() and any(path.glob("fold*/config.json")):
+        if RunFolder(path.name).begun_folds():
             yield RunFolder(path.name)

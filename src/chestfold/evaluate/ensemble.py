@@ -198,10 +198,10 @@ def _stack(first: pd.DataFrame, tables: list[pd.DataFrame]) -> np.ndarray:
 def _corrupted(first: pd.DataFrame, members: list[Result]) -> dict[str, np.ndarray] | None:
     """Corruption -> (M, N, K); None when a member has no corrupted predictions, or others."""
     found = [member.corrupted() for member in members]
-    whole = [tables for tables in found if tables is not None]
-    if len(whole) < len(members) or any(set(tables) != set(whole[0]) for tables in whole):
+    present = [tables for tables in found if tables is not None]
+    if len(present) < len(members) or any(set(tables) != set(present[0]) for tables in present):
         return None
-    return {name: _stack(first, [tables[name] for tables in whole]) for name in whole[0]}
+    return {name: _stack(first, [tables[name] for tables in present]) for name in present[0]}
 
 
 def cross_fit(method: str, members: Members, probs: np.ndarray) -> np.ndarray:
@@ -238,8 +238,8 @@ class Comparison:
 def compare(members: Members) -> dict[str, Comparison]:
     """Method -> its scores, beside the best single member."""
     labels, groups, folds = members.labels, members.groups, members.folds
-    whole = np.ones(len(labels))
-    singles = [FoldAuc(labels, probs, folds)(whole) for probs in members.probs]
+    equal_weights = np.ones(len(labels))
+    singles = [FoldAuc(labels, probs, folds)(equal_weights) for probs in members.probs]
     best = int(np.argmax(singles))
     compared = {}
     for name in possible_methods(members):
@@ -247,7 +247,7 @@ def compare(members: Members) -> dict[str, Comparison]:
         blender = BLENDERS[name]().fit(members.probs, labels, groups)
         compared[name] = Comparison(
             auc=metrics.mean_auc(labels, [honest], groups),
-            fold_auc=FoldAuc(labels, honest, folds)(whole),
+            fold_auc=FoldAuc(labels, honest, folds)(equal_weights),
             in_sample_auc=metrics.macro_auc(labels, blender.predict(members.probs)),
             gain=metrics.paired_fold_auc(labels, honest, members.probs[best], groups, folds),
             over=members.names[best],

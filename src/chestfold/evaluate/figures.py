@@ -1,5 +1,8 @@
-"""Pictures of a run: learning curves and confusion matrix, as PNG files. matplotlib waits until one is drawn."""
+"""PNG figures of a run: learning curves, confusion matrix, input images. matplotlib is loaded when one is drawn."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,33 +10,32 @@ import numpy as np
 
 from chestfold.core.files import atomic_path
 from chestfold.core.run_folder import History
+from chestfold.evaluate.fonts import japanese_fonts
 from chestfold.evaluate.results import ResultRecord
 
 TRAIN, VALIDATION = "#d1702c", "#2c6fb3"
 DPI = 120
 INPUTS = 16
 """Images in inputs.png."""
+COLUMNS = 4
 
 
 def learning_curves(path: Path, name: str, histories: dict[int, History]) -> None:
     """Loss and accuracy of every fold over the epochs, training beside validation; thick: the mean of the folds.
 
-    Training figures are taken during the epoch, on augmented and mixed images with dropout: they may lie below those
+    Training figures are taken during the epoch, on augmented and mixed images with dropout: they may be below those
     of validation.
     """
-    figure = _figure(10, 4)
-    axes = figure.subplots(1, 2)
-    panels = [(axes[0], "loss", "train_loss", "loss"), (axes[1], "accuracy", "train_accuracy", "accuracy")]
-    for axis, title, training, validation in panels:
-        _draw(axis, histories, training, TRAIN, "training")
-        _draw(axis, histories, validation, VALIDATION, "validation")
-        axis.set(title=title, xlabel="epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
-        axis.legend()
     numbers = ", ".join(map(str, histories))
-    figure.suptitle(f"{name}: fold {numbers}" if len(histories) == 1 else f"{name}: folds {numbers}")
-    _save(figure, path)
+    with _figure(path, 10, 4) as figure:
+        for axis, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            _draw(axis, histories, f"train_{metric}", TRAIN, "training")
+            _draw(axis, histories, metric, VALIDATION, "validation")
+            axis.set(title=metric, xlabel="epoch")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.grid(alpha=0.3)
+            axis.legend()
+        figure.suptitle(f"{name}: fold {numbers}" if len(histories) == 1 else f"{name}: folds {numbers}")
 
 
 def _draw(axis: Any, histories: dict[int, History], key: str, colour: str, label: str) -> None:
@@ -51,40 +53,42 @@ def _draw(axis: Any, histories: dict[int, History], key: str, colour: str, label
 
 def confusion(path: Path, record: ResultRecord) -> None:
     """The out-of-fold confusion matrix at threshold 0.5: counts, and each row's shares as shades."""
-    counts, classes = np.array(record.scores.confusion), record.classes
+    classes = record.classes
+    counts = np.array(record.scores.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = _figure(2.2 + 1.1 * len(classes), 1.6 + 1.0 * len(classes))
-    axis = figure.subplots()
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(*counts.shape):
-        share = shares[row, column]
-        text = f"{counts[row, column]}\n{share:.1%}"
-        axis.text(column, row, text, ha="center", va="center", color="white" if share > 0.6 else "black")
-    axis.set(title=record.name, xlabel="predicted", ylabel="true")
-    axis.set_xticks(range(len(classes)), classes)
-    axis.set_yticks(range(len(classes)), classes)
-    _save(figure, path)
+    with _figure(path, 2.2 + 1.1 * len(classes), 1.6 + 1.0 * len(classes)) as figure:
+        axis = figure.subplots()
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            text = f"{counts[row, column]}\n{share:.1%}"
+            axis.text(column, row, text, ha="center", va="center", color="white" if share > 0.6 else "black")
+        axis.set(title=record.name, xlabel="predicted", ylabel="true")
+        axis.set_xticks(range(len(classes)), classes)
+        axis.set_yticks(range(len(classes)), classes)
 
 
 def inputs(path: Path, images: np.ndarray) -> None:
-    """What the network is fed with: the first of `images`, uint8 (B, S, S), four in a row."""
+    """What the network is given: the first of `images`, uint8 (B, S, S), four in a row."""
     import cv2
 
     tiles = [np.pad(image, 1) for image in images[:INPUTS]]
-    while len(tiles) % 4:
+    while len(tiles) % COLUMNS:
         tiles.append(np.zeros_like(tiles[0]))
-    sheet = np.vstack([np.hstack(tiles[n : n + 4]) for n in range(0, len(tiles), 4)])
+    rows = [np.hstack(tiles[n : n + COLUMNS]) for n in range(0, len(tiles), COLUMNS)]
     with atomic_path(path) as temporary:
-        temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
+        temporary.write_bytes(cv2.imencode(".png", np.vstack(rows))[1].tobytes())
 
 
-def _figure(width: float, height: float) -> Any:
-    """A figure of so many inches; no window, no state that two threads would share."""
+@contextmanager
+def _figure(path: Path, width: float, height: float) -> Iterator[Any]:
+    """A figure of so many inches, saved at the end; no window. Class names may be Japanese."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
+    families = ["DejaVu Sans", *(font.name for font in japanese_fonts())]
+    with rc_context({"font.family": families}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # no font of any language is installed for it
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})

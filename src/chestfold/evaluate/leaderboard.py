@@ -1,11 +1,12 @@
 """The leaderboard: one row per result, from files alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chestfold.core.config import Experiment
+from chestfold.core.config import Experiment, did_you_mean
 from chestfold.core.console import plural
+from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldFolder, run_folders
 from chestfold.evaluate import metrics, predictions
 from chestfold.evaluate.metrics import METRICS, TITLES, Score
@@ -51,12 +52,45 @@ class Row:
         return score
 
 
-def rows_by_folds(results: Iterable[Result]) -> dict[str, list[Row]]:
-    """Title -> rows, best AUC first; only results on the same images and folds stand in one table. No debug runs."""
+@dataclass(frozen=True)
+class Selection:
+    """Which results the board shows; empty: all. `top`: so many of each table."""
+
+    names: Sequence[str] = ()
+    data: str = ""
+    own: bool = False
+    top: int | None = None
+
+    def has(self, result: Result) -> bool:
+        """Whether `result` is shown. `own`: it is in runs/, not a published one."""
+        if self.names and result.name not in self.names:
+            return False
+        if self.data and result.record.data != self.data:
+            return False
+        return not (self.own and result.is_published)
+
+    def require_known(self, results: Sequence[Result]) -> None:
+        """Raise `InputError` where a result or a data set has no result."""
+        known = [result.name for result in results]
+        for name in self.names:
+            if name not in known:
+                raise InputError(f"no result {name!r} in runs/ or exps/results/{did_you_mean(name, known)}")
+        data = {result.record.data for result in results}
+        if self.data and self.data not in data:
+            raise InputError(f"no result on the data set {self.data!r}; there are some on {', '.join(sorted(data))}")
+
+
+def rows_by_folds(results: Iterable[Result], has: Callable[[Result], bool] = lambda _: True) -> dict[str, list[Row]]:
+    """Title -> rows, best AUC first; only results on the same images and folds share a table. No debug runs.
+
+    Args:
+        results: all of them, because a row is compared with its parent.
+        has: which of them get a row.
+    """
     by_name = {result.name: result for result in results}
     tables: dict[str, list[Row]] = {}
     for result in by_name.values():
-        if not result.is_debug:
+        if has(result) and not result.is_debug:
             folds = result.record.folds
             title = f"{result.record.data} (folds/{folds.file}.csv {folds.sha256[:8]}, {folds})"
             tables.setdefault(title, []).append(_row(result, by_name))
@@ -135,7 +169,7 @@ def format_score(score: Score | None) -> str:
 
 
 def displaced() -> list[str]:
-    """A line for each run in runs/ that stands in the place of a published result with more folds."""
+    """A line for each run in runs/ that hides a published result with more folds."""
     published, lines = published_results(), []
     for result in all_results():
         other = published.get(result.name)

@@ -1,7 +1,7 @@
 """Scores with their doubt: every figure comes with a 95 % bootstrap interval over patients.
 
 Probabilities are float (N, K), rows summing to 1; labels are int64 (N,), 0 <= label < K. For two classes the
-figures speak of the positive class; for more they are macro averages over one-versus-rest.
+figures are those of the positive class; for more they are macro averages over one-versus-rest.
 
 To add a metric, write a function of an `Evaluation` and its line in `METRICS`: scores.json, the board, the page and
 RESULTS.md show it, and "-" for results that were scored before.
@@ -102,9 +102,9 @@ class Evaluation:
         """Weight of the right predictions of each class (K,)."""
         return np.diag(self.matrix)
 
-    def of_classes(self, part: np.ndarray, whole: np.ndarray) -> float:
-        """`part` / `whole` (K,), 0 where `whole` is 0: of the positive class of two, else the mean over the classes."""
-        shares = np.divide(part, whole, out=np.zeros_like(part, float), where=whole > 0)
+    def of_classes(self, part: np.ndarray, total: np.ndarray) -> float:
+        """`part` / `total` (K,), 0 where `total` is 0: of the positive class of two, else the mean over the classes."""
+        shares = np.divide(part, total, out=np.zeros_like(part, float), where=total > 0)
         return float(shares[self.positive] if len(shares) == 2 else shares.mean())
 
 

@@ -141,9 +141,9 @@ def merge_oof(parts: dict[int, pd.DataFrame], folds: Folds, wanted: Sequence[int
         raise InputError(f"the out-of-fold predictions of fold {missing} are missing; train them first")
     for fold, table in parts.items():
         check_against_folds(table, folds, [fold], f"OOF of fold {fold}")
-    whole = pd.concat([parts[f] for f in sorted(parts)], ignore_index=True)
-    check_against_folds(whole, folds, wanted, "merged OOF")
-    return whole
+    merged = pd.concat([parts[f] for f in sorted(parts)], ignore_index=True)
+    check_against_folds(merged, folds, wanted, "merged OOF")
+    return merged
 
 
 def mean_predictions(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

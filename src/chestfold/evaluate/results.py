@@ -133,7 +133,7 @@ class NotRun(Record):
 
 @dataclass(frozen=True)
 class Result:
-    """A finished result and the folder that it lies in."""
+    """A finished result and its folder."""
 
     folder: Path
     record: ResultRecord
@@ -150,7 +150,7 @@ class Result:
 
     @property
     def is_published(self) -> bool:
-        """Whether it lies in exps/results/."""
+        """Whether it is in exps/results/."""
         return self.folder.parent == published_dir()
 
     @property
@@ -271,7 +271,7 @@ def write_result(
 
 
 def find_result(name: str) -> Result:
-    """The result called `name`: in runs/, else in exps/results/.
+    """The result `name`: in runs/, else in exps/results/.
 
     Raises:
         InputError: there is none.
@@ -282,7 +282,7 @@ def find_result(name: str) -> Result:
         if path.exists():
             return _read(path)
     if RunFolder(name).begun_folds():
-        raise InputError(f"{name} is not finished: run its experiment again, it goes on with the missing folds")
+        raise InputError(f"{name} is not finished: run its experiment again, it trains the missing folds")
     known = [result.name for result in all_results()]
     hint = did_you_mean(name, known) or "; chestfold board lists the finished ones"
     raise InputError(f"no finished result called {name!r}{hint}")
@@ -293,7 +293,7 @@ def _read(path: Path) -> Result:
 
 
 def all_results() -> list[Result]:
-    """Every finished result, by name; one in runs/ stands before its published copy."""
+    """Every finished result, by name; one in runs/ goes before its published copy."""
     found = published_results()
     for path in sorted(runs_dir().glob("*/scores.json")):
         found[path.parent.name] = _read(path)
@@ -301,7 +301,7 @@ def all_results() -> list[Result]:
 
 
 def published_results() -> dict[str, Result]:
-    """Name -> result, for what lies in exps/results/."""
+    """Name -> result, for the contents of exps/results/."""
     paths = sorted(published_dir().glob("*/scores.json"))
     return {path.parent.name: _read(path) for path in paths}
 

@@ -1,6 +1,6 @@
 
 "use strict";
-// The order of the pictures, and which of them are shown.
+// The order of the images, and which of them are shown.
 
 const gallery = document.getElementById("gallery");
 const cards = [...gallery.children];
@@ -19,7 +19,7 @@ function show() {
     card.hidden = (only.value !== "" && card.dataset.label !== only.value) || (errors.checked && card.dataset.wrong === "0");
   gallery.append(...sorted);
   const left = cards.filter((card) => !card.hidden).length;
-  document.getElementById("count").textContent = `${left} of ${cards.length} pictures`;
+  document.getElementById("count").textContent = `${left} of ${cards.length} images`;
 }
 
 for (const control of [order, only, errors]) control.addEventListener("change", show);

@@ -9,19 +9,21 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
 from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
 from chestfold.evaluate.attention import ATTENTION
-from chestfold.evaluate.results import (
-    FILES,
-    NOT_RUN,
-    Result,
-    ResultRecord,
-    find_result,
-    not_run,
-    published_results,
+from chestfold.evaluate.leaderboard import Row
+from chestfold.evaluate.results import FILES, NOT_RUN, Result, ResultRecord, find_result, not_run, published_results
+
+ABOUT = (
+    "Made by `chestfold publish` from `exps/results/`; not edited by hand. Out-of-fold figures at threshold 0.5 "
+    "(for more than two classes: the most probable one), 95 % intervals by bootstrap over patients. *F1 tuned*: "
+    "at a threshold chosen on the other folds. *AUC against parent*: both on the same bootstrapped patients. "
+    "*test AUC* only where the data set publishes its test labels. *AUC, shifted*: the mean AUC of the same images "
+    "under eight corruptions of acquisition (contrast, brightness, blur, zoom, two strengths each), from one view. "
+    "*in lungs*: share of the Grad-CAM maps inside the lungs, where lungs are known."
 )
 
 
 def publish(name: str, overwrite: bool = False) -> Path:
-    """Copy a result's scores, OOF and test predictions to exps/results/NAME and make RESULTS.md anew.
+    """Copy a result's scores and predictions to exps/results/NAME and write RESULTS.md again.
 
     Raises:
         InputError: not finished, a debug run, or another result is published under this name.
@@ -30,9 +32,9 @@ def publish(name: str, overwrite: bool = False) -> Path:
         return _publish_not_run(name)
     if not (runs_dir() / name / "scores.json").exists():
         raise InputError(f"{runs_dir() / name} holds no finished run; train all folds of {name} first")
-    if name.endswith("-debug"):
-        raise InputError(f"{name} is a debug run; its scores mean nothing and are not published")
     result = find_result(name)
+    if result.is_debug:
+        raise InputError(f"{name} is a debug run; its scores mean nothing and are not published")
     result.oof()  # proves the hash
     target = published_dir() / name
     if not overwrite and _holds_another(target, result):
@@ -49,7 +51,7 @@ def _publish_not_run(name: str) -> Path:
     """Publish that an experiment could not be run, and why."""
     target = published_dir() / name
     if (target / "scores.json").exists():
-        raise InputError(f"{target} holds a result of {name}; that it could not be run here is no news")
+        raise InputError(f"{target} holds a result of {name}; it is not replaced by a run that was not possible here")
     _copy(runs_dir() / name / NOT_RUN, target / NOT_RUN)
     write_results_page()
     return target
@@ -61,56 +63,48 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _holds_another(target: Path, result: Result) -> bool:
-    """Not so where a publication was cut off before its first file."""
+    """False where a publication was interrupted before its first file."""
     path = target / "oof.parquet"
     return path.exists() and sha256_file(path) != result.record.files["oof.parquet"]
 
 
 def write_results_page() -> Path:
     """RESULTS.md from exps/results/ alone."""
-    parts = [
-        "# Results",
-        "Made by `chestfold publish` from `exps/results/`; not edited by hand. Out-of-fold figures at threshold 0.5 "
-        "(for more than two classes: the most probable one), 95 % intervals by bootstrap over patients. *F1 tuned*: "
-        "at a threshold chosen on the other folds. *AUC against parent*: both on the same bootstrapped patients. "
-        "*test AUC* only where the data set publishes its test labels. *AUC, shifted*: the mean AUC of the same images "
-        "under eight shifts of acquisition (contrast, brightness, blur, zoom, two strengths each), from one view. "
-        "*in lungs*: share of the Grad-CAM maps inside the lungs, where lungs are known.",
-    ]
     published = published_results()
-    for title, rows in leaderboard.rows_by_folds(list(published.values())).items():
-        parts.append(f"## {title}")
-        parts.append("\n".join(_markdown(leaderboard.HEADER, map(leaderboard.cells, rows))))
-        parts.append("\n".join(_made(row) for row in rows))
-    pairs = synthetic_gain.pairs(list(published.values()))
+    results = list(published.values())
+    parts = ["# Results", ABOUT]
+    for title, rows in leaderboard.rows_by_folds(results).items():
+        table = _markdown(leaderboard.HEADER, map(leaderboard.cells, rows))
+        parts += [f"## {title}", table, "\n".join(map(_origin, rows))]
+    pairs = synthetic_gain.pairs(results)
     if pairs:
-        parts += [
-            f"# {synthetic_gain.TITLE}",
-            synthetic_gain.NOTE,
-            "\n".join(_markdown(synthetic_gain.HEADER, map(synthetic_gain.cells, pairs))),
-        ]
+        table = _markdown(synthetic_gain.HEADER, map(synthetic_gain.cells, pairs))
+        parts += [f"# {synthetic_gain.TITLE}", synthetic_gain.NOTE, table]
     parts.append("# The sources' tables")
-    for table, lines in published_baselines.filled_tables(published, not_run(published_dir())):
-        parts += [f"## {table.title}", table.note, "\n".join(_markdown(published_baselines.HEADER, lines))]
+    for source, lines in published_baselines.filled_tables(published, not_run(published_dir())):
+        parts += [f"## {source.title}", source.note, _markdown(published_baselines.HEADER, lines)]
     path = project_dir() / "RESULTS.md"
     write_text(path, "\n\n".join(parts) + "\n")
     return path
 
 
-def _markdown(header: Sequence[str], rows: Iterable[list[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines]
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = []
+    for row in [header, ["---"] * len(header), *rows]:
+        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |")
+    return "\n".join(lines)
 
 
-def _made(row: leaderboard.Row) -> str:
+def _origin(row: Row) -> str:
+    """The command that made a result, on which machine and when."""
     record = row.result.record
-    how = f"`{command(record)}`" if record.kind == "experiment" else "`chestfold ensemble`"
+    how = command(record) if record.kind == "experiment" else "chestfold ensemble"
     commit = f", commit {record.commit[:10]}" if record.commit else ""
-    return f"- {row.result.name}: {how}, {record.folds}, {record.machine}, {record.date}{commit}"
+    return f"- {row.result.name}: `{how}`, {record.folds}, {record.machine}, {record.date}{commit}"
 
 
 def command(record: ResultRecord) -> str:
-    """What was typed to train a run: its file, and what its name and its changes say of the options."""
+    """The command that trained a run: its file, and the options that its name and its changes tell."""
     name, _, data = record.name.partition("@")
     stem, _, tag = name.partition("-")
     words = [f"python exps/{stem}.py"]
@@ -120,13 +114,13 @@ def command(record: ResultRecord) -> str:
         words.append(f"--tag {tag}")
         for setting, (_, new) in record.changed.items():
             if setting != "data":
-                words.append(f"--{setting.replace('_', '-')} {_word(new)}")
+                words.append(f"--{setting.replace('_', '-')} {_argument(new)}")
     if record.folds.missing:
-        words.append(f"--fold {' '.join(map(str, record.folds.trained))}")
+        words.append(f"--fold {_argument(record.folds.trained)}")
     return " ".join(words)
 
 
-def _word(value: Any) -> str:
+def _argument(value: Any) -> str:
     """A setting as it is typed."""
     match value:
         case None:

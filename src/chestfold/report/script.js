@@ -1,6 +1,6 @@
 
 "use strict";
-// Sorting, links into closed sections, and pictures that are unpacked when their section is opened.
+// Sorting, links into closed sections, and images that are loaded when their section is opened.
 
 function keyOf(row, column) {
   const key = row.cells[column].dataset.sort;
@@ -25,8 +25,8 @@ function sortBy(header) {
   body.append(...rows.map(([, row]) => row));
 }
 
-function showPictures(section, pictures) {
-  for (const image of section.querySelectorAll("img[data-picture]:not([src])")) image.src = pictures[image.dataset.picture];
+function showImages(section, uris) {
+  for (const image of section.querySelectorAll("img[data-image]:not([src])")) image.src = uris[image.dataset.image];
 }
 
 function openLinked() {
@@ -37,10 +37,10 @@ function openLinked() {
   }
 }
 
-const pictures = JSON.parse(document.getElementById("page:pictures").textContent);
+const uris = JSON.parse(document.getElementById("page:images").textContent);
 for (const header of document.querySelectorAll(".board th[aria-sort]"))
   header.querySelector("button").addEventListener("click", () => sortBy(header));
 for (const section of document.querySelectorAll("details.result"))
-  section.addEventListener("toggle", () => section.open && showPictures(section, pictures));
+  section.addEventListener("toggle", () => section.open && showImages(section, uris));
 addEventListener("hashchange", openLinked);
 openLinked();

@@ -12,25 +12,41 @@ from chestfold.evaluate.results import all_results, not_run
 
 MAIN = ("result", "AUC", leaderboard.OF_FOLDS, "AUC, shifted", "F1", "accuracy", "AUC against parent")
 """Columns of the board in a terminal that is not wide enough for all."""
+NARROW = ("result", "AUC", leaderboard.OF_FOLDS, "AUC, shifted", "AUC against parent")
 ALL = (*leaderboard.HEADER[:2], leaderboard.OF_FOLDS, *leaderboard.HEADER[2:])
-WIDE = 250
+WIDE = 300
 """Characters that all columns need."""
+MEDIUM = 110
+"""Characters that the columns of `MAIN` need."""
 WORDS = ("result", "what", "whose", "run", "with", "without", "sampling")
 """Columns of text: aligned left."""
+EVERYTHING = leaderboard.Selection()
 SYNTHETIC_MAIN = ("share", "with", "without", "sampling", "AUC gained", "recall gained")
 
 
-def boards(width: int) -> list[Table]:
-    """The leaderboard for a terminal of `width` characters, a table for each fold file."""
-    columns = ALL if width >= WIDE else MAIN
+def boards(width: int, chosen: leaderboard.Selection = EVERYTHING) -> list[Table]:
+    """The leaderboard for a terminal of `width` characters, a table for each fold file.
+
+    Raises:
+        InputError: there is no such result, or none on such a data set.
+    """
+    columns = _columns(width)
+    results = list(all_results())
+    chosen.require_known(results)
     tables = []
-    for title, rows in leaderboard.rows_by_folds(all_results()).items():
+    for title, rows in leaderboard.rows_by_folds(results, chosen.has).items():
         table = _table(f"{title}: out-of-fold, 95 % patient bootstrap", columns)
-        for row in rows:
+        for row in rows[: chosen.top]:
             texts = leaderboard.terminal_cells(row)
             _add_row(table, [texts[name] for name in columns])
         tables.append(table)
     return tables
+
+
+def _columns(width: int) -> Sequence[str]:
+    if width >= WIDE:
+        return ALL
+    return MAIN if width >= MEDIUM else NARROW
 
 
 def baseline_tables() -> list[Table]:
@@ -60,7 +76,7 @@ def _table(title: str, columns: Sequence[str], caption: str | None = None) -> Ta
     table = Table(title=title, caption=caption, title_justify="left", box=SIMPLE, padding=(0, 1))
     for name in columns:
         least = 24 if name == "what" and "minutes" in columns else min(12, len(name))
-        table.add_column(name, justify="left" if name in WORDS else "right", min_width=least)
+        table.add_column(name, justify="left" if name in WORDS else "right", min_width=least, overflow="fold")
     return table
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from chestfold.core.console import plural, say
+from chestfold.core.console import detail, plural, say
 from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldManifest
 from chestfold.data.transforms.corruptions import CORRUPTIONS
@@ -70,11 +70,11 @@ def merged_corruptions(ready: Prepared, manifests: dict[int, FoldManifest]) -> p
     parts = {}
     for fold, table in fold_tables(ready, trained, "corrupted").items():
         parts[fold] = predictions.unstacked(table)
-    whole = {}
+    merged_tables = {}
     for name in CORRUPTIONS:
         of_folds = {fold: tables[name] for fold, tables in parts.items()}
-        whole[name] = predictions.merge_oof(of_folds, ready.folds, trained)
-    return predictions.stacked(whole)
+        merged_tables[name] = predictions.merge_oof(of_folds, ready.folds, trained)
+    return predictions.stacked(merged_tables)
 
 
 def mean_of_tests(ready: Prepared, manifests: dict[int, FoldManifest]) -> pd.DataFrame | None:
@@ -112,12 +112,13 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
 def report(result: results.Result) -> None:
     """The scores of a collected run, and what to do next."""
     record = result.record
-    say(f"\n{result.name}: {record.folds} collected in {result.folder}")
+    detail("")
+    say(f"{result.name}: {record.folds} collected in {result.folder}, AUC {result.score('at_half', 'auc')}")
     for metric in METRICS:
-        say(f"  {metric:<13} {result.score('at_half', metric)}")
+        detail(f"  {metric:<13} {result.score('at_half', metric)}")
     if len(record.folds.trained) > 1:
-        say(f"  {'auc of folds':<13} {record.scores.auc_of_folds}")
-    say(f"  {'auc, shifted':<13} {result.score('corrupted', 'auc')}")
+        detail(f"  {'auc of folds':<13} {record.scores.auc_of_folds}")
+    detail(f"  {'auc, shifted':<13} {result.score('corrupted', 'auc')}")
     if result.is_debug:
         say("a debug run: it shows that everything works, its scores mean nothing")
         return
@@ -125,4 +126,4 @@ def report(result: results.Result) -> None:
         missing = ", ".join(map(str, record.folds.missing))
         count = plural(len(record.folds.missing), "fold")
         say(f"{count} ({missing}) not trained yet; without them the figures are of a part of the images")
-    say(f"next: chestfold board; chestfold submit {result.name} --dry-run; chestfold publish {result.name}")
+    detail(f"next: chestfold board; chestfold submit {result.name} --dry-run; chestfold publish {result.name}")

@@ -129,7 +129,7 @@ def share_out(jobs: list[Job], folds: list[int], display: JobsDisplay, outcome: 
 
 
 def _send(job: Job, fold: int | None) -> None:
-    with suppress(BrokenPipeError):  # it was killed: the next look at its pipe says so
+    with suppress(BrokenPipeError):  # it was killed: reading its pipe will show it
         job.pipe.send(fold)
 
 
@@ -159,19 +159,20 @@ def work(pipe: Connection, request: Request, threads: int, tracker: tuple[str, s
     from chestfold.train.prepare import prepare
     from chestfold.train.run import train_fold
 
-    forward_to(lambda message: None)  # what is said of the data was said by the parent
-    ready, shown = None, open_tracker(*tracker)
+    forward_to(lambda message: None)  # the parent has printed the notes about the data
+    ready = None
+    opened = open_tracker(*tracker)
     while (fold := _next_fold(pipe)) is not None:
         ready = ready or prepare(request)
         forward_to(pipe.send)
         try:
-            train_fold(ready, fold, shown, threads)
+            train_fold(ready, fold, opened, threads)
         except ChestfoldError as error:
             pipe.send(("failed", fold, error))
         except Exception:
             pipe.send(("say", traceback.format_exc()))
             raise
-    shown.close()
+    opened.close()
 
 
 def _next_fold(pipe: Connection) -> int | None:
@@ -187,7 +188,7 @@ def _end_with_parent() -> None:
 
 
 def plan(exp: Experiment, folds: int, jobs: int, threads: int) -> tuple[int, int]:
-    """How many of `folds` are trained at once, and with how many threads each; 0 where it is not asked for."""
+    """How many of `folds` are trained at once, and with how many threads each; 0: not given."""
     alone = int(os.environ.get("WORLD_SIZE", "1")) > 1  # torchrun's processes share one fold
     jobs = 1 if alone or folds < 2 else min(jobs or jobs_that_fit(exp, folds), folds)
     return jobs, threads or max(1, usable_cores() // jobs)

@@ -98,7 +98,7 @@ class State:
             "losses": self.meter.losses,
             "hits": self.meter.hits,
             "norms": self.meter.norms,
-            "history": json.dumps(self.history),  # a pickle's bytes would tell which rows were loaded from one
+            "history": json.dumps(self.history),  # a pickle's bytes would depend on which rows were loaded from one
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -169,7 +169,7 @@ def fit(
     """Train a fold, resuming from `last.ckpt` if there is one; leaves `best.ckpt` and `metrics.jsonl`.
 
     Raises:
-        TrainingError: the loss or a prediction is not a number (says at which step).
+        TrainingError: the loss or a prediction is not a number.
         ServiceError: the disk is full.
     """
     state = start(exp, fold, classes)
@@ -192,7 +192,7 @@ def fit(
 
 
 def resume(state: State, fold: int, folder: FoldFolder, log: Callable[[str], None]) -> None:
-    """Continue from the newest whole checkpoint, if there is one."""
+    """Continue from the newest complete checkpoint, if there is one."""
     saved, complaints = distributed.broadcast_from_main(lambda: checkpoint.load_newest(folder.last_checkpoint))
     for sentence in complaints:
         log(sentence)

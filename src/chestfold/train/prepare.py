@@ -36,7 +36,7 @@ class FoldImages:
     synthetic: SyntheticCount | None
 
     def lungs_not_found(self) -> dict[str, int] | None:
-        """Part -> how many of its images are left unmasked; None where no lungs are asked for."""
+        """Part -> how many of its images are left unmasked; None where no lungs are wanted."""
         if self.val.lungs is None:
             return None
         parts = {"training": self.train, "validation": self.val, "test": self.test}

@@ -8,7 +8,7 @@ import numpy as np
 
 from chestfold.core import checkpoint, distributed
 from chestfold.core.config import Request
-from chestfold.core.console import say
+from chestfold.core.console import detail, say
 from chestfold.core.files import Locked, explained_disk_errors, sha256_file, sha256_json
 from chestfold.core.provenance import provenance, today
 from chestfold.core.rng import generator
@@ -30,7 +30,7 @@ FOLD_FILES = ["best.ckpt", "oof.parquet", "test.parquet", "corrupted.parquet", o
 
 
 def run_request(request: Request, tracker: Tracker | None = None, threads: int = 0) -> results.Result:
-    """Train the folds that are asked for and not finished, one after the other; collect what is finished then.
+    """Train the wanted folds that are not finished, one after the other; collect what is finished then.
 
     Args:
         request: the run and its folds.
@@ -38,7 +38,7 @@ def run_request(request: Request, tracker: Tracker | None = None, threads: int =
         threads: of the CPU, for a fold that begins now; 0: as many as there are cores.
 
     Raises:
-        InputError: a fold was begun with other settings; all folds asked for are being trained by other processes.
+        InputError: a fold was begun with other settings; all wanted folds are being trained by other processes.
     """
     tracker = tracker or NoTracker()
     ready = prepare(request)
@@ -74,7 +74,7 @@ def wanted_folds(ready: Prepared) -> tuple[int, ...]:
 
 
 def finish_run(ready: Prepared, tracker: Tracker) -> results.Result:
-    """Collect the finished folds, and say how the run stands; only the main process."""
+    """Collect the finished folds, and report the result; only in the main process."""
     result = collect(ready) if distributed.is_main() else None
     if result is not None:
         report(result)
@@ -117,7 +117,7 @@ def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: Fold
     """Fit, predict with the best epoch, and sign it all with a manifest."""
 
     def log(text: str) -> None:
-        say(text)
+        detail(text)
         if distributed.is_main():
             path = folder.path / "log.txt"
             with explained_disk_errors(path), path.open("a") as file:
@@ -203,7 +203,7 @@ def write_ood(ready: Prepared, fold: int, folder: FoldFolder, images: FoldImages
     """ood.npz, by which `chestfold predict` knows an image that is out of the training distribution."""
     some = []
     for n, part in enumerate((images.train, images.val)):
-        order = generator(ready.exp.seed, fold, "familiar", n).permutation(len(part))
+        order = generator(ready.exp.seed, fold, "ood", n).permutation(len(part))
         some.append(part.take(np.sort(order[: ood.MAX_IMAGES])))
     try:
         detector = ood.fit(runner, some[0], some[1], sha256_file(folder.best_checkpoint))

@@ -19,10 +19,10 @@ GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
 
 
 def usable_cores() -> int:
-    """Cores that this process may use; fewer where OMP_NUM_THREADS says so."""
+    """Cores that this process may use; fewer where OMP_NUM_THREADS is lower."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(asked)) if asked.isdigit() and int(asked) > 0 else cores
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(limit)) if limit.isdigit() and int(limit) > 0 else cores
 
 
 def set_threads(count: int) -> None:

@@ -5,9 +5,10 @@ from small_patches import SIDE, lung, to_grey, with_disc
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.data.phantom import draw_slice
-from chestfold.synth.blend.outline import Unfit, as_shown, find_nodule, with_margin
-from chestfold.synth.blend.paste import cut_out, paste, to_hu
-from chestfold.synth.blend.place import find_place, find_vessels, shows_lung
+from chestfold.synth.blend.hosts import find_place, find_vessels, shows_lung
+from chestfold.synth.blend.paste import crop_nodule, paste, to_hu
+from chestfold.synth.blend.poisson import bounding_box
+from chestfold.synth.blend.segment import Unfit, segment_nodule, visible_mask, with_margin
 
 WINDOW = (-1000, 400)
 
@@ -19,14 +20,14 @@ def patch(radius: float = 5, density: float = 50) -> np.ndarray:
 @pytest.mark.parametrize("radius", [2.5, 4, 7])
 def test_a_disc_is_found_where_it_is(radius):
     gap = np.hypot(*(np.indices((SIDE, SIDE)) - SIDE // 2))
-    mask = find_nodule(patch(radius)).mask
+    mask = segment_nodule(patch(radius)).mask
     assert not mask[gap > radius + 1.2].any() and mask[gap < radius - 1.2].all()
 
 
 def test_a_thin_vessel_is_cut_off():
     hu = patch(6)
     hu[19:21, :14] = 0
-    assert not find_nodule(np.where(np.arange(SIDE) < 8, -850, hu).astype(np.float32)).mask[:, :12].any()
+    assert not segment_nodule(np.where(np.arange(SIDE) < 8, -850, hu).astype(np.float32)).mask[:, :12].any()
 
 
 def wall(hu):
@@ -47,18 +48,18 @@ def wall(hu):
 )
 def test_what_does_not_stand_alone_is_refused(hu, said):
     with pytest.raises(Unfit, match=said):
-        find_nodule(hu)
+        segment_nodule(hu)
 
 
 def test_a_narrow_window_shows_the_dense_part_only():
     hu = patch(6)
-    found = find_nodule(hu)
-    seen = as_shown(hu, found, (-160, 240))
+    found = segment_nodule(hu)
+    seen = visible_mask(hu, found, (-160, 240))
     assert seen.sum() < found.mask.sum() and not (seen & ~found.mask).any()
-    assert as_shown(hu, found, WINDOW) is found.mask
+    assert visible_mask(hu, found, WINDOW) is found.mask
     ground_glass = patch(6, -400)
     with pytest.raises(Unfit, match="hosts' window"):
-        as_shown(ground_glass, find_nodule(ground_glass), (-160, 240))
+        visible_mask(ground_glass, segment_nodule(ground_glass), (-160, 240))
 
 
 # Places
@@ -71,7 +72,7 @@ def slice_():
 
 def test_a_place_is_in_the_lung_clear_of_vessels_and_drawn_evenly(slice_):
     lung_ = slice_.lung > 0
-    region = with_margin(cut_out(patch(2.5), 1, WINDOW).nodule)
+    region = with_margin(crop_nodule(patch(2.5), 1, WINDOW).nodule)
     vessel, places = find_vessels(slice_.image, lung_), set()
     for n in range(40):
         row, column = find_place(slice_.image, lung_, region, "place", n)
@@ -109,26 +110,26 @@ def test_a_lung_that_is_too_bright_for_its_window_is_noticed(slice_):
 def test_a_nodule_keeps_its_density_in_another_window():
     window, host = (-1350, 150), lung(generator("host"), 60)
     grey = np.clip((host + 1350) / 1500 * 255, 0, 255).round().astype(np.uint8)
-    blended = paste(grey, window, cut_out(patch(4), 1, window), (30, 30))
-    assert abs(to_hu(blended.picture, window)[30, 30] - 50) < 25
-    assert np.array_equal(blended.picture[~blended.changed], grey[~blended.changed])
-    left, top, right, bottom = blended.box
-    assert blended.nodule[top:bottom, left:right].sum() == blended.nodule.sum() and blended.nodule[30, 30]
+    blended = paste(grey, window, crop_nodule(patch(4), 1, window), (30, 30))
+    assert abs(to_hu(blended.image, window)[30, 30] - 50) < 25
+    assert np.array_equal(blended.image[~blended.changed], grey[~blended.changed])
+    box = bounding_box(blended.nodule)
+    assert blended.nodule[box].sum() == blended.nodule.sum() and blended.nodule[30, 30]
 
 
 def test_scale_is_size():
-    areas = [cut_out(patch(6), scale, WINDOW).nodule.sum() for scale in (0.5, 1, 2)]
+    areas = [crop_nodule(patch(6), scale, WINDOW).nodule.sum() for scale in (0.5, 1, 2)]
     assert areas[0] * 3 < areas[1] < areas[2] / 3
 
 
-def test_a_mask_outside_the_picture_is_refused(slice_):
-    with pytest.raises(InputError, match="outside the picture"):
-        paste(slice_.image, WINDOW, cut_out(patch(), 1, WINDOW), (1, 60))
+def test_a_mask_outside_the_image_is_refused(slice_):
+    with pytest.raises(InputError, match="outside the image"):
+        paste(slice_.image, WINDOW, crop_nodule(patch(), 1, WINDOW), (1, 60))
 
 
 def test_beside_the_border_it_is_blended_as_anywhere():
-    cutting = cut_out(patch(), 1, WINDOW)
+    patch_ = crop_nodule(patch(), 1, WINDOW)
     host = to_grey(lung(generator("host"), 60))
-    half = cutting.region.shape[0] // 2
-    blended = paste(host, WINDOW, cutting, (half - 1, 30))  # the region's first row is the picture's
-    assert blended.changed[0].any() and blended.picture[blended.nodule].mean() > 170
+    half = patch_.region.shape[0] // 2
+    blended = paste(host, WINDOW, patch_, (half - 1, 30))  # the region's first row is the image's
+    assert blended.changed[0].any() and blended.image[blended.nodule].mean() > 170

@@ -1,8 +1,8 @@
-"""Shifts of acquisition: one rule for every experiment, strengths fixed, direction drawn from the id."""
+"""Corruptions: one rule for every experiment, strengths fixed, direction drawn from the image's id."""
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import draw_image
 
 from chestfold.core.rng import generator
 from chestfold.data.loader import Images
@@ -10,7 +10,8 @@ from chestfold.data.transforms.corruptions import CORRUPTIONS, corrupt
 from chestfold.train.prepare import corrupted_images
 
 IDS = [f"i{n:02d}" for n in range(24)]
-PIXELS = np.stack([40 + picture(generator("shift", n), n % 2 == 1) // 2 for n in range(24)])  # 40 to 167: no clipping
+PIXELS = np.stack([40 + draw_image(generator("corrupted", n), n % 2 == 1) // 2 for n in range(24)])
+"""Grey values from 40 to 167: nothing is clipped."""
 SIGNED = [name for name in CORRUPTIONS if not name.startswith("blur")]
 
 
@@ -27,29 +28,29 @@ def test_there_are_four_kinds_in_two_strengths():
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_size_and_type_are_kept_and_the_input_is_not_touched(name):
-    before, moved = PIXELS.copy(), corrupt(name, PIXELS, IDS)
-    assert moved.shape == PIXELS.shape and moved.dtype == np.uint8
-    assert (before == PIXELS).all() and not np.shares_memory(moved, PIXELS)
-    assert all((one != other).any() for one, other in zip(moved, PIXELS, strict=True))
+    before, corrupted = PIXELS.copy(), corrupt(name, PIXELS, IDS)
+    assert corrupted.shape == PIXELS.shape and corrupted.dtype == np.uint8
+    assert (before == PIXELS).all() and not np.shares_memory(corrupted, PIXELS)
+    assert all((one != other).any() for one, other in zip(corrupted, PIXELS, strict=True))
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_an_image_is_moved_alike_in_any_order_and_company(name):
-    moved = corrupt(name, PIXELS, IDS)
+def test_an_image_is_corrupted_alike_in_any_order_and_batch(name):
+    corrupted = corrupt(name, PIXELS, IDS)
     order = np.arange(24)[::-3]
-    np.testing.assert_array_equal(corrupt(name, PIXELS[order], [IDS[n] for n in order]), moved[order])
+    np.testing.assert_array_equal(corrupt(name, PIXELS[order], [IDS[n] for n in order]), corrupted[order])
 
 
 @pytest.mark.parametrize("name", SIGNED)
 def test_both_directions_occur_and_are_drawn_from_the_id(name):
-    moved = corrupt(name, PIXELS, IDS)
+    corrupted = corrupt(name, PIXELS, IDS)
     up, down = (np.stack([CORRUPTIONS[name](image, sign) for image in PIXELS]) for sign in (1, -1))
-    went_up = [(a == b).all() for a, b in zip(moved, up, strict=True)]
+    went_up = [(a == b).all() for a, b in zip(corrupted, up, strict=True)]
     assert 4 < sum(went_up) < 20
-    np.testing.assert_array_equal(moved, np.where(np.array(went_up)[:, None, None], up, down))
+    np.testing.assert_array_equal(corrupted, np.where(np.array(went_up)[:, None, None], up, down))
 
 
-def test_the_directions_of_two_shifts_are_independent():
+def test_the_directions_of_two_corruptions_are_independent():
     brightened = [
         corrupt(name, PIXELS, IDS).mean(axis=(1, 2)) > PIXELS.mean(axis=(1, 2))
         for name in ("brightness 0.1", "brightness 0.2")
@@ -74,9 +75,9 @@ def test_brightness_moves_the_mean_by_a_share_of_the_range(name, step):
 def test_contrast_changes_the_spread_and_keeps_the_mean(name, factor):
     image = np.rint(generator("contrast").normal(120, 12, (32, 32))).astype(np.uint8)
     for sign in (-1, 1):
-        moved = CORRUPTIONS[name](image, sign).astype(float)
-        assert moved.mean() == pytest.approx(image.mean(), abs=0.5)
-        assert moved.std() == pytest.approx(image.std() * factor**sign, rel=0.02)
+        corrupted = CORRUPTIONS[name](image, sign).astype(float)
+        assert corrupted.mean() == pytest.approx(image.mean(), abs=0.5)
+        assert corrupted.std() == pytest.approx(image.std() * factor**sign, rel=0.02)
 
 
 @pytest.mark.parametrize(("name", "weaker"), [("blur 0.02", "blur 0.01")])
@@ -106,9 +107,9 @@ def test_zoom_scales_about_the_centre(name, factor):
         assert np.ptp(bright[:, 0]) + 1 == pytest.approx(40 * factor**sign, abs=1.5)
 
 
-def test_only_the_wanted_rows_are_moved():
+def test_only_the_wanted_rows_are_corrupted():
     images = Images(PIXELS, np.array([5, 2]), ["i05", "i02"], np.array([1, 0]))
-    moved = corrupted_images("zoom 1.1", images)
-    assert (moved.ids, moved.labels.tolist(), len(moved)) == (["i05", "i02"], [1, 0], 2)
+    corrupted = corrupted_images("zoom 1.1", images)
+    assert (corrupted.ids, corrupted.labels.tolist(), len(corrupted)) == (["i05", "i02"], [1, 0], 2)
     expected = corrupt("zoom 1.1", PIXELS, IDS)[[5, 2]]
-    np.testing.assert_array_equal(moved.pixels[moved.rows], expected)
+    np.testing.assert_array_equal(corrupted.pixels[corrupted.rows], expected)

@@ -13,21 +13,26 @@ from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json
 from chestfold.core.rng import generator
+from chestfold.core.run_folder import FoldFolder
 from chestfold.data.loader import Images, TrainBatches
+from chestfold.data.transforms.mixup import create_mix
 from chestfold.evaluate import predictions
+from chestfold.evaluate.metrics import validation_figures
 from chestfold.models import rebuild
 from chestfold.models.runner import make_runner, predict
 from chestfold.train import loop
+from chestfold.train.losses import create_loss
 from chestfold.train.prepare import limit_per_class, prepare
 
 NUMBERS = itertools.count(100)
 ONE_EPOCH = {"epochs": 1, "max_steps": 3}
 OPTIONS = [
-    *[{"optimizer": o} for o in ("adam", "sgd")],
+    *[{"optimizer": o} for o in ("adam", "sgd", "lamb")],
+    {"layer_decay": 0.7},
     *[{"schedule": s} for s in ("onecycle", "step", "constant")],
     *[{"sampling": s} for s in ("over", "under")],
     *[{"precision": p} for p in ("fp32", "bf16", "fp16")],
-    *[{"monitor": m, "epochs": 2} for m in ("loss", "accuracy", "f1")],
+    *[{"monitor": m, "epochs": 2} for m in ("loss", "accuracy", "macro_f1")],
     *[{"tta": t} for t in ("flip", "d4", "crops")],
     *[{"backbone": b} for b in ("five_block_cnn", "test_efficientnet", "test_vit")],
     {"drop_rate": 0.5},
@@ -101,8 +106,13 @@ def test_accumulated_batches_are_one_large_batch(fold):
 def test_the_last_batches_of_an_epoch_are_a_step_too(fold, monkeypatch):
     """39 images in batches of 4 are 9, in threes 3 steps, in fours 2 and a rest."""
     steps = []
-    honest = loop.update_weights
-    monkeypatch.setattr(loop, "update_weights", lambda *a: steps.append(a[1].batch) or honest(*a))
+    honest = loop.optimizer_step
+
+    def counted(recipe, state):
+        steps.append(state.batch)
+        honest(recipe, state)
+
+    monkeypatch.setattr(loop, "optimizer_step", counted)
     fold(batch_size=4, grad_accum_steps=4, max_steps=0)
     assert steps == [4, 8, 9]
 
@@ -128,7 +138,7 @@ def figures(**rows: list[float]):
     epochs = iter(zip(*rows.values(), strict=True))
 
     def give(*_: object) -> dict[str, float]:
-        return {"loss": 1.0, "auc": 0.5, "f1": 0.5, "accuracy": 0.5} | dict(zip(rows, next(epochs), strict=True))
+        return {"loss": 1.0, "auc": 0.5, "macro_f1": 0.5, "accuracy": 0.5} | dict(zip(rows, next(epochs), strict=True))
 
     return give
 
@@ -149,12 +159,12 @@ def test_without_patience_all_epochs_are_trained(fold, monkeypatch):
     assert epochs_of(fold(epochs=6)) == (6, 5)
 
 
-@pytest.mark.parametrize(("monitor", "best"), [("auc", 2), ("loss", 3), ("f1", 1), ("accuracy", 4)])
+@pytest.mark.parametrize(("monitor", "best"), [("auc", 2), ("loss", 3), ("macro_f1", 1), ("accuracy", 4)])
 def test_the_monitored_figure_picks_the_epoch(fold, monkeypatch, monitor, best):
     rows = {
         "auc": [0.5, 0.9, 0.5, 0.5],
         "loss": [0.9, 0.8, 0.1, 0.7],
-        "f1": [0.9, 0.1, 0.1, 0.1],
+        "macro_f1": [0.9, 0.1, 0.1, 0.1],
         "accuracy": [0.1, 0.1, 0.1, 0.9],
     }
     monkeypatch.setattr(loop, "validation_figures", figures(**rows))
@@ -171,9 +181,14 @@ def test_of_equal_epochs_the_one_with_the_lower_loss_is_kept(fold, monkeypatch):
 def test_validation_figures_are_those_of_the_definition():
     probs = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]]).double().numpy()
     labels = torch.tensor([0, 1, 1, 0]).numpy()
-    row = loop.validation_figures(labels, probs)
+    row = validation_figures(labels, probs)
     assert row["loss"] == pytest.approx(-sum(map(math.log, (0.9, 0.8, 0.4, 0.3))) / 4)
-    assert (row["accuracy"], row["auc"], row["f1"]) == pytest.approx((0.5, 0.75, 0.5))
+    assert (row["accuracy"], row["auc"], row["macro_f1"]) == pytest.approx((0.5, 0.75, 0.5))
+
+
+def test_the_line_of_an_epoch_says_which_f1_it_shows(fold):
+    log = (fold() / "log.txt").read_text()
+    assert " macro_f1 0." in log and " f1 " not in log
 
 
 def test_a_short_epoch_has_as_many_steps_as_it_was_allowed(fold):
@@ -196,13 +211,13 @@ def test_the_same_settings_train_the_same_weights_and_another_seed_others(fold):
         ("test_resnet", False, "fp32"),
     ],
 )
-def test_a_processor_uses_bf16_where_it_has_it_and_nothing_is_depthwise(monkeypatch, backbone, has_bf16, precision):
+def test_a_cpu_uses_bf16_where_it_has_it_and_nothing_is_depthwise(monkeypatch, backbone, has_bf16, precision):
     monkeypatch.setattr("chestfold.models.runner.cpu_has_bf16", lambda: has_bf16)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert loop.start(tiny_experiment(backbone=backbone), 0, 2).runner.precision == precision
 
 
-# A few images of each class, and classes that weigh alike
+# A few images of each class, and class weights
 
 
 def rare(pixels: int = 32) -> Images:
@@ -211,9 +226,9 @@ def rare(pixels: int = 32) -> Images:
     return Images(noise, np.arange(16), [f"i{n:02d}" for n in range(16)], np.repeat([0, 1], [12, 4]))
 
 
-def test_a_fold_is_trained_on_so_many_of_each_class(fold):
+def test_a_fold_is_trained_on_the_wanted_number_of_each_class(fold):
     folder = fold(train_per_class=5)
-    assert "10 training and 21 validation images" in (folder / "log.txt").read_text()
+    assert "10 training, 21 validation and 12 test images" in (folder / "log.txt").read_text()
 
 
 def test_what_is_drawn_depends_on_seed_and_fold_alone():
@@ -226,10 +241,10 @@ def test_what_is_drawn_depends_on_seed_and_fold_alone():
 
 
 def test_the_drawn_images_keep_their_pixels_and_labels():
-    whole = rare()
-    few = limit_per_class(tiny_experiment(train_per_class=3), 0, whole)
+    images = rare()
+    few = limit_per_class(tiny_experiment(train_per_class=3), 0, images)
     for row, image_id, label in zip(few.rows, few.ids, few.labels, strict=True):
-        assert (whole.ids[row], whole.labels[row]) == (image_id, label)
+        assert (images.ids[row], images.labels[row]) == (image_id, label)
 
 
 def test_more_of_each_class_than_there_are_is_refused(fold):
@@ -241,9 +256,10 @@ def first_loss(tmp_path, **changes) -> tuple[float, np.ndarray]:
     """The loss of the first batch, of a classifier at zero, and the class numbers in that batch."""
     exp = tiny_experiment(max_steps=1, precision="fp32", **changes)
     state, batches = loop.start(exp, 0, 2), TrainBatches(exp, 0, rare(), 0)
-    weights = loop.class_weights(exp, rare(), 2, state.runner.device)
-    loop.train_epoch(exp, 0, state, batches, weights, tmp_path)
-    return state.losses[0], batches[0, 0][1].numpy()
+    loss = create_loss(exp, rare().labels, 2, state.runner.device)
+    recipe = loop.Recipe(exp, 0, batches, loss, create_mix(0.0, 0.0), 2)
+    loop.train_epoch(recipe, state, FoldFolder(tmp_path))
+    return state.meter.losses[0], batches[0, 0][1].numpy()
 
 
 def test_balanced_weights_enter_the_loss(tmp_path):
@@ -261,28 +277,28 @@ def test_class_weights_and_sampling_exclude_each_other(sampling):
         Experiment(sampling=sampling, class_weights="balanced")
 
 
-# A vote of the last epochs
+# The average over the last epochs
 
 
 def epochs_kept(folder) -> list[str]:
     return sorted(path.name for path in folder.glob("epoch*"))
 
 
-def test_the_last_epochs_are_kept_and_vouched_for(fold):
+def test_the_last_epochs_are_kept_and_hashed_in_the_manifest(fold):
     folder = fold(epochs=4, average_last=2)
     assert epochs_kept(folder) == ["epoch0003.ckpt", "epoch0004.ckpt"]
     assert set(epochs_kept(folder)) < set(read_json(folder / "manifest.json")["files"])
 
 
-def test_without_a_vote_no_epoch_is_kept(fold):
+def test_without_an_average_no_epoch_is_kept(fold):
     assert epochs_kept(fold(epochs=2)) == []
 
 
-def test_fewer_epochs_than_voters_all_vote(fold):
+def test_of_fewer_epochs_than_are_averaged_all_are_kept(fold):
     assert epochs_kept(fold(epochs=2, average_last=5)) == ["epoch0001.ckpt", "epoch0002.ckpt"]
 
 
-def test_a_vote_is_the_mean_of_the_epochs_predictions(shared):
+def test_the_prediction_is_the_mean_over_the_last_epochs(shared):
     exp = tiny_experiment(**ONE_EPOCH | {"epochs": 4, "average_last": 2})
     ready = prepare(shared.run(exp, "--fold", "0", name="exp099"))
     folder = shared.runs / "exp099" / "fold0"

@@ -1,4 +1,4 @@
-"""What synthetic images are worth: baselines are found by their settings, compared in pairs, and by nothing else."""
+"""What synthetic images gain: baselines are found by their settings and by nothing else, and compared in pairs."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def cells(pair: synthetic_gain.Pair) -> dict[str, str]:
     return dict(zip(synthetic_gain.HEADER, synthetic_gain.cells(pair), strict=True))
 
 
-def test_a_run_with_synthetic_images_meets_its_twin(trained):
+def test_a_run_with_synthetic_images_is_compared_with_its_baseline(trained):
     declare(trained)
     (pair,) = synthetic_gain.pairs(all_results())
     row, (with_, without) = cells(pair), (pair.with_, pair.without)
@@ -38,12 +38,12 @@ def test_a_run_with_synthetic_images_meets_its_twin(trained):
     ("settings", "found"),
     [({"sampling": "natural"}, 1), ({"epochs": 3}, 0), ({"positive_share": 0.1}, 0), ({"seed": 1}, 0)],
 )
-def test_only_a_run_with_the_same_settings_is_a_twin(trained, settings, found):
+def test_only_a_run_with_the_same_settings_is_a_baseline(trained, settings, found):
     declare(trained, **settings)
     assert len(synthetic_gain.pairs(all_results())) == found
 
 
-def test_over_sampling_is_the_other_twin(trained):
+def test_over_sampling_is_the_other_baseline(trained):
     declare(trained)
     path = trained.runs / "exp100" / "scores.json"
     about = read_json(path)
@@ -53,7 +53,7 @@ def test_over_sampling_is_the_other_twin(trained):
     assert not synthetic_gain.pairs(all_results())
 
 
-def test_a_run_of_an_older_version_says_that_its_counts_are_not_recorded(trained):
+def test_a_result_without_counts_says_that_they_are_not_recorded(trained):
     declare(trained)
     path = trained.runs / "exp101" / "scores.json"
     write_json(path, {key: value for key, value in read_json(path).items() if key != "synthetic"})
@@ -61,7 +61,7 @@ def test_a_run_of_an_older_version_says_that_its_counts_are_not_recorded(trained
     assert cells(pair)["synthetic"] == "not recorded"
 
 
-def test_a_twin_of_both_kinds_is_named_once(trained):
+def test_a_baseline_of_both_kinds_is_named_once(trained):
     path = trained.runs / "exp100" / "scores.json"
     about = read_json(path)
     write_json(path, about | {"settings": about["settings"] | {"sampling": "over"}})
@@ -69,7 +69,7 @@ def test_a_twin_of_both_kinds_is_named_once(trained):
     assert [(p.with_.name, p.without.name) for p in synthetic_gain.pairs(all_results())] == [("exp101", "exp100")]
 
 
-def test_a_run_on_fewer_folds_is_no_twin(trained):
+def test_a_run_on_fewer_folds_is_no_baseline(trained):
     declare(trained)
     path = trained.runs / "exp100" / "scores.json"
     about = read_json(path)
@@ -77,7 +77,7 @@ def test_a_run_on_fewer_folds_is_no_twin(trained):
     assert not synthetic_gain.pairs(all_results())
 
 
-def test_the_table_stands_in_the_terminal_on_the_page_and_among_the_published_results(trained, capsys):
+def test_the_table_is_in_the_terminal_on_the_page_and_among_the_published_results(trained, capsys):
     main.main(["board", "--table", "synthetic"])
     assert "no result with synthetic images beside one without" in capsys.readouterr().out
     for name in ("exp100", "exp101"):

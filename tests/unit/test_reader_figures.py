@@ -46,7 +46,8 @@ HEAD = "number,id,truth,answer,seconds\n"
     ("text", "said"),
     [
         ("", "not a readable CSV"),
-        ("a,b\n1,2\n", "not a quiz's CSV"),
+        ("a,b\n1,2\n", "no column 'id'"),
+        ("id,b\n1,2\n", "not a quiz's CSV"),
         (HEAD + "1,s0,synthetic,real,1.0\n2,r0,real,maybe,1.0\n", "line 3: answer is real or synthetic"),
         (HEAD + "1,s0,synthetic,real,1.0\n", "some of each"),
     ],

@@ -1,4 +1,4 @@
-"""The worst validation errors, and their pictures as small JPEGs, each once for the whole page."""
+"""The worst validation errors of a result, and small JPEGs of their images, each once on the page."""
 
 import base64
 from dataclasses import dataclass, field
@@ -20,38 +20,36 @@ QUALITY = 70
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image with a wrong prediction: `probability` of the predicted class, `fold` of the model that gave it."""
+    """An image with a wrong prediction: `probability` of the predicted class, `fold` of the model that predicted."""
 
     id: str
-    truth: str
+    label: str
     predicted: str
     probability: float
     fold: int
 
 
-def worst(table: pd.DataFrame, positive: str) -> list[Mistake]:
-    """The wrong answers at threshold 0.5 that give the true class the least probability, at most `SHOWN`."""
-    labels, probs, classes = (
-        predictions.labels(table),
-        predictions.probabilities(table),
-        predictions.class_columns(table),
-    )
+def worst_errors(table: pd.DataFrame, positive: str) -> list[Mistake]:
+    """The wrong predictions at threshold 0.5 that give the true class the least probability, at most `SHOWN`."""
+    labels = predictions.labels(table)
+    probs = predictions.probabilities(table)
+    classes = predictions.class_columns(table)
     predicted = metrics.decide(probs, classes.index(positive))
     wrong = np.flatnonzero(predicted != labels)
     order = wrong[np.argsort(probs[wrong, labels[wrong]], kind="stable")][:SHOWN]
-    return [
-        Mistake(
-            table["id"][n], classes[labels[n]], classes[predicted[n]], float(probs[n, predicted[n]]), table["fold"][n]
-        )
-        for n in order.tolist()
-    ]
+    found = []
+    for n in order.tolist():
+        image, fold = table.loc[n, ["id", "fold"]]
+        probability = float(probs[n, predicted[n]])
+        found.append(Mistake(image, classes[labels[n]], classes[predicted[n]], probability, fold))
+    return found
 
 
 @dataclass
-class Album:
-    """Pictures of the page, `shown`: key -> data URI. An image that several results get wrong is in it once."""
+class Thumbnails:
+    """`uris`: key -> data URI. An image that several results get wrong is in it once."""
 
-    shown: dict[str, str] = field(default_factory=dict)
+    uris: dict[str, str] = field(default_factory=dict)
     _indexes: dict[str, Index | None] = field(default_factory=dict)
     _keys: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
@@ -61,7 +59,7 @@ class Album:
         return index is not None and index.sha256() == index_sha256
 
     def key(self, data: str, image_id: str) -> str | None:
-        """The key of an image's picture; None where it cannot be read."""
+        """The key of an image; None where it cannot be read."""
         if (data, image_id) not in self._keys:
             self._keys[data, image_id] = self._add(data, image_id)
         return self._keys[data, image_id]
@@ -70,7 +68,7 @@ class Album:
         if data not in self._indexes:
             try:
                 self._indexes[data] = open_index(data)
-            except InputError:  # the page is of results; it says where pictures are missing
+            except InputError:  # the page is of results; it says where images are missing
                 self._indexes[data] = None
         return self._indexes[data]
 
@@ -78,17 +76,17 @@ class Album:
         index = self._index(data)
         if index is None:
             return None
-        place = index.train.loc[index.train["id"] == image_id, "path"].iloc[0]
+        path = index.train.loc[index.train["id"] == image_id, "path"].iloc[0]
         try:
-            pixels = decode(index.root, place, PIXELS, *index.dataset.levels)
+            pixels = decode(index.root, path, PIXELS, *index.dataset.levels)
         except InputError:  # one damaged image: its card says so
             return None
-        key = f"p{len(self.shown)}"
-        self.shown[key] = data_uri(pixels)
+        key = f"i{len(self.uris)}"
+        self.uris[key] = jpeg_uri(pixels, QUALITY)
         return key
 
 
-def data_uri(pixels: np.ndarray) -> str:
-    """Grey pixels, uint8 (H, W), as a JPEG inside an address."""
-    _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+def jpeg_uri(pixels: np.ndarray, quality: int) -> str:
+    """Pixels, uint8 (H, W) or in cv2's order (H, W, 3), as a JPEG inside an address."""
+    _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()

@@ -4,74 +4,73 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import tiny_experiment
 
 from chestfold.cli import main
-from chestfold.core.files import project_dir, read_json, write_json
-from chestfold.evaluate import published_baselines
-from chestfold.evaluate.results import NOT_RUN, Result, all_results
+from chestfold.core.config import Request
+from chestfold.core.errors import InputError
+from chestfold.core.files import project_dir
+from chestfold.evaluate.published_baselines import Line, SourceTable, filled_tables, lines_of, source_tables
+from chestfold.evaluate.results import NOT_RUN, NotRun, Result, all_results, find_result, write_not_run
 from chestfold.report.publish import publish
 
 FIGURE = r"\d\.\d{4} \[\d\.\d{4}, \d\.\d{4}\]"
 
 
-def table(*lines: published_baselines.Line) -> published_baselines.SourceTable:
-    return published_baselines.SourceTable("title", "note", lines)
+def table(experiment: str, **theirs: float) -> SourceTable:
+    line = Line(what="tiny", experiment=experiment, theirs=theirs)
+    return SourceTable(title="title", note="note", lines=(line,))
 
 
-def renamed(trained, name: str, **about) -> dict[str, Result]:
-    original = read_json(trained.runs / "exp100" / "scores.json")
-    return {name: Result(name, trained.runs / "exp100", original | {"name": name} | about)}
+def renamed(name: str, **changes) -> dict[str, Result]:
+    """The result exp100 under another name, some fields changed."""
+    original = find_result("exp100")
+    return {name: Result(original.folder, original.record.model_copy(update={"name": name} | changes))}
 
 
-def test_our_figures_stand_under_theirs_with_intervals(trained):
-    line = published_baselines.Line("tiny", "exp100", {"auc": 0.889, "accuracy": 0.8226})
-    theirs, ours = published_baselines.lines_of(table(line), renamed(trained, "exp100"), {})
+def test_our_figures_are_listed_under_theirs_with_intervals(trained):
+    theirs, ours = lines_of(table("exp100", auc=0.889, accuracy=0.8226), renamed("exp100"), {})
     assert theirs == ["tiny", "source", "-", "0.889", "-", "-", "-", "0.8226"]
     assert ours[:3] == ["tiny", "exp100", "32 px, 2 epochs, 3 folds, as written"]
     assert all(re.fullmatch(FIGURE, text) for text in ours[3:])
 
 
 def test_a_variant_says_at_which_size_and_how_it_differs(trained):
-    changed = {"image_size": [224, 32], "epochs": [20, 2], "backbone": ["vgg16", "test_resnet"], "lr": [0.1, 0.003]}
-    found = renamed(trained, "exp100-small", parent="exp100", changed=changed)
-    (line,) = published_baselines.lines_of(table(published_baselines.Line("tiny", "exp100")), found, {})
+    changed = {"image_size": (224, 32), "epochs": (20, 2), "backbone": ("vgg16", "test_resnet"), "lr": (0.1, 0.003)}
+    found = renamed("exp100-small", parent="exp100", changed=changed)
+    (line,) = lines_of(table("exp100"), found, {})
     assert line[:3] == ["tiny", "exp100-small", "32 px, 2 epochs, 3 folds, backbone test_resnet, lr 0.003"]
 
 
 def test_one_fold_of_three_is_said(trained):
-    about = read_json(trained.runs / "exp100" / "scores.json")
-    found = renamed(trained, "exp100", folds=about["folds"] | {"trained": [0]})
-    (line,) = published_baselines.lines_of(table(published_baselines.Line("tiny", "exp100")), found, {})
+    folds = find_result("exp100").record.folds.model_copy(update={"trained": (0,)})
+    (line,) = lines_of(table("exp100"), renamed("exp100", folds=folds), {})
     assert "fold 0 of 3" in line[2]
 
 
 def test_results_of_other_experiments_and_debug_runs_are_not_on_the_line(trained):
-    found = renamed(trained, "exp1000") | renamed(trained, "exp100-debug") | renamed(trained, "exp101")
-    assert published_baselines.lines_of(table(published_baselines.Line("tiny", "exp100")), found, {}) == [
-        ["tiny", "exp100", "not run", "-", "-", "-", "-", "-"]
-    ]
+    found = renamed("exp1000") | renamed("exp100-debug") | renamed("exp101")
+    assert lines_of(table("exp100"), found, {}) == [["tiny", "exp100", "not run", "-", "-", "-", "-", "-"]]
 
 
 def test_missing_weights_are_the_reason_of_an_empty_line(trained):
-    stopped = {"exp100": {"why": "weights"}}
-    lines = published_baselines.lines_of(
-        table(published_baselines.Line("tiny", "exp100")), renamed(trained, "exp100-scratch"), stopped
-    )
+    stopped = {"exp100": NotRun(name="exp100", why="weights", data="tiny", settings={}, date="2026-01-01")}
+    lines = lines_of(table("exp100"), renamed("exp100-scratch"), stopped)
     assert [line[1] for line in lines] == ["exp100", "exp100-scratch"]
     assert lines[0][2] == "not run: weights"
 
 
 def test_every_line_names_an_experiment_that_exists():
     folder = Path(__file__).resolve().parents[2] / "exps"
-    for source in published_baselines.TABLES:
+    for source in source_tables():
         for line in source.lines:
             assert (folder / f"{line.experiment}.py").exists(), line
 
 
 def test_the_sources_figures_are_those_of_the_texts():
-    theirs = {
-        line.experiment: line.theirs for source in published_baselines.TABLES for line in source.lines if line.theirs
-    }
+    theirs = {}
+    for source in source_tables():
+        theirs |= {line.experiment: line.theirs for line in source.lines if line.theirs}
     assert {e: theirs[e]["auc"] for e in ("exp009", "exp010", "exp011", "exp013", "exp012")} == {
         "exp009": 0.889,
         "exp010": 0.883,
@@ -83,22 +82,22 @@ def test_the_sources_figures_are_those_of_the_texts():
     assert theirs["exp002"]["accuracy"] == 0.9103
 
 
-def stop_for_weights(project, name: str) -> None:
-    write_json(project.runs / name / NOT_RUN, {"name": name, "why": "weights"})
+def stop_for_weights(name: str) -> None:
+    write_not_run(Request(name, tiny_experiment()), "weights", "2026-01-01")
 
 
 def test_the_board_prints_the_sources_tables(trained, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    stop_for_weights(trained, "exp004")
+    stop_for_weights("exp004")
     main.main(["board", "--table", "sources"])
     printed = capsys.readouterr().out
     assert "not run: weights" in printed
-    for source in published_baselines.TABLES:
+    for source in source_tables():
         assert source.title in printed
 
 
 def test_what_could_not_be_run_is_published_and_given_up_for_a_result(trained):
-    stop_for_weights(trained, "exp004")
+    stop_for_weights("exp004")
     publish("exp004")
     page = (project_dir() / "RESULTS.md").read_text()
     assert "| VGG16 | exp004 | not run: weights | - | - | - | - | - |" in page
@@ -113,13 +112,13 @@ def test_what_could_not_be_run_is_published_and_given_up_for_a_result(trained):
 
 def test_that_it_could_not_be_run_does_not_replace_a_published_result(trained):
     publish("exp100")
-    stop_for_weights(trained, "exp100")
-    with pytest.raises(Exception, match="holds a result of exp100"):
+    stop_for_weights("exp100")
+    with pytest.raises(InputError, match="holds a result of exp100"):
         publish("exp100")
 
 
 def test_every_cell_is_a_source_figure_a_score_with_its_interval_or_a_dash(trained):
     found = {r.name: r for r in all_results()}
-    shown = published_baselines.shown(found, {})
+    shown = filled_tables(found, {})
     texts = [text for _, lines in shown for line in lines for text in line[3:]]
     assert all(text == "-" or re.fullmatch(r"0\.\d+", text) or re.fullmatch(FIGURE, text) for text in texts)

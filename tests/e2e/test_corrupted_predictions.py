@@ -1,4 +1,4 @@
-"""Every fold predicts its validation images under every shift; the board's column is their mean AUC."""
+"""Every fold predicts its validation images under every corruption; the board's column is their mean AUC."""
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,14 @@ def by_id(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_index("id").sort_index()
 
 
-def shifted_cell(name: str) -> str:
+def corrupted_cell(name: str) -> str:
     (rows,) = leaderboard.rows_by_folds(results.all_results()).values()
     (row,) = (r for r in rows if r.result.name == name)
     return dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))["AUC, shifted"]
 
 
-def forget_shifts(folder) -> None:
-    """Make a result one from before there were shifts."""
+def remove_corrupted(folder) -> None:
+    """Make a result one without predictions of corrupted images."""
     about = read_json(folder / "scores.json")
     about["files"]["corrupted.parquet"] = None
     del about["scores"]["corrupted"]
@@ -34,7 +34,7 @@ def forget_shifts(folder) -> None:
     (folder / "corrupted.parquet").unlink()
 
 
-def test_a_fold_holds_each_of_its_images_once_under_each_shift(trained):
+def test_a_fold_holds_each_of_its_images_once_under_each_corruption(trained):
     folder = trained.runs / "exp100" / "fold1"
     tables = predictions.unstacked(predictions.read(folder / "corrupted.parquet")[0])
     assert set(tables) == set(CORRUPTIONS)
@@ -46,19 +46,19 @@ def test_a_fold_holds_each_of_its_images_once_under_each_shift(trained):
 
 
 @pytest.mark.parametrize(("name", "changes"), [("exp100", {}), ("exp101", {"seed": 1, "augment": "plain"})])
-def test_every_experiment_sees_the_images_moved_alike(trained, name, changes):
+def test_every_experiment_sees_the_same_corrupted_images(trained, name, changes):
     exp = tiny_experiment(**changes)
     ready = prepare(trained.run(exp, "--fold", "0", name=name))
     folder = trained.runs / name / "fold0"
     tables = predictions.unstacked(predictions.read(folder / "corrupted.parquet")[0])
     runner = make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
-    for shift in ("zoom 1.25", "contrast 1.6"):
-        images = ready.images(ready.rows(tables[shift]["id"].tolist()))
-        expected = predict(runner, corrupted_images(shift, images))
-        np.testing.assert_allclose(predictions.probabilities(tables[shift]), expected, atol=1e-5)
+    for corruption in ("zoom 1.25", "contrast 1.6"):
+        images = ready.images(ready.rows(tables[corruption]["id"].tolist()))
+        expected = predict(runner, corrupted_images(corruption, images))
+        np.testing.assert_allclose(predictions.probabilities(tables[corruption]), expected, atol=1e-5)
 
 
-def test_shifted_images_are_predicted_from_one_view(project):
+def test_corrupted_images_are_predicted_from_one_view(project):
     exp = tiny_experiment(epochs=1, max_steps=2, tta="crops")
     ready = prepare(project.run(exp, "--fold", "0"))
     folder = project.runs / "exp100" / "fold0"
@@ -68,9 +68,9 @@ def test_shifted_images_are_predicted_from_one_view(project):
     np.testing.assert_allclose(predictions.probabilities(table), predict(runner, images), atol=1e-5)
 
 
-def test_the_score_is_the_mean_auc_over_the_shifts(trained):
+def test_the_score_is_the_mean_auc_over_the_corruptions(trained):
     result = results.find_result("exp100")
-    score, each = result.score("corrupted", "auc"), result.about["scores"]["corrupted"]["per_corruption"]
+    score, each = result.score("corrupted", "auc"), result.record.scores.corrupted.per_corruption
     assert set(each) == set(CORRUPTIONS)
     assert score.value == pytest.approx(np.mean(list(each.values())))
     assert score.low <= score.value <= score.high
@@ -81,35 +81,21 @@ def test_the_score_is_the_mean_auc_over_the_shifts(trained):
     )
 
 
-def test_a_mean_of_two_runs_is_shifted_as_its_members_are(trained):
+def test_a_mean_of_two_runs_is_corrupted_as_its_members_are(trained):
     result, _ = ensemble(["exp100", "exp101"], "both", "mean")
     members = [results.find_result(name).corrupted() for name in ("exp100", "exp101")]
     blended = result.corrupted()
     assert set(blended) == set(CORRUPTIONS)
-    for shift, table in blended.items():
-        mean = sum(by_id(member[shift])["ill"] for member in members) / 2
+    for corruption, table in blended.items():
+        mean = sum(by_id(member[corruption])["ill"] for member in members) / 2
         np.testing.assert_allclose(by_id(table)["ill"], mean, atol=1e-6)
     score = result.score("corrupted", "auc")
-    assert score.low <= score.value <= score.high and shifted_cell("both") == str(score)
+    assert score.low <= score.value <= score.high and corrupted_cell("both") == str(score)
 
 
-def test_an_ensemble_with_a_member_without_shifts_has_none(trained):
-    forget_shifts(trained.runs / "exp101")
+def test_an_ensemble_with_a_member_without_corruptions_has_none(trained):
+    remove_corrupted(trained.runs / "exp101")
     result, _ = ensemble(["exp100", "exp101"], "both", "mean")
-    assert result.about["files"]["corrupted.parquet"] is None and result.corrupted() is None
-    assert "corrupted" not in result.about["scores"]
-    assert shifted_cell("exp100") != "-" and shifted_cell("exp101") == shifted_cell("both") == "-"
-
-
-def test_folds_from_before_there_were_shifts_are_collected_without_them(trained):
-    for fold in range(3):
-        folder = trained.runs / "exp100" / f"fold{fold}"
-        manifest = read_json(folder / "manifest.json")
-        del manifest["files"]["corrupted.parquet"]
-        write_json(folder / "manifest.json", manifest)
-        (folder / "corrupted.parquet").unlink()
-    before = results.find_result("exp100").score("at_half", "auc")
-    trained.run(tiny_experiment())
-    result = results.find_result("exp100")
-    assert result.corrupted() is None and shifted_cell("exp100") == "-"
-    assert result.score("at_half", "auc") == before
+    assert result.record.files["corrupted.parquet"] is None and result.corrupted() is None
+    assert result.record.scores.corrupted is None
+    assert corrupted_cell("exp100") != "-" and corrupted_cell("exp101") == corrupted_cell("both") == "-"

@@ -1,6 +1,7 @@
-"""KID, copying and checkerboard on sets whose answer is known; a table of a tiny judge and generator."""
+"""KID, copying and checkerboard on sets whose answer is known; a table of a tiny feature network and generator."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import tiny_experiment
 
@@ -9,8 +10,8 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import read_json
 from chestfold.core.rng import generator
 from chestfold.synth.gan import train
-from chestfold.synth.gan.kid import Kid, kid, nearest, squared_mmd, stride_power, way_from_floor
-from chestfold.synth.gan.measure import Row, mean_over_folds, open_judge
+from chestfold.synth.gan.measure import gap_to_floor, mean_over_folds, open_feature_network
+from chestfold.synth.gan.similarity import kid, nearest, squared_mmd, stride_power
 
 
 def normal(name: str, count: int, shift: float = 0.0) -> np.ndarray:
@@ -19,7 +20,7 @@ def normal(name: str, count: int, shift: float = 0.0) -> np.ndarray:
 
 def test_kid_of_one_distribution_is_about_zero_and_of_another_is_large():
     same, other = kid(normal("a", 400), normal("b", 400)), kid(normal("a", 400), normal("c", 400, shift=1.0))
-    assert abs(same.mean) < 0.03 and other.mean > 1
+    assert abs(same[0]) < 0.03 and other[0] > 1
 
 
 def test_the_estimate_is_unbiased():
@@ -37,10 +38,11 @@ def test_squared_mmd_is_that_of_its_definition():
 
 
 def test_the_way_from_the_floor():
-    assert way_from_floor(0.3, 0.5, 0.1) == pytest.approx(0.5)
+    kids = pd.DataFrame({"kid": [0.1, 0.3, 0.5], "middle_kid": [1.0, 2.0, 5.0]}, ["real, training", "ours", "theirs"])
+    assert gap_to_floor(kids, "ours", "theirs") == pytest.approx({"kid": 0.5, "middle_kid": 0.25})
 
 
-def test_a_copy_is_found_in_any_turn():
+def test_a_copy_is_found_in_any_rotation():
     known = generator("copies").integers(0, 256, (6, 64, 64), dtype=np.uint8)
     away, which = nearest(np.stack([np.rot90(known[4], 3), known[2].T]), known)
     assert away.max() < 1e-6 and which.tolist() == [4, 2]
@@ -64,12 +66,12 @@ def test_brightness_and_ramps_are_no_pattern():
 
 
 def test_a_table_of_a_generator(project, capsys, monkeypatch):
-    monkeypatch.setattr(train, "SETTLE_BATCHES", 1)
+    monkeypatch.setattr(train, "BN_BATCHES", 1)
     project.run(tiny_experiment(epochs=1), "--fold", "0", "1")
     for name, architecture in (("ours", "sagan"), ("theirs", "transposed")):
         for fold in (0, 1):
             train.train(name, train.Recipe("tiny", fold, architecture, steps=1, batch=4, width=8))
-    main.main(["synth", "measure", "ours", "theirs", "--judge", "exp100", "--fold", "0", "1"])
+    main.main(["synth", "measure", "ours", "theirs", "--features", "exp100", "--fold", "0", "1"])
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("real, held out", "noise", "fold 1", "mean of the folds"))
     assert shown.count("of the way from the floor") == 3
@@ -79,14 +81,20 @@ def test_a_table_of_a_generator(project, capsys, monkeypatch):
         assert set(about["rows"]) == {"real, held out", "real, training", "noise", "ours", "theirs"}
         assert (folder / "real_and_made.png").exists() and (folder / "nearest.png").exists()
     with pytest.raises(InputError, match="exp100/fold0 was trained on other folds"):
-        open_judge("exp100", 0, "0" * 64)
+        open_feature_network("exp100", 0, "0" * 64)
     with pytest.raises(InputError, match="exp100/fold2 is not finished"):
-        open_judge("exp100", 2, "0" * 64)
+        open_feature_network("exp100", 2, "0" * 64)
 
 
 def test_the_mean_over_folds():
-    rows = [Row(Kid(k, 9.0), Kid(2 * k, 9.0), None, None, 1.0 + k, 2.0) for k in (0.1, 0.3)]
-    mean = mean_over_folds([{"ours": row} for row in rows])["ours"]
-    assert mean.kid.mean == pytest.approx(0.2) and mean.middle_kid.mean == pytest.approx(0.4)
-    assert mean.kid.deviation == pytest.approx(np.std([0.1, 0.3], ddof=1))
-    assert mean.distance is None and mean.power_2 == pytest.approx(1.2) and mean.power_4 == 2
+    tables = []
+    for kid_ in (0.1, 0.3):
+        row = {"kid": kid_, "kid_deviation": 9.0, "middle_kid": 2 * kid_, "middle_kid_deviation": 9.0}
+        row |= {"distance": np.nan, "power_2": 1.0 + kid_, "power_4": 2.0}
+        tables.append(pd.DataFrame([row, row], ["theirs", "ours"]))
+    table = mean_over_folds(tables)
+    mean = table.loc["ours"]
+    assert list(table.index) == ["theirs", "ours"]
+    assert mean["kid"] == pytest.approx(0.2) and mean["middle_kid"] == pytest.approx(0.4)
+    assert mean["kid_deviation"] == pytest.approx(np.std([0.1, 0.3], ddof=1))
+    assert np.isnan(mean["distance"]) and mean["power_2"] == pytest.approx(1.2) and mean["power_4"] == 2

@@ -1,0 +1,113 @@
+"""How many folds are trained at once, and with how many threads each."""
+
+import os
+
+import pytest
+from conftest import tiny_experiment
+
+from chestfold.core.config import Request
+from chestfold.core.files import read_json
+from chestfold.train import run, threads
+from chestfold.train.jobs import describe_plan, plan
+from chestfold.train.threads import jobs_that_fit, usable_cores
+
+GIB = 2**30
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Call it with cores, memory in GiB and whether there is a GPU."""
+
+    def describe(cores: int, memory: float = 1000, gpu: bool = False) -> None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        monkeypatch.delenv("WORLD_SIZE", raising=False)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+        monkeypatch.setattr(threads, "available_memory", lambda: memory * GIB)
+        monkeypatch.setattr(threads, "has_gpu", lambda: gpu)
+
+    return describe
+
+
+EXP = tiny_experiment()
+
+
+@pytest.mark.parametrize(("cores", "folds", "fit"), [(1, 5, 1), (2, 5, 2), (8, 5, 5), (8, 1, 1)])
+def test_a_core_trains_a_fold(machine, cores, folds, fit):
+    machine(cores)
+    assert jobs_that_fit(EXP, folds) == fit
+
+
+def test_a_gpu_trains_one_fold_at_a_time(machine):
+    machine(cores=16, gpu=True)
+    assert jobs_that_fit(EXP, 5) == 1
+
+
+@pytest.mark.parametrize(("memory", "fit"), [(0.5, 1), (2, 1), (4, 2), (100, 8)])
+def test_memory_limits_the_folds_but_one_is_always_trained(machine, memory, fit):
+    machine(cores=8, memory=memory)
+    assert jobs_that_fit(EXP, 8) == fit
+
+
+def test_larger_images_and_batches_take_more_memory(machine):
+    machine(cores=8, memory=16)
+    assert jobs_that_fit(EXP, 8) == 8
+    assert jobs_that_fit(tiny_experiment(image_size=224, batch_size=32), 8) < 8
+    assert jobs_that_fit(tiny_experiment(image_size=448, batch_size=64), 8) == 1
+
+
+@pytest.mark.parametrize(
+    ("folds", "given", "planned"),
+    [
+        (5, (0, 0), (4, 1)),
+        (2, (0, 0), (2, 2)),
+        (1, (0, 0), (1, 4)),
+        (5, (2, 0), (2, 2)),
+        (5, (1, 0), (1, 4)),
+        (5, (9, 0), (5, 1)),  # no more than there are folds
+        (5, (0, 3), (4, 3)),
+        (5, (2, 1), (2, 1)),
+        (1, (4, 2), (1, 2)),
+        (0, (0, 0), (1, 4)),  # all finished: they are collected in this process
+    ],
+)
+def test_what_is_not_given_is_chosen_for_the_cores(machine, folds, given, planned):
+    machine(cores=4)
+    assert plan(EXP, folds, *given) == planned
+
+
+def test_the_processes_of_torchrun_share_one_fold(machine, monkeypatch):
+    machine(cores=4)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert plan(EXP, 5, 3, 0)[0] == 1
+
+
+@pytest.mark.parametrize(("limit", "cores"), [("2", 2), ("9", 4), ("0", 4), ("", 4), ("many", 4)])
+def test_omp_num_threads_lowers_the_number_of_cores(machine, monkeypatch, limit, cores):
+    machine(cores=4)
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert usable_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("folds", "planned", "text"),
+    [
+        (5, (4, 1), "5 folds, 4 at once with 1 CPU thread each (--jobs, --threads)"),
+        (5, (2, 2), "5 folds, 2 at once with 2 CPU threads each (--jobs, --threads)"),
+        (5, (1, 4), "5 folds, one after the other, with 4 CPU threads (--jobs, --threads)"),
+    ],
+)
+def test_the_plan_is_said_in_a_line(folds, planned, text):
+    assert describe_plan(folds, *planned) == text
+
+
+def test_a_resumed_fold_keeps_the_number_of_threads_in_its_config(project, monkeypatch):
+    """The number decides the last bits of a sum, and so the bytes of the weights."""
+    used: list[int] = []
+    monkeypatch.setattr(run, "set_threads", used.append)
+    request = Request("exp100", tiny_experiment(epochs=1, max_steps=1), folds=(0,))
+    run.run_request(request, threads=2)
+    folder = project.runs / "exp100" / "fold0"
+    assert read_json(folder / "config.json")["threads"] == 2
+    (folder / "manifest.json").unlink()
+    run.run_request(request, threads=1)
+    assert used == [2, 2] and read_json(folder / "config.json")["threads"] == 2

@@ -1,0 +1,146 @@
+"""The learning rate is a pure function of the step; the optimizer is one of timm's, by name."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_experiment
+
+from chestfold.core.errors import InputError
+from chestfold.core.run_folder import FoldFolder
+from chestfold.models import create
+from chestfold.train.optim import create_optimizer, lr_at, set_lr
+
+PER_EPOCH, EPOCHS, PEAK = 50, 10, 0.1
+
+
+def rates(schedule: str, warmup: float = 0.0) -> np.ndarray:
+    exp = tiny_experiment(schedule=schedule, warmup_epochs=warmup, lr=PEAK, epochs=EPOCHS)
+    return np.array([lr_at(exp, step, PER_EPOCH) for step in range(PER_EPOCH * EPOCHS)])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
+def test_the_warm_up_is_linear_and_ends_at_the_peak(schedule):
+    warm = rates(schedule, warmup=2)[: 2 * PER_EPOCH + 1]
+    assert 0 < warm[0] < PEAK / PER_EPOCH
+    np.testing.assert_allclose(np.diff(warm), warm[0])
+    assert warm[-1] == pytest.approx(PEAK)
+
+
+@pytest.mark.parametrize("warmup", [0, 0.5, 3])
+def test_cosine_falls_from_the_peak_to_nearly_0(warmup):
+    fall = rates("cosine", warmup)[round(warmup * PER_EPOCH) :]
+    assert fall[0] == pytest.approx(PEAK)
+    assert (np.diff(fall) < 0).all() and 0 < fall[-1] < PEAK * 1e-3
+    assert fall[len(fall) // 2] == pytest.approx(PEAK / 2, rel=0.01)
+
+
+def test_onecycle_rises_for_a_third_and_falls_far_below_its_start():
+    line = rates("onecycle", warmup=5)  # it has a warm-up of its own
+    top = int(line.argmax())
+    assert line[0] == pytest.approx(PEAK / 25) and line.max() == pytest.approx(PEAK, rel=1e-3)
+    assert 0.29 < top / len(line) < 0.31
+    assert (np.diff(line[: top + 1]) > 0).all() and (np.diff(line[top:]) < 0).all()
+    assert line[-1] == pytest.approx(PEAK / 1e4)
+
+
+def test_step_falls_to_a_tenth_twice():
+    line = rates("step")
+    assert line[[0, 299, 300, 424, 425, 499]] == pytest.approx([PEAK, PEAK, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_constant_stays():
+    assert (rates("constant") == PEAK).all()
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle", "step", "constant"])
+@pytest.mark.parametrize("warmup", [0, 1, 5])
+def test_a_run_of_a_single_step_has_a_rate(schedule, warmup):
+    exp = tiny_experiment(schedule=schedule, warmup_epochs=warmup, epochs=1, lr=PEAK)
+    assert 0 < lr_at(exp, 0, 1) <= PEAK
+
+
+# The optimizer
+
+
+def groups(**settings) -> tuple[dict[str, dict], torch.optim.Optimizer]:
+    """Name of a parameter -> its group, and the optimizer."""
+    exp = tiny_experiment(**settings)
+    module = create(exp, 2).module
+    optimizer = create_optimizer(exp, module)
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    found = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            found[names[id(parameter)]] = group
+    assert set(found) == {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    return found, optimizer
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
+)
+def test_the_usual_optimizers_are_those_of_torch(name, kind):
+    _, optimizer = groups(optimizer=name)
+    assert isinstance(optimizer, kind) and optimizer.defaults["fused"]
+    if name == "sgd":
+        assert optimizer.defaults["momentum"] == 0.9 and optimizer.defaults["nesterov"]
+
+
+def test_any_optimizer_of_timm_can_be_named():
+    _, optimizer = groups(optimizer="lamb")
+    assert type(optimizer).__name__ == "Lamb"
+
+
+@pytest.mark.parametrize(("name", "near"), [("adamww", "adamw"), ("SGD", "")])
+def test_an_unknown_optimizer_is_refused_with_the_nearest_name(name, near):
+    with pytest.raises(InputError, match=f"unknown optimizer '{name}'") as refusal:
+        groups(optimizer=name)
+    assert (f"did you mean {near}?" in str(refusal.value)) == bool(near)
+
+
+def test_a_run_with_an_unknown_optimizer_can_be_repeated_with_a_known_one(project):
+    with pytest.raises(InputError, match="unknown optimizer"):
+        project.run(tiny_experiment(optimizer="adamv", epochs=1, max_steps=1), "--fold", "0")
+    project.run(tiny_experiment(optimizer="adamw", epochs=1, max_steps=1), "--fold", "0")
+    assert (project.runs / "exp100" / "fold0" / "manifest.json").exists()
+
+
+def test_biases_and_norms_are_not_decayed():
+    found, _ = groups(weight_decay=0.05)
+    sizes = {name: parameter.ndim for name, parameter in create(tiny_experiment(), 2).module.named_parameters()}
+    decayed = {name for name, group in found.items() if group["weight_decay"] == 0.05}
+    assert decayed == {name for name, size in sizes.items() if size > 1}
+    assert {group["weight_decay"] for group in found.values()} == {0.0, 0.05}
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
+def test_layer_decay_slows_a_layer_by_its_distance_from_the_classifier(backbone):
+    found, optimizer = groups(backbone=backbone, layer_decay=0.5, lr=0.1)
+    head = next(name for name in reversed(found) if name.endswith("bias"))
+    first = next(iter(found))
+    scales = {name: group["lr_scale"] for name, group in found.items()}
+    assert scales[head] == 1 == max(scales.values())
+    assert scales[first] == min(scales.values()) < 0.5
+    assert {np.log2(scale) for scale in scales.values()} <= set(range(-20, 1)), "powers of the decay"
+    set_lr(optimizer, 0.02)
+    for name, group in found.items():
+        assert group["lr"] == pytest.approx(0.02 * scales[name])
+
+
+def test_without_layer_decay_all_layers_have_one_rate():
+    found, optimizer = groups(layer_decay=1.0)
+    assert not any("lr_scale" in group for group in found.values())
+    set_lr(optimizer, 0.02)
+    assert {group["lr"] for group in optimizer.param_groups} == {0.02}
+
+
+def test_layer_decay_of_a_network_that_does_not_name_its_layers_is_refused():
+    with pytest.raises(InputError, match=r"layer_decay = 0\.5: test_resnet does not name its layers; leave it at 1"):
+        groups(layer_decay=0.5, head_width=8)
+
+
+def test_the_rate_of_an_epoch_is_that_of_the_fastest_layer(project):
+    settings = dict(schedule="constant", warmup_epochs=0.0, lr=0.01, epochs=1, max_steps=2)
+    project.run(tiny_experiment(layer_decay=0.5, **settings), "--fold", "0")
+    (row,) = FoldFolder(project.runs / "exp100" / "fold0").history()
+    assert row["lr"] == 0.01

@@ -1,0 +1,106 @@
+"""Published results are the small files of a run, and RESULTS.md is made from them alone."""
+
+import re
+import shutil
+
+import pytest
+from conftest import record_of, tiny_experiment
+
+from chestfold.cli import main
+from chestfold.core.errors import InputError
+from chestfold.evaluate import results
+from chestfold.evaluate.results import FoldsOfResult
+from chestfold.report.publish import command, publish, write_results_page
+
+FILES = {"scores.json", "oof.parquet", "corrupted.parquet", "test.parquet"}
+
+
+def page(project) -> str:
+    return (project.root / "RESULTS.md").read_text()
+
+
+def test_results_page_is_made_from_the_published_results_alone(trained):
+    publish("exp100")
+    before = page(trained)
+    for folder in ("runs", "input", "folds"):
+        shutil.rmtree(trained.root / folder)
+    write_results_page()
+    assert page(trained) == before
+    assert "| exp100 |" in before and "exp101" not in before and "## tiny" in before
+    assert "- exp100: `python exps/exp100.py`, 3 folds," in before
+
+
+def test_a_published_result_can_be_blended_and_sent_without_its_run(trained):
+    publish("exp100")
+    shutil.rmtree(trained.runs / "exp100")
+    main.main(["ensemble", "exp100", "exp101", "--name", "both"])
+    main.main(["submit", "exp100", "--dry-run"])
+    assert (trained.root / "submissions" / "001_exp100.csv").exists()
+
+
+def test_publishing_twice_changes_nothing(trained):
+    target = publish("exp100")
+    first = {p.name: p.read_bytes() for p in target.iterdir()}
+    before = page(trained)
+    assert set(first) == FILES
+    assert publish("exp100") == target
+    assert {p.name: p.read_bytes() for p in target.iterdir()} == first and page(trained) == before
+
+
+def test_another_result_of_the_same_name_is_refused_until_it_is_meant(trained):
+    publish("exp100")
+    shutil.rmtree(trained.runs / "exp100")
+    trained.run(tiny_experiment(seed=2, epochs=1))
+    with pytest.raises(InputError, match="holds another result of this name; add --overwrite to replace it"):
+        publish("exp100")
+    publish("exp100", overwrite=True)
+    assert results.published_results()["exp100"].record.settings["seed"] == 2
+    results.published_results()["exp100"].oof()
+
+
+@pytest.mark.parametrize("left", [(), ("oof.parquet",), ("oof.parquet", "corrupted.parquet", "test.parquet")])
+def test_a_publication_that_was_cut_off_is_completed(trained, left):
+    target = publish("exp100")
+    for path in target.iterdir():
+        if path.name not in left:
+            path.unlink()
+    assert {p.name for p in publish("exp100").iterdir()} == FILES
+
+
+def test_a_debug_run_is_not_published(project):
+    project.run(tiny_experiment(), "--debug")
+    with pytest.raises(InputError, match="exp100-debug is a debug run"):
+        publish("exp100-debug")
+    assert not (project.root / "RESULTS.md").exists()
+
+
+def test_a_run_that_is_not_collected_is_not_published(project):
+    project.run(tiny_experiment(epochs=1), "--fold", "0")
+    (project.runs / "exp100" / "scores.json").unlink()
+    with pytest.raises(InputError, match="holds no finished run; train all folds of exp100 first"):
+        publish("exp100")
+
+
+def test_a_run_with_folds_missing_is_published_as_such(project):
+    project.run(tiny_experiment(epochs=1), "--fold", "0")
+    publish("exp100")
+    assert re.search(r"## tiny \(folds/tiny\.csv \w{8}, fold 0 of 3\)", page(project))
+    assert "- exp100: `python exps/exp100.py --fold 0`, fold 0 of 3," in page(project)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "trained", "typed"),
+    [
+        ("exp021", {"epochs": (10, 2)}, (0, 1, 2), "python exps/exp021.py"),
+        ("exp034@phantom", {"data": ("phantom_marked", "phantom")}, (0, 1, 2), "python exps/exp034.py --data phantom"),
+        (
+            "exp009-scratch@iq_othnccd",
+            {"pretrained": (True, False), "data": ("luna16_patches", "iq_othnccd"), "randaugment": (None, [2, 9])},
+            (0, 2),
+            "python exps/exp009.py --data iq_othnccd --tag scratch --pretrained false --randaugment 2 9 --fold 0 2",
+        ),
+    ],
+)
+def test_the_command_of_a_run_can_be_typed_again(name, changed, trained, typed):
+    folds = FoldsOfResult(file="tiny", count=3, sha256="f" * 64, trained=trained)
+    assert command(record_of(name, changed=changed, folds=folds)) == typed

@@ -1,1 +1,1 @@
-"""Where a trained network looks: heat maps, their measures, and the pictures of both."""
+"""Where a trained network looks: heat maps, their measures and checks, and images of them."""

@@ -1,11 +1,11 @@
-"""Heat maps of a batch, by the `grad-cam` package: which places speak for a class.
+"""Heat maps of a batch, by the `grad-cam` package: which places are evidence for a class.
 
 Grad-CAM: Selvaraju et al., ICCV 2017 (arXiv 1610.02391), eq. 1 and 2. Grad-CAM++: Chattopadhay et al., WACV 2018
 (1710.11063), eq. 19. LayerCAM: Jiang et al., IEEE TIP 30 (2021), p. 5875. Eigen-CAM: Muhammad and Yeasin, IJCNN 2020
 (2008.00299); it is of no class, the same map for all of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,28 +15,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from chestfold.core.extras import require
+from chestfold.data.loader import Images, plain_batches
 from chestfold.explain.layers import Layer, find_layer
 from chestfold.models.runner import Runner
 
 METHODS = {"gradcam": "GradCAM", "gradcam++": "GradCAMPlusPlus", "layercam": "LayerCAM", "eigencam": "EigenCAM"}
 """Name of a method here -> its class in pytorch_grad_cam."""
+BATCH = 16
+"""Images a backward pass: maps of a large network at 224 px take much more memory than its predictions."""
 
 
 class Mapper:
-    """Heat maps of one network from one layer; in fp32, whatever precision it was trained in."""
+    """Heat maps of one network from one layer; `open_mapper` makes one and removes its hooks from the network."""
 
-    def __init__(self, runner: Runner, layer: Layer, method: str) -> None:
-        """`method` is one of `METHODS`. Use `open_mapper`, which also lets go of the network's hooks."""
+    def __init__(self, module: nn.Module, layer: Layer, method: str) -> None:
+        """`module` in fp32; `method` is one of `METHODS`."""
+        require("pytorch_grad_cam", "explain")
         import pytorch_grad_cam
 
-        self._runner, self._layer, self.method = runner, layer, method
+        self.layer = layer
         kind: Any = getattr(pytorch_grad_cam, METHODS[method])
-        self._cam = kind(runner.module, [layer.module], reshape_transform=layer.to_maps)
-
-    @property
-    def layer(self) -> Layer:
-        """Where the maps come from."""
-        return self._layer
+        self._cam = kind(module, [layer.module], reshape_transform=layer.to_maps)
 
     def __call__(self, images: Tensor, classes: np.ndarray) -> np.ndarray:
         """Maps at the layer's own resolution, not negative, not scaled.
@@ -56,31 +56,34 @@ class Mapper:
         return np.stack(made, axis=1).astype(np.float32)
 
     def _map(self, images: Tensor, logits: Tensor, classes: np.ndarray) -> np.ndarray:
-        seen = self._cam.activations_and_grads
+        recorded = self._cam.activations_and_grads
+        activations = recorded.activations[0].float().numpy()
         grads = None
         if self._cam.uses_gradients:
-            seen.gradients = []
+            recorded.gradients = []
             chosen = logits.gather(1, torch.from_numpy(classes).to(logits.device)[:, None])
             chosen.sum().backward(retain_graph=True, inputs=[images])
-            grads = seen.gradients[0].float().numpy()
-        activations = seen.activations[0].float().numpy()
-        made = self._cam.get_cam_image(images, self._layer.module, None, activations, grads, eigen_smooth=False)
-        made = np.asarray(made)
-        return np.maximum(made if self._cam.uses_gradients else _towards_activity(made, activations), 0)
+            grads = recorded.gradients[0].float().numpy()
+        layer = self.layer.module
+        maps = np.asarray(self._cam.get_cam_image(images, layer, None, activations, grads, eigen_smooth=False))
+        if grads is None:
+            maps = _oriented(maps, activations)
+        return np.maximum(maps, 0)
 
     def release(self) -> None:
-        """Take the hooks off the network."""
+        """Remove the hooks from the network."""
         self._cam.activations_and_grads.release()
 
 
-def _towards_activity(maps: np.ndarray, activations: np.ndarray) -> np.ndarray:
-    """Maps (B, h, w) of a first component with the sign that goes with the activations' (B, C, h, w) strength.
+def _oriented(maps: np.ndarray, activations: np.ndarray) -> np.ndarray:
+    """Maps (B, h, w) of a first component with the sign that agrees with the strength of activations (B, C, h, w).
 
-    The sign of a singular vector is arbitrary, and with it which half of a picture would light up.
+    The sign of a singular vector is arbitrary, and with it which half of an image would light up.
     """
     strength = np.linalg.norm(activations, axis=1)
     strength -= strength.mean(axis=(1, 2), keepdims=True)
-    return maps * np.where((maps * strength).sum(axis=(1, 2), keepdims=True) < 0, -1, 1)
+    agreement = (maps * strength).sum(axis=(1, 2), keepdims=True)
+    return maps * np.where(agreement < 0, -1, 1)
 
 
 @contextmanager
@@ -90,12 +93,42 @@ def open_mapper(runner: Runner, images: Tensor, method: str, layer: str = "") ->
     Raises:
         InputError: there is no such layer; lists those that there are.
     """
-    full = in_fp32(runner)
-    mapper = Mapper(full, find_layer(full.module, images, layer), method)
+    module = in_fp32(runner).module
+    mapper = Mapper(module, find_layer(module, images, layer), method)
     try:
         yield mapper
     finally:
         mapper.release()
+
+
+def network_maps(
+    runner: Runner,
+    images: Images,
+    classes: np.ndarray,
+    method: str,
+    layer: str = "",
+    advance: Callable[[int], None] = lambda count: None,
+) -> tuple[Layer, np.ndarray]:
+    """The layer, and one network's maps of `images`, float32 (N, K, rows, columns).
+
+    Args:
+        runner: the network.
+        images: what the maps are of.
+        classes: int (N, K), as for `Mapper`.
+        method: one of `METHODS`.
+        layer: its name, or "": chosen by family.
+        advance: is called with the number of images that are done.
+
+    Raises:
+        InputError: there is no such layer; lists those that there are.
+    """
+    parts = []
+    first = runner.images(next(plain_batches(images, 1)))
+    with open_mapper(runner, first, method, layer) as mapper:
+        for n, pixels in enumerate(plain_batches(images, BATCH)):
+            parts.append(mapper(runner.images(pixels), classes[n * BATCH : (n + 1) * BATCH]))
+            advance(len(pixels))
+        return mapper.layer, np.concatenate(parts)
 
 
 def in_fp32(runner: Runner) -> Runner:
@@ -114,14 +147,14 @@ def in_fp32(runner: Runner) -> Runner:
 def at_image_size(maps: np.ndarray, size: int) -> np.ndarray:
     """Maps (N, rows, columns) as float32 (N, size, size), bilinear, the largest value of each being 1.
 
-    Only the scale is changed, never the zero: a share of attention would depend on the coldest place otherwise. A map
-    that is zero everywhere stays zero.
+    Only the scale changes, never the zero: a share of attention would depend on the coldest place otherwise. A map that
+    is zero everywhere remains zero.
     """
-    large = np.stack([cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in maps.astype(np.float32)])
-    return normalised(large)
+    large = [cv2.resize(heat, (size, size), interpolation=cv2.INTER_LINEAR) for heat in maps.astype(np.float32)]
+    return normalised(np.stack(large))
 
 
 def normalised(maps: np.ndarray) -> np.ndarray:
-    """Each of the maps (N, H, W) divided by its largest value; one without any stays zero."""
-    top = maps.max(axis=(1, 2), keepdims=True)
+    """Each of the maps (..., H, W) divided by its largest value; one without any remains zero."""
+    top = maps.max(axis=(-2, -1), keepdims=True)
     return np.divide(maps, top, out=np.zeros_like(maps), where=top > 0)

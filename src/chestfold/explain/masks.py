@@ -1,4 +1,4 @@
-"""Where lungs and lesions are known to be: from masks beside the images, or the lungs as segmented here."""
+"""Where lungs and lesions are known to be: from masks beside the images, or lungs that are segmented here."""
 
 from dataclasses import dataclass
 
@@ -14,29 +14,29 @@ LUNG, LESION = "lung", "nodule"
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of one image, bool (S, S) each or None. `lungs_by`: truth, segmented, declined, or none."""
+class Masks:
+    """What is known of one image, bool (S, S) each or None. `lungs_by`: truth, segmented, not_found, or none."""
 
     lungs: np.ndarray | None
     lungs_by: str
     lesion: np.ndarray | None
 
 
-def known(index: Index, image_id: str, picture: np.ndarray) -> Known:
-    """The masks of an image whose decoded pixels are `picture`, uint8 (S, S).
+def masks_of(index: Index, image_id: str, pixels: np.ndarray) -> Masks:
+    """The masks of an image, which is decoded to uint8 (S, S).
 
-    A mask that lies beside the images stands before a segmentation. Lungs are segmented in axial slices only: what is
-    enclosed by air and ribs in a projection or in a patch is not the lungs.
+    A mask beside the images is preferred to a segmentation. Lungs are segmented in axial slices only: what is enclosed
+    by air and ribs in a projection or in a patch is not the lungs.
     """
-    size = picture.shape[0]
+    size = len(pixels)
     lesion = _read(index, LESION, image_id, size)
     lungs = _read(index, LUNG, image_id, size)
     if lungs is not None:
-        return Known(lungs, "truth", lesion)
+        return Masks(lungs, "truth", lesion)
     if index.dataset.view != "axial":
-        return Known(None, "none", lesion)
-    lungs, _ = lungs_or_reason(picture)
-    return Known(lungs, "not_found" if lungs is None else "segmented", lesion)
+        return Masks(None, "none", lesion)
+    lungs, _ = lungs_or_reason(pixels)
+    return Masks(lungs, "not_found" if lungs is None else "segmented", lesion)
 
 
 def why_no_lungs(index: Index) -> str:
@@ -44,11 +44,12 @@ def why_no_lungs(index: Index) -> str:
     view = index.dataset.view
     if view == "axial" or (index.root / "masks" / LUNG).is_dir():
         return ""
-    shown = {
-        "projection": "projection X-rays: lung and heart lie over each other, so no outline tells inside from outside",
-        "patch": "patches: most of them lie inside a lung altogether",
-    }.get(view, "its declaration does not say that it shows axial slices (view in dataset.toml)")
-    return f"lung measures do not apply to {index.dataset.name}: {shown}"
+    reasons = {
+        "projection": "in projection X-rays heart, ribs and lungs overlap, so no outline tells inside from outside",
+        "patch": "most patches are inside a lung altogether",
+    }
+    reason = reasons.get(view, "its declaration does not say that it shows axial slices (view in dataset.toml)")
+    return f"lung measures do not apply to {index.dataset.name}: {reason}"
 
 
 def _read(index: Index, kind: str, image_id: str, size: int) -> np.ndarray | None:
@@ -66,5 +67,5 @@ def _read(index: Index, kind: str, image_id: str, size: int) -> np.ndarray | Non
     mask = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise InputError(f"{path} is no image that can be read; replace or remove it")
-    way = cv2.INTER_AREA if min(mask.shape) >= size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(mask, (size, size), interpolation=way)) > 127
+    interpolation = cv2.INTER_AREA if min(mask.shape) >= size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(mask, (size, size), interpolation=interpolation)) > 127

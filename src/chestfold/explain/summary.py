@@ -1,4 +1,4 @@
-"""Where the maps lie, as numbers: a row for each image, and the summary with intervals."""
+"""Where the maps are, as numbers: a row for each image, and the summary with intervals."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,83 +6,76 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chestfold.core.files import runs_dir
 from chestfold.core.provenance import code_commit, today
 from chestfold.evaluate.attention import AgainstParent, Attention, ByMeasure
 from chestfold.explain import measures
 from chestfold.explain.fold import TARGETS, Explained
-from chestfold.explain.masks import Known, why_no_lungs
-from chestfold.explain.select import ExplainConfig, folder_of
+from chestfold.explain.masks import why_no_lungs
+from chestfold.explain.select import ExplainConfig
 from chestfold.train.prepare import Prepared
 
 SHARES = ("in_lungs", "outside_lungs", "border", "chest_box", "lesion_energy")
-POINTING = ("pointing", "pointing_strict")
+POINTING = {"pointing": measures.TOLERANCE, "pointing_strict": 0.0}
+"""Measure -> how far beside the lesion a map may point, as a share of the side."""
+MEASURES = (*SHARES, *POINTING)
 
 
 def figures(part: Explained) -> pd.DataFrame:
     """The measures of each image, a row each: `predicted in_lungs`, `positive pointing`, and what an even map has."""
     table = part.rows.copy()
-    table["lungs_by"] = [k.lungs_by for k in part.known]
+    table["lungs_by"] = [masks.lungs_by for masks in part.masks]
     size = part.maps.large.shape[-1]
-    masks = _masks(part, size)
-    for name, stack in masks.items():
-        there = np.array([m is not None and m.any() for m in stack])
-        filled = np.stack([m if m is not None else np.zeros((size, size), bool) for m in stack])
+    for name, inside in _regions(part, size).items():
+        known = inside.any(axis=(1, 2))
         for k, target in enumerate(TARGETS):
-            table[f"{target} {name}"] = np.where(there, measures.share(part.maps.large[:, k], filled), np.nan)
-        table[f"even {name}"] = np.where(there, filled.mean(axis=(1, 2)), np.nan)
-    for k, target in enumerate(TARGETS):
-        for name, reach in (("pointing", measures.tolerance(size)), ("pointing_strict", 0.0)):
-            hits = [
-                _pointing(heat, about, reach) for heat, about in zip(part.maps.large[:, k], part.known, strict=True)
-            ]
-            table[f"{target} {name}"] = hits
-    even = [_area(about, measures.tolerance(size)) for about in part.known]
-    table["even pointing"], table["even pointing_strict"] = even, [_area(about, 0.0) for about in part.known]
+            table[f"{target} {name}"] = np.where(known, measures.share(part.maps.large[:, k], inside), np.nan)
+        table[f"even {name}"] = np.where(known, inside.mean(axis=(1, 2)), np.nan)
+    for name, tolerance in POINTING.items():
+        lesions = [_dilated_lesion(masks.lesion, tolerance * size) for masks in part.masks]
+        for k, target in enumerate(TARGETS):
+            table[f"{target} {name}"] = _pointing(part.maps.large[:, k], lesions)
+        # the chance that a random place is a hit
+        table[f"even {name}"] = [np.nan if lesion is None else lesion.mean() for lesion in lesions]
     return table.merge(part.checked, on="id", how="left")
 
 
-def _masks(part: Explained, size: int) -> dict[str, list[np.ndarray | None]]:
-    """Measure -> the region of each image that it is a share of."""
-    lungs = [about.lungs for about in part.known]
-    every = len(part.known)
+def _regions(part: Explained, size: int) -> dict[str, np.ndarray]:
+    """Measure -> the region of each image that it is a share of, bool (N, S, S); empty where it is not known."""
+    lungs = _stacked([masks.lungs for masks in part.masks], size)
+    outside = _stacked([None if masks.lungs is None else ~masks.lungs for masks in part.masks], size)
     return {
         "in_lungs": lungs,
-        "outside_lungs": [None if mask is None else ~mask for mask in lungs],
-        "border": [measures.border(size)] * every,
-        "chest_box": [measures.chest_box(size)] * every,
-        "lesion_energy": [about.lesion for about in part.known],
+        "outside_lungs": outside,
+        "border": np.broadcast_to(measures.border(size), lungs.shape),
+        "chest_box": np.broadcast_to(measures.chest_box(size), lungs.shape),
+        "lesion_energy": _stacked([masks.lesion for masks in part.masks], size),
     }
 
 
-def _pointing(heat: np.ndarray, about: Known, reach: float) -> float:
-    if about.lesion is None or not about.lesion.any():
-        return float("nan")
-    return measures.pointing(heat, measures.grown(about.lesion, reach))
+def _stacked(masks: list[np.ndarray | None], size: int) -> np.ndarray:
+    nothing = np.zeros((size, size), bool)
+    return np.stack([nothing if mask is None else mask for mask in masks])
 
 
-def _area(about: Known, reach: float) -> float:
-    """The chance that a place drawn at random is a hit."""
-    if about.lesion is None or not about.lesion.any():
-        return float("nan")
-    return float(measures.grown(about.lesion, reach).mean())
+def _dilated_lesion(lesion: np.ndarray | None, pixels: float) -> np.ndarray | None:
+    return None if lesion is None or not lesion.any() else measures.dilated(lesion, pixels)
 
 
-def attention(ready: Prepared, config: ExplainConfig, parts: dict[int, Explained], table: pd.DataFrame) -> Attention:
+def _pointing(maps: np.ndarray, lesions: list[np.ndarray | None]) -> list[float]:
+    hits = []
+    for heat, lesion in zip(maps, lesions, strict=True):
+        hits.append(np.nan if lesion is None else measures.pointing(heat, lesion))
+    return hits
+
+
+def summarize(ready: Prepared, config: ExplainConfig, parts: dict[int, Explained], table: pd.DataFrame) -> Attention:
     """The content of attention.json: every measure with its interval, for each class and over all."""
     first = next(iter(parts.values()))
-    number = {name: n for n, name in enumerate(ready.classes)}
-    labels = table["label"].map(number).to_numpy(np.int64, copy=True)
-    groups = table["group"].to_numpy()
-
-    def summaries(prefix: str, names: Iterable[str]) -> ByMeasure:
-        found = {}
-        for name in names:
-            values = table[f"{prefix}{name}"].to_numpy(np.float64)
-            found[name] = measures.summary(values, labels, groups, ready.classes)
-        return {name: of_classes for name, of_classes in found.items() if of_classes}
-
-    of_targets = {target: summaries(f"{target} ", (*SHARES, *POINTING)) for target in (*TARGETS, "even")}
+    dataset = ready.index.dataset
+    of_targets = {}
+    for target in (*TARGETS, "even"):
+        found = summaries(table, [f"{target} {name}" for name in MEASURES], ready.classes)
+        of_targets[target] = {column.removeprefix(f"{target} "): figures for column, figures in found.items()}
     return Attention(
         name=config.name,
         method=config.method,
@@ -90,52 +83,60 @@ def attention(ready: Prepared, config: ExplainConfig, parts: dict[int, Explained
         grid=first.maps.layer.grid,
         image_size=ready.exp.image_size,
         data=ready.exp.data,
-        view=ready.index.dataset.view,
+        view=dataset.view,
         classes=ready.classes,
-        positive=ready.index.dataset.positive,
+        positive=dataset.positive,
         folds={str(fold): part.networks for fold, part in parts.items()},
         images={name: int((table["label"] == name).sum()) for name in ready.classes},
         checked=sum(len(part.checked) for part in parts.values()),
-        empty_maps={target: _empty_maps(parts, k) for k, target in enumerate(TARGETS)},
+        empty_maps={target: _count_empty(parts, k) for k, target in enumerate(TARGETS)},
         lungs=table["lungs_by"].value_counts().to_dict(),
         lungs_do_not_apply=why_no_lungs(ready.index),
         measures=of_targets,
-        checks=summaries("", first.checked.columns[1:]),
+        checks=summaries(table, first.checked.columns[1:], ready.classes),
         fingerprint=ready.fingerprint() | {"folds": ready.folds.name},
         commit=code_commit(),
         date=today(),
-        against=against_parent(ready, config, table),
+        against=_against_parent(ready, config, table),
     )
 
 
-def _empty_maps(parts: dict[int, Explained], target: int) -> int:
+def summaries(table: pd.DataFrame, columns: Iterable[str], classes: tuple[str, ...]) -> ByMeasure:
+    """Column -> its mean with an interval, over each class and over all; only columns that have a value."""
+    labels = np.array([classes.index(label) for label in table["label"]])
+    groups = table["group"].to_numpy()
+    found = {}
+    for column in columns:
+        of_classes = measures.summary(table[column].to_numpy(np.float64), labels, groups, classes)
+        if of_classes:
+            found[column] = of_classes
+    return found
+
+
+def _count_empty(parts: dict[int, Explained], target: int) -> int:
     """How many maps of a target are zero everywhere."""
     return sum(int((part.maps.raw[:, target].max(axis=(1, 2)) == 0).sum()) for part in parts.values())
 
 
-def against_parent(ready: Prepared, config: ExplainConfig, table: pd.DataFrame) -> AgainstParent | None:
-    """Paired differences to the parent's maps of the same method and layer; None where it was not explained.
-
-    The intervals are of the pairs: a bootstrap over patients of the differences, not of the two means apart.
-    """
+def _against_parent(ready: Prepared, config: ExplainConfig, table: pd.DataFrame) -> AgainstParent | None:
+    """Paired differences to the parent's maps of the same method and layer; None where it was not explained."""
     parent = ready.request.parent
-    path = runs_dir() / parent / "explain" / folder_of(config).name / "images.csv"
-    if not parent or Path(parent).name != parent or not path.exists():
+    if not parent or Path(parent).name != parent:
         return None
-    both = table.merge(pd.read_csv(path), on="id", suffixes=("", " theirs"), validate="one_to_one")
-    if not len(both):
+    path = config.folder(parent) / "images.csv"
+    if not path.exists():
         return None
-    columns = [f"{target} {name}" for target in TARGETS for name in (*SHARES, *POINTING)]
+    both = table.merge(pd.read_csv(path, dtype={"id": str}), on="id", suffixes=("", " theirs"), validate="one_to_one")
+    if both.empty:
+        return None
+    columns = [f"{target} {name}" for target in TARGETS for name in MEASURES]
     return AgainstParent(parent=parent, images=len(both), measures=differences(both, columns, ready.classes))
 
 
-def differences(both: pd.DataFrame, columns: list[str], classes: tuple[str, ...]) -> ByMeasure:
-    """Column -> class (and "all") -> mean of ours minus theirs (`<column> theirs`), with its interval."""
-    number = {name: n for n, name in enumerate(classes)}
-    labels = both["label"].map(number).to_numpy(np.int64, copy=True)
-    found = {}
-    for column in columns:
-        if f"{column} theirs" in both:
-            gap = (both[column] - both[f"{column} theirs"]).to_numpy(np.float64)
-            found[column] = measures.summary(gap, labels, both["group"].to_numpy(), classes)
-    return {column: scores for column, scores in found.items() if scores}
+def differences(both: pd.DataFrame, columns: Iterable[str], classes: tuple[str, ...]) -> ByMeasure:
+    """Column -> mean of ours minus theirs (`<column> theirs`) with an interval, over each class and over all."""
+    gaps = both[["label", "group"]].copy()
+    shared = [column for column in columns if f"{column} theirs" in both]
+    for column in shared:
+        gaps[column] = both[column] - both[f"{column} theirs"]
+    return summaries(gaps, shared, classes)

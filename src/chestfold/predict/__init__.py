@@ -1,1 +1,1 @@
-"""One picture: from files to answers and heat maps."""
+"""Single images: from files to predictions and heat maps."""

@@ -1,4 +1,4 @@
-"""Which files a person means: images by name, folders searched to the bottom."""
+"""Which files a person means: images by name, and those in folders."""
 
 import os
 from collections import Counter
@@ -14,10 +14,10 @@ DICOM_DIRECTORY = "DICOMDIR"
 
 
 def find_images(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The files behind `places`, folders searched to the bottom in sorted order, and what was left out.
+    """The files of `places`, those of folders and their subfolders in sorted order, and what was left out.
 
     A file that is named is always tried; in a folder those count that are named like an image, and those without a
-    suffix whose content is DICOM (so discs are written).
+    suffix whose content is DICOM, as discs are written.
 
     Raises:
         InputError: a place does not exist; there is no image at all.
@@ -27,7 +27,7 @@ def find_images(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
     for place in places:
         if not place.exists():
             raise InputError(f"{place} does not exist; name an image or a folder of them")
-        for path in _below(place) if place.is_dir() else [place]:
+        for path in _files_in(place) if place.is_dir() else [place]:
             if path == place or _is_image(path):
                 found[path] = None
             else:
@@ -37,8 +37,8 @@ def find_images(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
     return list(found), [f"ignored: {count} file(s) {kind}" for kind, count in sorted(others.items())]
 
 
-def _below(folder: Path) -> list[Path]:
-    """Files of a folder and of those in it, without hidden ones and links to folders."""
+def _files_in(folder: Path) -> list[Path]:
+    """Files of a folder and its subfolders, without hidden ones and links to folders."""
     found = []
     for base, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]

@@ -1,7 +1,5 @@
 """What `chestfold predict` prints and writes: a table, JSON, CSV and heat maps. A bad file stops no other."""
 
-import csv
-import io
 import json
 import os
 from collections.abc import Sequence
@@ -9,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Line:
-    """What became of one file: a prediction and perhaps a heat map, or the sentence why not."""
+    """The outcome of one file: a prediction and perhaps a heat map, or the sentence why not."""
 
     path: Path
     prediction: Prediction | None
@@ -42,7 +41,7 @@ def predict_files(predictor: Predictor, paths: Sequence[Path], heatmaps: "Heatma
                     lines.append(Line(path, None, error=str(image)))
                 else:
                     lines.append(Line(path, image.prediction, written.get(path)))
-                advance()
+            advance(len(batch))
     return lines
 
 
@@ -50,7 +49,7 @@ def predict_files(predictor: Predictor, paths: Sequence[Path], heatmaps: "Heatma
 
 
 def heading(predictor: Predictor) -> str:
-    """Who predicts, in a line."""
+    """The model in a line."""
     models = plural(len(predictor.runs[0].folds), "fold")
     if len(predictor.runs) > 1:
         models = f"{plural(len(predictor.runs), 'run')}, {models}"
@@ -82,21 +81,22 @@ def _common_folder(paths: Sequence[Path]) -> str:
 def _cells(prediction: Prediction | None) -> list[str]:
     if prediction is None:
         return ["not read", "", "", ""]
-    low, high = prediction.spread[prediction.label]
-    spread = f"{low:.3f}-{high:.3f}" if len(prediction.folds) > 1 else "one"
-    return [prediction.label, f"{prediction.probability:.3f}", spread, remark(prediction)]
+    spread = "one"
+    if len(prediction.folds) > 1:
+        low, high = prediction.spread[prediction.label]
+        spread = f"{low:.3f}-{high:.3f}"
+    return [prediction.label, f"{prediction.probability:.3f}", spread, _remark(prediction)]
 
 
-def remark(prediction: Prediction) -> str:
-    """A word where one is needed."""
-    words = []
+def _remark(prediction: Prediction) -> str:
+    remarks = []
     if prediction.out_of_distribution:
-        words.append(f"out of distribution ({prediction.ood_score:.1f} x)")
+        remarks.append(f"out of distribution ({prediction.ood_score:.1f} x)")
     if prediction.out_of_distribution is None:
-        words.append("in or out of distribution: unknown")
+        remarks.append("in or out of distribution: unknown")
     if prediction.no_lungs:
-        words.append(f"no lungs found, unmasked: {prediction.no_lungs}")
-    return "; ".join(words)
+        remarks.append(f"no lungs found, unmasked: {prediction.no_lungs}")
+    return "; ".join(remarks)
 
 
 # What a program reads
@@ -110,8 +110,8 @@ def as_json(predictor: Predictor, lines: Sequence[Line]) -> str:
         "members": [run.name for run in predictor.runs],
         "folds": list(predictor.runs[0].numbers),
     }
-    whole = {"notice": NOTICE, "model": model, "images": [_record(line) for line in lines]}
-    return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
+    content = {"notice": NOTICE, "model": model, "images": [_record(line) for line in lines]}
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _record(line: Line) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _record(line: Line) -> dict[str, Any]:
         "class": prediction.label,
         "probability": prediction.probability,
         "probabilities": prediction.probabilities,
-        "spread": {name: list(pair) for name, pair in prediction.spread.items()},
+        "spread": {name: list(ends) for name, ends in prediction.spread.items()},
         "folds": list(prediction.folds),
         "ood_score": prediction.ood_score,
         "out_of_distribution": prediction.out_of_distribution,
@@ -134,29 +134,21 @@ def _record(line: Line) -> dict[str, Any]:
 
 def as_csv(predictor: Predictor, lines: Sequence[Line]) -> str:
     """A row for each file; the notice is a column, so that it stays with every row."""
-    head = ["file", "class", "probability"]
-    head += [f"p_{name}" for name in predictor.classes]
+    columns = ["file", "class", "probability"]
+    columns += [f"p_{name}" for name in predictor.classes]
     for name in predictor.classes:
-        head += [f"low_{name}", f"high_{name}"]
-    head += ["ood_score", "out_of_distribution", "lungs_not_found", "heatmap", "error", "notice"]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, head, lineterminator="\n")
-    writer.writeheader()
-    for line in lines:
-        writer.writerow(_row(line))
-    return buffer.getvalue()
+        columns += [f"low_{name}", f"high_{name}"]
+    columns += ["ood_score", "out_of_distribution", "lungs_not_found", "heatmap", "error", "notice"]
+    rows = [_row(line) for line in lines]
+    return pd.DataFrame(rows, columns=columns, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def _row(line: Line) -> dict[str, Any]:
-    row: dict[str, Any] = {"file": str(line.path), "error": line.error, "notice": NOTICE}
-    prediction = line.prediction
-    if prediction is None:
-        return row
-    row |= {"class": prediction.label, "probability": prediction.probability, "heatmap": line.heatmap or ""}
-    row["lungs_not_found"] = prediction.no_lungs
-    row |= {f"p_{name}": p for name, p in prediction.probabilities.items()}
-    for name, (low, high) in prediction.spread.items():
-        row |= {f"low_{name}": low, f"high_{name}": high}
-    if prediction.ood_score is not None:
-        row |= {"ood_score": prediction.ood_score, "out_of_distribution": prediction.out_of_distribution}
+    """The values of a row; a missing one is an empty cell."""
+    row = {key: value for key, value in _record(line).items() if not isinstance(value, (dict, list))}
+    row["notice"] = NOTICE
+    if line.prediction:
+        row |= {f"p_{name}": p for name, p in line.prediction.probabilities.items()}
+        for name, (low, high) in line.prediction.spread.items():
+            row |= {f"low_{name}": low, f"high_{name}": high}
     return row

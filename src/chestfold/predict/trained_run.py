@@ -77,7 +77,7 @@ class TrainedRun:
         )
 
     def images(self, pixels: np.ndarray) -> Images:
-        """Decoded pixels as the networks are given them."""
+        """Decoded pixels, uint8 (N, S, S), preprocessed as in training."""
         names = [f"image {n}" for n in range(len(pixels))]
         return images_of(preprocess_of(self.exp), pixels, names, np.full(len(pixels), -1, np.int64))
 
@@ -103,7 +103,7 @@ def load_members(name: str) -> tuple[list[TrainedRun], Blend]:
 
 
 def _ensemble(name: str) -> Result | None:
-    """The ensemble called `name`; None where that is a run with folds, or nothing."""
+    """The ensemble `name`; None where that is a run with folds, or nothing."""
     if RunFolder(name).finished_folds():
         return None
     try:
@@ -116,7 +116,8 @@ def _ensemble(name: str) -> Result | None:
 def _blend_of(result: Result) -> Blend:
     """The ensemble's own blend; `InputError` for one that needs a whole test set, or whose members have changed."""
     record = result.record
-    made_from, members = result.oof()[1]["members"], [find_result(name) for name in record.members]
+    made_from = result.oof()[1]["members"]
+    members = [find_result(name) for name in record.members]
     for member in members:
         if member.record.files["oof.parquet"] != made_from[member.name]:
             raise InputError(f"{member.name} was trained again after {result.name} was made from it; blend them again")
@@ -153,9 +154,8 @@ def _detector(folder: FoldFolder) -> ood.OodDetector | None:
 def weights_hash(name: str) -> str:
     """A hash of the weights behind `name`."""
     result = _ensemble(name)
-    names = result.record.members if result else (name,)
     hashes = []
-    for run in names:
+    for run in result.record.members if result else (name,):
         for folder in RunFolder(run).finished_folds():
             paths = [folder.best_checkpoint, *folder.averaged_checkpoints()]
             hashes += [sha256_file(path) for path in paths if path.exists()]

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chestfold.core.errors import InputError
-from chestfold.synth.blend.outline import as_shown, find_nodule, with_margin
-from chestfold.synth.blend.poisson import Mask, clone
-from chestfold.synth.blend.seam import BAND, REACH, smooth, touched
+from chestfold.synth.blend.poisson import Mask, bounding_box, clone
+from chestfold.synth.blend.seam import BAND, REACH, changed_pixels, smooth
+from chestfold.synth.blend.segment import Hounsfield, segment_nodule, visible_mask, with_margin
 
 Grey = NDArray[np.uint8]
 Window = tuple[int, int]
@@ -17,104 +17,101 @@ Window = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Cutting:
+class NodulePatch:
     """A nodule with its margin and one more pixel all around; three arrays of one shape with odd sides."""
 
-    hu: NDArray[np.float32]
+    hu: Hounsfield
     nodule: Mask
     region: Mask
 
 
 @dataclass(frozen=True)
 class Blended:
-    """A host with a nodule. Pictures and masks have the host's shape; `box`: left, top, right, bottom, half-open."""
+    """A host with a nodule; images and masks have the host's shape."""
 
-    picture: Grey
+    image: Grey
     unsmoothed: Grey
     nodule: Mask
     changed: Mask
-    box: tuple[int, int, int, int]
     seam_before: float
     seam_after: float
 
 
-def to_hu(grey: Grey, window: Window) -> NDArray[np.float32]:
-    """Hounsfield units of a picture's grey values, float32 (H, W); what the window clipped stays clipped."""
+def to_hu(grey: Grey, window: Window) -> Hounsfield:
+    """Hounsfield units of an image's grey values, float32 (H, W); what the window clipped stays clipped."""
     low, high = window
     return np.asarray(grey.astype(np.float32) / 255 * (high - low) + low, np.float32)
 
 
-def to_grey(hu: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
-    """Grey values 0..255 of a picture in `window`, float32 (H, W), not rounded."""
+def to_grey(hu: Hounsfield, window: Window) -> NDArray[np.float32]:
+    """Grey values 0..255 of an image in `window`, float32 (H, W), not rounded."""
     low, high = window
     return np.asarray(np.clip((hu - low) / (high - low), 0, 1) * 255, np.float32)
 
 
-def cut_out(hu: NDArray[np.float32], scale: float, window: Window) -> Cutting:
+def crop_nodule(hu: Hounsfield, scale: float, window: Window) -> NodulePatch:
     """The nodule in the middle of a patch, `scale` times as large, as it is seen in the hosts' window.
 
-    Raises:
-        Unfit: there is no nodule that stands alone.
+    `Unfit` where it cannot be told from its surroundings.
     """
     if scale != 1:
-        kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        hu = np.asarray(cv2.resize(hu, None, fx=scale, fy=scale, interpolation=kind), np.float32)
-    found = find_nodule(hu)
-    nodule, region = as_shown(hu, found, window), with_margin(found.mask)
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    part = np.s_[rows[0] - 1 : rows[-1] + 2, columns[0] - 1 : columns[-1] + 2]
-    return Cutting(*[_odd(array[part]) for array in (hu, nodule, region)])
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        hu = np.asarray(cv2.resize(hu, None, fx=scale, fy=scale, interpolation=interpolation), np.float32)
+    found = segment_nodule(hu)
+    region = with_margin(found.mask)
+    box = bounding_box(region, margin=1)
+    arrays = (hu, visible_mask(hu, found, window), region)
+    return NodulePatch(*[_with_odd_sides(array[box]) for array in arrays])
 
 
-def _odd(array: np.ndarray) -> np.ndarray:
+def _with_odd_sides(array: np.ndarray) -> np.ndarray:
     """With one more row or column where there is an even number of them, so that there is a middle."""
     after = [(0, 1 - side % 2) for side in array.shape]
     return np.pad(array, after, mode="edge")
 
 
-def paste(host: Grey, window: Window, cutting: Cutting, place: tuple[int, int]) -> Blended:
+def paste(host: Grey, window: Window, patch: NodulePatch, place: tuple[int, int]) -> Blended:
     """Blend a nodule into `host` with its middle at `place` (row, column).
 
     Raises:
-        InputError: a part of the region would lie outside the picture.
+        InputError: a part of the region would be outside the image.
     """
-    near = _around(cutting, place, host.shape)
-    part, spot = host[near], (place[0] - near[0].start, place[1] - near[1].start)
-    region, nodule = (_laid(mask, part.shape, spot) for mask in (cutting.region, cutting.nodule))
-    if region.sum() < cutting.region.sum():
-        raise InputError(f"the mask reaches outside the picture of {host.shape} at row {place[0]}, column {place[1]}")
-    rough = clone(part, _laid(to_grey(cutting.hu, window), part.shape, spot), region)
-    even, before, after = smooth(rough, region, nodule, 255)
+    # only the patch and what its seam is compared with: a slice is much larger
+    halves = [side // 2 + BAND + REACH + 2 for side in patch.region.shape]
+    top = max(place[0] - halves[0], 0)
+    left = max(place[1] - halves[1], 0)
+    near = np.s_[top : place[0] + halves[0] + 1, left : place[1] + halves[1] + 1]
+    part = host[near]
+    centre = (place[0] - top, place[1] - left)
+    region = _place_at(patch.region, part.shape, centre)
+    if region.sum() < patch.region.sum():
+        raise InputError(f"the mask reaches outside the image of {host.shape} at row {place[0]}, column {place[1]}")
+    nodule = _place_at(patch.nodule, part.shape, centre)
+    source = _place_at(to_grey(patch.hu, window), part.shape, centre)
+    blended = clone(part, source, region)
+    smoothed, before, after = smooth(blended, region, nodule, span=255)
     empty = np.zeros(host.shape, bool)
-    whole, changed = (_put(mask, near, empty) for mask in (nodule, touched(region)))
-    return Blended(_put(even, near, host), _put(rough, near, host), whole, changed, box_of(whole), before, after)
-
-
-def _around(cutting: Cutting, place: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """The part of a picture that takes part: the cutting, and what its seam is compared with."""
-    halves = [side // 2 + BAND + REACH + 2 for side in cutting.region.shape]
-    rows, columns = (
-        slice(max(at - half, 0), min(at + half + 1, side)) for at, half, side in zip(place, halves, shape, strict=True)
+    return Blended(
+        image=_with_part(host, near, smoothed),
+        unsmoothed=_with_part(host, near, blended),
+        nodule=_with_part(empty, near, nodule),
+        changed=_with_part(empty, near, changed_pixels(region)),
+        seam_before=before,
+        seam_after=after,
     )
-    return rows, columns
 
 
-def _put(part: np.ndarray, near: tuple[slice, slice], whole: np.ndarray) -> np.ndarray:
-    made = whole.copy()
+def _with_part(image: np.ndarray, near: tuple[slice, slice], part: np.ndarray) -> np.ndarray:
+    made = image.copy()
     made[near] = part
     return made
 
 
-def _laid(array: np.ndarray, shape: tuple[int, ...], place: tuple[int, int]) -> np.ndarray:
-    """`array` on an empty canvas of `shape`, its middle at `place`; what falls outside is lost."""
-    high, wide = array.shape
-    padded = np.zeros((shape[0] + 2 * high, shape[1] + 2 * wide), array.dtype)
-    top, left = place[0] + high - high // 2, place[1] + wide - wide // 2
-    padded[top : top + high, left : left + wide] = array
-    return padded[high : high + shape[0], wide : wide + shape[1]]
-
-
-def box_of(mask: Mask) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of a mask, half-open, pixels."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def _place_at(array: np.ndarray, shape: tuple[int, ...], centre: tuple[int, int]) -> np.ndarray:
+    """`array` on an empty canvas of `shape`, its middle at `centre`; what falls outside is lost."""
+    height, width = array.shape
+    padded = np.zeros((shape[0] + 2 * height, shape[1] + 2 * width), array.dtype)
+    top = centre[0] + height - height // 2
+    left = centre[1] + width - width // 2
+    padded[top : top + height, left : left + width] = array
+    return padded[height : height + shape[0], width : width + shape[1]]

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,21 +11,11 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import require_plain_name, runs_dir
 from chestfold.core.rng import generator
 from chestfold.core.run_folder import Config, Manifest, TrainingFolder
-from chestfold.synth.gan.networks import LATENT, SIDE, Generator, plain
+from chestfold.synth.gan.networks import LATENT, Generator, plain
 
 WEIGHTS = "generator.safetensors"
-CHUNK = 32
+BATCH = 32
 """Patches in a forward pass of `draw`."""
-
-
-class GeneratorConfig(Config):
-    """config.json of a generator: its recipe, the hashes of its data, and the precision that it is trained in."""
-
-    precision: str
-
-    def deciding(self) -> dict[str, Any]:
-        """The precision too: it is the machine's, not the recipe's."""
-        return super().deciding() | {"precision": self.precision}
 
 
 class GeneratorManifest(Manifest):
@@ -37,21 +26,16 @@ class GeneratorManifest(Manifest):
     cpu_seconds: float
 
 
-class GeneratorFolder(TrainingFolder[GeneratorConfig, GeneratorManifest]):
-    """runs/synth/NAME/foldK."""
+class GeneratorFolder(TrainingFolder[Config, GeneratorManifest]):
+    """runs/synth/NAME/foldK. The settings in config.json are the recipe, and the precision of the machine."""
 
-    config_type = GeneratorConfig
+    config_type = Config
     manifest_type = GeneratorManifest
     keep_both = "take another name"
 
-    @property
-    def weights_path(self) -> Path:
-        """Where the finished generator lies."""
-        return self.path / WEIGHTS
-
 
 def generator_folder(name: str, fold: int) -> GeneratorFolder:
-    """Where the generator called `name` for the training part of `fold` lies.
+    """The folder of the generator `name` for the training part of `fold`; it need not exist.
 
     Raises:
         InputError: `name` is not a plain one.
@@ -61,7 +45,7 @@ def generator_folder(name: str, fold: int) -> GeneratorFolder:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedGenerator:
     """A generator and what it was trained on. `sha256`: of its weights; `parents`: ids of its training images."""
 
     folder: Path
@@ -73,10 +57,10 @@ class Trained:
 
     @torch.inference_mode()
     def draw(self, count: int, seed: int) -> np.ndarray:
-        """`count` patches, uint8 (count, 64, 64), grey as in the data set's cache; a function of (weights, seed)."""
+        """At least one patch, uint8 (count, 64, 64), grey as in the data set's cache; a function of (weights, seed)."""
         z = generator("draw", self.sha256, seed).standard_normal((count, LATENT)).astype(np.float32)
-        made = [to_pixels(self.module(part)) for part in torch.from_numpy(z).split(CHUNK)]
-        return np.concatenate(made) if made else np.zeros((0, SIDE, SIDE), np.uint8)
+        batches = torch.from_numpy(z).split(BATCH)
+        return np.concatenate([to_pixels(self.module(batch)) for batch in batches])
 
 
 def to_pixels(patches: torch.Tensor) -> np.ndarray:
@@ -84,8 +68,8 @@ def to_pixels(patches: torch.Tensor) -> np.ndarray:
     return ((patches[:, 0].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def load_generator(path: Path) -> Trained:
-    """The generator in a folder, which `chestfold synth train` has finished.
+def load_generator(path: Path) -> TrainedGenerator:
+    """The generator in a folder that `chestfold synth train` has finished.
 
     Raises:
         InputError: it is not finished, or its weights are not those that it was finished with.
@@ -93,8 +77,9 @@ def load_generator(path: Path) -> Trained:
     folder = GeneratorFolder(path)
     if not folder.is_finished():
         raise InputError(f"{path} holds no finished generator; train it first: chestfold synth train --help")
-    manifest, settings = folder.manifest(), folder.config().settings
+    manifest = folder.manifest()
+    settings = folder.config().settings
     module = Generator(settings["architecture"], settings["width"], plain)
-    module.load_state_dict(load_file(folder.weights_path))
+    module.load_state_dict(load_file(path / WEIGHTS))
     module.eval()
-    return Trained(path, module, manifest.files[WEIGHTS], manifest.parents, settings["data"], settings["fold"])
+    return TrainedGenerator(path, module, manifest.files[WEIGHTS], manifest.parents, settings["data"], settings["fold"])

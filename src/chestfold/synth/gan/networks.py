@@ -1,12 +1,11 @@
 """The networks of a self-attention GAN for 64 x 64 grey patches (Zhang et al., ICML 2019, arXiv:1805.08318).
 
 Spectral normalisation in both networks (section 4.1), self-attention with a gate that starts at 0 (section 3, eq. 3).
-Two generators: `sagan` enlarges by copying pixels and convolves (Odena et al., Distill 2016, "Deconvolution and
+Two generators: `sagan` upsamples by copying pixels and convolves (Odena et al., Distill 2016, "Deconvolution and
 checkerboard artifacts"), `transposed` by transposed convolutions. The discriminator is the same.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,83 +13,67 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 SIDE = 64
-"""Pixels a side of what is generated."""
+"""Pixels a side of a generated patch."""
 LATENT = 100
-"""Numbers that a patch is drawn from (z)."""
+"""Size of the vector that a patch is generated from (z)."""
 START = 4
-"""Pixels a side of the generator's first map."""
+"""Pixels a side of the generator's first feature map."""
 
-Wrap = Callable[[nn.Module], nn.Module]
+EMA_DECAY = {"sagan": 0.999, "transposed": 0.0}
+"""Architecture -> decay of the moving average of the weights over steps; 0: the last step's weights are used."""
+Norm = Callable[[nn.Module], nn.Module]
 
 
 def plain(module: nn.Module) -> nn.Module:
-    """The module as it is: what a finished generator is made of, whose weights are normalised already."""
+    """No normalisation: a finished generator's weights are normalised already."""
     return module
 
 
 class Attention(nn.Module):
-    """Self-attention over all places of a map, times a learned gate that starts at 0, added to the map.
+    """Self-attention over all positions of a feature map, times a learned gate that starts at 0, added to the map.
 
     Keys and values are max-pooled by 2, which quarters the cost, as in the paper's own code.
     """
 
-    def __init__(self, channels: int, wrap: Wrap) -> None:
+    def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
-        inner, half = max(1, channels // 8), max(1, channels // 2)
-        self.query = wrap(nn.Conv2d(channels, inner, 1))
-        self.key = wrap(nn.Conv2d(channels, inner, 1))
-        self.value = wrap(nn.Conv2d(channels, half, 1))
-        self.out = wrap(nn.Conv2d(half, channels, 1))
+        inner = max(1, channels // 8)
+        half = max(1, channels // 2)
+        self.query = norm(nn.Conv2d(channels, inner, 1))
+        self.key = norm(nn.Conv2d(channels, inner, 1))
+        self.value = norm(nn.Conv2d(channels, half, 1))
+        self.out = norm(nn.Conv2d(half, channels, 1))
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
         query = self.query(x).flatten(2)
-        key, value = (F.max_pool2d(part(x), 2).flatten(2) for part in (self.key, self.value))
+        key = F.max_pool2d(self.key(x), 2).flatten(2)
+        value = F.max_pool2d(self.value(x), 2).flatten(2)
         weights = torch.softmax(query.transpose(1, 2) @ key, dim=-1)
-        seen = (value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
-        return x + self.gate * self.out(seen)
+        attended = (value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
+        return x + self.gate * self.out(attended)
 
 
-def resize_block(channels: int, made: int, wrap: Wrap) -> nn.Module:
-    """Twice the side: nearest neighbour, then a 3 x 3 convolution, whose every output sees as many inputs."""
-    convolution = wrap(nn.Conv2d(channels, made, 3, padding=1, bias=False))
-    return nn.Sequential(nn.Upsample(scale_factor=2), convolution, nn.BatchNorm2d(made), nn.ReLU())
+def upsample(architecture: str, channels: int, out: int, norm: Norm) -> list[nn.Module]:
+    """Layers that double the side of a feature map.
 
-
-def resize_last(channels: int, wrap: Wrap) -> nn.Module:
-    """Twice the side, and one channel."""
-    half = max(1, channels // 2)
-    return nn.Sequential(resize_block(channels, half, wrap), wrap(nn.Conv2d(half, 1, 3, padding=1)))
-
-
-def transposed_block(channels: int, made: int, wrap: Wrap) -> nn.Module:
-    """Twice the side by a transposed convolution of 4 x 4, stride 2."""
-    convolution = wrap(nn.ConvTranspose2d(channels, made, 4, 2, 1, bias=False))
-    return nn.Sequential(convolution, nn.BatchNorm2d(made), nn.ReLU())
-
-
-def transposed_last(channels: int, wrap: Wrap) -> nn.Module:
-    """Twice the side, and one channel, by a transposed convolution."""
-    return wrap(nn.ConvTranspose2d(channels, 1, 4, 2, 1))
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How a generator doubles the side of its maps, and how its weights are averaged.
-
-    `ema_decay`: of the moving average over steps that samples are drawn with; 0: the last step's weights.
+    `sagan`: a 3 x 3 convolution after nearest-neighbour upsampling, so that neighbouring outputs are made alike.
+    `transposed`: a transposed convolution of 4 x 4, stride 2, whose overlapping blocks may leave a checkerboard.
     """
+    if architecture == "transposed":
+        layers = [norm(nn.ConvTranspose2d(channels, out, 4, 2, 1, bias=False))]
+    else:
+        layers = [nn.Upsample(scale_factor=2), norm(nn.Conv2d(channels, out, 3, padding=1, bias=False))]
+    return [*layers, nn.BatchNorm2d(out), nn.ReLU()]
 
-    block: Callable[[int, int, Wrap], nn.Module]
-    last: Callable[[int, Wrap], nn.Module]
-    ema_decay: float
 
-
-ARCHITECTURES = {
-    "sagan": Architecture(resize_block, resize_last, 0.999),
-    "transposed": Architecture(transposed_block, transposed_last, 0.0),
-}
+def to_image(architecture: str, channels: int, norm: Norm) -> list[nn.Module]:
+    """Layers that double the side of a feature map and leave one channel."""
+    if architecture == "transposed":
+        return [norm(nn.ConvTranspose2d(channels, 1, 4, 2, 1))]
+    half = max(1, channels // 2)
+    return [*upsample(architecture, channels, half, norm), norm(nn.Conv2d(half, 1, 3, padding=1))]
 
 
 class Generator(nn.Module):
@@ -99,14 +82,15 @@ class Generator(nn.Module):
     The attention is at 16 x 16: at 32 x 32 it took more than half of a step's time on a CPU.
     """
 
-    def __init__(self, architecture: str, width: int, wrap: Wrap = spectral_norm) -> None:
+    def __init__(self, architecture: str, width: int, norm: Norm = spectral_norm) -> None:
         super().__init__()
-        kind = ARCHITECTURES[architecture]
-        self.first = wrap(nn.Linear(LATENT, 8 * width * START**2, bias=False))
+        self.first = norm(nn.Linear(LATENT, 8 * width * START**2, bias=False))
         self.norm = nn.BatchNorm2d(8 * width)
-        self.coarse = nn.Sequential(*(kind.block(2 * n * width, n * width, wrap) for n in (4, 2)))
-        self.attention = Attention(2 * width, wrap)
-        self.fine = nn.Sequential(kind.block(2 * width, width, wrap), kind.last(width, wrap))
+        self.coarse = nn.Sequential(
+            *upsample(architecture, 8 * width, 4 * width, norm), *upsample(architecture, 4 * width, 2 * width, norm)
+        )
+        self.attention = Attention(2 * width, norm)
+        self.fine = nn.Sequential(*upsample(architecture, 2 * width, width, norm), *to_image(architecture, width, norm))
 
     def forward(self, z: Tensor) -> Tensor:
         """Patches (B, 1, 64, 64)."""
@@ -122,16 +106,16 @@ class Discriminator(nn.Module):
         super().__init__()
         self.fine = nn.Sequential(_strided(1, width), _strided(width, 2 * width))
         self.attention = Attention(2 * width, spectral_norm)
-        self.coarse = nn.Sequential(*(_strided(n * width, 2 * n * width) for n in (2, 4)))
+        self.coarse = nn.Sequential(_strided(2 * width, 4 * width), _strided(4 * width, 8 * width))
         self.last = spectral_norm(nn.Conv2d(8 * width, 1, START))
 
     def forward(self, patches: Tensor) -> Tensor:
-        """One number a patch, without bounds."""
+        """One score a patch, without bounds."""
         return self.last(self.coarse(self.attention(self.fine(patches)))).flatten()
 
 
-def _strided(channels: int, made: int) -> nn.Module:
-    return nn.Sequential(spectral_norm(nn.Conv2d(channels, made, 4, 2, 1)), nn.LeakyReLU(0.1))
+def _strided(channels: int, out: int) -> nn.Module:
+    return nn.Sequential(spectral_norm(nn.Conv2d(channels, out, 4, 2, 1)), nn.LeakyReLU(0.1))
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -140,36 +124,20 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(fake: Tensor) -> Tensor:
-    """The generator's side of the hinge loss: the score of its patches (B,), with the sign turned."""
+    """The generator's side of the hinge loss: the negative mean score of its patches (B,)."""
     return -fake.mean()
 
 
 @torch.no_grad()
-def average_into(average: Generator, live: Generator, decay: float) -> None:
-    """Move the weights of `average`, made with `plain`, towards the normalised weights of `live`.
+def update_average(average: Generator, generator: Generator, decay: float) -> None:
+    """Move the weights of `average`, made with `plain`, towards the normalised weights of `generator`.
 
     What is averaged is what the layers compute with: an average of unnormalised weights would need the singular
     vectors of an average, which nobody has.
     """
-    live.eval()  # in training mode each look at a weight would move its singular vectors
+    generator.eval()  # in training mode each read of a weight would move its singular vectors
     for name, module in average.named_modules():
-        source = live.get_submodule(name)
+        source = generator.get_submodule(name)
         for key, weight in module.named_parameters(recurse=False):
             weight.lerp_(getattr(source, key), 1 - decay)
-    live.train()
-
-
-@torch.no_grad()
-def settle(generator: Generator, latents: list[Tensor]) -> None:
-    """Give the batch normalisations the mean statistics of some batches of z (BigGAN's standing statistics).
-
-    Those that training leaves belong to other weights than the averaged ones.
-    """
-    norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative
     generator.train()
-    for z in latents:
-        generator(z)
-    generator.eval()

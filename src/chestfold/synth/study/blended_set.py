@@ -1,4 +1,4 @@
-"""A data set that `chestfold synth blend` has made, read again: for the quiz and for the judge."""
+"""A data set that `chestfold synth blend` has made, read again: for the quiz and for the classifier test."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,33 +15,34 @@ from chestfold.synth.blend.poisson import Mask
 
 
 @dataclass(frozen=True)
-class Card:
-    """A picture with a nodule, `truth` "real" or "synthetic". `mask`: where the nodule is; None: nobody knows."""
+class Sample:
+    """An image with a nodule, `truth` "real" or "synthetic". `mask`: where the nodule is; None: nobody knows."""
 
     id: str
     truth: str
-    picture: Grey
+    image: Grey
     mask: Mask | None
 
 
 @dataclass(frozen=True)
-class Blends:
-    """A data set that `synth blend` has made. `blended`, `real`: lines of its tables."""
+class BlendedSet:
+    """A data set that `synth blend` has made. `blended`, `real`: rows of its tables."""
 
     folder: Path
     about: dict[str, Any]
     blended: pd.DataFrame
     real: pd.DataFrame
 
-    def card(self, image_id: str, truth: str) -> Card:
-        """The picture called `image_id`, of one table or the other, with its mask."""
+    def sample(self, image_id: str, truth: str) -> Sample:
+        """An image of one table or the other, with its mask."""
         images, masks = ("real/images", "real/masks") if truth == "real" else ("images", "masks/nodule")
         file = f"{image_id}.png"
-        mask = decode_native(self.folder / masks, file) > 0 if (self.folder / masks / file).exists() else None
-        return Card(image_id, truth, decode_native(self.folder / images, file), mask)
+        has_mask = (self.folder / masks / file).exists()
+        mask = decode_native(self.folder / masks, file) > 0 if has_mask else None
+        return Sample(image_id, truth, decode_native(self.folder / images, file), mask)
 
 
-def open_blends(name: str) -> Blends:
+def open_blended_set(name: str) -> BlendedSet:
     """The data set input/NAME, if `synth blend` has made it and its tables are still the ones it wrote.
 
     Raises:
@@ -55,4 +56,5 @@ def open_blends(name: str) -> Blends:
         if not (folder / table).is_file() or sha256_file(folder / table) != digest:
             raise InputError(f"{folder / table} is not the table that was made; remove {folder} and make it again")
     rows = read_table(folder / "train.csv")
-    return Blends(folder, about, rows[rows["box"] != ""].reset_index(drop=True), read_table(folder / "real.csv"))
+    blended = rows[rows["parents"] != ""].reset_index(drop=True)
+    return BlendedSet(folder, about, blended, read_table(folder / "real.csv"))

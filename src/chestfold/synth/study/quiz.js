@@ -1,6 +1,6 @@
 
 "use strict";
-// A picture at a time, real or synthetic. The figures are those of detection.py; the tests hold the two together.
+// An image at a time, real or synthetic. This script only counts: the figures of every outcome are in the data.
 
 const TEXTS = {
   en: {
@@ -20,7 +20,7 @@ const TEXTS = {
   },
   ja: {
     title: "本物か、合成か",
-    task: "肺結節のある CT 画像を 1 枚ずつ、全部で {n} 枚示します。そのうち半数では、順不同で、計算機が結節を埋め込んでいます。どれが本物でしょうか。",
+    task: "肺結節のある CT 画像を 1 枚ずつ、全部で {n} 枚示します。そのうち半数では、順不同で、コンピュータが結節を埋め込んでいます。どれが本物でしょうか。",
     how: "ボタン、またはキー（1 か ← が本物、2 か → が合成）で答えてください。答えるたびに結節の輪郭を示します。",
     warning: "臨床には使用しないでください。",
     begin: "始める", real: "本物", synthetic: "合成", next: "次へ", progress: "{n} 枚中 {i} 枚目",
@@ -34,16 +34,15 @@ const TEXTS = {
     image: "CT 画像 {i}", said: "{truth}。回答は{answer}",
   },
 };
-const Z = 1.959963984540054;
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const cards = unseal(data.sealed).map(([id, truth, outline], n) => ({ id, truth, outline, ...data.pictures[n] }));
+const cards = decode(data.answers).map(([id, truth, outline], n) => ({ id, truth, outline, ...data.images[n] }));
 let language = navigator.language.startsWith("ja") ? "ja" : "en";
 let answers = [], shownAt = 0;
 
-function unseal({ key, text }) {
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  return JSON.parse(new TextDecoder().decode(bytes.map((b, n) => b ^ parseInt(key.substr((2 * n) % key.length, 2), 16))));
+function decode(text) {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  return JSON.parse(new TextDecoder().decode(bytes));
 }
 
 function say(name, values = {}) {
@@ -57,52 +56,20 @@ const current = () => answers.length - (answered() ? 1 : 0);
 
 // The figures
 
-const density = (x) => Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
-
-function below(x) {
-  let term = x, sum = x;
-  for (let k = 3; Math.abs(term) > 1e-17 * Math.abs(sum); k += 2) sum += term *= (x * x) / k;
-  return 0.5 + density(x) * sum;
-}
-
-function quantile(p) {
-  let low = -8, high = 8;
-  for (let n = 0; n < 60; n++) (below((low + high) / 2) < p ? (low = (low + high) / 2) : (high = (low + high) / 2));
-  return (low + high) / 2;
-}
-
-function proportion(k, n) {
-  const share = k / n, weight = (Z * Z) / n, middle = (share + weight / 2) / (1 + weight);
-  const half = (Z * Math.sqrt((share * (1 - share)) / n + weight / n / 4)) / (1 + weight);
-  return [share, middle - half, middle + half];
-}
-
-function dPrime(hits, signals, falseAlarms, noises) {
-  let value = 0, variance = 0;
-  for (const [sign, count, number] of [[1, hits, signals], [-1, falseAlarms, noises]]) {
-    const rate = (count + 0.5) / (number + 1), z = quantile(rate);
-    value += sign * z;
-    variance += (rate * (1 - rate)) / (number * density(z) ** 2);
-  }
-  return [value, value - Z * Math.sqrt(variance), value + Z * Math.sqrt(variance)];
-}
-
-function againstChance(right, number) {
-  let share = 0.5 ** number, tail = 0;
-  for (let k = 0; k <= number; share *= (number - k) / (k + 1), k++) if (k >= Math.max(right, number - right)) tail += share;
-  return Math.min(1, 2 * tail);
+function countRight(kind) {
+  return answers.filter((answered, n) => cards[n].truth === kind && answered.answer === kind).length;
 }
 
 function figures() {
-  const count = (truth, answer) => answers.filter((a, n) => cards[n].truth === truth && (!answer || a.answer === answer)).length;
-  const signals = count("synthetic"), noises = count("real");
-  const hits = count("synthetic", "synthetic"), rejections = count("real", "real");
+  const hits = countRight("synthetic");
+  const rejections = countRight("real");
+  const falseAlarms = cards.length / 2 - rejections;
   return {
-    accuracy: proportion(hits + rejections, signals + noises),
-    sensitivity: proportion(hits, signals),
-    specificity: proportion(rejections, noises),
-    d_prime: dPrime(hits, signals, noises - rejections, noises),
-    chance: [againstChance(hits + rejections, signals + noises)],
+    accuracy: data.figures.accuracy[hits + rejections],
+    sensitivity: data.figures.share[hits],
+    specificity: data.figures.share[rejections],
+    d_prime: data.figures.d_prime[hits][falseAlarms],
+    chance: [data.figures.p_chance[hits + rejections]],
   };
 }
 
@@ -114,12 +81,14 @@ function csv() {
 // The page
 
 function fit() {
-  // whole screen pixels for each pixel of the picture: no smoothing, no pixel wider than its neighbour
-  const { width, height } = cards[current()] || cards[0], dense = devicePixelRatio || 1;
-  const aside = innerWidth >= 860; // the buttons stand beside the picture, below it on a telephone
-  const room = document.body.clientWidth - (aside ? 284 : 40), high = Math.max(innerHeight - (aside ? 130 : 290), 200);
-  const times = Math.floor(Math.min((room * dense) / width, (high * dense) / height));
-  const scale = times >= 1 ? times / dense : Math.min(room / width, high / height);
+  // whole screen pixels for each pixel of the image: no smoothing, no pixel wider than its neighbour
+  const { width, height } = cards[current()] || cards[0];
+  const density = devicePixelRatio || 1;
+  const isWide = innerWidth >= 860; // the buttons are beside the image, below it on a telephone
+  const freeWidth = document.body.clientWidth - (isWide ? 284 : 40);
+  const freeHeight = Math.max(innerHeight - (isWide ? 130 : 290), 200);
+  const times = Math.floor(Math.min((freeWidth * density) / width, (freeHeight * density) / height));
+  const scale = times >= 1 ? times / density : Math.min(freeWidth / width, freeHeight / height);
   $("stage").style.width = `${width * scale}px`;
   $("stage").style.height = `${height * scale}px`;
 }
@@ -128,7 +97,7 @@ function ask() {
   const card = cards[answers.length];
   for (const id of ["real", "synthetic"]) $(id).hidden = false;
   $("next").hidden = true;
-  $("picture").src = card.uri;
+  $("image").src = card.uri;
   $("outline").querySelector("path").setAttribute("d", "");
   write();
   fit();
@@ -160,14 +129,18 @@ function begin() {
 }
 
 function writeQuestion() {
-  const n = current(), card = cards[n];
+  const n = current();
+  const card = cards[n];
   if (!card) return;
   $("progress").textContent = say("progress", { i: n + 1, n: cards.length });
-  $("picture").alt = say("image", { i: n + 1 });
-  const done = answered() && answers[n], right = done && done.answer === card.truth;
-  $("verdict").className = done ? (right ? "right" : "wrong") : "";
-  const words = done ? say(right ? "right" : "wrong", { truth: say(`is_${card.truth}`) }) : "";
-  $("verdict").textContent = done && !card.outline ? `${words} ${say("unknown")}` : words;
+  $("image").alt = say("image", { i: n + 1 });
+  $("verdict").className = "";
+  $("verdict").textContent = "";
+  if (!answered()) return;
+  const kind = answers[n].answer === card.truth ? "right" : "wrong";
+  const words = say(kind, { truth: say(`is_${card.truth}`) });
+  $("verdict").className = kind;
+  $("verdict").textContent = card.outline ? words : `${words} ${say("unknown")}`;
 }
 
 function cell(kind, text) {
@@ -178,26 +151,33 @@ function cell(kind, text) {
 
 function writeResult() {
   if (answers.length < cards.length) return;
-  const found = figures(), n = cards.length, k = Math.round(found.accuracy[0] * n);
-  const clear = found.chance[0] < 0.05;
-  $("sentence").textContent = say(!clear ? "sentence_guess" : 2 * k > n ? "sentence_better" : "sentence_worse", { k, n });
-  $("figures").replaceChildren(...Object.entries(found).map(([name, values]) => {
-    const line = document.createElement("tr"), [value, low, high] = values.map((v) => v.toFixed(name === "chance" ? 3 : 2));
-    line.dataset.figure = name;
-    line.append(cell("th", say(name)), cell("td", value), cell("td", high === undefined ? "" : `${low} – ${high}`));
-    return line;
-  }));
+  const found = figures();
+  const n = cards.length;
+  const k = countRight("real") + countRight("synthetic");
+  let sentence = "sentence_guess";
+  if (found.chance[0] < 0.05) sentence = 2 * k > n ? "sentence_better" : "sentence_worse";
+  $("sentence").textContent = say(sentence, { k, n });
+  $("figures").replaceChildren(...Object.entries(found).map(figureRow));
   $("review").replaceChildren(...cards.map(reviewed));
 }
 
+function figureRow([name, values]) {
+  const row = document.createElement("tr");
+  const [value, low, high] = values.map((v) => v.toFixed(name === "chance" ? 3 : 2));
+  row.dataset.figure = name;
+  row.append(cell("th", say(name)), cell("td", value), cell("td", high === undefined ? "" : `${low} – ${high}`));
+  return row;
+}
+
 function reviewed(card, n) {
-  const line = document.createElement("li"), image = document.createElement("img"), words = document.createElement("span");
+  const item = document.createElement("li");
+  const image = document.createElement("img");
   image.src = card.uri;
   image.alt = say("image", { i: n + 1 });
-  words.textContent = say("said", { truth: say(`is_${card.truth}`), answer: say(`is_${answers[n].answer}`) });
+  const words = cell("span", say("said", { truth: say(`is_${card.truth}`), answer: say(`is_${answers[n].answer}`) }));
   words.className = answers[n].answer === card.truth ? "right" : "wrong";
-  line.append(image, words);
-  return line;
+  item.append(image, words);
+  return item;
 }
 
 function write() {

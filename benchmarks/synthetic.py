@@ -12,9 +12,9 @@ and exp016-over10 the same with nodules over-sampled to the number of the others
 """
 
 import argparse
+import importlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from chestfold.cli import main as cli
+from chestfold.cli.experiment import read_command, run_command
 from chestfold.core.console import say, show
 from chestfold.core.files import input_dir, runs_dir
 from chestfold.core.rng import generator
@@ -30,7 +32,7 @@ from chestfold.evaluate import synthetic_gain
 from chestfold.evaluate.results import all_results
 from chestfold.report import terminal
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "exps"))
 REAL = "luna16_patches"
 
 
@@ -118,11 +120,12 @@ def run_experiments(plan: Plan, part: Share) -> None:
 
 
 def chestfold(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", "chestfold.cli.main", *words], check=True, cwd=ROOT)
+    cli.main(list(words))
 
 
 def experiment(name: str, *options: str) -> None:
-    subprocess.run([sys.executable, f"exps/{name}.py", *options], check=True, cwd=ROOT)
+    exp = importlib.import_module(name).EXP
+    run_command(read_command(exp, list(options), Path(f"{name}.py")))
 
 
 def quick_plan(folder: Path) -> Plan:

@@ -1,5 +1,6 @@
-"""`synth blend` as a whole, on small patches and on phantom slices."""
+"""`synth blend` from end to end, on small patches and on phantom slices."""
 
+import shutil
 import sys
 import types
 from dataclasses import replace
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Project, enter, make_project
 from small_patches import lung, to_grey, with_disc, write_patches
 
 from chestfold.cli import main
@@ -33,13 +35,25 @@ def patches(project):
     return project
 
 
+@pytest.fixture(scope="module")
+def both_once(tmp_path_factory):
+    made = make_project(tmp_path_factory.mktemp("both") / "project")
+    write_patches(made.input / "patches")
+    write_phantom(made.input / "phantom", patients=8, slices=3)
+    with pytest.MonkeyPatch.context() as patch:
+        enter(patch, made)
+        folds.make(open_index("phantom"), "phantom", 2)
+        folds.make(open_index("patches"), "patches", 3)
+    return made
+
+
 @pytest.fixture
-def both(patches):
+def both(both_once, tmp_path, monkeypatch):
     """Patches, and 24 slices of the phantom."""
-    write_phantom(patches.input / "phantom", patients=8, slices=3)
-    folds.make(open_index("phantom"), "phantom", 2)
-    folds.make(open_index("patches"), "patches", 3)
-    return patches
+    copy = Project(tmp_path / "project")
+    shutil.copytree(both_once.root, copy.root)
+    enter(monkeypatch, copy)
+    return copy
 
 
 def table(project) -> pd.DataFrame:

@@ -1,6 +1,10 @@
 """Optional dependencies: where one is missing, the command that needs it says which extra to install."""
 
+import ast
+import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +18,8 @@ from chestfold.core.rng import generator
 from chestfold.data.dicom import read_dicom
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-EXTRAS = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
 @pytest.fixture
@@ -80,3 +85,40 @@ def test_every_extra_that_a_sentence_names_exists():
                 named.add(line.split('"')[3])
     assert named == {"wandb", "kaggle", "dicom", "explain"}
     assert named <= set(EXTRAS)
+
+
+def imported_modules() -> set[str]:
+    """Top-level modules from elsewhere that src/ imports, at the top of a file or later."""
+    found: set[str] = set()
+    for path in (CHECKOUT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"chestfold"}
+
+
+def plain_name(requirement: str) -> str:
+    """`opencv_python_headless` of `opencv-python-headless>=4.10`."""
+    found = re.match(r"[\w-]+", requirement)
+    assert found is not None
+    return found[0].lower().replace("-", "_")
+
+
+def test_every_import_is_declared_and_pinned():
+    of_extras = [requirement for extra in EXTRAS.values() for requirement in extra]
+    declared = {plain_name(requirement) for requirement in [*PROJECT["dependencies"], *of_extras]}
+    lines = (CHECKOUT / "requirements.txt").read_text().splitlines()
+    pinned = {plain_name(line) for line in lines if "==" in line}
+    distributions = packages_distributions()
+    wanted = {
+        module: {name.lower().replace("-", "_") for name in distributions[module]} for module in imported_modules()
+    }
+    assert {module for module, names in wanted.items() if not names & declared} == set()
+    assert {module for module, names in wanted.items() if not names & pinned} == set()
+
+
+def test_every_pin_has_its_reason():
+    lines = (CHECKOUT / "requirements.txt").read_text().splitlines()
+    assert [line for line in lines if "==" in line and not re.search(r"  # \w", line)] == []

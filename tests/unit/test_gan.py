@@ -2,7 +2,9 @@
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from chestfold.data.sampling import random_share
 from chestfold.synth.gan import networks, train
 from chestfold.synth.gan.diffaug import TRANSLATION, diff_augment, random_d4
 from chestfold.synth.gan.generator import load_generator
+from chestfold.synth.gan.images import write_grid
 
 BOTH = list(networks.EMA_DECAY)
 
@@ -25,7 +28,7 @@ def _few_statistics(monkeypatch):
 
 
 def recipe(**changes) -> train.Recipe:
-    return train.Recipe(**({"data": "tiny", "fold": 0, "steps": 4, "batch": 4, "width": 8} | changes))
+    return replace(train.Recipe("tiny", 0, steps=4, batch=4, width=8), **changes)
 
 
 @pytest.mark.parametrize("architecture", BOTH)
@@ -90,6 +93,14 @@ def test_the_rotations_are_the_eight_of_a_square():
     assert all(sorted(m.ravel()) == sorted(patch.ravel()) for m in made)
 
 
+def test_a_grid_has_a_line_around_every_patch(tmp_path):
+    patches = np.stack([np.full((3, 3), value, np.uint8) for value in (10, 20, 30, 40)])
+    write_grid(tmp_path / "grid.png", patches, columns=2)
+    grid = cv2.imread(str(tmp_path / "grid.png"), cv2.IMREAD_GRAYSCALE)
+    assert grid.shape == (9, 9) and (grid[::4] == 255).all() and (grid[:, ::4] == 255).all()
+    assert grid[2, 2] == 10 and grid[2, 6] == 20 and grid[6, 2] == 30 and grid[6, 6] == 40
+
+
 def test_a_share_is_a_pure_function_and_a_smaller_one_lies_in_a_larger():
     ids = [f"n{n}" for n in range(40)]
     few, more = (random_share(ids, share, 0, 1) for share in (0.1, 0.25))
@@ -99,7 +110,7 @@ def test_a_share_is_a_pure_function_and_a_smaller_one_lies_in_a_larger():
 
 def test_a_killed_training_ends_with_the_same_bytes(project, monkeypatch):
     monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
-    whole = train.train("whole", recipe())
+    undisturbed = train.train("undisturbed", recipe())
     calls, real_step = [], train.train_step
 
     def dies(*arguments):
@@ -114,7 +125,7 @@ def test_a_killed_training_ends_with_the_same_bytes(project, monkeypatch):
     again = train.train("killed", recipe())
     assert len(calls) == 3 + 2  # steps 1 and 2, the one that died, steps 3 and 4
     for name in ("generator.safetensors", "samples_000004.png"):
-        assert (whole / name).read_bytes() == (again / name).read_bytes()
+        assert (undisturbed / name).read_bytes() == (again / name).read_bytes()
 
 
 def test_a_finished_generator_draws_and_knows_its_parents(project, capsys):

@@ -116,7 +116,7 @@ def test_a_slice_without_lungs_stays_unmasked_and_is_counted():
     np.testing.assert_array_equal(predicted_on(ZERO, pixels)[3, 0], pixels[3])
     every = images(ZERO, pixels)
     few = every.take(np.array([0, 1]))
-    fold = FoldImages(every, few, few.take(np.array([0])), synthetic=None)
+    fold = FoldImages(every, few, few.take(np.array([0])))
     _, line = fold.describe()
     assert line.startswith("no lungs were found in 1 of 8 training images, which stay unmasked (1 x no axial slice")
     assert fold.lungs_not_found() == {"training": 1, "validation": 0, "test": 0}
@@ -124,7 +124,7 @@ def test_a_slice_without_lungs_stays_unmasked_and_is_counted():
 
 def test_where_no_lungs_are_wanted_none_are_counted():
     every = images(Preprocess())
-    fold = FoldImages(every, every, every, synthetic=None)
+    fold = FoldImages(every, every, every)
     assert fold.describe() == ["8 training, 8 validation and 8 test images"] and fold.lungs_not_found() is None
 
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -5,6 +6,8 @@ from scipy.stats import binomtest, norm
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
+from chestfold.evaluate.metrics import Score
+from chestfold.synth.study.quiz import figures_of_outcomes
 from chestfold.synth.study.reader_figures import against_chance, d_prime, load_answers, proportion, read_answers
 
 CASES = [(0, 10), (3, 10), (10, 10), (57, 80), (1, 1)]
@@ -37,6 +40,20 @@ def test_which_way_round_a_signal_is():
     truth = ["synthetic"] * 4 + ["real"] * 6
     reading = read_answers(truth, ["synthetic", "synthetic", "synthetic", "real"] + ["real"] * 3 + ["synthetic"] * 3)
     assert reading.sensitivity.value == 0.75 and reading.specificity.value == 0.5 and reading.accuracy.value == 0.6
+
+
+def test_the_quiz_knows_the_figures_of_every_outcome():
+    half = 3
+    tables = figures_of_outcomes(half)
+    truth = ["synthetic"] * half + ["real"] * half
+    for hits, rejections in itertools.product(range(half + 1), repeat=2):
+        says_synthetic = [True] * hits + [False] * (half - hits) + [False] * rejections + [True] * (half - rejections)
+        reading = read_answers(truth, ["synthetic" if yes else "real" for yes in says_synthetic])
+        assert Score(*tables["accuracy"][hits + rejections]) == reading.accuracy
+        assert Score(*tables["share"][hits]) == reading.sensitivity
+        assert Score(*tables["share"][rejections]) == reading.specificity
+        assert Score(*tables["d_prime"][hits][half - rejections]) == reading.d_prime
+        assert tables["p_chance"][hits + rejections] == reading.p_chance
 
 
 HEAD = "number,id,truth,answer,seconds\n"

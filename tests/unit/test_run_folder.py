@@ -198,6 +198,15 @@ def test_folds_are_listed_by_number_not_by_name(project):
     assert [fold.number for fold in run.finished_folds()] == [10]
 
 
+def test_a_copied_folder_of_a_fold_is_no_fold(project):
+    run = RunFolder("exp100")
+    for name in ("fold0", "fold0 (copy)", "fold0_old"):
+        folder = FoldFolder(run.path / name)
+        folder.path.mkdir(parents=True)
+        begin(folder)
+    assert [fold.path.name for fold in run.begun_folds()] == ["fold0"]
+
+
 def test_a_run_without_a_finished_fold_is_one_sentence(project):
     with pytest.raises(InputError, match="exp100 holds no finished fold; train it first, or copy its folder here"):
         RunFolder("exp100").require_finished_folds()

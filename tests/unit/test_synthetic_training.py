@@ -57,10 +57,23 @@ def test_synthetic_images_join_the_training_part_and_nothing_else(project, relat
     folder = project.runs / made.name / "fold0"
     log = (folder / "log.txt").read_text()
     assert f"{len(related['out']) + 2} training, {len(related['in'])} validation and 12 test images" in log
-    assert "2 of the training images are synthetic, made from 2 real ones" in log
+    assert "2 of the training images are synthetic, made from 2 real ones\n" in log
     assert sorted(predictions.read(folder / "oof.parquet")[0]["id"]) == sorted(related["in"])
     assert read_json(folder / "config.json")["fingerprint"]["synthetic_sha256"] == open_part("made", 0, 32).sha256
     assert find_result(made.name).record.synthetic == (SyntheticCount(images=2, made_from=2),)
+
+
+def test_parents_that_are_not_trained_on_are_counted(project, related):
+    """With a share of the real positive class, synthetic images may stem from real ones that are left out."""
+    known = table().set_index("id")["label"]
+    positives = [i for i in related["out"] if known[i] == "ill"]
+    kept = set(prepare(Request("exp100", exp(positive_share=0.1))).fold_images(FOLD).train.ids)
+    left_out = [i for i in positives if i not in kept]
+    trained_on = [i for i in positives if i in kept]
+    write_part(project, f"{left_out[0]};{left_out[1]};{trained_on[0]}", related["out"][2])
+    project.run(exp(synthetic="made", positive_share=0.1), "--fold", "0")
+    log = (project.runs / "exp100" / "fold0" / "log.txt").read_text()
+    assert "2 of the training images are synthetic, made from 3 real ones, 2 of which are not trained on" in log
 
 
 def test_a_changed_synthetic_set_is_noticed(project, related):

@@ -62,8 +62,8 @@ def published_dir() -> Path:
 
 def require_plain_name(name: str, what: str) -> None:
     """Raise `InputError` when `name` is not the name of one file or folder, without folders before it."""
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise InputError(f"{what} {name!r}: a plain name is needed, without folders")
+    if Path(name).name != name or not name or name.startswith("."):
+        raise InputError(f"{what} {name!r}: a plain name is needed, without folders or a dot in front")
 
 
 def sha256(data: bytes) -> str:

@@ -109,18 +109,9 @@ def network_maps(
     layer: str = "",
     advance: Callable[[int], None] = lambda count: None,
 ) -> tuple[Layer, np.ndarray]:
-    """The layer, and one network's maps of `images`, float32 (N, K, rows, columns).
+    """The layer, and one network's maps of `images` for `classes`, int (N, K): float32 (N, K, rows, columns).
 
-    Args:
-        runner: the network.
-        images: what the maps are of.
-        classes: int (N, K), as for `Mapper`.
-        method: one of `METHODS`.
-        layer: its name, or "": chosen by family.
-        advance: is called with the number of images that are done.
-
-    Raises:
-        InputError: there is no such layer; lists those that there are.
+    `method` and `layer` as for `open_mapper`; `advance` is called with the number of images of each batch.
     """
     parts = []
     first = runner.images(next(plain_batches(images, 1)))

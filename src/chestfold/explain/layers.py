@@ -32,10 +32,8 @@ with fewer than two cells across it no map tells inside from outside. At 224 px 
 LISTED = 40
 """Layers named in a complaint at most."""
 
-ToMaps = Callable[[Tensor], Tensor]
-"""From a layer's output to maps (B, C, rows, columns)."""
-Reading = tuple[tuple[int, int], ToMaps]
-"""How a layer's output is read: rows and columns of its maps, and what makes them of it."""
+Reading = tuple[tuple[int, int], Callable[[Tensor], Tensor]]
+"""How a layer's output is read: rows and columns of its maps, and what makes maps (B, C, rows, columns) of it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Layer:
     name: str
     module: nn.Module
     grid: tuple[int, int]
-    to_maps: ToMaps
+    to_maps: Callable[[Tensor], Tensor]
 
 
 def find_layer(module: nn.Module, images: Tensor, name: str = "") -> Layer:
@@ -124,9 +122,9 @@ def _output_shapes(module: nn.Module, images: Tensor) -> dict[str, torch.Size]:
 def _reading(trunk: Any, shape: torch.Size) -> Reading | None:
     """How an output of this shape is read; None where it has no places or only one."""
     if len(shape) == 4:
-        channels_last = _channels_last(trunk, shape)
-        grid = (shape[1], shape[2]) if channels_last else (shape[2], shape[3])
-        return (grid, _from_channels_last if channels_last else _unchanged) if max(grid) > 1 else None
+        order = (0, 3, 1, 2) if _channels_last(trunk, shape) else (0, 1, 2, 3)
+        grid = (shape[order[2]], shape[order[3]])
+        return (grid, lambda maps: maps.permute(order)) if max(grid) > 1 else None
     if len(shape) == 3:
         extra = int(getattr(trunk, "num_prefix_tokens", 0))
         side = math.isqrt(max(0, shape[1] - extra))
@@ -141,14 +139,6 @@ def _channels_last(trunk: Any, shape: torch.Size) -> bool:
     if (a == b) != (b == c):
         return a == b
     return str(getattr(trunk, "output_fmt", "NCHW")).endswith("NHWC")
-
-
-def _unchanged(maps: Tensor) -> Tensor:
-    return maps
-
-
-def _from_channels_last(maps: Tensor) -> Tensor:
-    return maps.permute(0, 3, 1, 2)
 
 
 def _from_tokens(tokens: Tensor, extra: int, side: int) -> Tensor:

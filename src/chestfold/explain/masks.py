@@ -15,7 +15,10 @@ LUNG, LESION = "lung", "nodule"
 
 @dataclass(frozen=True)
 class Masks:
-    """What is known of one image, bool (S, S) each or None. `lungs_by`: truth, segmented, not_found, or none."""
+    """What is known of one image, bool (S, S) each or None. `lungs_by`: truth, segmented, not_found, or none.
+
+    A lesion that is None is not known, or there is none.
+    """
 
     lungs: np.ndarray | None
     lungs_by: str
@@ -30,6 +33,8 @@ def masks_of(index: Index, image_id: str, pixels: np.ndarray) -> Masks:
     """
     size = len(pixels)
     lesion = _read(index, LESION, image_id, size)
+    if lesion is not None and not lesion.any():
+        lesion = None
     lungs = _read(index, LUNG, image_id, size)
     if lungs is not None:
         return Masks(lungs, "truth", lesion)

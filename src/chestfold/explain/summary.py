@@ -31,11 +31,8 @@ def figures(part: Explained) -> pd.DataFrame:
             table[f"{target} {name}"] = np.where(known, measures.share(part.maps.large[:, k], inside), np.nan)
         table[f"even {name}"] = np.where(known, inside.mean(axis=(1, 2)), np.nan)
     for name, tolerance in POINTING.items():
-        lesions = [_dilated_lesion(masks.lesion, tolerance * size) for masks in part.masks]
-        for k, target in enumerate(TARGETS):
-            table[f"{target} {name}"] = _pointing(part.maps.large[:, k], lesions)
-        # the chance that a random place is a hit
-        table[f"even {name}"] = [np.nan if lesion is None else lesion.mean() for lesion in lesions]
+        for key, hits in _pointing(part, tolerance * size).items():
+            table[f"{key} {name}"] = hits
     return table.merge(part.checked, on="id", how="left")
 
 
@@ -57,14 +54,15 @@ def _stacked(masks: list[np.ndarray | None], size: int) -> np.ndarray:
     return np.stack([nothing if mask is None else mask for mask in masks])
 
 
-def _dilated_lesion(lesion: np.ndarray | None, pixels: float) -> np.ndarray | None:
-    return None if lesion is None or not lesion.any() else measures.dilated(lesion, pixels)
-
-
-def _pointing(maps: np.ndarray, lesions: list[np.ndarray | None]) -> list[float]:
-    hits = []
-    for heat, lesion in zip(maps, lesions, strict=True):
-        hits.append(np.nan if lesion is None else measures.pointing(heat, lesion))
+def _pointing(part: Explained, tolerance: float) -> dict[str, np.ndarray]:
+    """Whether the map of each target points at the lesion, within `tolerance` pixels; even: the chance of any place."""
+    hits = {key: np.full(len(part.masks), np.nan) for key in (*TARGETS, "even")}
+    for n, masks in enumerate(part.masks):
+        if masks.lesion is not None:
+            lesion = measures.dilated(masks.lesion, tolerance)
+            hits["even"][n] = lesion.mean()
+            for k, target in enumerate(TARGETS):
+                hits[target][n] = measures.pointing(part.maps.large[n, k], lesion)
     return hits
 
 

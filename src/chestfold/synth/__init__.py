@@ -1,1 +1,1 @@
-"""Synthetic nodules: where they come from, how they get into a picture, and whether anybody sees it."""
+"""Synthetic nodules: where they come from, how they get into an image, and whether anybody sees it."""

@@ -1,12 +1,11 @@
 """A contact sheet: hosts before and after, with the seam as it was and as it is, one row of images for each."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from chestfold.synth.blend.paste import Blended, Grey
+from chestfold.synth.blend.paste import Blended
 from chestfold.synth.blend.poisson import bounding_box
 from chestfold.synth.gan.images import png
 
@@ -18,23 +17,13 @@ ORANGE = (90, 160, 255)
 GREEN = (80, 230, 80)
 
 
-@dataclass(frozen=True)
-class Example:
-    """A host before and after, and a line about it."""
-
-    host: Grey
-    blended: Blended
-    about: str
+def write_sheet(path: Path, examples: dict[str, Blended]) -> None:
+    """Write the examples as a PNG, each with its title."""
+    path.write_bytes(png(np.vstack([_row(title, blended) for title, blended in examples.items()])))
 
 
-def write_sheet(path: Path, examples: list[Example]) -> None:
-    """Write the examples as a PNG."""
-    path.write_bytes(png(np.vstack([_row(example) for example in examples])))
-
-
-def _row(example: Example) -> np.ndarray:
+def _row(title: str, blended: Blended) -> np.ndarray:
     """The blended image, and four close-ups, BGR, each with its title above."""
-    blended = example.blended
     near = bounding_box(blended.changed, AROUND)
     outlined = _scale(blended.image[near])
     for mask, colour in ((blended.changed, ORANGE), (blended.nodule, GREEN)):
@@ -42,8 +31,8 @@ def _row(example: Example) -> np.ndarray:
         edges, _ = cv2.findContours(scaled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(outlined, edges, -1, colour, 1)
     images = {
-        example.about: _scale(blended.image),
-        "host": _scale(example.host[near]),
+        title: _scale(blended.image),
+        "host": _scale(blended.host[near]),
         "blended": _scale(blended.unsmoothed[near]),
         "seam smoothed": _scale(blended.image[near]),
         "nodule, changed": outlined,

@@ -22,7 +22,7 @@ from chestfold.core.rng import generator
 from chestfold.data.catalogue import catalogue
 from chestfold.data.dataset import Dataset
 from chestfold.data.decode import decode_native
-from chestfold.synth.blend.contact_sheet import Example, write_sheet
+from chestfold.synth.blend.contact_sheet import write_sheet
 from chestfold.synth.blend.donors import Donors, Nodule, open_donors, training_part
 from chestfold.synth.blend.hosts import Hosts, Site, open_hosts
 from chestfold.synth.blend.paste import Blended, Grey, Window, paste, to_hu
@@ -124,7 +124,7 @@ class DatasetBuilder:
     rows: list[dict[str, Any]] = field(default_factory=list)
     real: list[dict[str, Any]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
-    examples: list[Example] = field(default_factory=list)
+    examples: dict[str, Blended] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)
 
     def blend_all(self) -> None:
@@ -198,8 +198,8 @@ class DatasetBuilder:
             }
         )
         if len(self.examples) < SHOWN:
-            about = f"{name}: {blended.seam_before:.2f} -> {blended.seam_after:.2f}"
-            self.examples.append(Example(site.grey, blended, about))
+            title = f"{name}: {blended.seam_before:.2f} -> {blended.seam_after:.2f}"
+            self.examples[title] = blended
 
     def _row(self, row: int, name: str, label: str) -> dict[str, Any]:
         """What the table says of every image that is made of the host in `row`."""

@@ -124,10 +124,8 @@ def _open_generated(folder: Path, host_window: Window, fold: int | None, seed: i
 
     generator = load_generator(folder)
     if fold is not None and generator.fold != fold:
-        raise InputError(
-            f"{folder} was trained for fold {generator.fold}, not for --fold {fold}, whose validation nodules it has "
-            f"seen; take the generator of fold {fold}"
-        )
+        trained = f"{folder} was trained for fold {generator.fold}, not for --fold {fold}"
+        raise InputError(f"{trained}, whose validation nodules it has seen; take the generator of fold {fold}")
     return GeneratedNodules(generator, host_window, seed)
 
 

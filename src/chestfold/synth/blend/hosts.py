@@ -14,7 +14,7 @@ from chestfold.data.dataset import Dataset, Index
 from chestfold.data.decode import decode_native
 from chestfold.data.transforms.lungs import segment_lungs
 from chestfold.synth.blend.donors import shuffled, training_part, window_of
-from chestfold.synth.blend.paste import Grey, NodulePatch, Window, to_hu
+from chestfold.synth.blend.paste import Grey, NodulePatch, Window, place_at, to_hu
 from chestfold.synth.blend.poisson import Mask
 from chestfold.synth.blend.segment import Unfit, is_in_lung
 
@@ -69,13 +69,13 @@ class Hosts:
     def _segment_lung(self, row: int, grey: Grey) -> Mask:
         """The lungs; an image without is not tried again."""
         lung = segment_lungs(grey)
-        low, high = self.window
-        if lung is None:
-            self._refused[row] = Unfit("shows no lungs")
-        elif not shows_lung(grey, lung, self.window):
-            self._refused[row] = Unfit(f"is not in the window {low} to {high}: its lungs are too bright or too dark")
-        else:
+        if lung is not None and shows_lung(grey, lung, self.window):
             return lung
+        reason = "shows no lungs"
+        if lung is not None:
+            low, high = self.window
+            reason = f"is not in the window {low} to {high}: its lungs are too bright or too dark"
+        self._refused[row] = Unfit(reason)
         raise self._refused[row]
 
     def _middle(self, grey: Grey, patch: NodulePatch) -> tuple[int, int]:
@@ -83,15 +83,10 @@ class Hosts:
         height, width = patch.region.shape
         if height + 2 > grey.shape[0] or width + 2 > grey.shape[1]:
             raise Unfit("is smaller than the nodule")
-        row = grey.shape[0] // 2
-        column = grey.shape[1] // 2
-        top = row - height // 2
-        left = column - width // 2
-        region = np.zeros(grey.shape, bool)
-        region[top : top + height, left : left + width] = patch.region
-        if not is_in_lung(to_hu(grey, self.window), region):
+        middle = (grey.shape[0] // 2, grey.shape[1] // 2)
+        if not is_in_lung(to_hu(grey, self.window), place_at(patch.region, grey.shape, middle)):
             raise Unfit("has a wall or a vessel where the seam would be")
-        return row, column
+        return middle
 
 
 def open_hosts(data: str, label: str, window: Window | None, fold: int | None, seed: int) -> Hosts:
@@ -115,14 +110,7 @@ def open_hosts(data: str, label: str, window: Window | None, fold: int | None, s
 def find_place(grey: Grey, lung: Mask, region: Mask, *names: int | str) -> tuple[int, int]:
     """Row and column for the middle of `region`, drawn evenly from all where it fits: a pure function of `names`.
 
-    Args:
-        grey: the host, uint8 (H, W).
-        lung: bool (H, W).
-        region: bool, odd sides; all of it will be in the lung, so its middle is a radius away from the edge.
-        names: of the draw.
-
-    Raises:
-        Unfit: it fits nowhere.
+    All of the region, bool with odd sides, will be in the lung, bool (H, W). `Unfit` where there is no such place.
     """
     kernel = region.astype(np.uint8)
     fits = cv2.erode(lung.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)

@@ -27,8 +27,9 @@ class NodulePatch:
 
 @dataclass(frozen=True)
 class Blended:
-    """A host with a nodule; images and masks have the host's shape."""
+    """A host before and after; images and masks have the host's shape."""
 
+    host: Grey
     image: Grey
     unsmoothed: Grey
     nodule: Mask
@@ -83,15 +84,16 @@ def paste(host: Grey, window: Window, patch: NodulePatch, place: tuple[int, int]
     near = np.s_[top : place[0] + halves[0] + 1, left : place[1] + halves[1] + 1]
     part = host[near]
     centre = (place[0] - top, place[1] - left)
-    region = _place_at(patch.region, part.shape, centre)
+    region = place_at(patch.region, part.shape, centre)
     if region.sum() < patch.region.sum():
         raise InputError(f"the mask reaches outside the image of {host.shape} at row {place[0]}, column {place[1]}")
-    nodule = _place_at(patch.nodule, part.shape, centre)
-    source = _place_at(to_grey(patch.hu, window), part.shape, centre)
+    nodule = place_at(patch.nodule, part.shape, centre)
+    source = place_at(to_grey(patch.hu, window), part.shape, centre)
     blended = clone(part, source, region)
     smoothed, before, after = smooth(blended, region, nodule, span=255)
     empty = np.zeros(host.shape, bool)
     return Blended(
+        host=host,
         image=_with_part(host, near, smoothed),
         unsmoothed=_with_part(host, near, blended),
         nodule=_with_part(empty, near, nodule),
@@ -107,7 +109,7 @@ def _with_part(image: np.ndarray, near: tuple[slice, slice], part: np.ndarray) -
     return made
 
 
-def _place_at(array: np.ndarray, shape: tuple[int, ...], centre: tuple[int, int]) -> np.ndarray:
+def place_at(array: np.ndarray, shape: tuple[int, ...], centre: tuple[int, int]) -> np.ndarray:
     """`array` on an empty canvas of `shape`, its middle at `centre`; what falls outside is lost."""
     height, width = array.shape
     padded = np.zeros((shape[0] + 2 * height, shape[1] + 2 * width), array.dtype)

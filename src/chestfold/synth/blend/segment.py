@@ -40,13 +40,8 @@ def segment_nodule(hu: Hounsfield) -> SegmentedNodule:
     """The nodule in the middle of a patch, one component without holes.
 
     The threshold is half-way between the lung around and the nodule's core, as at the edge of a blurred disc; an
-    opening cuts off thin vessels.
-
-    Args:
-        hu: Hounsfield units, (H, W).
-
-    Raises:
-        Unfit: there is none, it is faint, it reaches the patch's border, or a wall or a vessel.
+    opening cuts off thin vessels. `Unfit` where there is none, or it is faint, or reaches the patch's border, a wall or
+    a vessel.
     """
     aerated = hu < AERATED
     if aerated.mean() < 0.25:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save
+from scipy.spatial.distance import pdist
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
@@ -310,8 +311,7 @@ def draw_samples(recipe: Recipe, state: State) -> np.ndarray:
 
 def spread(patches: np.ndarray) -> float:
     """Mean Euclidean distance between two of `patches` (N, S, S) in grey levels, over all pairs."""
-    flat = torch.from_numpy(patches.reshape(len(patches), -1).astype(np.float32))
-    return float(torch.pdist(flat).mean())
+    return float(pdist(patches.reshape(len(patches), -1)).mean())
 
 
 def check_samples(recipe: Recipe, state: State, nodules: Nodules, folder: Path) -> dict[str, float]:

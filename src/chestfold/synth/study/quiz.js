@@ -57,7 +57,7 @@ const current = () => answers.length - (answered() ? 1 : 0);
 // The figures
 
 function countRight(kind) {
-  return answers.filter((answered, n) => cards[n].truth === kind && answered.answer === kind).length;
+  return answers.filter((given, n) => cards[n].truth === kind && given.answer === kind).length;
 }
 
 function figures() {

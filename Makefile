@@ -35,7 +35,7 @@ demo: setup ## folds, two experiments, an ensemble, a checked submission, the bo
 test: setup ## every test that needs neither a GPU nor a network (5 minutes)
 	$(BIN)/python -m pytest -n 2
 
-fast: setup ## the tests without the slow ones (1 minute)
+fast: setup ## the tests without the slow ones (2 minutes)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: setup ## ruff, mypy, import-linter

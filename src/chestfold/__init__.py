@@ -1,8 +1,12 @@
 """chestfold: from a folder of chest images to a checked submission."""
 
+import sys
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from chestfold.core.config import Experiment
+from chestfold.core.errors import ChestfoldError
 
 if TYPE_CHECKING:
     from chestfold.models.timm_import import register_model
@@ -32,3 +36,32 @@ def run(exp: Experiment) -> None:
     from chestfold.cli.experiment import main
 
     main(exp)
+
+
+_previous_hook = sys.excepthook
+
+
+def _print_sentence(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python calls for an uncaught exception: of a `ChestfoldError` the sentence alone, and exit code 2.
+
+    An experiment file raises one while it is imported, where nothing can catch it.
+    """
+    if not isinstance(error, ChestfoldError) or hasattr(sys, "ps1"):  # an interactive session goes on
+        _previous_hook(kind, error, trace)
+        return
+    print(f"error: {_called_from(trace)}{error}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _called_from(trace: TracebackType | None) -> str:
+    """`exps/exp900.py, line 7: `, of the line by which this package was entered."""
+    package, found = str(Path(__file__).parent), ""
+    while trace is not None and not trace.tb_frame.f_code.co_filename.startswith(package):
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith("<"):  # code that was made while running, as a dataclass's
+            found = f"{name.removeprefix(f'{Path.cwd()}/')}, line {trace.tb_lineno}: "
+        trace = trace.tb_next
+    return found
+
+
+sys.excepthook = _print_sentence

@@ -338,6 +338,7 @@ def test_a_wrong_option(project, argv, complaint):
         (["ensemble", "exp900", "--name", "one"], "two or more different members"),
         (["ensemble", "exp900", "exp901", "--name", "two"], "no finished result called 'exp900'"),
         (["folds", "make", "tiny", "--name", "../tiny"], "a plain name is needed"),
+        (["folds", "make", "tiny", "--name", ".cache"], "a plain name is needed"),
         (["ensemble", "exp900", "exp901", "--name", "../two"], "a plain name is needed"),
     ],
 )

@@ -199,7 +199,9 @@ def test_a_layer_that_there_is_not_is_refused_before_any_work(odd, trained, caps
     assert "nowhere" in said and "layer3" in said and "or add --no-overlay" in said
 
 
-@pytest.mark.parametrize(("words", "complaint"), [(["nowhere"], "nowhere does not exist"), (["."], "there is no image in it")])
+@pytest.mark.parametrize(
+    ("words", "complaint"), [(["nowhere"], "nowhere does not exist"), (["."], "there is no image in it")]
+)
 def test_places_without_an_image(trained, tmp_path, monkeypatch, capsys, words, complaint):
     (tmp_path / "void").mkdir()
     monkeypatch.chdir(tmp_path / "void")

@@ -97,7 +97,7 @@ def test_an_unknown_name_is_refused(trained):
 
 @pytest.mark.parametrize("name", ["../runs/exp100", "", "exp100/fold0"])
 def test_what_is_no_name_is_refused(trained, name):
-    with pytest.raises(InputError, match=f"^run '{name}': a plain name is needed, without folders$"):
+    with pytest.raises(InputError, match=f"^run '{name}': a plain name is needed, without folders or a dot in front$"):
         Predictor(name)
 
 

@@ -1,4 +1,4 @@
-"""The commands of the README, run: from a zip in Kaggle's layout to a submission, on a handful of small pictures."""
+"""The commands of the README, run: from a zip in Kaggle's layout to a submission, on a handful of small images."""
 
 import os
 import re

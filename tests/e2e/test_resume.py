@@ -304,6 +304,15 @@ def test_training_resumes_from_a_whole_checkpoint(torn, undisturbed, capsys):
     assert contents(fold0(torn)) == undisturbed
 
 
+def test_a_resumed_fold_keeps_the_number_of_threads_that_it_began_with(project):
+    """The number decides the last bits of a sum, and so the bytes of the weights."""
+    point = POINTS["in the second epoch"]
+    assert outcome(project, train, RICH, ("--fold", "0", "--threads", "2"), point, True) == -signal.SIGKILL
+    assert outcome(project, train, RICH, ("--fold", "0", "--threads", "1"), (), False) == 0
+    folder = RunFolder("exp100").fold(0)
+    assert folder.config().threads == 2 and folder.manifest().machine.endswith(", 2 threads")
+
+
 def test_overwriting_a_half_trained_fold_starts_from_nothing(torn, capsys):
     torn.run(tiny_experiment(**RICH, lr=1e-3), "--fold", "0", "--overwrite")
     assert "resuming" not in capsys.readouterr().out

@@ -184,6 +184,5 @@ def synth_classifier_test(arguments: argparse.Namespace) -> None:
 
     result = classifier_test(arguments.name, arguments.epochs, arguments.surroundings)
     basis = ", by their surroundings alone" if arguments.surroundings else ""
-    say(
-        f"AUC of real against blended{basis}: {result.score('at_half', 'auc')} (0.5: it cannot tell), in {result.folder}"
-    )
+    auc = result.score("at_half", "auc")
+    say(f"AUC of real against blended{basis}: {auc} (0.5: it cannot tell), in {result.folder}")

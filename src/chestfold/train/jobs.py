@@ -94,7 +94,8 @@ def _processes(request: Request, jobs: int, threads: int, tracker: tuple[str, st
         for number in range(jobs):
             ours, theirs = SPAWN.Pipe()
             process = SPAWN.Process(target=work, args=(theirs, request, threads, tracker), name=f"job {number}")
-            process.start()
+            with _interrupts_ignored():
+                process.start()
             theirs.close()
             started.append(Job(number, process, ours))
         yield started
@@ -104,6 +105,16 @@ def _processes(request: Request, jobs: int, threads: int, tracker: tuple[str, st
         for job in started:
             if job.process.is_alive():
                 job.process.kill()
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """A process that starts meanwhile ignores Ctrl-C from its first moment: this one handles it, and ends the others."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def share_out(jobs: list[Job], folds: list[int], display: JobsDisplay, outcome: Outcome) -> None:
@@ -152,7 +163,7 @@ def _note_a_killed_process(job: Job, outcome: Outcome) -> None:
 
 def work(pipe: Connection, request: Request, threads: int, tracker: tuple[str, str | None]) -> None:
     """Train fold after fold, as the parent names them, until it names None."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not inherited, as on Windows
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from chestfold.integrations.tracker import open_tracker

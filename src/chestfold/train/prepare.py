@@ -28,12 +28,16 @@ DEBUG_IMAGES = 64
 
 @dataclass(frozen=True)
 class FoldImages:
-    """The images of one fold: exactly those trained on, validated on and tested on."""
+    """The images of one fold: exactly those trained on, validated on and tested on.
+
+    `unseen_parents`: of the real images that the synthetic ones were made from, how many are not trained on.
+    """
 
     train: Images
     val: Images
     test: Images
-    synthetic: SyntheticCount | None
+    synthetic: SyntheticCount | None = None
+    unseen_parents: int = 0
 
     def lungs_not_found(self) -> dict[str, int] | None:
         """Part -> how many of its images are left unmasked; None where no lungs are wanted."""
@@ -47,7 +51,10 @@ class FoldImages:
         lines = [f"{len(self.train)} training, {len(self.val)} validation and {len(self.test)} test images"]
         if self.synthetic:
             made = self.synthetic
-            lines.append(f"{made.images} of the training images are synthetic, made from {made.made_from} real ones")
+            line = f"{made.images} of the training images are synthetic, made from {made.made_from} real ones"
+            if self.unseen_parents:
+                line += f", {self.unseen_parents} of which are not trained on"
+            lines.append(line)
         parts = {"training": self.train, "validation": self.val, "test": self.test}
         for name, images in parts.items():
             reasons = images.lungs_not_found()
@@ -147,11 +154,12 @@ class Prepared:
         train = limit_per_class(self.exp, fold, train)
         val, test = self.images(self.rows(self.folds.ids(fold))), self.images(self.test_rows)
         if not self.exp.synthetic:
-            return FoldImages(train, val, test, None)
+            return FoldImages(train, val, test)
         part = open_part(self.exp.synthetic, fold, self.exp.image_size)
         require_unrelated(part, self._group_of(), held_out={*val.ids, *self.index.test["id"]})
-        count = SyntheticCount(images=len(part.ids), made_from=len(part.parents()))
-        return FoldImages(self._with_synthetic(train, part), val, test, count)
+        parents = part.parents()
+        count = SyntheticCount(images=len(part.ids), made_from=len(parents))
+        return FoldImages(self._with_synthetic(train, part), val, test, count, len(parents - set(train.ids)))
 
     def _group_of(self) -> dict[str, str]:
         """Id -> patient of every real image."""

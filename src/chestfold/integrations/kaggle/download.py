@@ -35,7 +35,7 @@ def fetch_competition(slug: str) -> None:
     source, folder = Source("competition", slug), input_dir() / slug
     if not _is_there(folder):
         _fetch(source, folder)
-        say(f"to train on it, declare its classes in {folder / 'dataset.toml'} (README.md, Your own images)")
+        say(f"to train on it, declare its classes in {folder / 'dataset.toml'} (docs/how-to/own-data.md)")
 
 
 def _fetch_one(dataset: Dataset) -> None:

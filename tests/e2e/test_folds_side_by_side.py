@@ -1,0 +1,199 @@
+"""`--jobs 2`: folds in processes of their own; however these die, the bytes are those of one fold after the other."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Project
+from filelock import FileLock, Timeout
+
+from chestfold.evaluate import results
+
+SCRIPT = '''"""The experiment that `trained` has as exp100, and what befalls its processes."""
+import os
+import signal
+import time
+from pathlib import Path
+
+from chestfold import Experiment, run
+
+EXP = Experiment(data="tiny", backbone="test_resnet", image_size=32, epochs=2, batch_size=8, lr=3e-3)
+EVENT, FOLDER = os.environ.get("EVENT", ""), Path(__file__).parent
+
+
+def mark(fold):
+    (FOLDER / f"{EVENT}-fold{fold}").write_text(str(os.getpid()))
+
+
+def wait_for(*folds):
+    end = time.monotonic() + 60
+    while not all((FOLDER / f"{EVENT}-fold{fold}").exists() for fold in folds) and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+def before_a_step(fold, epoch, batch):
+    """Called before each optimizer step, in the process that trains."""
+    if EVENT == "together" and (epoch, batch) == (0, 1):
+        mark(fold)
+        wait_for(0, 1, 2)
+    if (epoch, batch) != (1, 2):
+        return
+    if EVENT == "killed" and fold == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if EVENT in ("interrupted", "orphaned"):
+        mark(fold)
+        wait_for(0, 1)
+        if EVENT == "orphaned" and fold == 0:
+            os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+
+
+if EVENT == "importing" and __name__ == "__mp_main__":
+    mark(os.getpid())
+    time.sleep(60)
+elif EVENT:
+    from chestfold.train import loop
+
+    step = loop.optimizer_step
+
+    def optimizer_step(recipe, state):
+        before_a_step(recipe.fold, state.epoch, state.batch)
+        step(recipe, state)
+
+    loop.optimizer_step = optimizer_step
+
+if __name__ == "__main__":
+    run(EXP)
+'''
+INTERRUPTED = "\ninterrupted; run the same command to resume from the last checkpoint\n"
+
+
+@pytest.fixture
+def start(project, monkeypatch) -> Callable[..., subprocess.Popen]:
+    """Call it with an event and options: exp100.py in a process group of its own."""
+    script = project.root / "exps" / "exp100.py"
+    script.write_text(SCRIPT)
+    started = []
+
+    def call(event: str, *options: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, str(script), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"EVENT": event},
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def is_free(folder: Path) -> bool:
+    """Whether no process holds a fold."""
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+def marked(project: Project, event: str, *folds: int) -> bool:
+    return all((project.root / "exps" / f"{event}-fold{fold}").exists() for fold in folds)
+
+
+def epochs(folder: Path) -> list[str]:
+    """The epochs in a fold's log.txt, by fold and number."""
+    return re.findall(r"fold \d  epoch  \d", (folder / "log.txt").read_text())
+
+
+def require_same_bytes(project: Project, reference: Path) -> None:
+    run = project.runs / "exp100"
+    assert results.find_result("exp100").record.folds.trained == (0, 1, 2)
+    for fold in range(3):
+        for name in ("best.ckpt", "last.ckpt", "oof.parquet", "corrupted.parquet", "test.parquet", "ood.npz"):
+            assert (run / f"fold{fold}" / name).read_bytes() == (reference / f"fold{fold}" / name).read_bytes(), name
+    for name in ("oof.parquet", "corrupted.parquet", "test.parquet"):
+        assert (run / name).read_bytes() == (reference / name).read_bytes()
+
+
+def test_killed_in_every_way_two_jobs_end_in_the_bytes_of_one_process(project, start, _trained_once):
+    folds = [project.runs / "exp100" / f"fold{n}" for n in range(3)]
+    jobs = ("--jobs", "2", "--threads", "1")
+
+    process = start("interrupted", *jobs)
+    wait_until(lambda: marked(project, "interrupted", 0, 1))
+    assert not is_free(folds[0]) and not is_free(folds[1])
+    pids = {(project.root / "exps" / f"interrupted-fold{n}").read_text() for n in (0, 1)}
+    assert len({*pids, str(process.pid)}) == 3, "each fold in a process of its own"
+    os.killpg(process.pid, signal.SIGINT)
+    printed, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (130, INTERRUPTED)
+    assert "3 folds, 2 at once with 1 CPU thread each" in printed
+    wait_until(lambda: is_free(folds[0]) and is_free(folds[1]))
+
+    process = start("orphaned", *jobs)
+    assert process.wait(90) == -signal.SIGKILL
+    wait_until(lambda: is_free(folds[0]) and is_free(folds[1]), 20)  # its processes end with it, and do not train on
+    assert not any((fold / "manifest.json").exists() for fold in folds)
+    process.communicate(timeout=20)
+
+    process = start("killed", *jobs)
+    printed, complaint = process.communicate(timeout=90)
+    assert process.returncode == 2 and complaint == (
+        "error: the process of fold 0 was ended by SIGKILL; run the same command again, it resumes from the last "
+        "checkpoint (if memory ran out: with a smaller --jobs)\n"
+    )
+    assert (folds[1] / "manifest.json").exists(), "the fold beside it is finished before"
+    assert not (folds[2] / "config.json").exists(), "and no other one is begun"
+
+    process = start("", *jobs)
+    printed, complaint = process.communicate(timeout=90)
+    assert (process.returncode, complaint) == (0, "")
+    assert "fold 0: resuming at epoch 2, batch 1" in printed
+    require_same_bytes(project, _trained_once.runs / "exp100")
+    for n, folder in enumerate(folds):
+        assert epochs(folder) == [f"fold {n}  epoch  1", f"fold {n}  epoch  2"], "a log of its own, and nothing twice"
+
+
+def test_two_commands_share_the_folds_of_a_run(project, start, _trained_once):
+    """No fold gets beyond its first step before all three have begun, two by the one command and one by the other."""
+    first = start("together", "--jobs", "2", "--threads", "1")
+    wait_until(lambda: marked(project, "together", 0, 1))
+    second = start("together", "--jobs", "1", "--threads", "1")
+    outcomes = [process.communicate(timeout=120) for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0], outcomes
+    for fold in (0, 1):
+        folder = project.runs / "exp100" / f"fold{fold}"
+        assert f"fold {fold} is passed over: another process is working in {folder}" in outcomes[1][0]
+    assert (project.root / "exps" / "together-fold2").read_text() == str(second.pid)
+    require_same_bytes(project, _trained_once.runs / "exp100")
+    for n in range(3):
+        assert len(epochs(project.runs / "exp100" / f"fold{n}")) == 2
+
+
+def test_ctrl_c_while_the_processes_start_is_one_sentence_too(project, start):
+    """An experiment file that imports much keeps them busy for seconds."""
+    process = start("importing", "--jobs", "2")
+    wait_until(lambda: len(list((project.root / "exps").glob("importing-*"))) == 2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (130, INTERRUPTED)

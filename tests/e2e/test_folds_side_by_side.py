@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,7 +75,7 @@ INTERRUPTED = "\ninterrupted; run the same command to resume from the last check
 
 
 @pytest.fixture
-def start(project, monkeypatch) -> Callable[..., subprocess.Popen]:
+def start(project, monkeypatch) -> Iterator[Callable[..., subprocess.Popen]]:
     """Call it with an event and options: exp100.py in a process group of its own."""
     script = project.root / "exps" / "exp100.py"
     script.write_text(SCRIPT)

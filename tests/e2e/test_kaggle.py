@@ -74,6 +74,7 @@ def chestfold(kaggle, capfd):
         try:
             main.main([str(word) for word in words])
         except SystemExit as stop:
+            assert isinstance(stop.code, int)
             code = stop.code
         shown = "".join(capfd.readouterr())
         assert not [secret for secret in credentials.secrets() if secret in shown]
@@ -281,7 +282,9 @@ def stop_when_some_is_there(folder: Path) -> None:
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size for path in folder.glob("*.zip")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    signal.pthread_kill(main_thread, signal.SIGINT)
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from pydicom.data import get_testdata_file
 from chestfold import Predictor
 from chestfold.cli import main
 from chestfold.core.errors import InputError
+from chestfold.core.files import sha256_file
 from chestfold.evaluate import results
 from chestfold.evaluate.ensemble import ensemble
-from chestfold.core.files import sha256_file
 from chestfold.models import ood
 from chestfold.predict.inputs import find_images
 
@@ -81,7 +81,8 @@ COMPLAINTS = {
 def refused(*words: object) -> int:
     with pytest.raises(SystemExit) as stop:
         main.main(["predict", *map(str, words)])
-    return int(stop.value.code)
+    assert isinstance(stop.value.code, int)
+    return stop.value.code
 
 
 @pytest.fixture

@@ -74,12 +74,13 @@ def die_in_the_middle_of_writing(ending: str, nth: int) -> None:
             die()
         return write(path, data)
 
-    Path.write_bytes = torn
+    setattr(Path, "write_bytes", torn)  # noqa: B010
 
 
 def child(work: Callable, root: Path, *arguments: object) -> None:
     """Entry of a child process: `work` in the project at `root`, silently and without figures."""
-    figures.learning_curves = figures.confusion = lambda *_: None
+    for name in ("learning_curves", "confusion"):
+        setattr(figures, name, lambda *_: None)
     os.environ["CHESTFOLD_PROJECT"] = str(root)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)

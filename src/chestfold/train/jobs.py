@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -91,13 +92,13 @@ def _processes(request: Request, jobs: int, threads: int, tracker: tuple[str, st
     """The running processes; whatever happens, none of them is left."""
     started = []
     try:
-        for number in range(jobs):
-            ours, theirs = SPAWN.Pipe()
-            process = SPAWN.Process(target=work, args=(theirs, request, threads, tracker), name=f"job {number}")
-            with _interrupts_ignored():
+        with _interrupts_deferred():
+            for number in range(jobs):
+                ours, theirs = SPAWN.Pipe()
+                process = SPAWN.Process(target=work, args=(theirs, request, threads, tracker), name=f"job {number}")
                 process.start()
-            theirs.close()
-            started.append(Job(number, process, ours))
+                theirs.close()
+                started.append(Job(number, process, ours))
         yield started
         for job in started:
             job.process.join()
@@ -108,13 +109,17 @@ def _processes(request: Request, jobs: int, threads: int, tracker: tuple[str, st
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """A process that starts meanwhile ignores Ctrl-C from its first moment: this one handles it, and ends the others."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_deferred() -> Iterator[None]:
+    """Let Ctrl-C wait. A process that is started meanwhile never gets it: this one does, and ends the others."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which the first process would start, and let Ctrl-C through again
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def share_out(jobs: list[Job], folds: list[int], display: JobsDisplay, outcome: Outcome) -> None:
@@ -163,7 +168,7 @@ def _note_a_killed_process(job: Job, outcome: Outcome) -> None:
 
 def work(pipe: Connection, request: Request, threads: int, tracker: tuple[str, str | None]) -> None:
     """Train fold after fold, as the parent names them, until it names None."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not inherited, as on Windows
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows it is not blocked
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from chestfold.integrations.tracker import open_tracker

@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def _phantom(tmp_path_factory) -> Project:
     made = Project(tmp_path_factory.mktemp("debug"))
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, made)
-        write_phantom(made.input / "phantom", patients=20, slices=4)
+        write_phantom(made.input / "phantom", patients=10, slices=4)
         folds.make(open_index("phantom"), "phantom", 4)
     return made
 
@@ -40,7 +41,7 @@ def _importable(monkeypatch):
 
 @pytest.fixture
 def phantom(_phantom, monkeypatch) -> Project:
-    """A project with 64 training and 16 test slices."""
+    """A project with 32 training and 8 test slices."""
     enter(monkeypatch, _phantom)
     collect_quickly(monkeypatch)
     return _phantom
@@ -53,7 +54,9 @@ def test_there_are_experiments():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_experiment_passes_a_debug_run(phantom, path):
     exp = importlib.import_module(path.stem).EXP
+    began = time.monotonic()
     made = phantom.run(exp, "--data", "phantom", "--debug", "--fold", "0", name=path.stem)
+    assert time.monotonic() - began < 120  # the help promises two minutes
     about = read_json(phantom.runs / made.name / "scores.json")
     assert made.name == (f"{path.stem}-debug" if exp.data == "phantom" else f"{path.stem}@phantom-debug")
     assert about["settings"]["backbone"] == exp.backbone and about["folds"]["trained"] == [0]

@@ -3,10 +3,13 @@
 import pytest
 from conftest import tiny_experiment
 
+from chestfold.core import console
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, write_json
-from chestfold.evaluate import results
+from chestfold.data.transforms.corruptions import CORRUPTIONS
+from chestfold.evaluate import predictions, results
 from chestfold.integrations.kaggle.submission import write_submission
+from chestfold.train import prepare
 
 FOLD_FILES = {
     "config.json",
@@ -83,3 +86,24 @@ def test_debug_runs_in_a_folder_of_its_own(project, argv):
     project.run(tiny_experiment(), *argv)
     assert (project.runs / "exp100-debug" / "fold1" / "manifest.json").exists()
     assert not (project.runs / "exp100").exists()
+
+
+def test_a_debug_run_predicts_a_sample_with_a_bar_in_every_phase(project, monkeypatch):
+    sent = []
+    monkeypatch.setattr(console, "_forward", sent.append)
+    monkeypatch.setattr(prepare, "DEBUG_IMAGES", 8)
+    project.run(tiny_experiment(), "--fold", "0", "--debug")
+    folder = project.runs / "exp100-debug" / "fold0"
+    for kind, images in (("oof", 8), ("test", 8), ("corrupted", 8 * len(CORRUPTIONS))):
+        assert len(predictions.read(folder / f"{kind}.parquet")[0]) == images
+
+    (last_epoch,) = (n for n, message in enumerate(sent) if message[0] == "say" and "epoch  2/2" in message[1])
+    bars = list(dict.fromkeys(message[1:3] for message in sent[last_epoch:] if message[0] == "bar"))
+    count = len(CORRUPTIONS)
+    assert bars == [
+        ("fold 0 predicting: validation", 8),
+        *((f"fold 0 predicting: corrupted {n}/{count}", 8) for n in range(1, count + 1)),
+        ("fold 0 predicting: test", 8),
+        ("out-of-distribution features", 2 * 8),
+        ("out-of-distribution features", 8),
+    ]

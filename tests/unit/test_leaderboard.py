@@ -101,7 +101,7 @@ def test_a_narrow_board_has_fewer_columns(trained, width, columns):
     assert tuple(str(column.header) for column in table.columns) == columns
 
 
-def test_the_mean_of_the_folds_and_its_deviation_stand_beside_the_pooled_figure(trained):
+def test_the_mean_of_the_folds_and_its_deviation_are_beside_the_pooled_figure(trained):
     scores = results.find_result("exp100").record.scores
     mean, deviation = statistics.mean(scores.per_fold_auc), statistics.stdev(scores.per_fold_auc)
     assert rows_of("exp100")["AUC of folds"] == f"{mean:.4f} ± {deviation:.4f}"

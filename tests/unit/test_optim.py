@@ -8,7 +8,7 @@ from conftest import tiny_experiment
 from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldFolder
 from chestfold.models import create
-from chestfold.train.optim import create_optimizer, lr_at, set_lr
+from chestfold.train.optim import create_optimizer, lr_at, require_optimizer, set_lr
 
 PER_EPOCH, EPOCHS, PEAK = 50, 10, 0.1
 
@@ -94,13 +94,14 @@ def test_any_optimizer_of_timm_can_be_named():
 @pytest.mark.parametrize(("name", "near"), [("adamww", "adamw"), ("SGD", "")])
 def test_an_unknown_optimizer_is_refused_with_the_nearest_name(name, near):
     with pytest.raises(InputError, match=f"unknown optimizer '{name}'") as refusal:
-        groups(optimizer=name)
+        require_optimizer(name)
     assert (f"did you mean {near}?" in str(refusal.value)) == bool(near)
 
 
 def test_a_run_with_an_unknown_optimizer_can_be_repeated_with_a_known_one(project):
     with pytest.raises(InputError, match="unknown optimizer"):
         project.run(tiny_experiment(optimizer="adamv", epochs=1, max_steps=1), "--fold", "0")
+    assert not (project.runs / "exp100").exists(), "refused before anything is begun"
     project.run(tiny_experiment(optimizer="adamw", epochs=1, max_steps=1), "--fold", "0")
     assert (project.runs / "exp100" / "fold0" / "manifest.json").exists()
 
@@ -135,8 +136,13 @@ def test_without_layer_decay_all_layers_have_one_rate():
 
 
 def test_layer_decay_of_a_network_that_does_not_name_its_layers_is_refused():
-    with pytest.raises(InputError, match=r"layer_decay = 0\.5: test_resnet does not name its layers; leave it at 1"):
-        groups(layer_decay=0.5, head_width=8)
+    with pytest.raises(InputError, match=r"layer_decay = 0\.5: five_block_cnn does not name its layers; leave it at 1"):
+        groups(layer_decay=0.5, backbone="five_block_cnn")
+
+
+def test_layer_decay_under_a_new_head_is_refused():
+    with pytest.raises(InputError, match=r"head_width = 8 and layer_decay = 0\.5: .* choose one of the two"):
+        tiny_experiment(layer_decay=0.5, head_width=8)
 
 
 def test_the_rate_of_an_epoch_is_that_of_the_fastest_layer(project):

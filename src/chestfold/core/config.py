@@ -117,6 +117,11 @@ class Experiment:
             raise InputError(
                 f"sampling = {self.sampling} and class_weights = {self.class_weights}: choose one of the two"
             )
+        if self.head_width and self.layer_decay != 1:
+            raise InputError(
+                f"head_width = {self.head_width} and layer_decay = {self.layer_decay}: a new head takes all layers "
+                "before it as one; choose one of the two"
+            )
         if self.lung_mask != "none" and self.frame != "none":
             raise InputError(
                 f"lung_mask = {self.lung_mask} (for CT slices) and frame = {self.frame} (for X-rays): choose one"

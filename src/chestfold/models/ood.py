@@ -107,7 +107,7 @@ def features(runner: Runner, images: Images) -> tuple[str, np.ndarray]:
     """The layer and what it holds for `images` without views: float32 (N, D)."""
     layer, channels = middle_layer(runner.module)
     with captured_features(runner.module, layer, channels) as caught:
-        predict(runner, images, "none", module=runner.module)
+        predict(runner, images, "none", module=runner.module, label="out-of-distribution features")
     return layer, torch.cat(caught).numpy()
 
 

@@ -44,15 +44,19 @@ def _cosine_between(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
+def require_optimizer(name: str) -> None:
+    """Raise `InputError`, with the nearest name, when timm knows no such optimizer."""
+    known = list_optimizers()
+    if name not in known:
+        raise InputError(f"unknown optimizer {name!r}{did_you_mean(name, known)}")
+
+
 def create_optimizer(exp: Experiment, module: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of `exp` over the weights that are trained; biases and norms are not decayed.
 
     Raises:
-        InputError: timm knows no such optimizer, or it does not know the network's layers.
+        InputError: the network does not name its layers, and they shall have different rates.
     """
-    known = list_optimizers()
-    if exp.optimizer not in known:
-        raise InputError(f"unknown optimizer {exp.optimizer!r}{did_you_mean(exp.optimizer, known)}")
     if exp.layer_decay != 1 and not hasattr(module, "group_matcher"):
         raise InputError(f"layer_decay = {exp.layer_decay}: {exp.backbone} does not name its layers; leave it at 1")
     extra: dict[str, Any] = {"fused": True} if exp.optimizer in FUSED else {}

@@ -21,6 +21,8 @@ from chestfold.data.synthetic import SyntheticPart, open_part, require_unrelated
 from chestfold.data.transforms import preprocess
 from chestfold.data.transforms.corruptions import corrupt
 from chestfold.models import weights_identity
+from chestfold.models.create import require_known
+from chestfold.train.optim import require_optimizer
 
 DEBUG_IMAGES = 64
 """Validation images of each fold, and test images, that a `--debug` run predicts."""
@@ -177,6 +179,8 @@ class Prepared:
 
 def prepare(request: Request) -> Prepared:
     """Index, folds and decoded images of an experiment."""
+    require_known(request.exp.backbone)
+    require_optimizer(request.exp.optimizer)
     index = open_index(request.exp.data)
     preprocess.require_lungs(request.exp, index.dataset)
     for note in index.notes:

@@ -86,9 +86,14 @@ def create(exp: Experiment, classes: int) -> Network:
 
 def require_known(backbone: str) -> None:
     """Raise `InputError`, with the nearest names, when timm's registry has no such network."""
-    if not timm.is_model(backbone):
-        near = difflib.get_close_matches(backbone, timm.list_models(), n=3)
-        raise InputError(f"unknown backbone {backbone!r}; near are {', '.join(near) or 'none'}")
+    if timm.is_model(backbone):
+        return
+    near = difflib.get_close_matches(backbone, timm.list_models(), n=3)
+    names = f"; near are {', '.join(near)}" if near else ""
+    raise InputError(
+        f"unknown backbone {backbone!r}{names}; one of your own is known once the file is imported that registers it "
+        "(chestfold.register_model)"
+    )
 
 
 def require_classifier(module: Any, backbone: str) -> None:
@@ -105,11 +110,7 @@ def channels(exp: Experiment) -> int:
 def rebuild(saved: dict[str, Any]) -> Network:
     """The network of a checkpoint: `module` are its weights, `network` the fields of its blueprint."""
     blueprint = Blueprint(**saved["network"])
-    if not timm.is_model(blueprint.backbone):
-        raise InputError(
-            f"the network {blueprint.backbone!r} is not known here: import the file that registers it "
-            "(chestfold.register_model) before its weights are loaded"
-        )
+    require_known(blueprint.backbone)
     module = timm.create_model(blueprint.backbone, **blueprint.arguments)
     if blueprint.head:
         module = WithHead(without_classifier(module, blueprint.backbone), HeadPlan(**blueprint.head))

@@ -213,7 +213,7 @@ def validation_figures(labels: np.ndarray, probs: np.ndarray) -> dict[str, float
 # The bootstrap
 
 
-def patient_weights(groups: np.ndarray, replicates: int = REPLICATES) -> Iterator[np.ndarray]:
+def patient_weights(groups: np.ndarray, replicates: int) -> Iterator[np.ndarray]:
     """Bootstrap over patients: yields row weights, float64 (N,), how often each row's patient was drawn."""
     names, patient = np.unique(groups, return_inverse=True)
     rng = generator("bootstrap", len(names))
@@ -225,7 +225,7 @@ def patient_weights(groups: np.ndarray, replicates: int = REPLICATES) -> Iterato
 def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndarray) -> list[Score]:
     """The figures (F,) that `statistic` makes of row weights (N,), with 95 % intervals by resampling patients."""
     point = statistic(np.ones(len(groups)))
-    replicates = [statistic(weights) for weights in patient_weights(groups)]
+    replicates = [statistic(weights) for weights in patient_weights(groups, REPLICATES)]
     low, high = np.nanpercentile(replicates, [2.5, 97.5], axis=0)
     return [Score(float(v), float(a), float(b)) for v, a, b in zip(point, low, high, strict=True)]
 
@@ -257,7 +257,8 @@ class FoldAuc:
     def __call__(self, weights: np.ndarray) -> float:
         """With row weights (N,); a fold in which a class has no weight does not count."""
         areas = [mean_auc_of(r, weights[rows]) for r, rows in zip(self._rankings, self._rows, strict=True)]
-        return float(np.nanmean(areas))
+        counted = [area for area in areas if not np.isnan(area)]
+        return float(np.mean(counted)) if counted else float("nan")
 
 
 def paired_fold_auc(

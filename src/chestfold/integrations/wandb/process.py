@@ -39,6 +39,7 @@ def main() -> None:
         wait(Path(given.where) / "manifest.json", given.parent)
     os.chdir(runs_dir())
     mode = given.mode if given.mode != "online" or reachable() else "offline"
+    os.environ["WANDB_MODE"] = mode  # else wandb sends its telemetry, and waits for it, where it is offline
     os.environ.setdefault("WANDB_DATA_DIR", str(runs_dir() / "wandb" / "data"))  # what `wandb sync` will send later
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
         os.environ["WANDB_CACHE_DIR"] = work  # logs of its own, and copies of what was uploaded

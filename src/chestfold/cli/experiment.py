@@ -21,6 +21,7 @@ from chestfold.core.config import (
 from chestfold.core.console import fail, say
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import folds_dir, read_json
+from chestfold.core.garbage import collect_rarely
 from chestfold.core.run_folder import RunFolder
 from chestfold.integrations.tracker import TRACKERS, open_tracker
 
@@ -41,6 +42,7 @@ class Command:
 
 def main(exp: Experiment) -> None:
     """Read the command line and run it; exit code 2 and one sentence when something is wrong."""
+    collect_rarely()
     try:
         run_command(read_command(exp))
     except ChestfoldError as error:

@@ -1,18 +1,20 @@
 """Several folds at once, each in a process of its own; the parent shares out the folds, prints, and collects.
 
-Nothing heavy is imported here: the processes import torch while the parent opens the data. Each has a pipe of its own,
-so that one that is killed cannot block another. They end when the parent does, however it ends.
+On Linux a server imports torch and the rest while the parent does, and those that train are forked from it, before it
+has started a thread. Elsewhere (macOS's frameworks do not survive a fork) each imports them itself. Each process has a
+pipe of its own, so that one that is killed cannot block another. They end when the parent does, however it ends.
 """
 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +22,13 @@ from chestfold.core.config import Experiment, Request
 from chestfold.core.console import JobsDisplay, forward_to, plural, say
 from chestfold.core.errors import ChestfoldError, TrainingError
 from chestfold.core.files import Locked
+from chestfold.core.garbage import collect_rarely
 from chestfold.train.threads import jobs_that_fit, usable_cores
 
 if TYPE_CHECKING:
     from chestfold.evaluate.results import Result
 
-SPAWN = multiprocessing.get_context("spawn")
+START = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
 
 @dataclass
@@ -51,11 +54,12 @@ def run_jobs(request: Request, jobs: int, threads: int, tracker: tuple[str, str 
         ChestfoldError: the first one of a fold; the folds that were being trained then are finished before.
         TrainingError: a process was killed; the other folds are finished before.
     """
-    with _processes(request, jobs, threads, tracker) as started, JobsDisplay() as display:
-        from chestfold.integrations.tracker import open_tracker
-        from chestfold.train.prepare import prepare
-        from chestfold.train.run import finish_run, wanted_folds
+    _begin_to_import(threads)
+    from chestfold.integrations.tracker import open_tracker
+    from chestfold.train.prepare import prepare
+    from chestfold.train.run import finish_run, wanted_folds
 
+    with _processes(request, jobs, threads, tracker) as started, JobsDisplay() as display:
         ready = prepare(request)
         folds = list(wanted_folds(ready))
         outcome = Outcome()
@@ -92,10 +96,10 @@ def _processes(request: Request, jobs: int, threads: int, tracker: tuple[str, st
     """The running processes; whatever happens, none of them is left."""
     started = []
     try:
-        with _interrupts_deferred():
+        with _interrupts_deferred(), _environment(threads):
             for number in range(jobs):
-                ours, theirs = SPAWN.Pipe()
-                process = SPAWN.Process(target=work, args=(theirs, request, threads, tracker), name=f"job {number}")
+                ours, theirs = START.Pipe()
+                process = START.Process(target=work, args=(theirs, request, threads, tracker), name=f"job {number}")  # type: ignore[attr-defined]
                 process.start()
                 theirs.close()
                 started.append(Job(number, process, ours))
@@ -106,6 +110,26 @@ def _processes(request: Request, jobs: int, threads: int, tracker: tuple[str, st
         for job in started:
             if job.process.is_alive():
                 job.process.kill()
+
+
+def _begin_to_import(threads: int) -> None:
+    """Start the server, which imports while this process does."""
+    if START.get_start_method() == "forkserver":
+        START.set_forkserver_preload(["chestfold.train.preload"])
+        with _interrupts_deferred(), _environment(threads):
+            forkserver.ensure_running()
+
+
+@contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    """OMP_NUM_THREADS, which torch reads when it is imported, for the processes that are started meanwhile."""
+    before = os.environ.copy()
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    try:
+        yield
+    finally:
+        os.environ.pop("OMP_NUM_THREADS")
+        os.environ.update(before)
 
 
 @contextmanager
@@ -169,8 +193,8 @@ def _note_a_killed_process(job: Job, outcome: Outcome) -> None:
 def work(pipe: Connection, request: Request, threads: int, tracker: tuple[str, str | None]) -> None:
     """Train fold after fold, as the parent names them, until it names None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows it is not blocked
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    collect_rarely()
     from chestfold.integrations.tracker import open_tracker
     from chestfold.train.prepare import prepare
     from chestfold.train.run import train_fold

@@ -91,7 +91,7 @@ def main() -> None:
     command = [sys.executable, str(ROOT / "exps" / "exp001.py"), "--epochs", "4"]
     kills = arguments.kills
     if arguments.quick:
-        command += ["--fold", "0", "--max-steps", "2"]
+        command += ["--fold", "0", "--epochs", "2", "--max-steps", "2"]
         kills = 1
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ about a second. `trained` holds two finished three-fold runs of it, exp100 and e
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,33 @@ import numpy as np
 import pytest
 
 os.environ["WANDB_MODE"] = "disabled"  # its own tests switch it on
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores
+os.environ["OMP_NUM_THREADS"] = "1"  # two test processes share two cores
+
+from wandb_server import KEY, Wandb
+from xdist.scheduler import LoadScopeScheduling
 
 from chestfold import Experiment
+from chestfold.core.garbage import collect_rarely
 from chestfold.core.rng import generator
+from chestfold.evaluate import metrics
 from chestfold.evaluate.results import FoldsOfResult, ResultRecord, Scores
 
+collect_rarely()
+metrics.REPLICATES = 50  # of the bootstrap; its own tests want more
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+ONE_PROCESS = {
+    "test_24_averaged_weights_with_raw_statistics",
+    "test_26_flipped_class_order",
+    "test_kernel",
+    "test_masked_runs",
+    "test_partial_collection",
+    "test_phantom",
+    "test_quiz_in_a_browser",
+    "test_report_in_a_browser",
+}
+"""Files whose tests share what takes long to make: one process runs all of them."""
+SERVICES = {"test_secrets", "test_wandb", "test_wandb_online"}
+"""And files that share it with each other."""
 VARIABLES = ("PROJECT", "INPUT", "RUNS", "SUBMISSIONS", "CACHE", "WEIGHTS")
 
 DECLARATION = """
@@ -133,21 +154,32 @@ def record_of(name: str, **fields) -> ResultRecord:
     return ResultRecord(name=name, **(about | fields))
 
 
-def collect_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No figures and few bootstrap draws, for tests of many runs that look at neither."""
-    from chestfold.evaluate import figures, metrics
+@pytest.fixture(autouse=True)
+def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's pictures take as long as its training; tests that look at them are marked `figures`."""
+    if request.node.get_closest_marker("figures"):
+        return
+    from chestfold.evaluate import figures
 
-    monkeypatch.setattr(metrics.patient_weights, "__defaults__", (20,))
     for name in ("learning_curves", "confusion"):
         monkeypatch.setattr(figures, name, lambda *_: None)
 
 
+@pytest.fixture(scope="session")
+def _made_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = make_project(tmp_path_factory.mktemp("made") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(patch, made)
+        make_tiny_folds()
+    return made
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """An empty project with the `tiny` data set and its three folds."""
-    made = make_project(tmp_path / "project")
+def project(_made_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project with the `tiny` data set and its three folds, and no runs."""
+    shutil.copytree(_made_once.root, tmp_path / "project")
+    made = Project(tmp_path / "project")
     enter(monkeypatch, made)
-    make_tiny_folds()
     return made
 
 
@@ -172,6 +204,34 @@ def trained(_trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture(scope="session")
+def shown_offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Wandb]]:
+    """exp100 with two folds, trained with --wandb offline, and a server that could have been asked."""
+    from chestfold.integrations.wandb import launch
+
+    folder, server = tmp_path_factory.mktemp("offline"), Wandb()
+    made = make_project(folder / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(patch, made)
+        patch.setenv("HOME", str(folder))
+        patch.setenv("WANDB_BASE_URL", server.url)
+        patch.setenv("WANDB_API_KEY", KEY)
+        patch.delenv("WANDB_MODE")
+        patch.setattr(launch, "PATIENCE", 240.0)
+        make_tiny_folds(2)
+        made.run(tiny_experiment(), "--wandb", "offline")
+    yield made, server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A `planted.Life`."""
+    import planted
+
+    return planted.live(tmp_path_factory.mktemp("homes") / planted.HOME)
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images beside the checkout; the test is skipped where there is none."""
     if not REAL.is_dir():
@@ -186,3 +246,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if item.path.stem.endswith("in_a_browser"):
             item.add_marker(pytest.mark.browser)
+
+
+class ScopeScheduling(LoadScopeScheduling):
+    """Tests go to the processes one by one, but for files whose tests share what takes long to make."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        stem = Path(nodeid.partition("::")[0]).stem
+        if stem in SERVICES:
+            return "services"
+        return stem if stem in ONE_PROCESS else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ScopeScheduling:
+    """xdist's own `--dist loadgroup` finds no groups with pytest 9.2."""
+    return ScopeScheduling(config, log)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import collect_quickly, tiny_experiment
+from conftest import tiny_experiment
 from safetensors.torch import save_file
 
 from chestfold.cli import main
@@ -546,7 +546,6 @@ def test_an_ensemble_does_not_take_an_experiments_name(trained, refused):
 
 
 def test_an_ensemble_does_not_replace_another_one(trained, refused, monkeypatch):
-    collect_quickly(monkeypatch)
     words = ["ensemble", "exp100", "exp101", "--name", "both", "--method"]
     main.main([*words, "mean"])
     assert refused(*words, "greedy").endswith("holds another result; choose another --name or add --overwrite")

@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import run_script
 
 from chestfold.data.phantom import write_phantom
 
@@ -24,9 +23,8 @@ def environment(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_it_runs_and_prints_its_figures_as_json(script, environment):
-    command = [sys.executable, str(FOLDER / script), "--quick"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+def test_it_runs_and_prints_its_figures_as_json(script, environment, tmp_path):
+    done = run_script([str(FOLDER / script), "--quick"], tmp_path, environment)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.strip().splitlines()[-1])
     assert figures

@@ -6,7 +6,6 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from conftest import collect_quickly
 from small_patches import write_patches
 
 from chestfold.cli import main
@@ -23,7 +22,6 @@ from chestfold.synth.study.blended_set import Sample, open_blended_set
 def made(project, monkeypatch):
     write_patches(project.input / "patches")
     blend(BlendRequest("made", "patches", "patches", count=24))
-    collect_quickly(monkeypatch)
     small = replace(c2st.RECIPE, backbone="test_resnet", image_size=32, batch_size=16)
     monkeypatch.setattr(c2st, "RECIPE", small)
     return project

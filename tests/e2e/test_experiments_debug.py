@@ -3,14 +3,21 @@
 import ast
 import importlib
 import re
+import shutil
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Project, collect_quickly, enter
+from conftest import Project, enter
 
+from chestfold import Experiment
+from chestfold.cli import experiment
 from chestfold.cli.experiment import read_command
+from chestfold.core import checkpoint
+from chestfold.core.config import debug_settings
 from chestfold.core.files import read_json
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
@@ -25,7 +32,7 @@ def _phantom(tmp_path_factory) -> Project:
     made = Project(tmp_path_factory.mktemp("debug"))
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, made)
-        write_phantom(made.input / "phantom", patients=10, slices=4)
+        write_phantom(made.input / "phantom", patients=10, slices=3)
         folds.make(open_index("phantom"), "phantom", 4)
     return made
 
@@ -40,11 +47,18 @@ def _importable(monkeypatch):
 
 
 @pytest.fixture
-def phantom(_phantom, monkeypatch) -> Project:
-    """A project with 32 training and 8 test slices."""
+def phantom(_phantom, monkeypatch) -> Iterator[Project]:
+    """A project with 24 training and 6 test slices."""
     enter(monkeypatch, _phantom)
-    collect_quickly(monkeypatch)
-    return _phantom
+    # more steps, and a second epoch with its checkpoints, would show nothing more of large networks
+    monkeypatch.setattr(experiment, "debug_settings", shorter)
+    monkeypatch.setattr(checkpoint, "save_keeping_previous", lambda *_: None)  # gigabytes that nothing reads
+    yield _phantom
+    shutil.rmtree(_phantom.runs, ignore_errors=True)  # the checkpoints of all would be 5 GB
+
+
+def shorter(exp: Experiment) -> Experiment:
+    return replace(debug_settings(exp), epochs=1, max_steps=2, batch_size=4)
 
 
 def test_there_are_experiments():

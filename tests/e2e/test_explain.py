@@ -13,7 +13,7 @@ from conftest import Project, enter
 
 from chestfold.cli import main
 from chestfold.core.files import read_json, write_json
-from chestfold.evaluate import leaderboard, metrics, results
+from chestfold.evaluate import leaderboard, results
 from chestfold.evaluate.attention import ATTENTION, Attention
 
 
@@ -31,7 +31,6 @@ def explained(_trained_once: Project, tmp_path_factory) -> Project:
             cv2.imwrite(str(folder / image.name), mask if kind == "lung" or int(image.stem[1:]) % 6 >= 3 else mask * 0)
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, project)
-        patch.setattr(metrics.patient_weights, "__defaults__", (50,))
         main.main(["explain", "exp100", "--count", "8"])
     return project
 
@@ -115,7 +114,6 @@ def test_what_is_refused(at_home, capsys, words, sentence):
 
 
 def test_an_image_of_the_training_part_is_refused_and_without_fold_its_own_model_is_taken(at_home, capsys, monkeypatch):
-    monkeypatch.setattr(metrics.patient_weights, "__defaults__", (20,))
     home = pd.read_csv(at_home.root / "folds" / "tiny.csv")
     image = home.loc[home["fold"] == 2, "id"].iloc[0]
     with pytest.raises(SystemExit):

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import Project, collect_quickly, enter, read_grey, tiny_experiment
+from conftest import Project, enter, read_grey, tiny_experiment
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, write_json
@@ -22,7 +22,6 @@ def _masked(tmp_path_factory) -> Project:
     made = Project(tmp_path_factory.mktemp("masked"))
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, made)
-        collect_quickly(patch)
         write_phantom(made.input / "phantom", patients=12, slices=2)
         cv2.imwrite(str(made.input / "phantom" / "images" / f"{NO_SLICE}.png"), np.full((128, 128), 90, np.uint8))
         folds.make(open_index("phantom"), "phantom", 2)
@@ -34,7 +33,6 @@ def _masked(tmp_path_factory) -> Project:
 @pytest.fixture
 def masked(_masked, monkeypatch) -> Project:
     enter(monkeypatch, _masked)
-    collect_quickly(monkeypatch)
     return _masked
 
 
@@ -73,7 +71,6 @@ def test_another_way_of_finding_lungs_is_another_run(masked, monkeypatch):
 
 
 def test_a_fold_from_before_there_were_masks_is_finished(project, monkeypatch):
-    collect_quickly(monkeypatch)
     plain = tiny_experiment(epochs=1)
     project.run(plain, "--fold", "0")
     path = project.runs / "exp100" / "fold0" / "config.json"

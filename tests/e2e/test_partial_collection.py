@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from conftest import Project, collect_quickly, enter, make_project, make_tiny_folds, tiny_experiment
+from conftest import Project, enter, make_project, make_tiny_folds, tiny_experiment
 
 from chestfold.core.errors import InputError
 from chestfold.data import folds
@@ -21,7 +21,6 @@ def _partly_trained(tmp_path_factory) -> Project:
     made = make_project(tmp_path_factory.mktemp("partly") / "project")
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, made)
-        collect_quickly(patch)
         make_tiny_folds()
         made.run(tiny_experiment(**SHORT), "--fold", "0", name="exp100")
         made.run(tiny_experiment(**SHORT, seed=1), "--fold", "0", name="exp101")
@@ -35,7 +34,6 @@ def partly(_partly_trained, tmp_path, monkeypatch) -> Project:
     shutil.copytree(_partly_trained.root, tmp_path / "project")
     made = Project(tmp_path / "project")
     enter(monkeypatch, made)
-    collect_quickly(monkeypatch)
     return made
 
 
@@ -93,6 +91,7 @@ def test_a_part_and_a_whole_are_not_blended(partly):
     assert not (partly.runs / "blend" / "scores.json").exists()
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("method", ["mean", "rank"])
 def test_single_folds_are_blended_by_what_fits_nothing(partly, method):
     result, rows = ensemble(["exp100", "exp101"], "blend", method)

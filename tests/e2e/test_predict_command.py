@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import collect_quickly, tiny_experiment
+from conftest import tiny_experiment
 from PIL import Image
 from pydicom import dcmread, dcmwrite
 from pydicom.data import get_testdata_file
@@ -219,7 +219,6 @@ def test_folders_are_searched_in_sorted_order_whatever_the_listing(odd, monkeypa
 
 @pytest.mark.parametrize("method", ["mean", "greedy", "stack"])
 def test_an_ensemble_predicts_with_its_own_blend(trained, monkeypatch, method):
-    collect_quickly(monkeypatch)
     ensemble(["exp100", "exp101"], "both", method)
     table = results.find_result("both").test()[0].set_index("id")
     predictor, single = Predictor("both"), [Predictor("exp100"), Predictor("exp101")]
@@ -233,7 +232,6 @@ def test_an_ensemble_predicts_with_its_own_blend(trained, monkeypatch, method):
 
 
 def test_an_ensemble_that_cannot_predict_single_images_says_so(trained, monkeypatch):
-    collect_quickly(monkeypatch)
     ensemble(["exp100", "exp101"], "ranked", "rank")
     with pytest.raises(InputError, match="ranked averages ranks within a whole test set, which one image has not"):
         Predictor("ranked")

@@ -6,7 +6,6 @@ everything once.
 
 import importlib
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Project, enter, make_project, make_tiny_folds, tiny_experiment
+from forked import SERVER
 
 from chestfold.core.files import read_json
 from chestfold.core.run_folder import RunFolder
@@ -25,9 +25,6 @@ from chestfold.data.catalogue import open_index
 from chestfold.evaluate import figures
 from chestfold.integrations.kaggle import submission
 from chestfold.train import loop
-
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["pytest", "chestfold.train.run", "chestfold.integrations.kaggle.submission"])
 
 TIMING = {"seconds", "images_per_second"}
 """What two trainings of the same fold do not share in metrics.jsonl."""
@@ -307,9 +304,9 @@ def test_training_resumes_from_a_whole_checkpoint(torn, undisturbed, capsys):
 
 def test_a_resumed_fold_keeps_the_number_of_threads_that_it_began_with(project):
     """The number decides the last bits of a sum, and so the bytes of the weights."""
-    point = POINTS["in the second epoch"]
-    assert outcome(project, train, RICH, ("--fold", "0", "--threads", "2"), point, True) == -signal.SIGKILL
-    assert outcome(project, train, RICH, ("--fold", "0", "--threads", "1"), (), False) == 0
+    settings, point = {"max_steps": 2}, ("at", "train.loop.optimizer_step", 3)
+    assert outcome(project, train, settings, ("--fold", "0", "--threads", "2"), point, True) == -signal.SIGKILL
+    assert outcome(project, train, settings, ("--fold", "0", "--threads", "1"), (), False) == 0
     folder = RunFolder("exp100").fold(0)
     assert folder.config().threads == 2 and folder.manifest().machine.endswith(", 2 threads")
 

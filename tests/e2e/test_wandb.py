@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import enter, make_project, make_tiny_folds, tiny_experiment
+from conftest import enter, tiny_experiment
+from wandb_server import KEY
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, sha256_file
@@ -15,7 +16,6 @@ from chestfold.integrations.wandb import launch
 from chestfold.integrations.wandb.log import LEADERBOARD, leaderboard_rows
 
 WANDB = Path(sys.executable).with_name("wandb")
-KEY = "0123456789planted" + "0" * 23
 
 
 def records(run: Path) -> list[dict]:
@@ -25,21 +25,21 @@ def records(run: Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory):
+def _tracked(shown_offline):
+    made, _ = shown_offline
+    runs = {}
+    for folder in (made.runs / "wandb").glob("offline-run-*"):
+        found = records(folder)
+        (started,) = [r["run"] for r in found if r["type"] == "run"]
+        runs[started["display_name"]] = (folder, started, found)
+    return made, runs
+
+
+@pytest.fixture
+def tracked(_tracked, monkeypatch):
     """A project whose exp100 was trained with --wandb offline; its W&B runs by name, as folder and records."""
-    made = make_project(tmp_path_factory.mktemp("tracked") / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        enter(patch, made)
-        patch.setenv("WANDB_API_KEY", KEY)
-        patch.setattr(launch, "PATIENCE", 240.0)
-        make_tiny_folds(2)
-        made.run(tiny_experiment(), "--wandb", "offline")
-        runs = {}
-        for folder in (made.runs / "wandb").glob("offline-run-*"):
-            found = records(folder)
-            (started,) = [r["run"] for r in found if r["type"] == "run"]
-            runs[started["display_name"]] = (folder, started, found)
-        yield made, runs
+    enter(monkeypatch, _tracked[0])
+    return _tracked
 
 
 def test_a_run_for_each_fold_one_for_the_scores_and_the_leaderboard(tracked):
@@ -88,6 +88,13 @@ def test_the_leaderboard_read_back_equals_the_board_row_by_row(tracked):
     table = read_json(path)
     assert table["columns"] == list(LEADERBOARD)
     assert table["data"] == leaderboard_rows() and len(table["data"]) == 1
+
+
+def test_no_file_of_an_offline_run_names_the_key_or_the_home_folder(tracked):
+    made, _ = tracked
+    for path in made.runs.rglob("*"):
+        data = path.read_bytes() if path.is_file() else b""
+        assert KEY.encode() not in data and str(made.root.parent).encode() not in data, path
 
 
 def test_a_follower_loads_nothing_heavy_while_the_fold_trains():

@@ -1,6 +1,7 @@
 """The real wandb client against a stand-in for its server: what arrives, live or by `wandb sync`, and dead servers."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -9,48 +10,39 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import enter, make_project, make_tiny_folds, tiny_experiment
+from conftest import enter, tiny_experiment
 from wandb_server import KEY, Wandb
 
 from chestfold.core.files import read_json
-from chestfold.integrations.wandb import launch
+from chestfold.integrations.wandb import launch, process
 from chestfold.integrations.wandb.log import leaderboard_rows
 
 WANDB = Path(sys.executable).with_name("wandb")
 
 
-def train(root: Path, mode: str) -> tuple[dict, list]:
-    """exp100 with two folds, shown in `mode`; its scores.json and the board's rows."""
-    made = make_project(root)
-    with pytest.MonkeyPatch.context() as patch:
-        enter(patch, made)
-        patch.setattr(launch, "PATIENCE", 240.0)
-        make_tiny_folds(2)
-        made.run(tiny_experiment(), "--wandb", mode)
-        return read_json(made.runs / "exp100" / "scores.json"), leaderboard_rows()
-
-
 @pytest.fixture(scope="module", params=["online", "wandb sync"])
 def arrived(request, tmp_path_factory):
     """A server to which exp100 came while it trained, or afterwards from a copy of its runs/ in another place."""
-    folder, server = tmp_path_factory.mktemp("online"), Wandb()
+    if request.param == "online":
+        life = request.getfixturevalue("lived")
+        return life.wandb, life.scores, life.rows
+    made, server = request.getfixturevalue("shown_offline")
+    assert not server.raw  # nothing was sent, not even what wandb tells of itself
+    copy = tmp_path_factory.mktemp("sync") / "copy"
+    shutil.copytree(made.runs, copy)
+    sync(copy, server)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(folder))
-        patch.setenv("WANDB_BASE_URL", server.url)
-        patch.setenv("WANDB_API_KEY", KEY)
-        scores, rows = train(folder / "project", "online" if request.param == "online" else "offline")
-        if request.param == "wandb sync":
-            assert not server.runs
-            (folder / "project" / "runs").rename(folder / "copy")
-            sync(folder / "copy")
-    server.stop()
-    return server, scores, rows
+        enter(patch, made)
+        return server, read_json(made.runs / "exp100" / "scores.json"), leaderboard_rows()
 
 
-def sync(runs: Path) -> None:
+def sync(runs: Path, server: Wandb) -> None:
     """What the README says, in the folder it says."""
     places = sorted(str(p.relative_to(runs)) for p in (runs / "wandb").glob("offline-run-*"))
-    done = subprocess.run([WANDB, "sync", *places], cwd=runs, capture_output=True, text=True, timeout=240)
+    environment = os.environ | {"HOME": str(runs), "WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
+    environment.pop("WANDB_MODE")
+    command: list[str] = [str(WANDB), "sync", *places]
+    done = subprocess.run(command, cwd=runs, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -58,6 +50,8 @@ def test_every_run_arrives_in_its_group_with_its_kind_and_tags(arrived):
     server, _, _ = arrived
     assert not server.unknown
     found = {n: (r.about["groupName"], r.about["jobType"], r.exit_code) for n, r in server.by_name.items()}
+    blend = ("both", "ensemble", 0)  # of the life, which goes on
+    assert found.pop("both", blend) == blend
     assert found == {
         "exp100-fold0": ("exp100", "train", 0),
         "exp100-fold1": ("exp100", "train", 0),
@@ -95,10 +89,23 @@ def silent_server():
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("kind", ["refuses", "silent"])
-def test_a_dead_server_neither_stops_nor_slows_a_run(project, monkeypatch, capsys, silent_server, kind):
-    monkeypatch.setenv("WANDB_BASE_URL", silent_server if kind == "silent" else "http://127.0.0.1:9")
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "no address"])
+def test_a_server_that_refuses_cannot_be_reached(monkeypatch, address):
+    monkeypatch.setenv("WANDB_BASE_URL", address)
+    assert not process.reachable()
+
+
+def test_a_server_that_answers_with_an_error_can_be_reached(monkeypatch):
+    server = Wandb()
+    monkeypatch.setenv("WANDB_BASE_URL", f"{server.url}/nothing/here")
+    assert process.reachable()
+    server.stop()
+
+
+def test_a_dead_server_neither_stops_nor_slows_a_run(project, monkeypatch, capsys, silent_server):
+    monkeypatch.setenv("WANDB_BASE_URL", silent_server)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.delenv("WANDB_MODE")
     settled, real = [], launch.WandbTracker.close
     monkeypatch.setattr(launch, "PATIENCE", 120.0)
     monkeypatch.setattr(launch.WandbTracker, "close", lambda self: (settled.append(time.monotonic()), real(self)))

@@ -68,7 +68,6 @@ def store(tmp_path, monkeypatch):
     """Call it with a name and a skill: a finished result of that name is in runs/."""
     project = make_project(tmp_path / "project")
     enter(monkeypatch, project)
-    monkeypatch.setattr(metrics.patient_weights, "__defaults__", (50,))  # intervals are tested elsewhere
 
     def write(name: str, skill: float, classes: int = 2, shuffled: bool = False, folds: str = "f" * 64):
         rows = table(classes)

@@ -11,6 +11,8 @@ from chestfold.evaluate import figures
 from chestfold.evaluate.fonts import japanese_fonts
 from chestfold.evaluate.results import ResultRecord, Scores
 
+pytestmark = pytest.mark.figures
+
 
 def record(counts: list[list[int]], *classes: str) -> ResultRecord:
     """A result with these counts in its confusion matrix."""

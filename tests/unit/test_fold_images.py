@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import Project, collect_quickly, enter, make_tiny_folds, tiny_experiment, write_tiny
+from conftest import Project, enter, make_tiny_folds, tiny_experiment, write_tiny
 
 from chestfold.core.config import Request, debug_settings
 from chestfold.core.errors import InputError
@@ -45,7 +45,6 @@ SHARES = [{}, {"positive_share": 0.3}, {"train_per_class": 5}, {"positive_share"
 
 @pytest.mark.parametrize("settings", SHARES, ids=str)
 def test_the_detector_is_fitted_to_the_images_that_were_trained_on(project, monkeypatch, watched, settings):
-    collect_quickly(monkeypatch)
     project.run(tiny_experiment(epochs=1, max_steps=2, **settings), "--fold", "0")
     assert sorted(watched["detector"].ids) == sorted(watched["trained"].ids)
     validated, _ = predictions.read(project.runs / "exp100" / "fold0" / "oof.parquet")
@@ -59,7 +58,6 @@ def test_the_manifest_counts_missing_lungs_among_the_images_that_were_trained_on
     project, monkeypatch, watched, settings
 ):
     """`tiny` is declared to show axial slices; none of its images has lungs."""
-    collect_quickly(monkeypatch)
     with (project.input / "tiny" / "dataset.toml").open("a") as file:
         file.write('view = "axial"\n')
     exp = tiny_experiment(epochs=1, max_steps=2, image_size=48, lung_mask="zero", **settings)
@@ -144,7 +142,6 @@ def test_the_images_of_a_debug_run_are_the_same_every_time_and_keep_their_fold(l
 
 
 def test_a_debug_run_writes_its_sample_and_is_collected(large, monkeypatch):
-    collect_quickly(monkeypatch)
     large.run(tiny_experiment(), "--debug", "--fold", "0")
     folder = FoldFolder(large.runs / "exp100-debug" / "fold0")
     assert len(predictions.read(folder.table_path("oof"))[0]) == 64

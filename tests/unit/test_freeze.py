@@ -2,18 +2,13 @@
 
 import pytest
 import torch
-from conftest import collect_quickly, tiny_experiment
+from conftest import tiny_experiment
 
 from chestfold.core import checkpoint
 from chestfold.models import create, training_mode
 from chestfold.train import loop
 
 CASES = [{}, {"head_width": 8}, {"ema_decay": 0.9}, {"head_width": 8, "ema_decay": 0.9}]
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    collect_quickly(monkeypatch)
 
 
 def belongs_to_head(name: str) -> bool:

@@ -4,7 +4,7 @@ import shutil
 import statistics
 
 import pytest
-from conftest import collect_quickly, tiny_experiment
+from conftest import tiny_experiment
 
 from chestfold.cli import main
 from chestfold.core.files import read_json, write_json
@@ -118,7 +118,6 @@ def test_the_summary_of_a_run_has_the_mean_of_the_folds_too(trained, capsys):
 
 
 def test_a_single_fold_has_no_mean_of_folds(project, monkeypatch, capsys):
-    collect_quickly(monkeypatch)
     project.run(tiny_experiment(epochs=1, max_steps=1), "--fold", "0")
     assert rows_of("exp100")["AUC of folds"] == "-"
     assert "auc of folds" not in capsys.readouterr().out

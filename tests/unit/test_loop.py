@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import collect_quickly, enter, make_project, make_tiny_folds, tiny_experiment
+from conftest import enter, make_project, make_tiny_folds, tiny_experiment
 
 from chestfold.core import checkpoint
 from chestfold.core.config import Experiment
@@ -60,7 +60,6 @@ def _shared(tmp_path_factory):
 def shared(_shared, monkeypatch):
     """One project for all tests here; each run has a name of its own."""
     enter(monkeypatch, _shared)
-    collect_quickly(monkeypatch)
     return _shared
 
 

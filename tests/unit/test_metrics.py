@@ -191,7 +191,6 @@ def test_a_metric_of_ones_own_is_a_function_and_its_line_in_the_registry(monkeyp
         return reference.average_precision_score(e.labels == 1, e.probs[:, 1], sample_weight=e.weights)
 
     monkeypatch.setitem(metrics.METRICS, "ap", average_precision)
-    monkeypatch.setattr(metrics.patient_weights, "__defaults__", (50,))
     labels, probs = draw(12)
     scored = metrics.evaluate(labels, probs, alone(), 1)["ap"]
     assert scored.value == pytest.approx(reference.average_precision_score(labels, probs[:, 1]))

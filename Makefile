@@ -21,7 +21,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(BIN)/pip install --disable-pip-version-check --progress-bar on -r requirements.txt
 	@touch $(STAMP)
 
-demo: setup ## folds, two experiments, an ensemble, a checked submission, the board (3 minutes)
+demo: setup ## folds, two experiments, an ensemble, a checked submission, the board (1 minute)
 	@$(DEMO_ENV) $(BIN)/chestfold data fetch phantom
 	@$(DEMO_ENV) $(BIN)/chestfold folds make phantom
 	@$(DEMO_ENV) $(BIN)/python exps/exp000.py

@@ -21,6 +21,8 @@ from chestfold.core.console import say
 from chestfold.core.files import project_dir, sha256_file
 
 ROOT = project_dir()
+IMPORTS = 4.0
+"""Seconds until the first fold begins."""
 
 
 def environment(work: Path, name: str) -> dict[str, str]:
@@ -58,12 +60,15 @@ def where(runs: Path) -> str:
 
 
 def run_with_kills(command: list[str], env: dict[str, str], kills: int, seed: int, undisturbed: float) -> list[str]:
-    """Start, kill, start again ..., then let it finish. Moments are drawn over what a start takes to get on."""
+    """Start, kill, start again ..., then let it finish.
+
+    Moments are drawn from the end of the imports on, over a third of what is left of the undisturbed run.
+    """
     rng = random.Random(seed)
     moments = []
     for n in range(kills):
         process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.5, 4 + undisturbed / 4))
+        time.sleep(rng.uniform(IMPORTS, IMPORTS + undisturbed / 3))
         ended = process.poll() is not None
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -88,7 +93,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random moments [0]")
     parser.add_argument("--quick", action="store_true", help="one kill of a run of one fold: does it run at all")
     arguments = parser.parse_args()
-    command = [sys.executable, str(ROOT / "exps" / "exp001.py"), "--epochs", "4"]
+    command = [sys.executable, str(ROOT / "exps" / "exp001.py"), "--epochs", "16"]
     kills = arguments.kills
     if arguments.quick:
         command += ["--fold", "0", "--epochs", "2", "--max-steps", "2"]

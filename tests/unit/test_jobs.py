@@ -1,6 +1,7 @@
 """How many folds are trained at once, and with how many threads each."""
 
 import os
+from multiprocessing import forkserver
 
 import pytest
 from conftest import tiny_experiment
@@ -8,7 +9,7 @@ from conftest import tiny_experiment
 from chestfold.core.config import Request
 from chestfold.core.files import read_json
 from chestfold.train import run, threads
-from chestfold.train.jobs import describe_plan, plan
+from chestfold.train.jobs import describe_plan, plan, run_jobs
 from chestfold.train.threads import jobs_that_fit, usable_cores
 
 GIB = 2**30
@@ -111,3 +112,13 @@ def test_a_resumed_fold_keeps_the_number_of_threads_in_its_config(project, monke
     (folder / "manifest.json").unlink()
     run.run_request(request, threads=1)
     assert used == [2, 2] and read_json(folder / "config.json")["threads"] == 2
+
+
+@pytest.mark.slow
+def test_processes_work_in_the_project_of_the_moment_not_in_that_of_their_server(project, monkeypatch, tmp_path):
+    monkeypatch.setenv("CHESTFOLD_PROJECT", str(tmp_path / "elsewhere"))
+    forkserver.ensure_running()
+    monkeypatch.setenv("CHESTFOLD_PROJECT", str(project.root))
+    request = Request("exp100", tiny_experiment(epochs=1), (0, 1), overwrite=False, parent="", changed={})
+    assert run_jobs(request, 2, 1, ("wandb", "disabled")).record.folds.trained == (0, 1)
+    assert (project.runs / "exp100" / "fold1" / "manifest.json").exists()

@@ -99,7 +99,8 @@ def _processes(request: Request, jobs: int, threads: int, tracker: tuple[str, st
         with _interrupts_deferred(), _environment(threads):
             for number in range(jobs):
                 ours, theirs = START.Pipe()
-                process = START.Process(target=work, args=(theirs, request, threads, tracker), name=f"job {number}")  # type: ignore[attr-defined]
+                given = (theirs, os.environ.copy(), request, threads, tracker)
+                process = START.Process(target=work, args=given, name=f"job {number}")  # type: ignore[attr-defined]
                 process.start()
                 theirs.close()
                 started.append(Job(number, process, ours))
@@ -190,9 +191,13 @@ def _note_a_killed_process(job: Job, outcome: Outcome) -> None:
 # In the process
 
 
-def work(pipe: Connection, request: Request, threads: int, tracker: tuple[str, str | None]) -> None:
+def work(
+    pipe: Connection, environment: dict[str, str], request: Request, threads: int, tracker: tuple[str, str | None]
+) -> None:
     """Train fold after fold, as the parent names them, until it names None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows it is not blocked
+    os.environ.clear()
+    os.environ.update(environment)  # the server has that of the time when it was started
     threading.Thread(target=_end_with_parent, daemon=True).start()
     collect_rarely()
     from chestfold.integrations.tracker import open_tracker

@@ -62,13 +62,13 @@ def where(runs: Path) -> str:
 def run_with_kills(command: list[str], env: dict[str, str], kills: int, seed: int, undisturbed: float) -> list[str]:
     """Start, kill, start again ..., then let it finish.
 
-    Moments are drawn from the end of the imports on, over a third of what is left of the undisturbed run.
+    Moments are drawn from the end of the imports on, over a tenth of the undisturbed run.
     """
     rng = random.Random(seed)
     moments = []
     for n in range(kills):
         process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(IMPORTS, IMPORTS + undisturbed / 3))
+        time.sleep(rng.uniform(IMPORTS, IMPORTS + undisturbed / 10))
         ended = process.poll() is not None
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -96,7 +96,7 @@ def main() -> None:
     command = [sys.executable, str(ROOT / "exps" / "exp001.py"), "--epochs", "16"]
     kills = arguments.kills
     if arguments.quick:
-        command += ["--fold", "0", "--epochs", "2", "--max-steps", "2"]
+        command += ["--fold", "0", "--epochs", "1", "--max-steps", "2"]
         kills = 1
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -28,6 +28,7 @@ from chestfold.evaluate import metrics
 from chestfold.evaluate.results import FoldsOfResult, ResultRecord, Scores
 
 collect_rarely()
+setattr(os, "fsync", lambda _: None)  # noqa: B010  a test's files need not survive a power cut
 metrics.REPLICATES = 50  # of the bootstrap; its own tests want more
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 ONE_PROCESS = {

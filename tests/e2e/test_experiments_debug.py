@@ -32,7 +32,7 @@ def _phantom(tmp_path_factory) -> Project:
     made = Project(tmp_path_factory.mktemp("debug"))
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, made)
-        write_phantom(made.input / "phantom", patients=10, slices=3)
+        write_phantom(made.input / "phantom", patients=10, slices=2)
         folds.make(open_index("phantom"), "phantom", 4)
     return made
 
@@ -48,7 +48,7 @@ def _importable(monkeypatch):
 
 @pytest.fixture
 def phantom(_phantom, monkeypatch) -> Iterator[Project]:
-    """A project with 24 training and 6 test slices."""
+    """A project with 16 training and 4 test slices."""
     enter(monkeypatch, _phantom)
     # more steps, and a second epoch with its checkpoints, would show nothing more of large networks
     monkeypatch.setattr(experiment, "debug_settings", shorter)

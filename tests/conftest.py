@@ -18,7 +18,7 @@ import pytest
 os.environ["WANDB_MODE"] = "disabled"  # its own tests switch it on
 os.environ["OMP_NUM_THREADS"] = "1"  # two test processes share two cores
 
-from wandb_server import KEY, Wandb
+from wandb_server import Wandb
 from xdist.scheduler import LoadScopeScheduling
 
 from chestfold import Experiment
@@ -29,7 +29,7 @@ from chestfold.evaluate.results import FoldsOfResult, ResultRecord, Scores
 
 collect_rarely()
 setattr(os, "fsync", lambda _: None)  # noqa: B010  a test's files need not survive a power cut
-metrics.REPLICATES = 50  # of the bootstrap; its own tests want more
+metrics.REPLICATES = 50  # of the bootstrap; test_metrics draws all
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 ONE_PROCESS = {
     "test_24_averaged_weights_with_raw_statistics",
@@ -185,11 +185,11 @@ def project(_made_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture(scope="session")
-def _trained_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = make_project(tmp_path_factory.mktemp("trained") / "project")
+def _trained_once(_made_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = Project(tmp_path_factory.mktemp("trained") / "project")
+    shutil.copytree(_made_once.root, made.root)
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, made)
-        make_tiny_folds()
         made.run(tiny_experiment(), name="exp100")
         made.run(tiny_experiment(seed=1, augment="plain"), name="exp101")
     return made
@@ -207,15 +207,16 @@ def trained(_trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.fixture(scope="session")
 def shown_offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Wandb]]:
     """exp100 with two folds, trained with --wandb offline, and a server that could have been asked."""
+    import planted
+
     from chestfold.integrations.wandb import launch
 
-    folder, server = tmp_path_factory.mktemp("offline"), Wandb()
-    made = make_project(folder / "project")
+    home, server = tmp_path_factory.mktemp("offline") / planted.HOME, Wandb()
+    made = make_project(home / "project")
     with pytest.MonkeyPatch.context() as patch:
+        planted.plant(home, patch)
         enter(patch, made)
-        patch.setenv("HOME", str(folder))
         patch.setenv("WANDB_BASE_URL", server.url)
-        patch.setenv("WANDB_API_KEY", KEY)
         patch.delenv("WANDB_MODE")
         patch.setattr(launch, "PATIENCE", 240.0)
         make_tiny_folds(2)

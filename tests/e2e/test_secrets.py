@@ -59,3 +59,14 @@ def test_what_wandb_keeps_outside_of_the_project_is_not_more(lived):
     project = lived.project
     kept = {str(p) for p in (project.root.parent / ".cache" / "wandb").rglob("*") if p.is_file()}
     assert kept == set()
+
+
+def test_an_offline_run_leaves_no_key_and_no_home_folder_either(shown_offline):
+    made, server = shown_offline
+    files = {str(p): p.read_bytes() for p in made.runs.rglob("*") if p.is_file()}
+    for kind in (".wandb", "wandb.log"):
+        assert any(name.endswith(kind) for name in files), kind
+    assert leaks(files) == []
+    assert leaks({f"W&B {n}": data for n, data in enumerate(server.raw)}) == []
+    assert not list((made.runs / "wandb").rglob("debug*.log"))
+    assert not [p for p in (made.root.parent / ".cache" / "wandb").rglob("*") if p.is_file()]

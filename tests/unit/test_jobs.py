@@ -8,6 +8,7 @@ from conftest import tiny_experiment
 
 from chestfold.core.config import Request
 from chestfold.core.files import read_json
+from chestfold.core.run_folder import RunFolder
 from chestfold.train import run, threads
 from chestfold.train.jobs import describe_plan, plan, run_jobs
 from chestfold.train.threads import jobs_that_fit, usable_cores
@@ -122,3 +123,11 @@ def test_processes_work_in_the_project_of_the_moment_not_in_that_of_their_server
     request = Request("exp100", tiny_experiment(epochs=1), (0, 1), overwrite=False, parent="", changed={})
     assert run_jobs(request, 2, 1, ("wandb", "disabled")).record.folds.trained == (0, 1)
     assert (project.runs / "exp100" / "fold1" / "manifest.json").exists()
+
+
+def test_one_process_passes_over_a_locked_fold_too(project, capsys):
+    locked = RunFolder("exp100").fold(0)
+    with locked.lock():
+        project.run(tiny_experiment(epochs=1), "--fold", "0", "1")
+    assert f"fold 0 is passed over: another process is working in {locked.path}" in capsys.readouterr().out
+    assert not locked.manifest_path.exists() and RunFolder("exp100").fold(1).manifest_path.exists()

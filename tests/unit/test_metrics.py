@@ -13,6 +13,12 @@ from chestfold.evaluate import metrics
 ROWS = 200
 
 
+@pytest.fixture(autouse=True)
+def _all_replicates(monkeypatch):
+    """As many as a run draws; other tests have fewer."""
+    monkeypatch.setattr(metrics, "REPLICATES", 1000)
+
+
 def draw(seed: int, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Labels (N,) and probabilities (N, K) that know something of them, with many ties."""
     rng = generator("metrics", seed)

@@ -71,13 +71,14 @@ def ensemble(arguments: argparse.Namespace) -> None:
     tracker = open_tracker(arguments.tracker, arguments.wandb)
     result, compared = blend(arguments.members, arguments.name, arguments.method, arguments.overwrite)
     best = next(iter(compared.values())).over
-    table = Table("method", "AUC of folds", f"gain over {best}", "AUC pooled", "in-sample", "weights")
+    metric = result.record.competition_metric.title
+    table = Table("method", f"{metric} of folds", f"gain over {best}", f"{metric} pooled", "in-sample", "weights")
     for name, row in compared.items():
         weights = " ".join(f"{weight:.2f}" for weight in row.weights) if row.weights else "-"
-        texts = [f"{row.fold_auc:.4f}", row.gain.format_gain(), str(row.auc), f"{row.in_sample_auc:.4f}", weights]
+        texts = [f"{row.fold_mean:.4f}", row.gain.format_gain(), str(row.score), f"{row.in_sample:.4f}", weights]
         table.add_row(name, *texts)
     show(table)
-    say("AUC of folds: their mean, cross-fitted; the gain is in it, over the best member. In-sample is too good")
+    say(f"{metric} of folds: their mean, cross-fitted; the gain is in it, over the best member. In-sample is too good")
     say(f"{result.name} ({arguments.method}) is in {result.folder}; weights are in the order of the members")
     say(f"next: chestfold submit {result.name} --dry-run")
     tracker.result_written(result.name)

@@ -22,6 +22,7 @@ from chestfold.core.files import (
 )
 from chestfold.core.provenance import Provenance
 from chestfold.core.records import Record
+from chestfold.core.task import Task, create_task
 
 History = list[dict[str, Any]]
 """The rows of a metrics.jsonl, one for each epoch or interval of steps."""
@@ -177,14 +178,19 @@ class FoldConfig(Config):
     classes: tuple[str, ...]
     positive: str
     threads: int
+    task: str = "multiclass"
 
     def deciding(self) -> dict[str, Any]:
         """The settings, the hashes and what the predictions are of; not the threads, which `claim` keeps.
 
         A setting that was added to `Experiment` after the fold was begun had its default.
         """
-        predicted = {"fold": self.fold, "classes": list(self.classes), "positive": self.positive}
+        predicted = {"fold": self.fold, "classes": list(self.classes), "positive": self.positive, "task": self.task}
         return Experiment().to_dict() | super().deciding() | predicted
+
+    def create_task(self) -> Task:
+        """What its labels and probabilities mean."""
+        return create_task(self.task, self.classes, self.positive)
 
     def exp(self) -> Experiment:
         """The settings as an experiment."""

@@ -30,8 +30,15 @@ class Dataset(Record):
     licence: str = declared("your own", "a text")
     classes: tuple[str, ...] = declared(..., "a list of different texts", min_length=1)
     """In the order of the prediction columns."""
-    positive: str = declared(..., "a text")
+    positive: str = declared("", "a text")
     """The class that precision, recall and a binary submission are about."""
+    task: Literal["multiclass", "multilabel", "ordinal"] = declared(
+        "multiclass", "one of multiclass, multilabel, ordinal"
+    )
+    metric: str = declared("", "a text")
+    """The competition's metric, a name of evaluate.metrics; empty: the task's own."""
+    metric_weights: dict[str, float] = declared({}, "a table of numbers")
+    """Class -> its weight in `weighted_log_loss`; 1 where it is not named."""
     reader: Literal["folders", "csv", "npz", "joined"] = declared(..., "folders, csv or npz")
     patient: str = declared("as declared", "a text")
     """What one group is, in words; for people."""

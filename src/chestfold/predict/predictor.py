@@ -44,6 +44,8 @@ class Prediction:
     folds: tuple[dict[str, float], ...]
     ood_score: float | None
     no_lungs: str = ""
+    labels: str = ""
+    """What is decided at 0.5: a class, or labels joined by `|`."""
 
     @property
     def label(self) -> str:
@@ -97,7 +99,8 @@ class Predictor:
         self.name = name
         self._given: Levels = (value_range, window)
         self.runs, self._blend = load_members(name)
-        self.classes = self.runs[0].classes
+        self.task = self.runs[0].task
+        self.classes = self.task.classes
 
     def __call__(self, image: str | Path | np.ndarray) -> Prediction:
         """The prediction for a file of any format, or for grey pixels uint8 (H, W), 0 black to 255 white.
@@ -147,14 +150,14 @@ class Predictor:
                 folds=tuple(self._by_class(fold[n]) for fold in folds),
                 ood_score=None if np.isnan(scores[n]) else float(scores[n]),
                 no_lungs=reasons[0] if reasons else "",
+                labels=self.task.name_of(blended[n]),
             )
             made.append(prediction)
         return made
 
     def _blend_members(self, probs: np.ndarray) -> np.ndarray:
-        """Probabilities of the members (M, N, K) to one (N, K) whose rows sum to 1."""
-        blended = self._blend(probs)
-        return blended / blended.sum(axis=-1, keepdims=True)
+        """Probabilities of the members (M, N, K) to one prediction of the task (N, K)."""
+        return self.task.normalised(self._blend(probs))
 
     def _by_class(self, probs: np.ndarray) -> dict[str, float]:
         return dict(zip(self.classes, probs.tolist(), strict=True))

@@ -49,22 +49,22 @@ def section(row: Row, thumbnails: Thumbnails) -> Section:
     result = row.result
     data = result.record.data
     oof, origin = result.oof()
+    task = result.record.create_task()
     has_images = thumbnails.has(data, origin["index_sha256"])
     errors = []
-    for mistake in worst_errors(oof, result.record.positive):
+    for mistake in worst_errors(oof, task):
         errors.append((mistake, thumbnails.key(data, mistake.id) if has_images else None))
     attention = result.attention()
-    labels = predictions.labels(oof)
+    labels = task.labels(oof["label"].tolist())
     probs = predictions.probabilities(oof)
-    classes = predictions.class_columns(oof)
-    drawn = curves.drawn_classes(labels, classes, result.record.positive)
+    drawn = curves.columns(task, labels, probs)
     return Section(
         row=row,
-        texts=dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True)),
+        texts=leaderboard.texts_of(row),
         learning=_learning_curves(result),
-        roc=curves.roc(labels, probs, classes, drawn),
-        precision_recall=curves.precision_recall(labels, probs, classes, drawn),
-        bins=curves.reliability(labels, probs),
+        roc=curves.roc(drawn),
+        precision_recall=curves.precision_recall(drawn),
+        bins=curves.reliability(task, labels, probs),
         attention=attention_view(attention) if attention else None,
         errors=errors,
         has_images=has_images,

@@ -35,10 +35,12 @@ def boards(width: int, chosen: leaderboard.Selection = EVERYTHING) -> list[Table
     chosen.require_known(results)
     tables = []
     for title, rows in leaderboard.rows_by_folds(results, chosen.has).items():
-        table = _table(f"{title}: out-of-fold, 95 % patient bootstrap", columns)
+        competition = leaderboard.competition_column(rows[0].result.record)
+        shown = [columns[0], *filter(None, [competition]), *columns[1:]]
+        table = _table(f"{title}: out-of-fold, 95 % patient bootstrap", shown)
         for row in rows[: chosen.top]:
             texts = leaderboard.terminal_cells(row)
-            _add_row(table, [texts[name] for name in columns])
+            _add_row(table, [texts[name] for name in shown])
         tables.append(table)
     return tables
 

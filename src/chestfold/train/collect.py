@@ -10,7 +10,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldManifest
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, predictions, results
-from chestfold.evaluate.metrics import METRICS
+from chestfold.evaluate.metrics import BOARD
 from chestfold.train.prepare import Prepared
 
 
@@ -61,7 +61,7 @@ def fold_tables(ready: Prepared, folds: list[int], kind: str) -> dict[int, pd.Da
 def merged(ready: Prepared, manifests: dict[int, FoldManifest], kind: str) -> pd.DataFrame:
     """The validation predictions of all finished folds, as one table."""
     trained = list(manifests)
-    return predictions.merge_oof(fold_tables(ready, trained, kind), ready.folds, trained)
+    return predictions.merge_oof(fold_tables(ready, trained, kind), ready.folds, trained, ready.task)
 
 
 def merged_corruptions(ready: Prepared, manifests: dict[int, FoldManifest]) -> pd.DataFrame:
@@ -73,7 +73,7 @@ def merged_corruptions(ready: Prepared, manifests: dict[int, FoldManifest]) -> p
     merged_tables = {}
     for name in CORRUPTIONS:
         of_folds = {fold: tables[name] for fold, tables in parts.items()}
-        merged_tables[name] = predictions.merge_oof(of_folds, ready.folds, trained)
+        merged_tables[name] = predictions.merge_oof(of_folds, ready.folds, trained, ready.task)
     return predictions.stacked(merged_tables)
 
 
@@ -96,8 +96,11 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
         "data": request.exp.data,
         "classes": ready.classes,
         "positive": ready.index.dataset.positive,
+        "task": ready.task.name,
+        "metric": ready.metric,
+        "metric_weights": ready.index.dataset.metric_weights,
         "folds": trained,
-        "settings": request.exp.to_dict(),
+        "settings": ready.exp.to_dict(),
         "parent": request.parent,
         "changed": request.changed,
         "minutes": round(sum(manifest.minutes for manifest in of_folds), 1),
@@ -112,9 +115,10 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
 def report(result: results.Result) -> None:
     """The scores of a collected run, and what to do next."""
     record = result.record
+    title = record.competition_metric.title
     detail("")
-    say(f"{result.name}: {record.folds} collected in {result.folder}, AUC {result.score('at_half', 'auc')}")
-    for metric in METRICS:
+    say(f"{result.name}: {record.folds} collected in {result.folder}, {title} {result.competition_score}")
+    for metric in dict.fromkeys([record.metric, *BOARD]):
         detail(f"  {metric:<13} {result.score('at_half', metric)}")
     if len(record.folds.trained) > 1:
         detail(f"  {'auc of folds':<13} {record.scores.auc_of_folds}")

@@ -128,7 +128,7 @@ def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: Fold
         draw_inputs(ready, fold, folder, images.train)
     for n, line in enumerate(images.describe()):
         log(f"{ready.request.name} fold {fold}: {line}" if n == 0 else line)
-    loop.fit(ready.exp, fold, images.train, images.val, len(ready.classes), folder, log)
+    loop.fit(ready.exp, fold, images.train, images.val, ready.goal, folder, log)
     manifest = distributed.broadcast_from_main(lambda: predict_fold(ready, fold, folder, images, config))
     log(f"fold {fold} is finished: best epoch {manifest.best_epoch} by {ready.exp.monitor}")
 
@@ -137,7 +137,7 @@ def draw_inputs(ready: Prepared, fold: int, folder: FoldFolder, train: Images) -
     """inputs.png: what the network is fed with."""
     path = folder.path / "inputs.png"
     if not path.exists():
-        pixels, _ = TrainBatches(ready.exp, fold, train, workers=0)[0, 0]
+        pixels, _ = TrainBatches(ready.exp, ready.task, fold, train, workers=0)[0, 0]
         figures.inputs(path, pixels[:, 0].numpy())
 
 
@@ -185,7 +185,7 @@ def write_predictions(
         return predict_mean(networks, of, tta, label=f"fold {fold} predicting: {label}")
 
     table = predictions.predictions(rows, fold, ready.classes, predicted(images.val, exp.tta, "validation"))
-    predictions.check_against_folds(table, ready.folds, [fold], name)
+    predictions.check_against_folds(table, ready.folds, [fold], name, ready.task)
     predictions.write(folder.table_path("oof"), table, origin)
     corrupted = {}
     for n, corruption in enumerate(CORRUPTIONS, start=1):

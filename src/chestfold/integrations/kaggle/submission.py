@@ -15,7 +15,7 @@ from chestfold.core.run_folder import RunFolder
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.readers import read_table
 from chestfold.evaluate import predictions
-from chestfold.evaluate.metrics import Score
+from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.results import FoldsOfResult, Result, find_result
 
 DIGITS = 6

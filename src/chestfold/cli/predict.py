@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from chestfold.cli.parser import add_verb
+from chestfold.cli.parser import add_trust, add_verb
 from chestfold.core.console import say, show
 from chestfold.core.errors import InputError
 from chestfold.core.files import runs_dir, write_text
@@ -37,6 +37,7 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("--layer", default="", metavar="NAME", help="heat maps from this layer [the family's last]")
     parser.add_argument("--no-overlay", action="store_true", help="no heat maps: several times as fast")
     parser.add_argument("--overwrite", action="store_true", help="replace the --csv file")
+    add_trust(parser)
 
 
 def predict(arguments: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from chestfold.cli.parser import add_verb
+from chestfold.cli.parser import add_trust, add_verb
 from chestfold.core.console import plural, say, show, terminal_width
 from chestfold.core.errors import InputError
 from chestfold.core.files import runs_dir
@@ -45,6 +45,7 @@ def _add_ensemble(verbs: Any) -> None:
     blend.add_argument("--tracker", default="wandb", choices=list(TRACKERS), help="as for an experiment [wandb]")
     blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
     blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
+    add_trust(blend)
 
 
 def _add_kaggle(verbs: Any) -> None:
@@ -59,6 +60,7 @@ def _add_kaggle(verbs: Any) -> None:
     kernel.add_argument("name", help="a run in runs/, with its checkpoints, or an ensemble of such runs")
     kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")
     kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
+    add_trust(kernel)
 
 
 def ensemble(arguments: argparse.Namespace) -> None:

@@ -27,6 +27,9 @@ class Experiment:
     backbone: str = option("resnet18", "any timm name (timm.list_models()), or one of chestfold.models")
     pretrained: bool = option(False, "start from ImageNet: input/weights/<name>.safetensors, else the hub")
     image_size: int = option(224, "pixels a side the network sees; more shows more and costs its square", (8, 4096))
+    hooks: str = option(
+        "", "a file of your own losses, metrics, augmentations, networks, ...: exps/my_hooks.py; empty: none"
+    )
     lung_mask: Literal["none", "zero", "channel"] = option(
         "none",
         "axial CT slices: zero: black outside the lungs; channel: the lungs as a second input; a slice in which "

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from chestfold.core import hooks
 from chestfold.core.config import Experiment, difference
 from chestfold.core.errors import InputError
 from chestfold.core.files import (
@@ -224,11 +225,18 @@ class FoldFolder(TrainingFolder[FoldConfig, FoldManifest]):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.best_checkpoint = path / "best.ckpt"
+        self.hooks_path = path / hooks.FILE
 
     @property
     def number(self) -> int:
         """Of the fold, from 0."""
         return int(self.path.name.removeprefix("fold"))
+
+    def load_hooks(self) -> hooks.Hooks | None:
+        """Run the hooks that the fold was trained with; None where it has none. Raises as `hooks.load_stored`."""
+        config = self.config()
+        digest = config.fingerprint.get(hooks.FINGERPRINT)
+        return hooks.load_stored(self.hooks_path, config.settings["hooks"], digest) if digest else None
 
     def epoch_checkpoint(self, epoch: int) -> Path:
         """The weights of one of the last epochs, kept where their predictions are averaged."""

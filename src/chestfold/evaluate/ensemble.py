@@ -310,6 +310,7 @@ def ensemble(
     if any(name.endswith("-debug") for name in names) and not target.endswith("-debug"):
         raise InputError(f"{' '.join(names)}: a blend of debug runs means nothing; name it {target}-debug")
     results = [find_result(name) for name in names]
+    used = [result.load_hooks() for result in results]
     members = gather(results)
     folder = RunFolder(target)
     with lock(folder.path):
@@ -325,7 +326,7 @@ def ensemble(
         origin = members.origin | {"experiment": target, "config_sha256": sha256_json([names, method])}
         origin["members"] = {result.name: result.record.files["oof.parquet"] for result in results}
         about = _describe(members, results, method, compared)
-        return write_result(folder.path, oof, test, corrupted, origin, about), compared
+        return write_result(folder.path, oof, test, corrupted, origin, about, used[0]), compared
 
 
 def _claim(folder: RunFolder, names: list[str], method: str, overwrite: bool) -> None:
@@ -370,12 +371,14 @@ def _describe(members: Members, results: list[Result], method: str, compared: di
         methods[name] = MethodScores(cross_fitted=row.score.value, in_sample=row.in_sample, fold_mean=row.fold_mean)
     return {
         "kind": "ensemble",
+        "settings": {"hooks": record.settings["hooks"]} if record.settings.get("hooks") else {},
         "data": record.data,
         "classes": record.classes,
         "positive": record.positive,
         "task": record.task,
         "metric": record.metric,
         "metric_weights": record.metric_weights,
+        "higher_is_better": record.higher_is_better,
         "warning": record.warning,
         "folds": record.folds,
         "method": method,

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from chestfold.core import hooks
 from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
 from chestfold.core.task import Labels, Task
@@ -281,7 +282,7 @@ class Metric:
         return value if self.higher_is_better else -value
 
 
-METRICS: dict[str, Metric] = {
+_OWN: dict[str, Metric] = {
     "auc": Metric("AUC", roc_auc),
     "precision": Metric("precision", precision, decides=True),
     "recall": Metric("recall", recall, decides=True),
@@ -297,6 +298,7 @@ METRICS: dict[str, Metric] = {
     "brier": Metric("Brier", brier_score, higher_is_better=False),
     "pf1": Metric("pF1", probabilistic_f1),
 }
+METRICS: dict[str, Metric] = hooks.registry("METRICS", _OWN)
 """Name -> metric; besides these `f0.5`, `f2`, ..., `sensitivity@0.9`, ..., and `weighted_log_loss`."""
 ALIASES = {"macro_auc": "auc", "qwk": "quadratic_kappa", "probabilistic_f1": "pf1", "loss": "log_loss"}
 """Other names that a competition may use."""
@@ -319,7 +321,8 @@ def find_metric(name: str, class_weights: Mapping[str, float] | None = None) -> 
     """
     name = metric_name(name)
     if name in METRICS:
-        return METRICS[name]
+        found = METRICS[name]
+        return found if isinstance(found, Metric) else Metric(name, found)  # a hook may be a bare function
     if name == "weighted_log_loss":
         weighted = partial(weighted_log_loss, class_weights=class_weights or {})
         return Metric("weighted log loss", weighted, higher_is_better=False)
@@ -330,6 +333,15 @@ def find_metric(name: str, class_weights: Mapping[str, float] | None = None) -> 
         return Metric(f"sensitivity at specificity {kept:g}", partial(sensitivity_at, specificity=kept))
     names = ", ".join([*METRICS, *PATTERNS])
     raise InputError(f"unknown metric {name!r}{did_you_mean(name, [*METRICS, *ALIASES])}; there are {names}")
+
+
+def is_metric(name: str) -> bool:
+    """Whether `find_metric` finds it."""
+    try:
+        find_metric(name)
+    except InputError:
+        return False
+    return True
 
 
 def require_metric(name: str, task: Task) -> Metric:

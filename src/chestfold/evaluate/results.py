@@ -11,19 +11,30 @@ import numpy as np
 import pandas as pd
 from pydantic import AliasChoices, Field
 
+from chestfold.core import hooks
 from chestfold.core.config import Request, did_you_mean
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
-from chestfold.core.files import published_dir, require_plain_name, runs_dir, sha256_file
+from chestfold.core.files import published_dir, require_plain_name, runs_dir, sha256_file, write_bytes
 from chestfold.core.records import Record
 from chestfold.core.run_folder import RunFolder, SyntheticCount
 from chestfold.core.task import Task, create_task
 from chestfold.evaluate import comparisons, metrics, predictions, thresholds
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.bootstrap import Score
-from chestfold.evaluate.metrics import BOARD, METRICS, Metric, Predicted, find_metric, metric_name, value_of
+from chestfold.evaluate.metrics import (
+    BOARD,
+    METRICS,
+    Evaluation,
+    Metric,
+    Predicted,
+    find_metric,
+    is_metric,
+    metric_name,
+    value_of,
+)
 
-FILES = ("oof.parquet", "corrupted.parquet", "test.parquet", "scores.json")
+FILES = ("oof.parquet", "corrupted.parquet", "test.parquet", hooks.FILE, "scores.json")
 NOT_RUN = "not_run.json"
 """Why an experiment could not be run where it was tried."""
 
@@ -102,8 +113,8 @@ class MethodScores(Record):
 class ResultRecord(Record):
     """scores.json. An experiment has settings, a parent and what was changed against it; an ensemble has members.
 
-    `metric`: the competition's, with `metric_weights` of its classes. `warning`: what the data set says that must be
-    read beside its scores.
+    `metric`: the competition's, with `metric_weights` of its classes, and whether more of it is better. `warning`: what
+    the data set says that must be read beside its scores.
     """
 
     name: str
@@ -121,6 +132,7 @@ class ResultRecord(Record):
     task: str = "multiclass"
     metric: str = "auc"
     metric_weights: dict[str, float] = {}
+    higher_is_better: bool = True
     warning: str = ""
     settings: dict[str, Any] = {}
     parent: str = ""
@@ -143,8 +155,14 @@ class ResultRecord(Record):
 
     @property
     def competition_metric(self) -> Metric:
-        """What results on this data set are compared by."""
+        """What results on this data set are compared by; one of hooks that were not run cannot be computed here."""
+        if self.settings.get("hooks") and not is_metric(self.metric):
+            return Metric(self.metric, _refuse_unknown, self.higher_is_better)
         return find_metric(self.metric, self.metric_weights)
+
+
+def _refuse_unknown(evaluation: Evaluation) -> float:
+    raise InputError("a metric of hooks that came with a result is needed; read its hooks.py, then add --trust-hooks")
 
 
 class NotRun(Record):
@@ -216,6 +234,16 @@ class Result:
             return scores.test.at_half.get(metric) if scores.test else None
         figures: Figures | None = getattr(scores, kind)
         return figures.get(metric) if figures else None
+
+    def load_hooks(self) -> hooks.Hooks | None:
+        """Run the hooks that it was made with, its metric among them perhaps; None where it has none.
+
+        Raises:
+            InputError: they are missing or changed, or came from elsewhere and are not trusted.
+        """
+        digest = self.record.files.get(hooks.FILE)
+        name = self.record.settings.get("hooks", "")
+        return hooks.load_stored(self.folder / hooks.FILE, name, digest) if digest else None
 
     @property
     def competition_score(self) -> Score | None:
@@ -295,6 +323,7 @@ def write_result(
     corrupted: pd.DataFrame | None,
     provenance: dict[str, Any],
     about: dict[str, Any],
+    used: hooks.Hooks | None = None,
 ) -> Result:
     """Score the tables and write the files of a result.
 
@@ -305,6 +334,7 @@ def write_result(
         corrupted: a stacked table of the out-of-fold predictions of corrupted images.
         provenance: goes into the schema of each table.
         about: the other fields of the record.
+        used: the hooks that it was made with, whose file is kept with it.
     """
     tables = {"oof.parquet": oof, "corrupted.parquet": corrupted, "test.parquet": test}
     files: dict[str, str | None] = {}
@@ -313,6 +343,9 @@ def write_result(
         if table is not None:
             predictions.write(folder / name, table, provenance)
             files[name] = sha256_file(folder / name)
+    if used:
+        write_bytes(folder / hooks.FILE, used.data)
+        files[hooks.FILE] = used.sha256
     record = ResultRecord(name=folder.name, scores=_score(oof, test, corrupted, about), files=files, **about)
     record.write(folder / "scores.json")
     return Result(folder, record)

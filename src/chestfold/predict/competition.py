@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from chestfold.core import hooks
 from chestfold.core.console import bar, fail, plural, say
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.data.readers import IMAGE_SUFFIXES
@@ -23,6 +24,7 @@ SUBMISSION = "submission.csv"
 def main() -> None:
     """Write submission.csv into the current folder, from the inputs below the folder on the command line."""
     try:
+        hooks.trust()  # whoever added the weights to the kernel added them
         with tempfile.TemporaryDirectory() as project:
             os.environ["CHESTFOLD_PROJECT"] = project
             predict_competition(Path(sys.argv[1]), Path(project))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chestfold.core import hooks
 from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.decode import decode, resize
@@ -87,12 +88,17 @@ class Predictor:
         name: a run with its checkpoints in runs/, or an ensemble of such runs.
         value_range: of 16-bit and DICOM images: the values that are black and white; else as the data set declares.
         window: of DICOM files: the name of a CT window; else as the data set declares.
+        trust_hooks: run the hooks.py of a run that came from elsewhere: it is code.
 
     Raises:
         InputError: there is no finished fold, a checkpoint is damaged, or the ensemble cannot predict single images.
     """
 
-    def __init__(self, name: str, value_range: tuple[int, int] | None = None, window: str = "") -> None:
+    def __init__(
+        self, name: str, value_range: tuple[int, int] | None = None, window: str = "", trust_hooks: bool = False
+    ) -> None:
+        if trust_hooks:
+            hooks.trust()
         require_window(window)
         if value_range and (window or value_range[0] == value_range[1]):
             raise InputError("give either a CT window or a range of two different numbers")

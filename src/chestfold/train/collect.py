@@ -10,7 +10,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldManifest
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, predictions, results
-from chestfold.evaluate.metrics import BOARD
+from chestfold.evaluate.metrics import BOARD, find_metric
 from chestfold.train.prepare import Prepared
 
 
@@ -29,7 +29,7 @@ def collect(ready: Prepared) -> results.Result:
         origin["folds"] = ready.folds.name
         origin["members"] = {str(fold): manifest.files["oof.parquet"] for fold, manifest in manifests.items()}
         test = mean_of_tests(ready, manifests)
-        result = results.write_result(folder, oof, test, corrupted, origin, describe(ready, manifests))
+        result = results.write_result(folder, oof, test, corrupted, origin, describe(ready, manifests), ready.hooks)
         (folder / results.NOT_RUN).unlink(missing_ok=True)
         histories = {fold: ready.run.fold(fold).history() for fold in manifests}
         figures.learning_curves(folder / "curves.png", ready.request.name, histories)
@@ -99,6 +99,7 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
         "task": ready.task.name,
         "metric": ready.metric,
         "metric_weights": ready.index.dataset.metric_weights,
+        "higher_is_better": find_metric(ready.metric).higher_is_better,
         "folds": trained,
         "settings": ready.exp.to_dict(),
         "parent": request.parent,

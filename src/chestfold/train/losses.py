@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chestfold.core import hooks
 from chestfold.core.config import Experiment, did_you_mean
 from chestfold.core.errors import InputError
 from chestfold.core.task import Labels, Task
@@ -117,12 +118,9 @@ def of_each_target(context: LossContext, loss: Loss) -> Loss:
     return mean_loss
 
 
-LOSSES: dict[str, Callable[[LossContext], Loss]] = {
-    "ce": cross_entropy,
-    "bce": binary_cross_entropy,
-    "focal": focal,
-    "asymmetric": asymmetric,
-}
+LOSSES: dict[str, Callable[[LossContext], Loss]] = hooks.registry(
+    "LOSSES", {"ce": cross_entropy, "bce": binary_cross_entropy, "focal": focal, "asymmetric": asymmetric}
+)
 """Name -> function of what a loss is made from that returns it."""
 
 

@@ -6,11 +6,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from chestfold.core import hooks
 from chestfold.core.config import Experiment, Request
 from chestfold.core.console import plural, say
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
-from chestfold.core.run_folder import FoldConfig, RunFolder, SyntheticCount
+from chestfold.core.run_folder import FoldConfig, FoldFolder, RunFolder, SyntheticCount
 from chestfold.core.task import Task, create_task
 from chestfold.data import folds
 from chestfold.data.cache import Cache, open_cache
@@ -79,6 +80,7 @@ class Prepared:
     index: Index
     folds: folds.Folds
     cache: Cache
+    hooks: hooks.Hooks | None = None
 
     @property
     def exp(self) -> Experiment:
@@ -142,6 +144,7 @@ class Prepared:
             "weights": weights_identity(self.exp),
             **preprocess.lung_method(self.exp),
             **task_identity(self.task),
+            **hooks.identity(self.hooks),
         }
 
     def fold_config(self, fold: int, threads: int) -> FoldConfig:
@@ -215,8 +218,14 @@ def resolved(request: Request, dataset: Dataset) -> Request:
     return replace(request, exp=exp)
 
 
-def prepare(request: Request) -> Prepared:
-    """Index, folds and decoded images of an experiment."""
+def prepare(request: Request, trained: FoldFolder | None = None) -> Prepared:
+    """Index, folds and decoded images of an experiment.
+
+    Args:
+        request: the experiment.
+        trained: a fold that was trained already: its own hooks are run, which this project need not have.
+    """
+    used = _load_hooks(request.exp, trained)
     require_known(request.exp.backbone)
     require_optimizer(request.exp.optimizer)
     request = resolved(request, find_dataset(request.exp.data))
@@ -227,7 +236,13 @@ def prepare(request: Request) -> Prepared:
     chosen = folds.load(request.exp.fold_file, index)
     if request.is_debug:
         chosen = chosen.sample(DEBUG_IMAGES)
-    return Prepared(request, index, chosen, open_cache(index, request.exp.image_size))
+    return Prepared(request, index, chosen, open_cache(index, request.exp.image_size), used)
+
+
+def _load_hooks(exp: Experiment, trained: FoldFolder | None) -> hooks.Hooks | None:
+    if not exp.hooks:
+        return None
+    return trained.load_hooks() if trained else hooks.load_own(exp.hooks)
 
 
 def with_positive_share(exp: Experiment, fold: int, train: Images, task: Task) -> Images:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from chestfold.core import checkpoint, distributed
+from chestfold.core import checkpoint, distributed, hooks
 from chestfold.core.config import Request
 from chestfold.core.console import detail, say
-from chestfold.core.files import Locked, explained_disk_errors, sha256_file, sha256_json
+from chestfold.core.files import Locked, explained_disk_errors, sha256_file, sha256_json, write_bytes
 from chestfold.core.provenance import provenance, today
 from chestfold.core.rng import generator
 from chestfold.core.run_folder import FoldConfig, FoldFolder, FoldManifest
@@ -25,7 +25,7 @@ from chestfold.train.collect import collect, report
 from chestfold.train.prepare import FoldImages, Prepared, corrupted_images, prepare
 from chestfold.train.threads import set_threads, usable_cores
 
-FOLD_FILES = ["best.ckpt", "oof.parquet", "test.parquet", "corrupted.parquet", ood.FILE, "metrics.jsonl"]
+FOLD_FILES = [hooks.FILE, "best.ckpt", "oof.parquet", "test.parquet", "corrupted.parquet", ood.FILE, "metrics.jsonl"]
 """What the manifest proves, besides the epochs whose predictions are averaged."""
 
 
@@ -125,6 +125,8 @@ def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: Fold
 
     images = ready.fold_images(fold)
     if distributed.is_main():
+        if ready.hooks:
+            write_bytes(folder.hooks_path, ready.hooks.data)
         draw_inputs(ready, fold, folder, images.train)
     for n, line in enumerate(images.describe()):
         log(f"{ready.request.name} fold {fold}: {line}" if n == 0 else line)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
+from chestfold.core import hooks
 from chestfold.core.errors import InputError
 from chestfold.core.files import explained_disk_errors, input_dir, submissions_dir, write_json
 from chestfold.core.records import Record
@@ -24,7 +25,7 @@ SCRIPT = "infer.py"
 PACKAGE = "chestfold.pyz"
 """Kaggle unpacks archives by their suffix; this one, which Python imports from, is left alone."""
 CONTENTS = "chestfold.json"
-TABLES = ("scores.json", "oof.parquet", "corrupted.parquet")
+TABLES = ("scores.json", "oof.parquet", "corrupted.parquet", hooks.FILE)
 
 
 class Contents(Record):
@@ -115,7 +116,8 @@ def _add_run(weights: _FlatFolder, name: str) -> None:
         config = folder.config()
         single = config.model_copy(update={"settings": config.settings | {"precision": "fp32"}})
         single.write(weights.place(f"{path}/config.json"))
-        for source in (folder.manifest_path, *folder.predicting_checkpoints(exp)):
+        kept = [folder.hooks_path] if folder.hooks_path.exists() else []
+        for source in (folder.manifest_path, *kept, *folder.predicting_checkpoints(exp)):
             weights.copy(source, f"{path}/{source.name}")
 
 

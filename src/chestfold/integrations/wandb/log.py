@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import wandb
 
+from chestfold.core import hooks
 from chestfold.core.files import input_dir, runs_dir, sha256_file, sha256_json
 from chestfold.core.run_folder import FoldConfig, FoldFolder
 from chestfold.core.task import Task
@@ -87,6 +88,8 @@ def follow_fold(path: Path, mode: str, parent: int) -> None:
     """Log a fold's epochs as they come, then its predictions; ends with the fold or with the process that trains it."""
     folder = FoldFolder(path)
     config = folder.config()
+    if config.settings.get("hooks"):
+        hooks.load_own(config.settings["hooks"])  # it may have the reader of the data set
     name = config.experiment
     run = open_run(mode, f"{name}-fold{config.fold}", name, "train", _run_config(config), tags_of(config.settings))
     shown = 0

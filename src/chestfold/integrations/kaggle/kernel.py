@@ -62,6 +62,7 @@ def write_kernel(name: str, competition: str, owner: str = "") -> Path:
         weights = _FlatFolder(work / "weights")
         for run in runs:
             _add_run(weights, run)
+        weights.copy(find_result(name).folder / "scores.json", f"runs/{name}/scores.json")
         if len(runs) > 1:
             _add_tables(weights, [name, *runs])
         Contents(name=name, paths=weights.paths).write(weights.folder / CONTENTS)
@@ -126,7 +127,7 @@ def _add_tables(weights: _FlatFolder, names: list[str]) -> None:
     for name in names:
         folder = find_result(name).folder
         for table in TABLES:
-            if (folder / table).exists():
+            if (folder / table).exists() and f"runs/{name}/{table}" not in weights.paths.values():
                 weights.copy(folder / table, f"runs/{name}/{table}")
 
 

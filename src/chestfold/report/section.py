@@ -1,16 +1,21 @@
 """The section of one result: what it is, its figures, its charts and its worst errors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chestfold.core.run_folder import FoldFolder
 from chestfold.evaluate import leaderboard, predictions
 from chestfold.evaluate.leaderboard import Row
+from chestfold.evaluate.metrics import OUTCOMES, find_metric
 from chestfold.evaluate.results import Result, ResultRecord
 from chestfold.report import curves
 from chestfold.report.attention import AttentionView, attention_view
 from chestfold.report.charts import Curve
 from chestfold.report.curves import Bin, OverEpochs
 from chestfold.report.worst_errors import Mistake, Thumbnails, worst_errors
+
+LABEL_METRICS = ("auc", "precision", "recall", "specificity", "f1")
+"""Columns of the table of several labels."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,16 @@ class Section:
     def record(self) -> ResultRecord:
         """scores.json."""
         return self.row.result.record
+
+    @property
+    def confusion_columns(self) -> Sequence[str]:
+        """Titles of the confusion table's columns: the classes, or the outcomes of each of several labels."""
+        return self.record.classes if self.record.create_task().sums_to_one else OUTCOMES
+
+    @property
+    def label_metrics(self) -> dict[str, str]:
+        """Metric -> title, of those that each of several labels is scored by."""
+        return {name: find_metric(name, self.record.metric_weights).title for name in LABEL_METRICS}
 
     @property
     def auc_of_folds(self) -> dict[str, float]:

@@ -99,6 +99,7 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
         "task": ready.task.name,
         "metric": ready.metric,
         "metric_weights": ready.index.dataset.metric_weights,
+        "warning": ready.index.dataset.warning,
         "higher_is_better": find_metric(ready.metric).higher_is_better,
         "folds": trained,
         "settings": ready.exp.to_dict(),
@@ -121,6 +122,8 @@ def report(result: results.Result) -> None:
     say(f"{result.name}: {record.folds} collected in {result.folder}, {title} {result.competition_score}")
     for metric in dict.fromkeys([record.metric, *BOARD]):
         detail(f"  {metric:<13} {result.score('at_half', metric)}")
+    for label, of_label in (record.scores.by_label or {}).items():
+        detail(f"  auc of {label:<13} {of_label['auc']}")
     if len(record.folds.trained) > 1:
         detail(f"  {'auc of folds':<13} {record.scores.auc_of_folds}")
     detail(f"  {'auc, shifted':<13} {result.score('corrupted', 'auc')}")

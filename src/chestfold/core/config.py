@@ -117,6 +117,9 @@ class Experiment:
         "auto", "auto: mixed precision on a GPU; on a CPU bf16 if it has it and the network gains by it"
     )
     compile: bool = option(False, "torch.compile: a minute at the start, faster steps on a GPU")
+    gradient_checkpointing: bool = option(
+        False, "compute activations twice instead of keeping them: same weights, less memory, steps a third slower"
+    )
 
     parent: Any = field(default=None, compare=False, repr=False)
     """The experiment on which `but` was called; None: there is none. It is no setting."""
@@ -132,6 +135,8 @@ class Experiment:
             raise InputError(
                 f"sampling = {self.sampling} and class_weights = {self.class_weights}: choose one of the two"
             )
+        if self.compile and self.gradient_checkpointing:
+            raise InputError("compile and gradient_checkpointing: choose one of the two")
         if self.head_width and self.layer_decay != 1:
             raise InputError(
                 f"head_width = {self.head_width} and layer_decay = {self.layer_decay}: a new head takes all layers "

@@ -166,6 +166,14 @@ def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(figures, name, lambda *_: None)
 
 
+@pytest.fixture
+def no_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with no fonts but matplotlib's own."""
+    from chestfold.evaluate import fonts
+
+    monkeypatch.setattr(fonts, "candidates", lambda: iter([fonts.default_font()]))
+
+
 @pytest.fixture(scope="session")
 def _made_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = make_project(tmp_path_factory.mktemp("made") / "project")

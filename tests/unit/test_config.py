@@ -23,7 +23,7 @@ def test_an_experiment_is_frozen():
 
 
 def test_a_record_is_read_back_as_it_was():
-    exp = Experiment(randaugment=(2, 9), lr=3e-4, backbone="resnet50", freeze=True, head_width=8)
+    exp = Experiment(randaugment=(2, 9), lr_milestones=(0.5, 0.75), lr=3e-4, freeze=True, head_width=8)
     assert Experiment.from_dict(json.loads(json.dumps(exp.to_dict()))) == exp
 
 
@@ -76,6 +76,8 @@ def test_an_unknown_setting_names_its_neighbour(wrong, near):
         ("randaugment", [2, 9]),
         ("randaugment", (2, 9, 1)),
         ("randaugment", (2, 9.5)),
+        ("lr_milestones", 0.5),
+        ("lr_milestones", ("0.5",)),
         ("backbone", None),
     ],
 )
@@ -129,6 +131,8 @@ def test_randaugment_has_a_range(value):
         ("pretrained", "False", False),
         ("randaugment", "2 9", (2, 9)),
         ("randaugment", "none", None),
+        ("lr_milestones", "0.5", (0.5,)),
+        ("lr_milestones", "0.25 0.5 0.75", (0.25, 0.5, 0.75)),
     ],
 )
 def test_an_option_is_read_as_its_field_is_typed(name, words, value):
@@ -151,6 +155,9 @@ def test_an_option_is_read_as_its_field_is_typed(name, words, value):
         ("randaugment", "2"),
         ("randaugment", "2 x"),
         ("randaugment", "2 9 1"),
+        ("lr_milestones", "0.5 late"),
+        ("lr_milestones", "none"),
+        ("schedule", "plateau"),
     ],
 )
 def test_an_option_that_does_not_spell_its_type_is_refused(name, words):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chestfold.evaluate.fonts import japanese_fonts
+from chestfold.evaluate.fonts import letter
 from chestfold.explain.overlay import GAP
 from chestfold.predict import heatmap
 from chestfold.predict.predictor import Prediction
@@ -41,9 +41,28 @@ def test_a_caption_is_below_the_image_and_no_word_of_it_is_cut():
     assert drawn[20:].max() > 200 and not drawn[:, -GAP:].any()
 
 
-def test_japanese_class_names_are_legible_in_a_caption():
-    if not japanese_fonts():
-        pytest.skip("no font with Japanese glyphs is installed (Debian: apt-get install fonts-noto-cjk)")
+@pytest.mark.parametrize("names", [("正常", "肺炎"), ("정상", "폐렴"), ("🫁", "🫀"), ("طبيعي", "التهاب")])
+def test_two_classes_differ_in_a_caption_whatever_their_letters_and_fonts(no_fonts, names):
     image = np.zeros((20, 300, 3), np.uint8)
-    first, second = heatmap.captioned(image, ["正常 0.9"]), heatmap.captioned(image, ["悪性 0.9"])
-    assert first.shape == second.shape and (first != second).any(), "two names look the same: empty boxes"
+    drawn = []
+    for name in names:
+        other = names[1 - names.index(name)]
+        lines = heatmap.caption_lines("exp100", prediction({name: 0.9, other: 0.1}), letter(names))
+        drawn.append(heatmap.captioned(image, lines))
+    numbers = [heatmap.captioned(image, [f"class {n} 0.900", "exp100", "Not for clinical use."]) for n in (1, 2)]
+    assert (drawn[0] != drawn[1]).any(), "two names look the same: empty boxes"
+    assert (drawn[0] == numbers[0]).all() and (drawn[1] == numbers[1]).all()
+
+
+@pytest.mark.parametrize("names", [("正常", "肺炎"), ("정상", "폐렴")])
+def test_with_a_font_the_caption_holds_the_name(names):
+    if letter(names).numbered:
+        pytest.skip("no font with these letters is installed (pip install 'chestfold[fonts]')")
+    image = np.zeros((20, 300, 3), np.uint8)
+    drawn = [heatmap.captioned(image, [f"{name} 0.9"]) for name in (*names, "class 1")]
+    assert (drawn[0] != drawn[1]).any() and (drawn[0] != drawn[2]).any()
+
+
+def test_a_run_whose_name_has_no_font_is_spelled_by_numbers(no_fonts):
+    lines = heatmap.caption_lines("exp100@肺", prediction({"ill": 1.0}))
+    assert lines[1] == "exp100@\\u80ba"

@@ -14,9 +14,9 @@ from chestfold.core.config import (
     debug_settings,
     difference,
     field_types,
-    is_optional,
     parse_option,
     settings_of,
+    takes_several,
 )
 from chestfold.core.console import fail, say
 from chestfold.core.errors import ChestfoldError, InputError
@@ -145,7 +145,7 @@ def _parser(exp: Experiment, main: Path) -> Parser:
         assert group is not None
         kind = field_types()[field.name]
         text = f"{field.metadata['help']} [{_format(values[field.name])}]".replace("%", "%%")
-        count: dict[str, Any] = {"nargs": "+"} if is_optional(kind) else {}
+        count: dict[str, Any] = {"nargs": "+"} if takes_several(kind) else {}
         option = f"--{field.name.replace('_', '-')}"
         group.add_argument(option, dest=field.name, metavar=_metavar(kind), help=text, **count)
     return parser

@@ -56,7 +56,10 @@ def predict(arguments: argparse.Namespace) -> None:
             say(note)
         levels = tuple(arguments.range) if arguments.range else None
         predictor = Predictor(arguments.name, levels, arguments.window)
-        lines = output.predict_files(predictor, paths, _heatmaps(predictor, arguments))
+        heatmaps = _heatmaps(predictor, arguments)
+        lines = output.predict_files(predictor, paths, heatmaps)
+        if heatmaps:
+            heatmaps.write_legend()
     if arguments.csv:
         write_text(arguments.csv, output.as_csv(predictor, lines))
     if arguments.json:

@@ -4,6 +4,7 @@ import difflib
 import types
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -58,10 +59,22 @@ class Experiment:
     layer_decay: float = option(
         1.0, "each layer's rate over that of the layer after it; 0.65 to 0.9 for transformers", (0.01, 1.0)
     )
-    schedule: Literal["cosine", "onecycle", "step", "constant"] = option(
-        "cosine", "cosine: warm-up then to 0; onecycle: 30 % up; step: a tenth at 60 % and at 85 %"
+    schedule: Literal["cosine", "onecycle", "step", "constant", "multistep", "poly", "tanh", "wsd", "rsqrt"] = option(
+        "cosine",
+        "cosine: warm-up then to 0; onecycle: 30 % up; step: a tenth at 60 % and at 85 %; multistep: a tenth at each "
+        "of lr_milestones; poly, tanh: timm's, to 0; wsd: constant, rsqrt: 1 / sqrt, both to 0 in the last fifth; "
+        "there is no plateau: a rate is a function of the step",
     )
-    warmup_epochs: float = option(0.5, "linear warm-up of cosine, step and constant; 0: none", (0.0, 1e6))
+    warmup_epochs: float = option(0.5, "linear warm-up of all schedules but onecycle; 0: none", (0.0, 1e6))
+    lr_cycles: int = option(
+        1, "cosine, poly, tanh: so many equal falls from the peak, with restarts between them", (1, 10**6)
+    )
+    lr_power: float = option(
+        0.9, "poly: power of the share of the run that is left; 1: a line; 0.5: late; 2: early", (0.01, 100.0)
+    )
+    lr_milestones: tuple[float, ...] = option(
+        (0.6, 0.85), "multistep: rising shares of the run, after each of which the rate is divided by ten"
+    )
     max_grad_norm: float = option(0.0, "largest gradient norm; 0: no clipping; 1 calms a loss that jumps", (0.0, 1e9))
     loss: str = option(
         "ce",
@@ -111,6 +124,9 @@ class Experiment:
         "auto", "auto: mixed precision on a GPU; on a CPU bf16 if it has it and the network gains by it"
     )
     compile: bool = option(False, "torch.compile: a minute at the start, faster steps on a GPU")
+    gradient_checkpointing: bool = option(
+        False, "compute activations twice instead of keeping them: same weights, less memory, steps a third slower"
+    )
 
     parent: Any = field(default=None, compare=False, repr=False)
     """The experiment on which `but` was called; None: there is none. It is no setting."""
@@ -118,12 +134,16 @@ class Experiment:
     def __post_init__(self) -> None:
         for f in settings_of(Experiment):
             _check(f.name, getattr(self, f.name), f.metadata["limits"])
+        if any(not 0 < share < 1 for share in self.lr_milestones) or not is_rising(self.lr_milestones):
+            raise InputError(f"lr_milestones = {self.lr_milestones}: rising shares of the run between 0 and 1")
         if self.randaugment and not (0 < self.randaugment[0] <= 14 and 0 <= self.randaugment[1] <= 10):
             raise InputError(f"randaugment = {self.randaugment}: 1 to 14 operations, strength 0 to 10")
         if self.sampling != "natural" and self.class_weights != "none":
             raise InputError(
                 f"sampling = {self.sampling} and class_weights = {self.class_weights}: choose one of the two"
             )
+        if self.compile and self.gradient_checkpointing:
+            raise InputError("compile and gradient_checkpointing: choose one of the two")
         if self.head_width and self.layer_decay != 1:
             raise InputError(
                 f"head_width = {self.head_width} and layer_decay = {self.layer_decay}: a new head takes all layers "
@@ -213,6 +233,16 @@ def _check(name: str, value: Any, limits: tuple[float, float] | None) -> None:
         raise InputError(f"{name} = {value} is outside {limits[0]} to {limits[1]}")
 
 
+def is_rising(values: tuple[float, ...]) -> bool:
+    """Whether each value is larger than the one before it."""
+    return all(first < second for first, second in pairwise(values))
+
+
+def takes_several(kind: Any) -> bool:
+    """Whether an option of this type is several words: a tuple, perhaps an optional one."""
+    return is_optional(kind) or get_origin(kind) is tuple
+
+
 def is_optional(kind: Any) -> bool:
     """Whether a type is a union, as `tuple[int, int] | None`."""
     return get_origin(kind) in (Union, types.UnionType)
@@ -224,6 +254,8 @@ def format_type(kind: Any) -> str:
         return " or ".join(format_type(k) for k in get_args(kind))
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple and get_args(kind)[1:] == (...,):
+        return f"values, each {format_type(get_args(kind)[0])}"
     if get_origin(kind) is tuple:
         return f"{len(get_args(kind))} values ({', '.join(format_type(k) for k in get_args(kind))})"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(kind, "none")
@@ -237,7 +269,7 @@ def parse_option(name: str, words: list[str]) -> Any:
     """
     require_field(name)
     kind = field_types()[name]
-    value: Any = words if is_optional(kind) else " ".join(words)
+    value: Any = words if takes_several(kind) else " ".join(words)
     if is_optional(kind) and words == ["none"]:
         return None
     try:

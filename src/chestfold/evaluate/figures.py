@@ -1,6 +1,5 @@
 """PNG figures of a run: learning curves, confusion matrix, input images. matplotlib is loaded when one is drawn."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from chestfold.core.files import atomic_path
 from chestfold.core.run_folder import History
-from chestfold.evaluate.fonts import japanese_fonts
+from chestfold.evaluate.fonts import Lettering, families, letter
 from chestfold.evaluate.metrics import OUTCOMES
 from chestfold.evaluate.results import ResultRecord
 
@@ -28,7 +27,8 @@ def learning_curves(path: Path, name: str, histories: dict[int, History]) -> Non
     of validation.
     """
     numbers = ", ".join(map(str, histories))
-    with _figure(path, 10, 4) as figure:
+    title = Lettering({}).text(name)
+    with _figure(path, 10, 4, [title]) as figure:
         for axis, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             _draw(axis, histories, f"train_{metric}", TRAIN, "training")
             _draw(axis, histories, metric, VALIDATION, "validation")
@@ -36,7 +36,7 @@ def learning_curves(path: Path, name: str, histories: dict[int, History]) -> Non
             axis.xaxis.get_major_locator().set_params(integer=True)
             axis.grid(alpha=0.3)
             axis.legend()
-        figure.suptitle(f"{name}: fold {numbers}" if len(histories) == 1 else f"{name}: folds {numbers}")
+        figure.suptitle(f"{title}: fold {numbers}" if len(histories) == 1 else f"{title}: folds {numbers}")
 
 
 def _draw(axis: Any, histories: dict[int, History], key: str, colour: str, label: str) -> None:
@@ -55,21 +55,25 @@ def _draw(axis: Any, histories: dict[int, History], key: str, colour: str, label
 def confusion(path: Path, record: ResultRecord) -> None:
     """The out-of-fold confusion matrix at threshold 0.5: counts, and each row's shares as shades.
 
-    Of several labels a row of outcomes each.
+    Of several labels a row of outcomes each. Classes that no font here has the letters of are numbers, which
+    class_names.txt beside it explains.
     """
-    classes = record.classes
+    lettering = letter(record.classes)
+    classes = [lettering.text(name) for name in record.classes]
     columns = classes if record.create_task().sums_to_one else OUTCOMES
+    title = lettering.text(record.name)
     counts = np.array(record.scores.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with _figure(path, 2.2 + 1.1 * len(columns), 1.6 + 1.0 * len(classes)) as figure:
+    with _figure(path, 2.2 + 1.1 * len(columns), 1.6 + 1.0 * len(classes), [*classes, title]) as figure:
         axis = figure.subplots()
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), share in np.ndenumerate(shares):
             text = f"{counts[row, column]}\n{share:.1%}"
             axis.text(column, row, text, ha="center", va="center", color="white" if share > 0.6 else "black")
-        axis.set(title=record.name, xlabel="predicted", ylabel="true")
+        axis.set(title=title, xlabel="predicted", ylabel="true")
         axis.set_xticks(range(len(columns)), columns)
         axis.set_yticks(range(len(classes)), classes)
+    lettering.write_legend(path.parent)
 
 
 def inputs(path: Path, images: np.ndarray) -> None:
@@ -85,14 +89,12 @@ def inputs(path: Path, images: np.ndarray) -> None:
 
 
 @contextmanager
-def _figure(path: Path, width: float, height: float) -> Iterator[Any]:
-    """A figure of so many inches, saved at the end; no window. Class names may be Japanese."""
+def _figure(path: Path, width: float, height: float, texts: list[str]) -> Iterator[Any]:
+    """A figure of so many inches, saved at the end; no window. `texts`: of any language, a `$` in them is a `$`."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    families = ["DejaVu Sans", *(font.name for font in japanese_fonts())]
-    with rc_context({"font.family": families}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # no font of any language is installed for it
+    with rc_context({"font.family": families(texts), "text.parse_math": False}):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
         with atomic_path(path) as temporary:

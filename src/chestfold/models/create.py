@@ -18,6 +18,7 @@ from chestfold.core import hooks
 from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
 from chestfold.core.files import sha256_file, weights_dir
+from chestfold.models.checkpointing import checkpoint_gradients
 from chestfold.models.head import HeadPlan, WithHead, count_features, freeze, without_classifier
 from chestfold.models.timm_import import timm
 
@@ -86,6 +87,8 @@ def create(exp: Experiment, classes: int) -> Network:
     _zero_head(module)
     if exp.freeze:
         freeze(module)
+    if exp.gradient_checkpointing:
+        checkpoint_gradients(module, exp.backbone)
     return Network(module, Blueprint(exp.backbone, arguments, *statistics, asdict(plan) if plan else None))
 
 

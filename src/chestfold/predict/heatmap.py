@@ -5,12 +5,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from chestfold.core.files import sha256, write_bytes
 from chestfold.data.decode import decode_native
 from chestfold.data.transforms.preprocess import preprocess_of, undo_frame
-from chestfold.evaluate.fonts import japanese_fonts
+from chestfold.evaluate.fonts import Lettering, letter, pillow_font
 from chestfold.explain.cam import BATCH, at_image_size, network_maps, normalised
 from chestfold.explain.overlay import GAP, as_rgb, beside, overlay, png
 from chestfold.predict.predictor import NOTICE, Prediction, Predictor, ReadImage
@@ -36,6 +36,7 @@ class HeatmapWriter:
         self._folder = folder
         self._layer = layer
         self._weights = weights_hash(predictor.name)
+        self._lettering = letter(predictor.classes)
         for run in predictor.runs:
             blank = run.images(np.zeros((1, run.exp.image_size, run.exp.image_size), np.uint8))
             network_maps(run.folds[0].networks[0], blank, np.zeros((1, 1), np.int64), METHOD, layer)
@@ -55,14 +56,22 @@ class HeatmapWriter:
                 write_bytes(targets[path], png(self._draw(path, image.prediction, heat)))
         return targets
 
+    def write_legend(self) -> None:
+        """Say which class each number in the heat maps is, where no font here has the letters of the names."""
+        self._lettering.write_legend(self._folder)
+
     def _target(self, path: Path) -> Path:
-        about = f"{VERSION} {self._weights} {self._predictor.levels} {self._layer}".encode()
-        return self._folder / f"{path.stem}-{sha256(path.read_bytes() + about)[:8]}.png"
+        about = f"{VERSION} {self._weights} {self._predictor.levels} {self._layer}"
+        shown = "".join(self._lettering.shown.values())
+        if shown != "".join(self._predictor.classes) or not shown.isascii():
+            about += f" {shown}"  # another picture once a font is installed
+        return self._folder / f"{path.stem}-{sha256(path.read_bytes() + about.encode())[:8]}.png"
 
     def _draw(self, path: Path, prediction: Prediction, heat: np.ndarray) -> np.ndarray:
         """The image, the map over it, and the words beneath: uint8 RGB."""
         grey = fitted(decode_native(path.parent, path.name, *self._predictor.levels))
-        return captioned(beside(as_rgb(grey), overlay(grey, heat)), caption_lines(self._predictor.name, prediction))
+        lines = caption_lines(self._predictor.name, prediction, self._lettering)
+        return captioned(beside(as_rgb(grey), overlay(grey, heat)), lines)
 
 
 def mean_maps(predictor: Predictor, images: Sequence[ReadImage], layer: str = "") -> np.ndarray:
@@ -92,13 +101,14 @@ def fitted(grey: np.ndarray) -> np.ndarray:
     return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
 
 
-def caption_lines(name: str, prediction: Prediction) -> list[str]:
+def caption_lines(name: str, prediction: Prediction, lettering: Lettering | None = None) -> list[str]:
     """The prediction, whether it is out of distribution, the model, the notice. Nothing of a file's header."""
-    line = f"{prediction.label} {prediction.probability:.3f}"
+    lettering = lettering or letter(list(prediction.probabilities))
+    line = f"{lettering.text(prediction.label)} {prediction.probability:.3f}"
     if len(prediction.folds) > 1:
         low, high = prediction.spread[prediction.label]
         line += f", folds {low:.3f}-{high:.3f}"
-    lines = [line, name, f"{NOTICE}."]
+    lines = [line, lettering.text(name), f"{NOTICE}."]
     if prediction.out_of_distribution:
         lines.insert(1, "out of distribution: unlike the training data")
     return lines
@@ -106,20 +116,13 @@ def caption_lines(name: str, prediction: Prediction) -> list[str]:
 
 def captioned(image: np.ndarray, lines: list[str]) -> np.ndarray:
     """An RGB image with lines of text beneath it, widened in black where they need it."""
-    font = _font("".join(lines))
-    width = max(image.shape[1], *(int(font.getlength(line)) + 2 * GAP for line in lines))
+    fonts = [pillow_font(line, TEXT) for line in lines]
+    lengths = [int(font.getlength(line)) for font, line in zip(fonts, lines, strict=True)]
+    width = max(image.shape[1], *(length + 2 * GAP for length in lengths))
     height = len(lines) * (TEXT + GAP) + 2 * GAP
     canvas = Image.new("RGB", (width, len(image) + height))
     canvas.paste(Image.fromarray(image))
     draw = ImageDraw.Draw(canvas)
     for n, line in enumerate(lines):
-        draw.text((GAP, len(image) + GAP + n * (TEXT + GAP)), line, fill="white", font=font)
+        draw.text((GAP, len(image) + GAP + n * (TEXT + GAP)), line, fill="white", font=fonts[n])
     return np.asarray(canvas)
-
-
-def _font(text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own, or one that has Japanese where `text` needs it and one is installed."""
-    fonts = [] if text.isascii() else japanese_fonts()
-    if not fonts:
-        return ImageFont.load_default(TEXT)
-    return ImageFont.truetype(fonts[0].fname, TEXT, index=getattr(fonts[0], "index", 0))

@@ -1,6 +1,8 @@
 """The optimizer, by timm's factory, and the learning rate of every step."""
 
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -8,12 +10,18 @@ from torch import nn
 
 from chestfold.core.config import Experiment, did_you_mean
 from chestfold.core.errors import InputError
-from chestfold.models.timm_import import create_optimizer_v2, list_optimizers
+from chestfold.models.timm_import import create_optimizer_v2, create_scheduler_v2, list_optimizers
 
 FUSED = ("adamw", "adam", "sgd")
 """torch's own, which have a fused implementation on every device."""
 DROPS = (0.6, 0.85)
 """Shares of a run after which `schedule = "step"` divides the rate by ten."""
+DECAYING = 0.2
+"""Share of the steps after the warm-up in which wsd and rsqrt fall to 0."""
+
+
+CYCLIC = ("cosine", "poly", "tanh")
+"""Schedules that may start anew, `lr_cycles` times."""
 
 
 def lr_at(exp: Experiment, step: int, per_epoch: int) -> float:
@@ -24,13 +32,47 @@ def lr_at(exp: Experiment, step: int, per_epoch: int) -> float:
         return _onecycle(exp.lr, step / max(1, total - 1))
     if step < warmup:
         return exp.lr * (step + 1) / (warmup + 1)
-    if exp.schedule == "cosine":
+    if exp.schedule == "constant":
+        return exp.lr
+    if exp.schedule in ("step", "multistep"):
+        shares = DROPS if exp.schedule == "step" else exp.lr_milestones
+        drops = sum(step >= share * total for share in shares)
+        return exp.lr * 0.1**drops
+    if exp.schedule == "cosine" and exp.lr_cycles == 1:
         progress = (step - warmup) / max(1, total - warmup)
         return exp.lr * (1 + math.cos(math.pi * progress)) / 2
-    if exp.schedule == "step":
-        drops = sum(step >= share * total for share in DROPS)
-        return exp.lr * 0.1**drops
-    return exp.lr
+    return _timm_schedule(exp, max(1, total - warmup), warmup)(step - warmup)
+
+
+@cache
+def _timm_schedule(exp: Experiment, length: int, warmup: int) -> Callable[[int], float]:
+    """Step after the warm-up -> rate, by timm's scheduler of that name over `length` steps.
+
+    timm's schedulers keep no state between two steps: one that is given the steps in any order gives the same rates.
+
+    Raises:
+        InputError: the timm that is installed does not know it yet.
+    """
+    cycles = exp.lr_cycles if exp.schedule in CYCLIC else 1
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], exp.lr)
+    settings: dict[str, Any] = {"sched": exp.schedule, "num_epochs": max(2, math.ceil(length / cycles))}
+    settings |= {"step_on_epochs": False, "updates_per_epoch": 1}  # its epochs are our steps
+    settings |= {"cycle_limit": cycles, "cycle_decay": 1.0}
+    settings |= {"decay_rate": exp.lr_power} if exp.schedule == "poly" else {}
+    settings |= {"stable_timescale": max(1, warmup)} if exp.schedule == "rsqrt" else {}
+    settings |= {"decay_epochs": max(1, round(DECAYING * length))} if exp.schedule in ("wsd", "rsqrt") else {}
+    try:
+        scheduler, _ = create_scheduler_v2(optimizer, **settings)
+        if scheduler is None:  # what older ones return
+            raise ValueError(exp.schedule)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"schedule = {exp.schedule}: the installed timm does not have it; update timm") from error
+
+    def rate(step: int) -> float:
+        scheduler.step_update(step)
+        return optimizer.param_groups[0]["lr"]
+
+    return rate
 
 
 def _onecycle(peak: float, progress: float, rise: float = 0.3) -> float:

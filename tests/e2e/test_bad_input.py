@@ -238,7 +238,8 @@ def test_a_known_data_set_that_is_not_here(project, refused):
 
 def test_more_folds_than_patients_in_a_class(project, refused):
     sentence = refused("folds", "make", "tiny", "--folds", "11", "--name", "eleven")
-    assert sentence == "11 folds need 11 patients in class 'healthy'; it has 10"
+    ways = "make fewer folds (--folds 10), or add patients"
+    assert sentence == f"11 folds need 11 patients of class 'healthy'; there are 10: {ways}"
     assert refused("folds", "make", "tiny", "--folds", "1").startswith("--folds 1")
 
 

@@ -1,6 +1,6 @@
 """Fold files: made once, proven, hashed, committed, never edited.
 
-`split` deals the images out, `assign` is the arithmetic of it, `checks` proves a table, `file` keeps it, `imported`
+`splitting` deals the images out, `assign` is the arithmetic of it, `checks` proves a table, `file` keeps it, `imported`
 takes over the folds of others.
 """
 
@@ -14,7 +14,7 @@ from chestfold.data.folds.checks import (
 )
 from chestfold.data.folds.file import Folds, FoldsRecord, check, load, make, make_repeats, same_images
 from chestfold.data.folds.imported import import_folds
-from chestfold.data.folds.split import split
+from chestfold.data.folds.splitting import split
 
 __all__ = [
     "DEFAULT_COUNT",

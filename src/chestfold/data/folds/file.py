@@ -20,7 +20,7 @@ from chestfold.data.folds.checks import (
     linked_duplicates,
     task_of,
 )
-from chestfold.data.folds.split import COVERED, Images, Split, linked_images, split_images
+from chestfold.data.folds.splitting import COVERED, Images, Split, linked_images, split_images
 from chestfold.data.readers import read_table
 
 

@@ -13,7 +13,7 @@ from chestfold.core.files import sha256_file
 from chestfold.data.dataset import Index
 from chestfold.data.folds.checks import first_lack, leak_report, ways_on
 from chestfold.data.folds.file import Folds, describe, store
-from chestfold.data.folds.split import Images, linked_images
+from chestfold.data.folds.splitting import Images, linked_images
 from chestfold.data.readers import IMAGE_SUFFIXES
 
 
@@ -67,8 +67,9 @@ def read_given_folds(index: Index, path: Path, fold_column: str, id_column: str)
     names = _names(index)
     for row in read_rows(path, fold_column, id_column):
         where = f"{path}, line {row.line}"
-        image = names.get(_plain(row.id), "")
-        if not image:
+        # The suffix may be another than here: that of the DICOM file, say, which the image was made of.
+        image = names.get(_plain(row.id)) or names.get(_without_suffix(_plain(row.id)))
+        if image is None:
             raise InputError(f"{where}: {row.id!r} is no training image of {index.dataset.name}")
         if image in line_of:
             raise InputError(f"{where}: {row.id!r} was in line {line_of[image]} already; every image has one fold")

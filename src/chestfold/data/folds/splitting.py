@@ -88,17 +88,17 @@ def split_images(images: Images, count: int, seed: int) -> Split:
 
 
 def _require_patients(images: Images, count: int) -> None:
-    """Raise `InputError` where a kind of image has fewer patients than there are folds."""
+    """Raise `InputError` where a kind of image has fewer patients than there are folds; it names the rarest."""
     codes, names = pd.factorize(images.table["group"])
-    patients = (count_by(codes, images.kinds.held, len(names)) > 0).sum(axis=0).tolist()
-    for kind, found in zip(images.kinds.names, patients, strict=True):
-        if found < count:
-            fewer = f"make fewer folds (--folds {found}), or add patients" if found > 1 else "add patients"
-            raise InputError(f"{count} folds need {count} patients {kind}; there {_are(found)}: {fewer}")
-
-
-def _are(count: int) -> str:
-    return f"is {count}" if count == 1 else f"are {count}"
+    patients = (count_by(codes, images.kinds.held, len(names)) > 0).sum(axis=0)
+    fewest = int(patients.min())
+    if fewest >= count:
+        return
+    kind = images.kinds.names[int(patients.argmin())]
+    there = "there is 1" if fewest == 1 else f"there are {fewest}"
+    fewer = f"make fewer folds (--folds {fewest}), or add patients"
+    way = fewer if fewest > 1 else "add patients, or leave it out"
+    raise InputError(f"{count} folds need {count} patients {kind}; {there}: {way}")
 
 
 def stratified(images: Images, count: int, seed: int) -> np.ndarray:
@@ -129,9 +129,10 @@ def _with_all_kinds(images: Images, count: int, seed: int) -> np.ndarray:
     codes, counts, order = _groups(images, seed)
     fixed = covering(counts[:, :-1] > 0, counts[:, -1], count, order)
     if fixed is None:
-        what = "an image of every class" if images.task.sums_to_one else "an image with and one without each label"
-        way = ways_on(count, "try another --seed")
-        raise InputError(f"no split was found in which each of {count} folds has {what}: {way}")
+        one_class = images.task.sums_to_one
+        each = "an image of every class" if one_class else "an image with and one without each label"
+        way = ways_on(count, f"leave a {'class' if one_class else 'label'} out")
+        raise InputError(f"no split was found in which each of {count} folds has {each}: {way}")
     return balanced(counts, count, order, fixed)[codes]
 
 

@@ -51,6 +51,11 @@ def registry(name: str, own: dict[str, T]) -> dict[str, T]:
     return own
 
 
+def names(table: str) -> list[str]:
+    """What the hooks that were run have added to a table."""
+    return [name for hooks in _loaded.values() for name in hooks.tables.get(table, {})]
+
+
 def trust() -> None:
     """Let hooks run that came with a run from elsewhere: `--trust-hooks`."""
     global _trusted

@@ -1,7 +1,7 @@
 """The leaderboard: one row per result, from files alone."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chestfold.core.config import Experiment, did_you_mean
@@ -102,7 +102,13 @@ def rows_by_folds(results: Iterable[Result], has: Callable[[Result], bool] = lam
             title = f"{result.record.data} (folds/{folds.file}.csv {folds.sha256[:8]}, {folds})"
             title += competition_title(result.record)
             tables.setdefault(title, []).append(_row(result, by_name))
-    return {title: sorted(rows, key=lambda row: row.order) for title, rows in sorted(tables.items())}
+    return {title: sorted(_completed(rows), key=lambda row: row.order) for title, rows in sorted(tables.items())}
+
+
+def _completed(rows: list[Row]) -> list[Row]:
+    """The rows of a table, each with every metric that one of them has: those of hooks are scored for some only."""
+    names = dict.fromkeys(name for row in rows for name in row.scores)
+    return [replace(row, scores=dict.fromkeys(names) | row.scores) for row in rows]
 
 
 def competition_title(record: ResultRecord) -> str:
@@ -118,7 +124,7 @@ def _row(result: Result, by_name: dict[str, Result]) -> Row:
     return Row(
         result=result,
         what=describe(result.record),
-        scores={name: result.score("at_half", name) for name in BOARD},
+        scores=dict.fromkeys(BOARD) | result.record.scores.at_half,
         corrupted=result.score("corrupted", "auc"),
         tuned_f1=result.score("cross_fitted", "f1"),
         gain=_gain(result, by_name.get(result.record.parent)),
@@ -161,10 +167,15 @@ def format_value(value: Any) -> str:
 def texts_of(row: Row) -> dict[str, str]:
     """Column -> text of a row: of the board, the page and RESULTS.md.
 
-    Those of `HEADER`, and behind the name the competition's metric, where that is another than AUC.
+    Those of `HEADER`, behind the name the competition's metric, where that is another than AUC, and at the end the
+    metrics of hooks.
     """
+    record = row.result.record
     texts = dict(zip(HEADER, _cells(row), strict=True))
-    title = competition_column(row.result.record)
+    for name, score in row.scores.items():
+        if name not in (*BOARD, metric_name(record.metric)):
+            texts[METRICS[name].title if name in METRICS else name] = format_score(score)
+    title = competition_column(record)
     if not title:
         return texts
     return {HEADER[0]: texts.pop(HEADER[0]), title: format_score(row.competition), **texts}
@@ -178,7 +189,7 @@ def competition_column(record: ResultRecord) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    of_metrics = [format_score(score) for name, score in row.scores.items() if name != "auc"]
+    of_metrics = [format_score(row.scores[name]) for name in BOARD if name != "auc"]
     return [
         row.result.name,
         format_score(row.scores["auc"]),

@@ -257,10 +257,11 @@ class Result:
 
 
 def metrics_of(record_metric: str, metric_weights: dict[str, float]) -> dict[str, Metric]:
-    """Name -> metric: those of the board, and the competition's."""
+    """Name -> metric: those of the board, the competition's, and those of the hooks that were run."""
     found = {name: METRICS[name] for name in BOARD}
     name = metric_name(record_metric)
-    return found | {name: find_metric(name, metric_weights)}
+    found[name] = find_metric(name, metric_weights)
+    return found | {name: find_metric(name) for name in hooks.names("METRICS")}
 
 
 def score_table(table: pd.DataFrame, task: Task, scored: dict[str, Metric], metric: Metric | None = None) -> Scores:

@@ -10,7 +10,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldManifest
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, predictions, results
-from chestfold.evaluate.metrics import BOARD, find_metric
+from chestfold.evaluate.metrics import find_metric
 from chestfold.train.prepare import Prepared
 
 
@@ -29,7 +29,9 @@ def collect(ready: Prepared) -> results.Result:
         origin["folds"] = ready.folds.name
         origin["members"] = {str(fold): manifest.files["oof.parquet"] for fold, manifest in manifests.items()}
         test = mean_of_tests(ready, manifests)
-        result = results.write_result(folder, oof, test, corrupted, origin, describe(ready, manifests), ready.hooks)
+        result = results.write_result(
+            folder, oof, test, corrupted, origin, describe(ready, manifests), ready.used_hooks
+        )
         (folder / results.NOT_RUN).unlink(missing_ok=True)
         histories = {fold: ready.run.fold(fold).history() for fold in manifests}
         figures.learning_curves(folder / "curves.png", ready.request.name, histories)
@@ -120,8 +122,8 @@ def report(result: results.Result) -> None:
     title = record.competition_metric.title
     detail("")
     say(f"{result.name}: {record.folds} collected in {result.folder}, {title} {result.competition_score}")
-    for metric in dict.fromkeys([record.metric, *BOARD]):
-        detail(f"  {metric:<13} {result.score('at_half', metric)}")
+    for name, score in record.scores.at_half.items():
+        detail(f"  {name:<13} {score}")
     for label, of_label in (record.scores.by_label or {}).items():
         detail(f"  auc of {label:<13} {of_label['auc']}")
     if len(record.folds.trained) > 1:

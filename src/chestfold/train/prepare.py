@@ -10,6 +10,7 @@ from chestfold.core import hooks
 from chestfold.core.config import Experiment, Request
 from chestfold.core.console import plural, say
 from chestfold.core.errors import InputError
+from chestfold.core.hooks import Hooks
 from chestfold.core.rng import generator
 from chestfold.core.run_folder import FoldConfig, FoldFolder, RunFolder, SyntheticCount
 from chestfold.core.task import Task, create_task
@@ -80,7 +81,7 @@ class Prepared:
     index: Index
     folds: folds.Folds
     cache: Cache
-    hooks: hooks.Hooks | None = None
+    used_hooks: Hooks | None = None
 
     @property
     def exp(self) -> Experiment:
@@ -144,7 +145,7 @@ class Prepared:
             "weights": weights_identity(self.exp),
             **preprocess.lung_method(self.exp),
             **task_identity(self.task),
-            **hooks.identity(self.hooks),
+            **hooks.identity(self.used_hooks),
         }
 
     def fold_config(self, fold: int, threads: int) -> FoldConfig:
@@ -239,7 +240,7 @@ def prepare(request: Request, trained: FoldFolder | None = None) -> Prepared:
     return Prepared(request, index, chosen, open_cache(index, request.exp.image_size), used)
 
 
-def _load_hooks(exp: Experiment, trained: FoldFolder | None) -> hooks.Hooks | None:
+def _load_hooks(exp: Experiment, trained: FoldFolder | None) -> Hooks | None:
     if not exp.hooks:
         return None
     return trained.load_hooks() if trained else hooks.load_own(exp.hooks)

@@ -125,8 +125,8 @@ def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: Fold
 
     images = ready.fold_images(fold)
     if distributed.is_main():
-        if ready.hooks:
-            write_bytes(folder.hooks_path, ready.hooks.data)
+        if ready.used_hooks:
+            write_bytes(folder.hooks_path, ready.used_hooks.data)
         draw_inputs(ready, fold, folder, images.train)
     for n, line in enumerate(images.describe()):
         log(f"{ready.request.name} fold {fold}: {line}" if n == 0 else line)

@@ -11,7 +11,7 @@ import numpy as np
 from chestfold.core.files import atomic_path
 from chestfold.core.run_folder import History
 from chestfold.evaluate.fonts import japanese_fonts
-from chestfold.evaluate.metrics import OUTCOMES
+from chestfold.evaluate.metrics import confusion_columns
 from chestfold.evaluate.results import ResultRecord
 
 TRAIN, VALIDATION = "#d1702c", "#2c6fb3"
@@ -58,7 +58,7 @@ def confusion(path: Path, record: ResultRecord) -> None:
     Of several labels a row of outcomes each.
     """
     classes = record.classes
-    columns = classes if record.create_task().sums_to_one else OUTCOMES
+    columns = confusion_columns(record.create_task())
     counts = np.array(record.scores.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with _figure(path, 2.2 + 1.1 * len(columns), 1.6 + 1.0 * len(classes)) as figure:

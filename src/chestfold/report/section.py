@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from chestfold.core.run_folder import FoldFolder
 from chestfold.evaluate import leaderboard, predictions
 from chestfold.evaluate.leaderboard import Row
+from chestfold.evaluate.metrics import confusion_columns
 from chestfold.evaluate.results import Result, ResultRecord
+from chestfold.evaluate.thresholds import have_thresholds
 from chestfold.report import curves
 from chestfold.report.attention import AttentionView, attention_view
 from chestfold.report.charts import Curve
@@ -36,6 +38,16 @@ class Section:
     def record(self) -> ResultRecord:
         """scores.json."""
         return self.row.result.record
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether what is predicted depends on a threshold."""
+        return have_thresholds(self.record.create_task())
+
+    @property
+    def confusion_columns(self) -> tuple[str, ...]:
+        """Titles of the columns of the confusion matrix."""
+        return confusion_columns(self.record.create_task())
 
     @property
     def auc_of_folds(self) -> dict[str, float]:

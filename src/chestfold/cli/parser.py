@@ -46,3 +46,10 @@ def add_verb(parent: Any, name: str, function: Callable[[argparse.Namespace], No
     parser = parent.add_parser(name, help=text, description=text, allow_abbrev=False)
     parser.set_defaults(verb=function)
     return parser
+
+
+def add_device(parser: Any) -> None:
+    """The option `--device`, for `choose_device`."""
+    parser.add_argument(
+        "--device", metavar="NAME", help="auto, cpu, cuda, cuda:N, or mps (Apple, untried) [auto: CUDA if there is one]"
+    )

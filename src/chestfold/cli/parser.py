@@ -61,3 +61,10 @@ def add_trust(parser: Any) -> None:
     parser.add_argument(
         "--trust-hooks", nargs=0, action=_Trust, help="run the hooks.py that came with a run from elsewhere: it is code"
     )
+
+
+def add_device(parser: Any) -> None:
+    """The option `--device`, for `choose_device`."""
+    parser.add_argument(
+        "--device", metavar="NAME", help="auto, cpu, cuda, cuda:N, or mps (Apple, untried) [auto: CUDA if there is one]"
+    )

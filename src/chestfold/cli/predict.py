@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from chestfold.cli.parser import add_trust, add_verb
+from chestfold.cli.parser import add_device, add_trust, add_verb
 from chestfold.core.console import say, show
+from chestfold.core.device import choose_device
 from chestfold.core.errors import InputError
 from chestfold.core.files import runs_dir, write_text
 
@@ -38,6 +39,7 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("--no-overlay", action="store_true", help="no heat maps: several times as fast")
     parser.add_argument("--overwrite", action="store_true", help="replace the --csv file")
     add_trust(parser)
+    add_device(parser)
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -48,6 +50,7 @@ def predict(arguments: argparse.Namespace) -> None:
     from chestfold.predict.inputs import find_images
     from chestfold.predict.predictor import Predictor
 
+    choose_device(arguments.device)
     if arguments.csv and arguments.csv.exists() and not arguments.overwrite:
         raise InputError(f"{arguments.csv} is there already; choose another --csv or add --overwrite")
     paths, notes = find_images(arguments.images)

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from chestfold.core import distributed
 from chestfold.core.config import Experiment
+from chestfold.core.device import chosen_workers
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.core.task import Labels, Task
@@ -107,9 +108,8 @@ class TrainBatches(Dataset):
         wanted = [(epoch, n) for n in range(first, self.per_epoch)]
         if not self._workers:
             return (self[which] for which in wanted)
-        loader = DataLoader(
-            self, batch_size=None, sampler=wanted, num_workers=self._workers, pin_memory=torch.cuda.is_available()
-        )
+        pinned = distributed.device().type == "cuda"
+        loader = DataLoader(self, batch_size=None, sampler=wanted, num_workers=self._workers, pin_memory=pinned)
         return iter(loader)
 
     def __getitem__(self, which: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -138,11 +138,14 @@ class TrainBatches(Dataset):
 
 
 def workers_for(device: torch.device) -> int:
-    """Processes that make batches for a GPU; none beside a CPU that trains.
+    """Processes that make batches: as many as were asked for, else some for a GPU, and none beside a CPU that trains.
 
     There the cores are taken, and a thread would be worse than none: torch's main thread would wait for Python's lock
     after each of its operations.
     """
+    chosen = chosen_workers()
+    if chosen is not None:
+        return chosen
     return 0 if device.type == "cpu" else min(12, os.cpu_count() or 1)
 
 

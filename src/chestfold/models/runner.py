@@ -67,7 +67,8 @@ def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dty
         return named[precision]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if cpu_has_bf16() and not _depthwise(module) else None
+    on_cpu = device.type == "cpu"  # Apple keeps fp32, which is all that it surely has
+    return torch.bfloat16 if on_cpu and cpu_has_bf16() and not _depthwise(module) else None
 
 
 def cpu_has_bf16() -> bool:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import tiny_experiment
+from conftest import answers_of, tiny_experiment
 from safetensors.torch import save_file
 
 from chestfold.cli import main
@@ -635,14 +635,17 @@ def test_a_submission_that_would_be_refused(tmp_path, given, complaint):
     path = tmp_path / "001_x.csv"
     given.to_csv(path, index=False)
     with pytest.raises(InputError, match=r"001_x\.csv") as refusal:
-        submission.check_submission(path, THREE if "x" in given else BINARY)
+        if "x" in given:
+            submission.check_submission(path, THREE, answers_of("x", "y", "z"))
+        else:
+            submission.check_submission(path, BINARY, answers_of("ill"))
     assert complaint in one_sentence(str(refusal.value))
 
 
 @pytest.mark.parametrize("sample", [BINARY, THREE])
 def test_a_submission_like_its_sample_passes(tmp_path, sample):
     sample.to_csv(tmp_path / "001_x.csv", index=False)
-    submission.check_submission(tmp_path / "001_x.csv", sample)
+    submission.check_submission(tmp_path / "001_x.csv", sample, answers_of(*sample.columns[1:]))
 
 
 # What a run cannot mean

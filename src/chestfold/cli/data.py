@@ -39,7 +39,8 @@ def list_datasets(arguments: argparse.Namespace) -> None:
     for dataset in catalogue().values():
         classes = ", ".join(f"{name}*" if name == dataset.positive else name for name in dataset.classes)
         here = "yes" if all(folder.is_dir() for folder in folders_of(dataset)) else "no"
-        table.add_row(dataset.name, dataset.about, classes, dataset.patient, dataset.licence, here)
+        about = f"{dataset.about} (warning: {dataset.warning})" if dataset.warning else dataset.about
+        table.add_row(dataset.name, about, classes, dataset.patient, dataset.licence, here)
     show(table)
     say(f"they belong in {input_dir()}; your own set: a folder there with a dataset.toml (see input/README.md)")
 

@@ -14,7 +14,7 @@ from chestfold.core.rng import key
 from chestfold.data.cache import content_hashes, open_cache
 from chestfold.data.dataset import Index
 from chestfold.data.duplicates import exact_groups, joined, near_pairs
-from chestfold.data.readers import read_table
+from chestfold.data.tables import read_table
 
 SCHEME = "stratified by label, grouped by patient and duplicates"
 THUMBNAIL = 64

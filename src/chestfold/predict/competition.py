@@ -12,7 +12,7 @@ import pandas as pd
 
 from chestfold.core.console import bar, fail, plural, say
 from chestfold.core.errors import ChestfoldError, InputError
-from chestfold.data.readers import IMAGE_SUFFIXES
+from chestfold.data.readers.files import IMAGE_SUFFIXES
 from chestfold.integrations.kaggle.kernel import CONTENTS, Contents
 from chestfold.predict.predictor import Predictor
 

@@ -13,7 +13,7 @@ from chestfold.core.files import input_dir, lock, sha256_file, submissions_dir, 
 from chestfold.core.records import Record
 from chestfold.core.run_folder import RunFolder
 from chestfold.data.catalogue import find_dataset
-from chestfold.data.readers import read_table
+from chestfold.data.tables import read_table
 from chestfold.evaluate import predictions
 from chestfold.evaluate.metrics import Score
 from chestfold.evaluate.results import FoldsOfResult, Result, find_result

@@ -144,7 +144,7 @@ def test_a_folder_that_is_no_class(wards, refused):
 @pytest.mark.parametrize(
     ("line", "row", "complaint"),
     [
-        (5, "t002,healthy,p00", "id 't002' occurs twice"),
+        (5, "t002,ill,p00", "lines 4 and 5: image 't002' has two values of class, 'healthy' and 'ill'"),
         (5, "t003,,p01", "line 5: the label is missing"),
         (5, "t003", "line 5: the label is missing"),
         (5, "t003,sick,p01", "line 5: unknown class 'sick'; declared are healthy, ill"),

@@ -22,7 +22,7 @@ from chestfold.core.files import (
     write_text,
 )
 from chestfold.data.dataset import Index
-from chestfold.data.decode import TRANSFORM, decode, read_bytes
+from chestfold.data.decode import TRANSFORM, decode, read_bytes, split_place
 from chestfold.data.dicom import DICOM_SUFFIXES, DICOM_TRANSFORM
 
 
@@ -63,7 +63,11 @@ def content_hashes(index: Index) -> list[str]:
 
 
 def _stamp(root: Path, place: str) -> str:
-    status = (root / place.partition("#")[0]).stat()
+    path = root / split_place(place)[0]
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); replace or remove it") from error
     return f"{root / place}|{status.st_size}|{status.st_mtime_ns}"
 
 

@@ -1,6 +1,7 @@
 """One image file to one grey array: any mode, any depth, DICOM too, the same result."""
 
 import io
+import re
 from pathlib import Path
 
 import cv2
@@ -24,11 +25,19 @@ _REDUCED = {
 }
 _UNREDUCED = 1 << 30
 """A size that no codec reduces to."""
+_NPZ_MEMBER = re.compile(r"(?P<file>.+\.npz)#(?P<member>\w+/\d+)", re.DOTALL)
+"""No image of a file: those are called like one, and this ends in a bare number."""
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """A place of an index as a file and the member of an .npz, `array/row`; "" where it is a file of its own."""
+    match = _NPZ_MEMBER.fullmatch(place)
+    return (match["file"], match["member"]) if match else (place, "")
 
 
 def read_bytes(root: Path, place: str) -> bytes:
     """The bytes that decide an image: of its file, or of its row in an .npz."""
-    name, _, member = place.partition("#")
+    name, member = split_place(place)
     if not member:
         return _file_bytes(root / name)
     return _npz_image(root / name, member).tobytes()
@@ -45,7 +54,7 @@ def decode(
     Raises:
         InputError: the file is empty, truncated, no image, or 16-bit without a declared `value_range`.
     """
-    name, _, member = place.partition("#")
+    name, member = split_place(place)
     if member:
         return resize(_grey(Image.fromarray(_npz_image(root / name, member)), place, value_range), size)
     data = _file_bytes(root / name)
@@ -56,7 +65,7 @@ def decode_native(
     root: Path, place: str, value_range: tuple[int, int] | None = None, ct_window: str = ""
 ) -> np.ndarray:
     """The image at `place` in its own size, uint8 (H, W); else as `decode`."""
-    name, _, member = place.partition("#")
+    name, member = split_place(place)
     if member:
         return _grey(Image.fromarray(_npz_image(root / name, member)), place, value_range)
     return _decode_file(_file_bytes(root / name), root / name, _UNREDUCED, value_range, ct_window)

@@ -17,7 +17,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import input_dir, sha256_file, sha256_json
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
-from chestfold.data.readers import read_table
+from chestfold.data.tables import read_table
 
 NEEDED = ("label", "group", "host", "parents", "fold")
 

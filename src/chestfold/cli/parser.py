@@ -76,7 +76,7 @@ def add_hooks(parser: Any) -> None:
         "--hooks",
         action=_LoadHooks,
         metavar="FILE",
-        help="your own readers, as the experiments name it: exps/my_hooks.py",
+        help="your own readers, as experiments name it: exps/my_hooks.py",
     )
 
 

@@ -24,12 +24,12 @@ from xdist.scheduler import LoadScopeScheduling
 from chestfold import Experiment
 from chestfold.core.garbage import collect_rarely
 from chestfold.core.rng import generator
-from chestfold.evaluate import metrics
+from chestfold.evaluate import bootstrap
 from chestfold.evaluate.results import FoldsOfResult, ResultRecord, Scores
 
 collect_rarely()
 setattr(os, "fsync", lambda _: None)  # noqa: B010  a test's files need not survive a power cut
-metrics.REPLICATES = 50  # of the bootstrap; test_metrics draws all
+bootstrap.REPLICATES = 50  # of the bootstrap; test_metrics draws all
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 ONE_PROCESS = {
     "test_24_averaged_weights_with_raw_statistics",

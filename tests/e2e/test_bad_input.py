@@ -238,7 +238,8 @@ def test_a_known_data_set_that_is_not_here(project, refused):
 
 def test_more_folds_than_patients_in_a_class(project, refused):
     sentence = refused("folds", "make", "tiny", "--folds", "11", "--name", "eleven")
-    assert sentence == "11 folds need 11 patients in class 'healthy'; it has 10"
+    ways = "make fewer folds (--folds 10), or add patients"
+    assert sentence == f"11 folds need 11 patients of class 'healthy'; there are 10: {ways}"
     assert refused("folds", "make", "tiny", "--folds", "1").startswith("--folds 1")
 
 
@@ -284,6 +285,23 @@ def test_a_fold_file_is_never_written_over(project, refused):
     before = (project.root / "folds" / "tiny.csv").read_bytes()
     assert "fold files are never edited" in refused("folds", "make", "tiny", "--folds", "3", "--seed", "1")
     assert (project.root / "folds" / "tiny.csv").read_bytes() == before
+
+
+def test_folds_of_others_that_leak(project, refused):
+    path = project.root / "folds.csv"
+    path.write_text("\n".join(["id,fold", *(f"t{n:03d},{n % 2}" for n in range(60))]) + "\n")
+    sentence = refused("folds", "import", path, "--data", "tiny", "--name", "own")
+    assert sentence.startswith(f"{path} leaks: 't000' (fold 0) and 't001' (fold 1) are of one patient, 'p00'")
+    assert "--data" in refused("folds", "import", path)
+    assert "a plain name is needed" in refused("folds", "import", path, "--data", "tiny", "--name", "../own")
+    assert not list(project.root.glob("folds/own*"))
+
+
+@pytest.mark.parametrize(("option", "value"), [("--repeats", "1"), ("--repeats", "0"), ("--seed", "-1")])
+def test_a_number_that_makes_no_split(project, refused, option, value):
+    sentence = refused("folds", "make", "tiny", "--folds", "3", option, value, "--name", "other")
+    assert sentence.startswith(f"{option} {value}: ")
+    assert not list(project.root.glob("folds/other*"))
 
 
 # The command line

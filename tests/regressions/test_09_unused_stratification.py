@@ -23,19 +23,19 @@ def rare(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_rare_class_is_spread_evenly(rare, seed):
-    table, _ = folds.split(rare, 3, seed)
+    table = folds.split(rare, 3, seed).table
     counts = table.groupby(["fold", "label"]).size().unstack()
     assert counts["ill"].tolist() == [2, 2, 2]
     assert counts["healthy"].tolist() == [18, 18, 18]
 
 
 def test_folds_that_lack_a_class_are_refused(rare):
-    table, _ = folds.split(rare, 3, seed=0)
+    table = folds.split(rare, 3, seed=0).table
     table.loc[table["label"] == "ill", "fold"] = 1
     with pytest.raises(InputError, match="fold 0 has no image of class 'ill'"):
         folds.assert_sound(table, rare, 3)
 
 
 def test_more_folds_than_patients_of_a_class_are_refused(rare):
-    with pytest.raises(InputError, match="7 folds need 7 patients in class 'ill'; it has 6"):
+    with pytest.raises(InputError, match="7 folds need 7 patients of class 'ill'; there are 6: make fewer folds"):
         folds.split(rare, 7, seed=0)

@@ -40,14 +40,14 @@ def test_duplicates_of_different_patients_are_in_one_fold(doubled, pair):
     patients = doubled.train.set_index("id")["group"]
     assert patients[pair[0]] != patients[pair[1]]
     for seed in range(6):
-        table = folds.split(doubled, 3, seed)[0].set_index("id")
+        table = folds.split(doubled, 3, seed).table.set_index("id")
         assert len(set(table.loc[list(pair), "group"])) == 1
         of_both = table[patients.reindex(table.index).isin(patients[list(pair)])]
         assert set(of_both["fold"]) == {table.loc[pair[0], "fold"]}, "with all images of both patients"
 
 
 def test_the_report_counts_them(doubled):
-    _, report = folds.split(doubled, 3, seed=0)
+    report = folds.split(doubled, 3, seed=0).leaks
     assert report["found"] == {"exact duplicates": 1, "near duplicates": 2, "groups": 18}
     assert not any(report["straddling"].values())
 

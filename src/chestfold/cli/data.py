@@ -1,4 +1,4 @@
-"""`chestfold data` and `chestfold folds`."""
+"""`chestfold data`."""
 
 import argparse
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from chestfold.cli.parser import add_verb
 from chestfold.core.console import say, show
 from chestfold.core.errors import InputError
-from chestfold.core.files import folds_dir, input_dir, require_plain_name
+from chestfold.core.files import input_dir
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add `data` and `folds`."""
+    """Add `data`."""
     data = verbs.add_parser("data", help="list, fetch or check data sets").add_subparsers(required=True, metavar="VERB")
     add_verb(data, "list", list_datasets, "the data sets that are known by name")
     fetch = add_verb(data, "fetch", fetch_data, "make the phantom; download a data set or a competition from Kaggle")
@@ -18,15 +18,6 @@ def add_verbs(verbs: Any) -> None:
     fetch.add_argument("--competition", metavar="SLUG", help="all files of a competition, into input/SLUG")
     check = add_verb(data, "check", check_data, "unreadable files, duplicates, label conflicts, leaks")
     check.add_argument("name", help="a data set")
-    folds = verbs.add_parser("folds", help="make or check fold files").add_subparsers(required=True, metavar="VERB")
-    make = add_verb(folds, "make", make_folds, "write folds/NAME.csv and .json: stratified, grouped, duplicates joined")
-    make.add_argument("data", help="a data set")
-    make.add_argument("--folds", type=int, default=5, help="number of folds [5]")
-    make.add_argument("--seed", type=int, default=0, help="another seed gives another split [0]")
-    make.add_argument("--name", help="name of the fold file [the data set's]")
-    again = add_verb(folds, "check", check_folds, "prove a fold file again, and search for leaks")
-    again.add_argument("data", help="a data set")
-    again.add_argument("--name", help="name of the fold file [the data set's]")
 
 
 def list_datasets(arguments: argparse.Namespace) -> None:
@@ -67,30 +58,3 @@ def check_data(arguments: argparse.Namespace) -> None:
         say(line)
     if report.unreadable:
         raise InputError(f"{len(report.unreadable)} unreadable file(s) in {index.root}; replace or remove them")
-
-
-def make_folds(arguments: argparse.Namespace) -> None:
-    """Write a fold file."""
-    from chestfold.data import folds
-    from chestfold.data.catalogue import open_index
-
-    if arguments.folds < 2:
-        raise InputError(f"--folds {arguments.folds}: at least 2 are needed")
-    name = arguments.name or arguments.data
-    require_plain_name(name, "--name")
-    made, new = folds.make(open_index(arguments.data), name, arguments.folds, arguments.seed)
-    what = "wrote" if new else "is there already, the same:"
-    say(f"{what} {folds_dir() / name}.csv: {len(made.table)} images in {made.count} folds, no leak")
-
-
-def check_folds(arguments: argparse.Namespace) -> None:
-    """Prove a fold file again; exit code 2 when something straddles."""
-    from chestfold.data import folds
-    from chestfold.data.catalogue import open_index
-
-    name = arguments.name or arguments.data
-    report = folds.check(name, open_index(arguments.data))
-    for kind, count in report["straddling"].items():
-        say(f"{kind} of the training images: {report['found'][kind]} found, {count} in more than one fold")
-    if any(report["straddling"].values()):
-        raise InputError(f"folds/{name}.csv leaks; make a new one")

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from chestfold.cli.parser import add_device, add_verb
+from chestfold.cli.parser import add_device, add_trust, add_verb
 from chestfold.core.console import say
 from chestfold.core.device import choose_device
 
@@ -23,6 +23,7 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("--count", type=int, default=40, metavar="N", help="random images of each fold; 0: all [40]")
     parser.add_argument("--overwrite", action="store_true", help="replace the maps that are there")
     add_device(parser)
+    add_trust(parser)
 
 
 def explain(arguments: argparse.Namespace) -> None:

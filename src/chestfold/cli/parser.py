@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from chestfold.core import hooks
 from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
 
@@ -52,4 +53,18 @@ def add_device(parser: Any) -> None:
     """The option `--device`, for `choose_device`."""
     parser.add_argument(
         "--device", metavar="NAME", help="auto, cpu, cuda, cuda:N, or mps (Apple, untried) [auto: CUDA if there is one]"
+    )
+
+
+class _Trust(argparse.Action):
+    """Trusts as soon as it is read: what follows may load hooks."""
+
+    def __call__(self, *_: Any) -> None:
+        hooks.trust()
+
+
+def add_trust(parser: Any) -> None:
+    """Add `--trust-hooks` to a verb that uses trained runs."""
+    parser.add_argument(
+        "--trust-hooks", nargs=0, action=_Trust, help="run the hooks.py that came with a run from elsewhere: it is code"
     )

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from chestfold.cli.parser import add_device, add_verb
+from chestfold.cli.parser import add_device, add_trust, add_verb
 from chestfold.core.console import say, show
 from chestfold.core.device import choose_device
 from chestfold.core.errors import InputError
@@ -39,6 +39,7 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("--no-overlay", action="store_true", help="no heat maps: several times as fast")
     parser.add_argument("--overwrite", action="store_true", help="replace the --csv file")
     add_device(parser)
+    add_trust(parser)
 
 
 def predict(arguments: argparse.Namespace) -> None:

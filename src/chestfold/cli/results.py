@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from chestfold.cli.parser import add_verb
+from chestfold.cli.parser import add_trust, add_verb
 from chestfold.core.console import plural, say, show, terminal_width
 from chestfold.core.errors import InputError
 from chestfold.core.files import runs_dir
@@ -45,6 +45,7 @@ def _add_ensemble(verbs: Any) -> None:
     blend.add_argument("--tracker", default="wandb", choices=list(TRACKERS), help="as for an experiment [wandb]")
     blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
     blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
+    add_trust(blend)
 
 
 def _add_kaggle(verbs: Any) -> None:
@@ -59,6 +60,7 @@ def _add_kaggle(verbs: Any) -> None:
     kernel.add_argument("name", help="a run in runs/, with its checkpoints, or an ensemble of such runs")
     kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")
     kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
+    add_trust(kernel)
 
 
 def ensemble(arguments: argparse.Namespace) -> None:
@@ -71,13 +73,14 @@ def ensemble(arguments: argparse.Namespace) -> None:
     tracker = open_tracker(arguments.tracker, arguments.wandb)
     result, compared = blend(arguments.members, arguments.name, arguments.method, arguments.overwrite)
     best = next(iter(compared.values())).over
-    table = Table("method", "AUC of folds", f"gain over {best}", "AUC pooled", "in-sample", "weights")
+    metric = result.record.competition_metric.title
+    table = Table("method", f"{metric} of folds", f"gain over {best}", f"{metric} pooled", "in-sample", "weights")
     for name, row in compared.items():
         weights = " ".join(f"{weight:.2f}" for weight in row.weights) if row.weights else "-"
-        texts = [f"{row.fold_auc:.4f}", row.gain.format_gain(), str(row.auc), f"{row.in_sample_auc:.4f}", weights]
+        texts = [f"{row.fold_mean:.4f}", row.gain.format_gain(), str(row.score), f"{row.in_sample:.4f}", weights]
         table.add_row(name, *texts)
     show(table)
-    say("AUC of folds: their mean, cross-fitted; the gain is in it, over the best member. In-sample is too good")
+    say(f"{metric} of folds: their mean, cross-fitted; the gain is in it, over the best member. In-sample is too good")
     say(f"{result.name} ({arguments.method}) is in {result.folder}; weights are in the order of the members")
     say(f"next: chestfold submit {result.name} --dry-run")
     tracker.result_written(result.name)

@@ -11,8 +11,6 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from chestfold.core.errors import InputError
 
-Metric = Literal["auc", "loss", "accuracy", "macro_f1"]
-
 
 def option(default: Any, about: str, limits: tuple[float, float] | None = None) -> Any:
     """A field with the text that `--help` shows for it, and the smallest and largest value that it takes."""
@@ -30,6 +28,9 @@ class Experiment:
     backbone: str = option("resnet18", "any timm name (timm.list_models()), or one of chestfold.models")
     pretrained: bool = option(False, "start from ImageNet: input/weights/<name>.safetensors, else the hub")
     image_size: int = option(224, "pixels a side the network sees; more shows more and costs its square", (8, 4096))
+    hooks: str = option(
+        "", "a file of your own losses, metrics, augmentations, networks, ...: exps/my_hooks.py; empty: none"
+    )
     lung_mask: Literal["none", "zero", "channel"] = option(
         "none",
         "axial CT slices: zero: black outside the lungs; channel: the lungs as a second input; a slice in which "
@@ -75,7 +76,11 @@ class Experiment:
         (0.6, 0.85), "multistep: rising shares of the run, after each of which the rate is divided by ten"
     )
     max_grad_norm: float = option(0.0, "largest gradient norm; 0: no clipping; 1 calms a loss that jumps", (0.0, 1e9))
-    loss: Literal["ce"] = option("ce", "ce: cross entropy, with the class weights and the label smoothing below")
+    loss: str = option(
+        "ce",
+        "ce: cross entropy of the classes, or of each label; bce: each class for itself; focal; asymmetric; all with "
+        "the class weights and the label smoothing below",
+    )
     label_smoothing: float = option(0.0, "0 to 1; 0.05 to 0.1 when labels are doubtful", (0.0, 1.0))
     ema_decay: float = option(
         0.0, "exponential moving average of the weights, per step; 0: off; 0.99 to 0.9998", (0.0, 1.0)
@@ -104,7 +109,9 @@ class Experiment:
     mixup_alpha: float = option(0.0, "Mixup, Beta(alpha, alpha); 0: off; 0.2 to 1", (0.0, 100.0))
     cutmix_alpha: float = option(0.0, "CutMix; 0: off; with Mixup too, each batch draws one of the two", (0.0, 100.0))
 
-    monitor: Metric = option("auc", "validation figure that picks the best epoch")
+    monitor: str = option(
+        "auto", "validation figure that picks the best epoch: auto: the data set's metric; loss, accuracy, f2, ..."
+    )
     patience: int = option(0, "stop after so many epochs without a better one; 0: never", (0, 10**9))
     average_last: int = option(
         0, "predict with the mean over the last so many epochs; 0: with the best epoch alone", (0, 100)

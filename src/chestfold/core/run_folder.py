@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from chestfold.core import hooks
 from chestfold.core.config import Experiment, difference
 from chestfold.core.errors import InputError
 from chestfold.core.files import (
@@ -22,6 +23,7 @@ from chestfold.core.files import (
 )
 from chestfold.core.provenance import Provenance
 from chestfold.core.records import Record
+from chestfold.core.task import Task, create_task
 
 History = list[dict[str, Any]]
 """The rows of a metrics.jsonl, one for each epoch or interval of steps."""
@@ -177,14 +179,19 @@ class FoldConfig(Config):
     classes: tuple[str, ...]
     positive: str
     threads: int
+    task: str = "multiclass"
 
     def deciding(self) -> dict[str, Any]:
         """The settings, the hashes and what the predictions are of; not the threads, which `claim` keeps.
 
         A setting that was added to `Experiment` after the fold was begun had its default.
         """
-        predicted = {"fold": self.fold, "classes": list(self.classes), "positive": self.positive}
+        predicted = {"fold": self.fold, "classes": list(self.classes), "positive": self.positive, "task": self.task}
         return Experiment().to_dict() | super().deciding() | predicted
+
+    def create_task(self) -> Task:
+        """What its labels and probabilities mean."""
+        return create_task(self.task, self.classes, self.positive)
 
     def exp(self) -> Experiment:
         """The settings as an experiment."""
@@ -218,11 +225,18 @@ class FoldFolder(TrainingFolder[FoldConfig, FoldManifest]):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.best_checkpoint = path / "best.ckpt"
+        self.hooks_path = path / hooks.FILE
 
     @property
     def number(self) -> int:
         """Of the fold, from 0."""
         return int(self.path.name.removeprefix("fold"))
+
+    def load_hooks(self) -> hooks.Hooks | None:
+        """Run the hooks that the fold was trained with; None where it has none. Raises as `hooks.load_stored`."""
+        config = self.config()
+        digest = config.fingerprint.get(hooks.FINGERPRINT)
+        return hooks.load_stored(self.hooks_path, config.settings["hooks"], digest) if digest else None
 
     def epoch_checkpoint(self, epoch: int) -> Path:
         """The weights of one of the last epochs, kept where their predictions are averaged."""

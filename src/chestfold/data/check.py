@@ -11,6 +11,7 @@ from chestfold.data.dataset import Index
 from chestfold.data.decode import decode, open_header, read_bytes
 from chestfold.data.dicom import describe, is_dicom
 from chestfold.data.duplicates import exact_groups, near_pairs
+from chestfold.data.folds import DEFAULT_COUNT, large_groups
 
 THUMBNAIL = 64
 
@@ -89,6 +90,7 @@ def summary(index: Index, report: Report) -> list[str]:
             f"{split}: {len(part)} images ({counts}), {len(sizes)} groups, {int((sizes > 1).sum())} of them with "
             f"more than one image (at most {int(sizes.max()) if len(sizes) else 0})"
         )
+    lines += large_groups(index, DEFAULT_COUNT)
     shown = ", ".join(f"{kind} ({count})" for kind, count in report.formats.most_common(5))
     more = len(report.formats) - 5
     lines.append(f"formats: {shown}" + (f", and {more} more" if more > 0 else ""))

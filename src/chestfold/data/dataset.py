@@ -21,6 +21,18 @@ def declared(default: Any, meaning: str, **limits: Any) -> Any:
     return Field(default, description=meaning, **limits)
 
 
+class Submission(Record):
+    """The `[submission]` of a declaration: what the competition wants of an answer."""
+
+    file: str = "sample_submission.csv"
+    id: str = ""
+    """Column of the images; empty: the one that the data set's table has, else the file's first."""
+    columns: dict[str, str] = {}
+    """Column of the file -> class; empty: the columns are classes, or a single one is the positive one's."""
+    answer: Literal["probability", "class"] = "probability"
+    """`class`: what is decided, at the threshold that the out-of-fold predictions gave."""
+
+
 class Dataset(Record):
     """The declaration of one data set: a dataset.toml, or an entry of catalogue.toml. Nothing is guessed from files."""
 
@@ -30,8 +42,15 @@ class Dataset(Record):
     licence: str = declared("your own", "a text")
     classes: tuple[str, ...] = declared(..., "a list of different texts", min_length=1)
     """In the order of the prediction columns."""
-    positive: str = declared(..., "a text")
+    positive: str = declared("", "a text")
     """The class that precision, recall and a binary submission are about."""
+    task: Literal["multiclass", "multilabel", "ordinal"] = declared(
+        "multiclass", "one of multiclass, multilabel, ordinal"
+    )
+    metric: str = declared("", "a text")
+    """The competition's metric, a name of evaluate.metrics; empty: the task's own."""
+    metric_weights: dict[str, float] = declared({}, "a table of numbers")
+    """Class -> its weight in `weighted_log_loss`; 1 where it is not named."""
     reader: Literal["folders", "csv", "npz", "joined"] = declared(..., "folders, csv or npz")
     patient: str = declared("as declared", "a text")
     """What one group is, in words; for people."""
@@ -60,6 +79,11 @@ class Dataset(Record):
     """Folder inside input/; empty: the name."""
     view: Literal["", "axial", "projection", "patch"] = declared("", "one of axial, projection, patch")
     """What one image shows: a slice of CT across the chest, an X-ray of all of it, or a part. Empty: not declared."""
+    id: str = "id"
+    separator: str = ""
+    no_finding: tuple[str, ...] = ()
+    warning: str = ""
+    submission: Submission = Submission()
     kaggle: str = ""
     """`owner/name` of the Kaggle data set that holds exactly this; empty: none does."""
 

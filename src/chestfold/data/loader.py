@@ -20,6 +20,7 @@ from chestfold.core.config import Experiment
 from chestfold.core.device import chosen_workers
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
+from chestfold.core.task import Labels, Task
 from chestfold.data.sampling import epoch_order
 from chestfold.data.transforms.preprocess import (
     NO_PREPROCESSING,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Images:
-    """Some images of a data set. `pixels`: uint8 (M, S, S), of which `rows` (N,) count; `labels` int64 (N,).
+    """Some images of a data set. `pixels`: uint8 (M, S, S), of which `rows` (N,) count; `labels`: those of the task.
 
     `preprocess` says how a network sees them, and `lungs` are those of all M images, where it needs them.
     """
@@ -44,7 +45,7 @@ class Images:
     pixels: np.ndarray
     rows: np.ndarray
     ids: list[str]
-    labels: np.ndarray
+    labels: Labels
     preprocess: Preprocess = NO_PREPROCESSING
     lungs: Lungs | None = None
 
@@ -66,20 +67,21 @@ class Images:
         return self.lungs.not_found(self.rows) if self.lungs else Counter()
 
 
-def images_of(preprocess: Preprocess, pixels: np.ndarray, ids: list[str], labels: np.ndarray) -> Images:
+def images_of(preprocess: Preprocess, pixels: np.ndarray, ids: list[str], labels: Labels) -> Images:
     """All of `pixels`, uint8 (N, S, S); their lungs are found now where `preprocess` needs them."""
     return Images(pixels, np.arange(len(pixels)), ids, labels, preprocess, find_lungs(preprocess, pixels))
 
 
 class TrainBatches(Dataset):
-    """The batches of one fold's training; `batches[epoch, n]` is uint8 (B, C, H, W) and class numbers int64 (B,).
+    """The batches of one fold's training; `batches[epoch, n]` is uint8 (B, C, H, W) and labels.
 
     C is 1, or 2 where the lungs are a channel. Of several processes each makes its share. `size`: images of a batch of
     all processes; `per_epoch`: batches.
     """
 
-    def __init__(self, exp: Experiment, fold: int, images: Images, workers: int) -> None:
+    def __init__(self, exp: Experiment, task: Task, fold: int, images: Images, workers: int) -> None:
         self._exp, self._fold, self._images, self._workers = exp, fold, images, workers
+        self._strata = task.strata(images.labels)
         length = len(self._order(0))
         self.size = min(exp.batch_size, length)
         if self.size < distributed.world():
@@ -99,7 +101,7 @@ class TrainBatches(Dataset):
 
     def _order(self, epoch: int) -> np.ndarray:
         rng = generator(self._exp.seed, self._fold, "order", epoch)
-        return epoch_order(self._images.labels, self._exp.sampling, rng)
+        return epoch_order(self._strata, self._exp.sampling, rng)
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches `first`, first + 1, ... of an epoch. Images that do not fill a batch are left for another epoch."""

@@ -1,7 +1,7 @@
 """attention.json: where a model looks, as numbers; written by `chestfold explain`, read by the board and the pages."""
 
 from chestfold.core.records import Record
-from chestfold.evaluate.metrics import Score
+from chestfold.evaluate.bootstrap import Score
 
 ATTENTION = "explain/gradcam/attention.json"
 """That of the default method: beside a result in runs/, and beside its published copy."""

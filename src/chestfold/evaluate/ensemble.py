@@ -4,12 +4,13 @@ A member's predictions are float (M, N, K): model, row, class. A blender is fitt
 so that one piece of code scores them all honestly. To add one, write a class and its line in `BLENDERS`.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
+from scipy.special import expit, logit, softmax
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
@@ -17,32 +18,40 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import lock, require_plain_name, sha256_json
 from chestfold.core.rng import generator
 from chestfold.core.run_folder import RunFolder
-from chestfold.evaluate import metrics, predictions
-from chestfold.evaluate.metrics import FoldAuc, Score
+from chestfold.core.task import Labels, Task
+from chestfold.evaluate import predictions
+from chestfold.evaluate.bootstrap import Score, patient_weights
+from chestfold.evaluate.comparisons import FoldMean, mean_score, paired_fold_gain
+from chestfold.evaluate.metrics import Metric, Predicted, value_of
 from chestfold.evaluate.results import MethodScores, Result, ResultRecord, find_result, write_result
 
 BAGS = 10
 PICKS = 15
 
 
-class Blender(Protocol):
+class Blender(ABC):
     """Learns weights from some rows and blends others. `weights`: a number for each member, where there is one."""
 
-    weights: list[float] | None
+    weights: list[float] | None = None
 
-    def fit(self, probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Self:
-        """From probabilities (M, N, K), class numbers (N,) and patients (N,)."""
+    def __init__(self, task: Task, metric: Metric) -> None:
+        """`metric`: what shall be high, for those that look at it."""
+        self.task = task
+        self.metric = metric
 
+    @abstractmethod
+    def fit(self, probs: np.ndarray, labels: Labels, groups: np.ndarray) -> Self:
+        """From probabilities (M, N, K), labels (N,) or (N, K), and patients (N,)."""
+
+    @abstractmethod
     def predict(self, probs: np.ndarray) -> np.ndarray:
         """Probabilities (M, N, K) to (N, K)."""
 
 
-class Mean:
+class Mean(Blender):
     """The plain average; nothing is fitted."""
 
-    weights: list[float] | None = None
-
-    def fit(self, probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Self:
+    def fit(self, probs: np.ndarray, labels: Labels, groups: np.ndarray) -> Self:
         """Equal weights."""
         self.weights = [1 / len(probs)] * len(probs)
         return self
@@ -56,67 +65,85 @@ class RankMean(Mean):
     """The average of ranks within the set that is predicted: immune to differently calibrated members."""
 
     def predict(self, probs: np.ndarray) -> np.ndarray:
-        """Mean ranks, rows summing to 1."""
+        """Mean ranks, 0 to 1, as a prediction of the task."""
         ranks = (rankdata(probs, axis=1) - 0.5) / probs.shape[1]
-        mean = ranks.mean(axis=0)
-        return mean / mean.sum(axis=1, keepdims=True)
+        return self.task.normalised(ranks.mean(axis=0))
 
 
 class GreedySelection(Mean):
-    """Members picked one after the other, with replacement, for AUC; averaged over bags of patients.
+    """Members picked one after the other, with replacement, for the metric; averaged over bags of patients.
 
     Caruana et al., Ensemble selection from libraries of models, ICML 2004.
     """
 
-    def fit(self, probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Self:
+    def fit(self, probs: np.ndarray, labels: Labels, groups: np.ndarray) -> Self:
         """The share of picks of each member."""
         counts = np.zeros(len(probs))
-        for bag, rows in enumerate(metrics.patient_weights(groups, BAGS)):
-            counts += _pick(probs, labels, rows, bag)
+        for bag, rows in enumerate(patient_weights(groups, BAGS)):
+            counts += self._pick(probs, labels, rows, bag)
         self.weights = (counts / counts.sum()).tolist()
         return self
 
+    def _pick(self, probs: np.ndarray, labels: Labels, rows: np.ndarray, bag: int) -> np.ndarray:
+        """How often each member is picked, float (M,). Ties go to a member drawn for the bag, not to the first."""
+        order = generator("greedy", bag).permutation(len(probs))
+        counts, total = np.zeros(len(probs)), np.zeros(probs.shape[1:])
+        for picked in range(PICKS):
+            gains = [self._gain((total + probs[m]) / (picked + 1), labels, rows) for m in order]
+            best = order[int(np.argmax(gains))]
+            counts[best] += 1
+            total += probs[best]
+        return counts
 
-def _pick(probs: np.ndarray, labels: np.ndarray, rows: np.ndarray, bag: int) -> np.ndarray:
-    """How often each member is picked, float (M,). Ties go to a member drawn for the bag, not to the first."""
-    order = generator("greedy", bag).permutation(len(probs))
-    counts, total = np.zeros(len(probs)), np.zeros(probs.shape[1:])
-    for _ in range(PICKS):
-        areas = [metrics.mean_auc_of(metrics.rank_classes(labels, total + probs[m]), rows) for m in order]
-        best = order[int(np.argmax(areas))]
-        counts[best] += 1
-        total += probs[best]
-    return counts
+    def _gain(self, probs: np.ndarray, labels: Labels, rows: np.ndarray) -> float:
+        value = value_of(self.metric, Predicted(self.task, labels, probs), rows)
+        return -np.inf if np.isnan(value) else self.metric.gain(value)
 
 
-class LogisticStack:
-    """Logistic regression on the members' log-odds (Wolpert 1992), C = 1."""
+class LogisticStack(Blender):
+    """Logistic regression on the members' log-odds (Wolpert 1992), C = 1; one for each of several labels."""
 
-    weights: list[float] | None = None
-
-    def fit(self, probs: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Self:
+    def fit(self, probs: np.ndarray, labels: Labels, groups: np.ndarray) -> Self:
         """The coefficients; of two classes they are the weights."""
-        self._model = LogisticRegression(max_iter=2000).fit(_log_odds(probs), labels)
-        if probs.shape[2] == 2:
-            self.weights = self._model.coef_[0].tolist()
+        if self.task.sums_to_one:
+            self._models = [_regression(_log_odds(probs), labels)]
+            if probs.shape[2] == 2:
+                self.weights = self._models[0].coef_[0].tolist()
+            return self
+        self._models = []
+        for number in range(probs.shape[2]):
+            known = ~np.isnan(labels[:, number])
+            self._models.append(_regression(_log_odds_of(probs[:, known], number), labels[known, number]))
         return self
 
     def predict(self, probs: np.ndarray) -> np.ndarray:
         """The regression's probabilities."""
-        logits = self._model.decision_function(_log_odds(probs))
+        if not self.task.sums_to_one:
+            of_labels = [model.decision_function(_log_odds_of(probs, n)) for n, model in enumerate(self._models)]
+            return expit(np.stack(of_labels, axis=1))
+        logits = self._models[0].decision_function(_log_odds(probs))
         if logits.ndim == 1:
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
         return softmax(logits, axis=1)
 
 
+def _regression(features: np.ndarray, labels: np.ndarray) -> LogisticRegression:
+    return LogisticRegression(max_iter=2000).fit(features, labels)
+
+
 def _log_odds(probs: np.ndarray) -> np.ndarray:
-    """Against the first class, float (N, M * (K - 1))."""
+    """Of exclusive classes against the first one, float (N, M * (K - 1))."""
     logs = np.log(np.clip(probs, 1e-6, 1))
     odds = logs[:, :, 1:] - logs[:, :, :1]
     return odds.transpose(1, 0, 2).reshape(probs.shape[1], -1)
 
 
-BLENDERS: dict[str, type[Mean] | type[LogisticStack]] = {
+def _log_odds_of(probs: np.ndarray, number: int) -> np.ndarray:
+    """Of one label by each member, float (N, M)."""
+    return logit(np.clip(probs[:, :, number], 1e-6, 1 - 1e-6)).T
+
+
+BLENDERS: dict[str, type[Blender]] = {
     "mean": Mean,
     "rank": RankMean,
     "greedy": GreedySelection,
@@ -142,9 +169,14 @@ class Members:
     corrupted: dict[str, np.ndarray] | None = None
 
     @property
-    def labels(self) -> np.ndarray:
-        """Class numbers, int64 (N,)."""
-        return predictions.labels(self.table)
+    def task(self) -> Task:
+        """What they are predictions of."""
+        return self.record.create_task()
+
+    @property
+    def labels(self) -> Labels:
+        """The truth, as the task has it."""
+        return self.task.labels(self.table["label"].tolist())
 
     @property
     def groups(self) -> np.ndarray:
@@ -204,12 +236,18 @@ def _corrupted(first: pd.DataFrame, members: list[Result]) -> dict[str, np.ndarr
     return {name: _stack(first, [tables[name] for tables in present]) for name in present[0]}
 
 
+def create_blender(method: str, members: Members) -> Blender:
+    """A blender for what `members` predict, which climbs their data set's competition metric."""
+    return BLENDERS[method](members.task, members.record.competition_metric)
+
+
 def cross_fit(method: str, members: Members, probs: np.ndarray) -> np.ndarray:
     """Blend of `probs` (M, N, K) to (N, K), whose weights for each fold come from the OOF of the other folds."""
     blended = np.empty(probs.shape[1:])
+    labels, groups = members.labels, members.groups
     for fold in np.unique(members.folds):
         others = members.folds != fold
-        blender = BLENDERS[method]().fit(members.probs[:, others], members.labels[others], members.groups[others])
+        blender = create_blender(method, members).fit(members.probs[:, others], labels[others], groups[others])
         blended[~others] = blender.predict(probs[:, ~others])
     return blended
 
@@ -221,15 +259,15 @@ def possible_methods(members: Members) -> list[str]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a method scores. `gain`: in the mean AUC of the folds over the best single member, paired.
+    """How a method scores by the competition metric. `gain`: in the folds' mean over the best single member, paired.
 
-    The folds' mean is compared because it treats members and blends alike: a pooled AUC also counts offsets between
+    The folds' mean is compared because it treats members and blends alike: a pooled figure also counts offsets between
     the folds, which ranking within the folds removes, and which play no part in a test prediction.
     """
 
-    auc: Score
-    fold_auc: float
-    in_sample_auc: float
+    score: Score
+    fold_mean: float
+    in_sample: float
     gain: Score
     over: str
     weights: list[float] | None
@@ -237,19 +275,21 @@ class Comparison:
 
 def compare(members: Members) -> dict[str, Comparison]:
     """Method -> its scores, beside the best single member."""
+    task, metric = members.task, members.record.competition_metric
     labels, groups, folds = members.labels, members.groups, members.folds
-    equal_weights = np.ones(len(labels))
-    singles = [FoldAuc(labels, probs, folds)(equal_weights) for probs in members.probs]
+    equal_weights = np.ones(len(folds))
+    singles = [metric.gain(FoldMean(task, labels, probs, folds, metric)(equal_weights)) for probs in members.probs]
     best = int(np.argmax(singles))
     compared = {}
     for name in possible_methods(members):
-        honest = cross_fit(name, members, members.probs)
-        blender = BLENDERS[name]().fit(members.probs, labels, groups)
+        honest = task.normalised(cross_fit(name, members, members.probs))
+        blender = create_blender(name, members).fit(members.probs, labels, groups)
+        in_sample = Predicted(task, labels, task.normalised(blender.predict(members.probs)))
         compared[name] = Comparison(
-            auc=metrics.mean_auc(labels, [honest], groups),
-            fold_auc=FoldAuc(labels, honest, folds)(equal_weights),
-            in_sample_auc=metrics.macro_auc(labels, blender.predict(members.probs)),
-            gain=metrics.paired_fold_auc(labels, honest, members.probs[best], groups, folds),
+            score=mean_score(task, labels, [honest], groups, metric),
+            fold_mean=FoldMean(task, labels, honest, folds, metric)(equal_weights),
+            in_sample=value_of(metric, in_sample),
+            gain=paired_fold_gain(task, labels, honest, members.probs[best], groups, folds, metric),
             over=members.names[best],
             weights=blender.weights,
         )
@@ -270,6 +310,7 @@ def ensemble(
     if any(name.endswith("-debug") for name in names) and not target.endswith("-debug"):
         raise InputError(f"{' '.join(names)}: a blend of debug runs means nothing; name it {target}-debug")
     results = [find_result(name) for name in names]
+    used = [result.load_hooks() for result in results]
     members = gather(results)
     folder = RunFolder(target)
     with lock(folder.path):
@@ -279,13 +320,13 @@ def ensemble(
                 f"--method {method} fits weights on other folds, and {names[0]} holds one; take mean or rank"
             )
         compared = compare(members)
-        blender = BLENDERS[method]().fit(members.probs, members.labels, members.groups)
-        oof = _with(members.table, cross_fit(method, members, members.probs))
+        blender = create_blender(method, members).fit(members.probs, members.labels, members.groups)
+        oof = _with(members.table, cross_fit(method, members, members.probs), members.task)
         test, corrupted = _blend_tests(results, members, blender), _blend_corrupted(method, members)
         origin = members.origin | {"experiment": target, "config_sha256": sha256_json([names, method])}
         origin["members"] = {result.name: result.record.files["oof.parquet"] for result in results}
         about = _describe(members, results, method, compared)
-        return write_result(folder.path, oof, test, corrupted, origin, about), compared
+        return write_result(folder.path, oof, test, corrupted, origin, about, used[0]), compared
 
 
 def _claim(folder: RunFolder, names: list[str], method: str, overwrite: bool) -> None:
@@ -299,10 +340,10 @@ def _claim(folder: RunFolder, names: list[str], method: str, overwrite: bool) ->
         raise InputError(f"{folder.path} holds another result; choose another --name or add --overwrite")
 
 
-def _with(table: pd.DataFrame, probs: np.ndarray) -> pd.DataFrame:
-    """A copy of `table` with other probabilities, rows summing to 1."""
+def _with(table: pd.DataFrame, probs: np.ndarray, task: Task) -> pd.DataFrame:
+    """A copy of `table` with other scores, as predictions of `task`."""
     copy = table.copy()
-    copy[predictions.class_columns(table)] = probs / probs.sum(axis=1, keepdims=True)
+    copy[predictions.class_columns(table)] = task.normalised(probs)
     return copy
 
 
@@ -311,7 +352,7 @@ def _blend_tests(results: list[Result], members: Members, blender: Blender) -> p
         return None
     tables = [result.test()[0] for result in results]
     first = predictions.aligned(tables[0], tables[0]["id"], predictions.class_columns(members.table))
-    return _with(first, blender.predict(_stack(first, tables)))
+    return _with(first, blender.predict(_stack(first, tables)), members.task)
 
 
 def _blend_corrupted(method: str, members: Members) -> pd.DataFrame | None:
@@ -319,7 +360,7 @@ def _blend_corrupted(method: str, members: Members) -> pd.DataFrame | None:
         return None
     blends = {}
     for name, probs in members.corrupted.items():
-        blends[name] = _with(members.table, cross_fit(method, members, probs))
+        blends[name] = _with(members.table, cross_fit(method, members, probs), members.task)
     return predictions.stacked(blends)
 
 
@@ -327,14 +368,18 @@ def _describe(members: Members, results: list[Result], method: str, compared: di
     """The fields of scores.json besides its scores."""
     record, methods = members.record, {}
     for name, row in compared.items():
-        methods[name] = MethodScores(
-            cross_fitted_auc=row.auc.value, in_sample_auc=row.in_sample_auc, fold_auc=row.fold_auc
-        )
+        methods[name] = MethodScores(cross_fitted=row.score.value, in_sample=row.in_sample, fold_mean=row.fold_mean)
     return {
         "kind": "ensemble",
+        "settings": {"hooks": record.settings["hooks"]} if record.settings.get("hooks") else {},
         "data": record.data,
         "classes": record.classes,
         "positive": record.positive,
+        "task": record.task,
+        "metric": record.metric,
+        "metric_weights": record.metric_weights,
+        "higher_is_better": record.higher_is_better,
+        "warning": record.warning,
         "folds": record.folds,
         "method": method,
         "members": members.names,

@@ -10,6 +10,7 @@ import numpy as np
 from chestfold.core.files import atomic_path
 from chestfold.core.run_folder import History
 from chestfold.evaluate.fonts import Lettering, families, letter
+from chestfold.evaluate.metrics import OUTCOMES
 from chestfold.evaluate.results import ResultRecord
 
 TRAIN, VALIDATION = "#d1702c", "#2c6fb3"
@@ -54,21 +55,23 @@ def _draw(axis: Any, histories: dict[int, History], key: str, colour: str, label
 def confusion(path: Path, record: ResultRecord) -> None:
     """The out-of-fold confusion matrix at threshold 0.5: counts, and each row's shares as shades.
 
-    Classes that no font here has the letters of are numbers, which class_names.txt beside it explains.
+    Of several labels a row of outcomes each. Classes that no font here has the letters of are numbers, which
+    class_names.txt beside it explains.
     """
     lettering = letter(record.classes)
     classes = [lettering.text(name) for name in record.classes]
+    columns = classes if record.create_task().sums_to_one else OUTCOMES
     title = lettering.text(record.name)
     counts = np.array(record.scores.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with _figure(path, 2.2 + 1.1 * len(classes), 1.6 + 1.0 * len(classes), [*classes, title]) as figure:
+    with _figure(path, 2.2 + 1.1 * len(columns), 1.6 + 1.0 * len(classes), [*classes, title]) as figure:
         axis = figure.subplots()
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (row, column), share in np.ndenumerate(shares):
             text = f"{counts[row, column]}\n{share:.1%}"
             axis.text(column, row, text, ha="center", va="center", color="white" if share > 0.6 else "black")
         axis.set(title=title, xlabel="predicted", ylabel="true")
-        axis.set_xticks(range(len(classes)), classes)
+        axis.set_xticks(range(len(columns)), columns)
         axis.set_yticks(range(len(classes)), classes)
     lettering.write_legend(path.parent)
 

@@ -1,22 +1,24 @@
 """The leaderboard: one row per result, from files alone."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chestfold.core.config import Experiment, did_you_mean
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldFolder, run_folders
-from chestfold.evaluate import metrics, predictions
-from chestfold.evaluate.metrics import METRICS, TITLES, Score
+from chestfold.evaluate import predictions
+from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.comparisons import paired_gain
+from chestfold.evaluate.metrics import BOARD, METRICS, metric_name
 from chestfold.evaluate.results import Result, ResultRecord, all_results, published_results
 
 HEADER = (
     "result",
     "AUC",
     "AUC, shifted",
-    *(TITLES.get(name, name) for name in METRICS if name != "auc"),
+    *(METRICS[name].title for name in BOARD if name != "auc"),
     "F1 tuned",
     "AUC against parent",
     "test AUC",
@@ -45,11 +47,16 @@ class Row:
     in_lungs: Score | None
 
     @property
-    def auc(self) -> Score:
-        """The figure that the board is sorted by."""
-        score = self.scores["auc"]
+    def competition(self) -> Score:
+        """The figure that the board is sorted by: the competition's metric, AUC where none is declared."""
+        score = self.result.competition_score
         assert score is not None
         return score
+
+    @property
+    def order(self) -> float:
+        """What the board is sorted by, the best first."""
+        return -self.result.record.competition_metric.gain(self.competition.value)
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Selection:
 
 
 def rows_by_folds(results: Iterable[Result], has: Callable[[Result], bool] = lambda _: True) -> dict[str, list[Row]]:
-    """Title -> rows, best AUC first; only results on the same images and folds share a table. No debug runs.
+    """Title -> rows, the best first; only results on the same images and folds share a table. No debug runs.
 
     Args:
         results: all of them, because a row is compared with its parent.
@@ -93,8 +100,23 @@ def rows_by_folds(results: Iterable[Result], has: Callable[[Result], bool] = lam
         if has(result) and not result.is_debug:
             folds = result.record.folds
             title = f"{result.record.data} (folds/{folds.file}.csv {folds.sha256[:8]}, {folds})"
+            title += competition_title(result.record)
             tables.setdefault(title, []).append(_row(result, by_name))
-    return {title: sorted(rows, key=lambda row: -row.auc.value) for title, rows in sorted(tables.items())}
+    return {title: sorted(_completed(rows), key=lambda row: row.order) for title, rows in sorted(tables.items())}
+
+
+def _completed(rows: list[Row]) -> list[Row]:
+    """The rows of a table, each with every metric that one of them has: those of hooks are scored for some only."""
+    names = dict.fromkeys(name for row in rows for name in row.scores)
+    return [replace(row, scores=dict.fromkeys(names) | row.scores) for row in rows]
+
+
+def competition_title(record: ResultRecord) -> str:
+    """What follows a table's title where results are not sorted by AUC, or where there is a warning to be read."""
+    words = ""
+    if metric_name(record.metric) != "auc":
+        words = f", sorted by {record.competition_metric.title}"
+    return f"{words}. {record.warning}" if record.warning else words
 
 
 def _row(result: Result, by_name: dict[str, Result]) -> Row:
@@ -102,7 +124,7 @@ def _row(result: Result, by_name: dict[str, Result]) -> Row:
     return Row(
         result=result,
         what=describe(result.record),
-        scores={name: result.score("at_half", name) for name in METRICS},
+        scores=dict.fromkeys(BOARD) | result.record.scores.at_half,
         corrupted=result.score("corrupted", "auc"),
         tuned_f1=result.score("cross_fitted", "f1"),
         gain=_gain(result, by_name.get(result.record.parent)),
@@ -115,15 +137,16 @@ def _gain(result: Result, parent: Result | None) -> Score | None:
     if parent is None or parent.images_scored != result.images_scored:
         return None
     ours, theirs, labels, groups = paired_predictions(result, parent)
-    return metrics.paired_auc(labels, ours, theirs, groups)
+    return paired_gain(result.record.create_task(), labels, ours, theirs, groups)
 
 
 def paired_predictions(ours: Result, theirs: Result) -> tuple[Any, Any, Any, Any]:
-    """OOF probabilities (N, K) of two results on the same images, row by row; class numbers (N,) and patients (N,)."""
+    """OOF probabilities (N, K) of two results on the same images, row by row; labels and patients (N,)."""
     table = ours.oof()[0]
     other = predictions.aligned(theirs.oof()[0], table["id"], predictions.class_columns(table))
+    labels = ours.record.create_task().labels(table["label"].tolist())
     groups = table["group"].to_numpy()
-    return predictions.probabilities(table), predictions.probabilities(other), predictions.labels(table), groups
+    return predictions.probabilities(table), predictions.probabilities(other), labels, groups
 
 
 def describe(record: ResultRecord) -> str:
@@ -141,12 +164,35 @@ def format_value(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def cells(row: Row) -> list[str]:
-    """The texts of a row, in the order of `HEADER`: of the board, the page and RESULTS.md."""
-    of_metrics = [format_score(score) for name, score in row.scores.items() if name != "auc"]
+def texts_of(row: Row) -> dict[str, str]:
+    """Column -> text of a row: of the board, the page and RESULTS.md.
+
+    Those of `HEADER`, behind the name the competition's metric, where that is another than AUC, and at the end the
+    metrics of hooks.
+    """
+    record = row.result.record
+    texts = dict(zip(HEADER, _cells(row), strict=True))
+    for name, score in row.scores.items():
+        if name not in (*BOARD, metric_name(record.metric)):
+            texts[METRICS[name].title if name in METRICS else name] = format_score(score)
+    title = competition_column(record)
+    if not title:
+        return texts
+    return {HEADER[0]: texts.pop(HEADER[0]), title: format_score(row.competition), **texts}
+
+
+def competition_column(record: ResultRecord) -> str:
+    """Title of the column of the competition's metric; empty where that is AUC, which has its column."""
+    if metric_name(record.metric) == "auc":
+        return ""
+    return f"{record.competition_metric.title} (competition)"
+
+
+def _cells(row: Row) -> list[str]:
+    of_metrics = [format_score(row.scores[name]) for name in BOARD if name != "auc"]
     return [
         row.result.name,
-        format_score(row.auc),
+        format_score(row.scores["auc"]),
         format_score(row.corrupted),
         *of_metrics,
         format_score(row.tuned_f1),
@@ -160,7 +206,7 @@ def cells(row: Row) -> list[str]:
 
 def terminal_cells(row: Row) -> dict[str, str]:
     """Column -> text, with the column that the terminal has besides."""
-    return dict(zip(HEADER, cells(row), strict=True)) | {OF_FOLDS: row.result.record.scores.auc_of_folds}
+    return texts_of(row) | {OF_FOLDS: row.result.record.scores.auc_of_folds}
 
 
 def format_score(score: Score | None) -> str:

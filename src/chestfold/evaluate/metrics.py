@@ -1,315 +1,403 @@
-"""Scores with their doubt: every figure comes with a 95 % bootstrap interval over patients.
+"""Metrics by name.
 
-Probabilities are float (N, K), rows summing to 1; labels are int64 (N,), 0 <= label < K. For two classes the
-figures are those of the positive class; for more they are macro averages over one-versus-rest.
+A metric is a function of an `Evaluation`: predictions of some rows that each count with a weight. Of two exclusive
+classes a metric is that of the positive one; of more, and of several labels, the mean over them.
 
-To add a metric, write a function of an `Evaluation` and its line in `METRICS`: scores.json, the board, the page and
-RESULTS.md show it, and "-" for results that were scored before.
+To add one, write its function and its line in `METRICS`: a data set can declare it, and it can be monitored. Those that
+are named in `BOARD` are scored for every result.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
-from chestfold.core.rng import generator
+from chestfold.core import hooks
+from chestfold.core.config import did_you_mean
+from chestfold.core.errors import InputError
+from chestfold.core.task import Labels, Task
+from chestfold.evaluate.bootstrap import Score, bootstrap
+from chestfold.evaluate.ranking import Ranking
 
-REPLICATES = 1000
 ECE_BINS = 15
+SMALLEST = 1e-12
+"""A probability below it counts as this much in a logarithm."""
 
 
 @dataclass(frozen=True)
-class Score:
-    """A figure and the ends of its 95 % interval."""
+class Predicted:
+    """Predictions of N rows beside their truth: what all weightings of the rows have in common.
 
-    value: float
-    low: float
-    high: float
+    `labels`: of the task, (N,) or (N, K); `probs` float (N, K); `threshold`: as `Task.decide` takes it.
+    """
 
-    def __str__(self) -> str:
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+    task: Task
+    labels: Labels
+    probs: np.ndarray
+    threshold: float | np.ndarray = 0.5
 
-    def format_gain(self) -> str:
-        """As a difference: with its signs."""
-        return f"{self.value:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+    @cached_property
+    def known(self) -> np.ndarray:
+        """Which labels are known, float (N, K) of 0 and 1."""
+        return (~np.isnan(self.task.truth(self.labels))).astype(float)
 
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """Float (N, K) of 0 and 1; 0 where a label is not known."""
+        return np.nan_to_num(self.task.truth(self.labels))
 
-class Ranking:
-    """One score column sorted once, so that a weighted AUC costs one pass: exact, ties count half."""
+    @cached_property
+    def decided(self) -> np.ndarray:
+        """What is predicted, float (N, K) of 0 and 1; 0 where the label is not known."""
+        return self.task.decide(self.probs, self.threshold) * self.known
 
-    def __init__(self, positive: np.ndarray, scores: np.ndarray) -> None:
-        """`positive`: bool (N,); `scores`: float (N,)."""
-        self.order = np.argsort(scores, kind="stable")
-        ordered = scores[self.order]
-        self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        self.positive = positive[self.order]
+    @cached_property
+    def right(self) -> np.ndarray:
+        """What is found and present, float (N, K)."""
+        return self.decided * self.truth
 
-    def auc(self, weights: np.ndarray) -> float:
-        """Area under the ROC curve with row weights (N,); NaN when a class has no weight."""
-        w = weights[self.order]
-        pos = np.add.reduceat(w * self.positive, self.starts)
-        neg = np.add.reduceat(w * ~self.positive, self.starts)
-        below = np.cumsum(neg) - neg
-        total = pos.sum() * neg.sum()
-        return float((pos * (below + neg / 2)).sum() / total) if total else float("nan")
+    @cached_property
+    def _rankings(self) -> dict[int, Ranking]:
+        return {}
 
-
-def scored_classes(probs: np.ndarray) -> list[int]:
-    """The classes whose AUC counts: of two the second, of more each against the rest."""
-    return [1] if probs.shape[1] == 2 else list(range(probs.shape[1]))
-
-
-def rank_classes(labels: np.ndarray, probs: np.ndarray) -> list[Ranking]:
-    """A ranking of each scored class."""
-    return [Ranking(labels == c, probs[:, c]) for c in scored_classes(probs)]
+    def ranking(self, number: int) -> Ranking:
+        """The scores of a class, sorted; made when it is first asked for."""
+        if number not in self._rankings:
+            self._rankings[number] = Ranking(self.truth[:, number] == 1, self.probs[:, number])
+        return self._rankings[number]
 
 
-def confusion(labels: np.ndarray, predicted: np.ndarray, count: int, weights: np.ndarray) -> np.ndarray:
-    """Weighted counts, float (count, count): row = true class, column = predicted class."""
-    flat = np.bincount(labels * count + predicted, weights, minlength=count * count)
-    return flat.reshape(count, count)
+@dataclass(frozen=True)
+class Evaluation:
+    """What a metric sees: predictions whose rows count with `weights` (N,), and the classes that it is the mean of."""
 
+    predicted: Predicted
+    weights: np.ndarray
+    classes: list[int]
 
-def decide(probs: np.ndarray, positive: int, threshold: float | np.ndarray = 0.5) -> np.ndarray:
-    """Predicted class, int64 (N,): by threshold on the positive class for two classes, else the most probable."""
-    if probs.shape[1] == 2:
-        return np.where(probs[:, positive] >= threshold, positive, 1 - positive)
-    return probs.argmax(axis=1)
+    @property
+    def task(self) -> Task:
+        """What the labels mean."""
+        return self.predicted.task
+
+    @cached_property
+    def hits(self) -> np.ndarray:
+        """Weight of what is found and present, of each class (K,)."""
+        return self.weights @ self.predicted.right
+
+    @cached_property
+    def found(self) -> np.ndarray:
+        """Weight of what is predicted, of each class (K,)."""
+        return self.weights @ self.predicted.decided
+
+    @cached_property
+    def present(self) -> np.ndarray:
+        """Weight of what is there, of each class (K,)."""
+        return self.weights @ self.predicted.truth
+
+    @cached_property
+    def total(self) -> np.ndarray:
+        """Weight of the rows in which a class is known (K,)."""
+        return self.weights @ self.predicted.known
+
+    @cached_property
+    def matrix(self) -> np.ndarray:
+        """Weighted confusion counts (K, K): row = true class, column = predicted class."""
+        return (self.predicted.truth * self.weights[:, None]).T @ self.predicted.decided
+
+    def mean_share(self, part: np.ndarray, whole: np.ndarray) -> float:
+        """The mean over the classes of `part` / `whole` (K,), 0 where there is no whole."""
+        shares = np.divide(part, whole, out=np.zeros_like(part, float), where=whole > 0)
+        return float(shares[self.classes].mean())
+
+    def mean_of(self, figure: Callable[[int], float]) -> float:
+        """The mean over the classes of a figure of each.
+
+        A label of which the rows hold nothing, or nothing else, does not count; a class of several makes it NaN.
+        """
+        figures = np.array([figure(number) for number in self.classes])
+        if not self.task.sums_to_one:
+            figures = figures[~np.isnan(figures)]
+        return float(figures.mean()) if len(figures) else float("nan")
+
+    def mean_row(self, values: np.ndarray) -> float:
+        """The weighted mean of a value of each row (N,)."""
+        return float((self.weights * values).sum() / self.weights.sum())
+
+    def of_known(self, number: int) -> np.ndarray:
+        """The weights (N,), 0 where a class is not known."""
+        return self.weights * self.predicted.known[:, number]
 
 
 # The metrics
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a metric sees: predictions of N rows, each of which counts with its weight."""
-
-    labels: np.ndarray
-    probs: np.ndarray
-    predicted: np.ndarray
-    positive: int
-    rankings: list[Ranking]
-    weights: np.ndarray
-
-    @cached_property
-    def matrix(self) -> np.ndarray:
-        """Weighted confusion counts (K, K): row = true class, column = predicted class."""
-        return confusion(self.labels, self.predicted, self.probs.shape[1], self.weights)
-
-    @cached_property
-    def hits(self) -> np.ndarray:
-        """Weight of the right predictions of each class (K,)."""
-        return np.diag(self.matrix)
-
-    def of_classes(self, part: np.ndarray, total: np.ndarray) -> float:
-        """`part` / `total` (K,), 0 where `total` is 0: of the positive class of two, else the mean over the classes."""
-        shares = np.divide(part, total, out=np.zeros_like(part, float), where=total > 0)
-        return float(shares[self.positive] if len(shares) == 2 else shares.mean())
-
-
 def roc_auc(e: Evaluation) -> float:
     """Area under the ROC curve; the mean one-versus-rest area of more than two classes."""
-    return float(np.mean([ranking.auc(e.weights) for ranking in e.rankings]))
+    return e.mean_of(lambda c: e.predicted.ranking(c).auc(e.of_known(c)))
+
+
+def average_precision(e: Evaluation) -> float:
+    """Area under the precision-recall curve, as the mean precision over the steps of recall."""
+    return e.mean_of(lambda c: e.predicted.ranking(c).average_precision(e.of_known(c)))
+
+
+def sensitivity_at(e: Evaluation, specificity: float) -> float:
+    """The highest sensitivity of a threshold that keeps the specificity."""
+    return e.mean_of(lambda c: e.predicted.ranking(c).sensitivity_at(specificity, e.of_known(c)))
 
 
 def precision(e: Evaluation) -> float:
     """Share of the predictions of a class that are right."""
-    return e.of_classes(e.hits, e.matrix.sum(axis=0))
+    return e.mean_share(e.hits, e.found)
 
 
 def recall(e: Evaluation) -> float:
     """Share of a class that is found: sensitivity."""
-    return e.of_classes(e.hits, e.matrix.sum(axis=1))
+    return e.mean_share(e.hits, e.present)
 
 
 def specificity(e: Evaluation) -> float:
-    """Share of the other classes that is not predicted as this one."""
-    others = e.matrix.sum() - e.matrix.sum(axis=1)
-    false_alarms = e.matrix.sum(axis=0) - e.hits
-    return e.of_classes(others - false_alarms, others)
+    """Share of the others that is not predicted as a class."""
+    others = e.total - e.present
+    return e.mean_share(others - (e.found - e.hits), others)
 
 
-def f1(e: Evaluation) -> float:
-    """Harmonic mean of precision and recall."""
-    return e.of_classes(2 * e.hits, e.matrix.sum(axis=0) + e.matrix.sum(axis=1))
+def f_beta(e: Evaluation, beta: float = 1.0) -> float:
+    """Weighted harmonic mean of precision and recall; a beta above 1 puts recall first (van Rijsbergen 1979)."""
+    return e.mean_share((1 + beta**2) * e.hits, e.found + beta**2 * e.present)
+
+
+def macro_f1(e: Evaluation) -> float:
+    """The mean F1 over all classes, of two over both."""
+    every = Evaluation(e.predicted, e.weights, list(range(len(e.hits)))) if e.task.sums_to_one else e
+    return f_beta(every)
 
 
 def accuracy(e: Evaluation) -> float:
-    """Share of right predictions."""
-    return float(e.hits.sum() / e.matrix.sum())
+    """Share of right predictions; of several labels the mean share."""
+    if e.task.sums_to_one:
+        return float(e.hits.sum() / e.weights.sum())
+    wrong = e.found + e.present - 2 * e.hits
+    return e.mean_share(e.total - wrong, e.total)
+
+
+def balanced_accuracy(e: Evaluation) -> float:
+    """The mean recall of all classes; of a label the mean of sensitivity and specificity."""
+    if e.task.sums_to_one:
+        shares = np.divide(e.hits, e.present, out=np.full(len(e.hits), np.nan), where=e.present > 0)
+        return float(shares.mean())
+    return (recall(e) + specificity(e)) / 2
+
+
+def quadratic_kappa(e: Evaluation) -> float:
+    """Agreement beyond chance, errors counted by the square of their distance (Cohen 1968)."""
+    grades = np.arange(len(e.matrix))
+    cost = (grades[:, None] - grades[None]) ** 2
+    by_chance = np.outer(e.matrix.sum(axis=1), e.matrix.sum(axis=0)) / e.matrix.sum()
+    expected = float((cost * by_chance).sum())
+    return 1 - float((cost * e.matrix).sum()) / expected if expected else float("nan")
+
+
+def log_loss(e: Evaluation) -> float:
+    """Minus the mean logarithm of the probability of the truth; of several labels the mean over them."""
+    return weighted_log_loss(e, {})
+
+
+def weighted_log_loss(e: Evaluation, class_weights: Mapping[str, float]) -> float:
+    """Log loss in which a class counts with its weight; one that is not named with 1."""
+    given = np.array([class_weights.get(name, 1.0) for name in e.task.classes])
+    truth, probs = e.predicted.truth, np.asarray(e.predicted.probs, np.float64)
+    if e.task.sums_to_one:
+        of_rows = e.weights * (truth @ given)
+        of_truth = (truth * probs).sum(axis=1)
+        return float(-(of_rows * np.log(np.maximum(of_truth, SMALLEST))).sum() / of_rows.sum())
+    of_truth = np.where(truth == 1, probs, 1 - probs)
+    losses = -np.log(np.maximum(of_truth, SMALLEST)) * e.predicted.known
+    of_labels = np.divide(e.weights @ losses, e.total, out=np.zeros(len(given)), where=e.total > 0)
+    counted = given[e.classes] * (e.total[e.classes] > 0)
+    return float((counted * of_labels[e.classes]).sum() / counted.sum())
+
+
+def brier_score(e: Evaluation) -> float:
+    """Mean squared distance of the probabilities from the truth (Brier 1950); of several classes summed over them."""
+    distance = (e.predicted.probs - e.predicted.truth) ** 2 * e.predicted.known
+    if e.task.sums_to_one:
+        return e.mean_row(distance[:, e.classes].sum(axis=1))
+    return e.mean_share(e.weights @ distance, e.total)
+
+
+def probabilistic_f1(e: Evaluation) -> float:
+    """F1 of the probabilities themselves, without a threshold (Yacouby and Axman, Eval4NLP 2020)."""
+    certain = e.predicted.probs * e.predicted.known
+    hits = e.weights @ (certain * e.predicted.truth)
+    return e.mean_share(2 * hits, e.weights @ certain + e.present)
 
 
 def calibration_error(e: Evaluation) -> float:
-    """Expected calibration error of the top class, 15 equal bins (Guo et al., ICML 2017, eq. 3)."""
-    confidence = e.probs.max(axis=1)
-    right = (e.probs.argmax(axis=1) == e.labels).astype(float)
+    """Expected calibration error of the top class, 15 equal bins (Guo et al., ICML 2017, eq. 3); of labels the mean."""
+    if e.task.sums_to_one:
+        return _calibration_gap(*confidences(e.predicted), e.weights)
+    probs, truth = e.predicted.probs, e.predicted.truth
+    return e.mean_of(lambda c: _calibration_gap(probs[:, c], truth[:, c], e.of_known(c)))
+
+
+def confidences(predicted: Predicted) -> tuple[np.ndarray, np.ndarray]:
+    """How sure predictions are, float (R,), and which are right, float (R,) of 0 and 1.
+
+    Of exclusive classes the most probable one of each row; of labels each one that is known, for being present.
+    """
+    probs, truth = predicted.probs, predicted.truth
+    if not predicted.task.sums_to_one:
+        known = predicted.known == 1
+        return probs[known], truth[known]
+    top = probs.argmax(axis=1)
+    rows = np.arange(len(probs))
+    return probs[rows, top], truth[rows, top]
+
+
+def _calibration_gap(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
+    """The mean distance between confidence (N,) and share of the right (N,) of 0 and 1, bin by bin."""
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    gap = np.bincount(bins, e.weights * (right - confidence), minlength=ECE_BINS)
-    return float(np.abs(gap).sum() / e.weights.sum())
+    gap = np.bincount(bins, weights * (right - confidence), minlength=ECE_BINS)
+    total = float(weights.sum())
+    return float(np.abs(gap).sum()) / total if total else float("nan")
 
 
-METRICS: dict[str, Callable[[Evaluation], float]] = {
-    "auc": roc_auc,
-    "precision": precision,
-    "recall": recall,
-    "specificity": specificity,
-    "f1": f1,
-    "accuracy": accuracy,
-    "ece": calibration_error,
+@dataclass(frozen=True)
+class Metric:
+    """A metric and what must be known to use it. `decides`: it looks at decisions, so that a threshold matters."""
+
+    title: str
+    function: Callable[[Evaluation], float]
+    higher_is_better: bool = True
+    decides: bool = False
+    exclusive: bool = False
+    """Whether it is only for classes of which an image has exactly one."""
+
+    def gain(self, value: float) -> float:
+        """`value` so that more is better."""
+        return value if self.higher_is_better else -value
+
+
+_OWN: dict[str, Metric] = {
+    "auc": Metric("AUC", roc_auc),
+    "precision": Metric("precision", precision, decides=True),
+    "recall": Metric("recall", recall, decides=True),
+    "specificity": Metric("specificity", specificity, decides=True),
+    "f1": Metric("F1", f_beta, decides=True),
+    "accuracy": Metric("accuracy", accuracy, decides=True),
+    "ece": Metric("ECE", calibration_error, higher_is_better=False),
+    "average_precision": Metric("average precision", average_precision),
+    "log_loss": Metric("log loss", log_loss, higher_is_better=False),
+    "macro_f1": Metric("macro F1", macro_f1, decides=True),
+    "balanced_accuracy": Metric("balanced accuracy", balanced_accuracy, decides=True),
+    "quadratic_kappa": Metric("quadratic kappa", quadratic_kappa, decides=True, exclusive=True),
+    "brier": Metric("Brier", brier_score, higher_is_better=False),
+    "pf1": Metric("pF1", probabilistic_f1),
 }
-"""Name in scores.json -> function, in the order of the board's columns."""
-TITLES = {"auc": "AUC", "f1": "F1", "ece": "ECE"}
-"""Name -> title of its column, where it is not the name itself."""
+METRICS: dict[str, Metric] = hooks.registry("METRICS", _OWN)
+"""Name -> metric; besides these `f0.5`, `f2`, ..., `sensitivity@0.9`, ..., and `weighted_log_loss`."""
+ALIASES = {"macro_auc": "auc", "qwk": "quadratic_kappa", "probabilistic_f1": "pf1", "loss": "log_loss"}
+"""Other names that a competition may use."""
+BOARD = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece")
+"""Those that every result is scored by, in the order of the board's columns."""
+OUTCOMES = ("true negative", "false positive", "false negative", "true positive")
+PATTERNS = ("fBETA", "sensitivity@SPECIFICITY", "weighted_log_loss")
 
 
-def evaluate(
-    labels: np.ndarray,
-    probs: np.ndarray,
-    groups: np.ndarray,
-    positive: int,
-    threshold: float | np.ndarray = 0.5,
-) -> dict[str, Score]:
-    """All of `METRICS` with intervals. `groups` (N,) names each row's patient."""
-    predicted = decide(probs, positive, threshold)
-    rankings = rank_classes(labels, probs)
+def metric_name(name: str) -> str:
+    """The name by which a metric is kept: that of an alias is the metric's own."""
+    return ALIASES.get(name, name)
+
+
+def find_metric(name: str, class_weights: Mapping[str, float] | None = None) -> Metric:
+    """The metric of that name; `class_weights` are for `weighted_log_loss`.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    name = metric_name(name)
+    if name in METRICS:
+        found = METRICS[name]
+        return found if isinstance(found, Metric) else Metric(name, found)  # a hook may be a bare function
+    if name == "weighted_log_loss":
+        weighted = partial(weighted_log_loss, class_weights=class_weights or {})
+        return Metric("weighted log loss", weighted, higher_is_better=False)
+    if match := re.fullmatch(r"f(\d+(?:\.\d+)?)", name):
+        return Metric(f"F{match[1]}", partial(f_beta, beta=float(match[1])), decides=True)
+    if match := re.fullmatch(r"sensitivity@(0?\.\d+)", name):
+        kept = float(match[1])
+        return Metric(f"sensitivity at specificity {kept:g}", partial(sensitivity_at, specificity=kept))
+    names = ", ".join([*METRICS, *PATTERNS])
+    raise InputError(f"unknown metric {name!r}{did_you_mean(name, [*METRICS, *ALIASES])}; there are {names}")
+
+
+def is_metric(name: str) -> bool:
+    """Whether `find_metric` finds it."""
+    try:
+        find_metric(name)
+    except InputError:
+        return False
+    return True
+
+
+def require_metric(name: str, task: Task) -> Metric:
+    """The metric of that name, proven to be one for `task`; raises `InputError` as `find_metric` does."""
+    metric = find_metric(name)
+    if metric.exclusive and not task.sums_to_one:
+        raise InputError(f"the metric {name} is for classes of which an image has one, and not for a {task.name} task")
+    return metric
+
+
+# Figures
+
+
+def value_of(metric: Metric, predicted: Predicted, weights: np.ndarray | None = None) -> float:
+    """A metric of some predictions, whose rows count with `weights` (N,), or each once."""
+    weights = np.ones(len(predicted.probs)) if weights is None else weights
+    return metric.function(Evaluation(predicted, weights, predicted.task.scored_classes))
+
+
+def evaluate(predicted: Predicted, groups: np.ndarray, metrics: Mapping[str, Metric]) -> dict[str, Score]:
+    """Metrics by name with intervals. `groups` (N,) names each row's patient."""
+    classes = predicted.task.scored_classes
 
     def figures(weights: np.ndarray) -> np.ndarray:
-        evaluation = Evaluation(labels, probs, predicted, positive, rankings, weights)
-        return np.array([metric(evaluation) for metric in METRICS.values()])
+        evaluation = Evaluation(predicted, weights, classes)
+        return np.array([metric.function(evaluation) for metric in metrics.values()])
 
-    return dict(zip(METRICS, bootstrap(figures, groups), strict=True))
-
-
-def auc(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Exact area under the ROC curve; `positive` bool (N,), `scores` float (N,)."""
-    return Ranking(positive, scores).auc(np.ones(len(scores)))
+    return dict(zip(metrics, bootstrap(figures, groups), strict=True))
 
 
-def macro_auc(labels: np.ndarray, probs: np.ndarray) -> float:
-    """AUC of two classes, or the mean one-versus-rest AUC of more."""
-    return mean_auc_of(rank_classes(labels, probs), np.ones(len(labels)))
+def evaluate_each_class(
+    predicted: Predicted, groups: np.ndarray, metrics: Mapping[str, Metric]
+) -> dict[str, dict[str, Score]]:
+    """Class -> metrics by name with intervals, of that class alone."""
+
+    def figures(weights: np.ndarray) -> np.ndarray:
+        evaluations = [Evaluation(predicted, weights, [number]) for number in range(len(predicted.task.classes))]
+        return np.array([metric.function(e) for e in evaluations for metric in metrics.values()])
+
+    scores = iter(bootstrap(figures, groups))
+    return {name: {metric: next(scores) for metric in metrics} for name in predicted.task.classes}
 
 
-def mean_auc_of(rankings: list[Ranking], weights: np.ndarray) -> float:
-    """The mean area of several rankings of the same rows, which count with `weights` (N,)."""
-    return float(np.mean([ranking.auc(weights) for ranking in rankings]))
+def validation_figures(predicted: Predicted, monitored: Mapping[str, Metric]) -> dict[str, float]:
+    """Log loss, AUC, macro F1 and accuracy of one validation pass, and what is `monitored`, by name."""
+    shown = {"loss": METRICS["log_loss"]}
+    shown |= {name: METRICS[name] for name in ("auc", "macro_f1", "accuracy")}
+    return {name: value_of(metric, predicted) for name, metric in (shown | dict(monitored)).items()}
 
 
-def validation_figures(labels: np.ndarray, probs: np.ndarray) -> dict[str, float]:
-    """Log loss, AUC, macro F1 and accuracy of one validation pass: what `Experiment.monitor` chooses from."""
-    matrix = confusion(labels, probs.argmax(axis=1), probs.shape[1], np.ones(len(labels)))
-    hits, sizes = np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1)
-    f1_of_classes = np.divide(2 * hits, sizes, out=np.zeros(len(hits)), where=sizes > 0)
-    truth = probs[np.arange(len(labels)), labels]
-    return {
-        "loss": float(-np.log(np.maximum(truth, 1e-12)).mean()),
-        "auc": macro_auc(labels, probs),
-        "macro_f1": float(f1_of_classes.mean()),
-        "accuracy": float(hits.sum() / len(labels)),
-    }
-
-
-# The bootstrap
-
-
-def patient_weights(groups: np.ndarray, replicates: int) -> Iterator[np.ndarray]:
-    """Bootstrap over patients: yields row weights, float64 (N,), how often each row's patient was drawn."""
-    names, patient = np.unique(groups, return_inverse=True)
-    rng = generator("bootstrap", len(names))
-    for _ in range(replicates):
-        drawn = rng.integers(0, len(names), len(names))
-        yield np.bincount(drawn, minlength=len(names)).astype(float)[patient]
-
-
-def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndarray) -> list[Score]:
-    """The figures (F,) that `statistic` makes of row weights (N,), with 95 % intervals by resampling patients."""
-    point = statistic(np.ones(len(groups)))
-    replicates = [statistic(weights) for weights in patient_weights(groups, REPLICATES)]
-    low, high = np.nanpercentile(replicates, [2.5, 97.5], axis=0)
-    return [Score(float(v), float(a), float(b)) for v, a, b in zip(point, low, high, strict=True)]
-
-
-def bootstrap_one(statistic: Callable[[np.ndarray], float], groups: np.ndarray) -> Score:
-    """`bootstrap` of a single figure."""
-    return bootstrap(lambda weights: np.array([statistic(weights)]), groups)[0]
-
-
-def mean_auc(labels: np.ndarray, many: list[np.ndarray], groups: np.ndarray) -> Score:
-    """Mean AUC of several predictions (N, K) of the same rows, all drawn with the same patients."""
-    rankings = [ranking for probs in many for ranking in rank_classes(labels, probs)]
-    return bootstrap_one(lambda weights: mean_auc_of(rankings, weights), groups)
-
-
-def paired_auc(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray) -> Score:
-    """AUC of `ours` minus AUC of `theirs` on the same rows, both drawn with the same patients."""
-    a, b = rank_classes(labels, ours), rank_classes(labels, theirs)
-    return bootstrap_one(lambda weights: mean_auc_of(a, weights) - mean_auc_of(b, weights), groups)
-
-
-class FoldAuc:
-    """The mean over the folds of each fold's AUC: it does not depend on offsets between the folds' predictions."""
-
-    def __init__(self, labels: np.ndarray, probs: np.ndarray, folds: np.ndarray) -> None:
-        self._rows = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
-        self._rankings = [rank_classes(labels[rows], probs[rows]) for rows in self._rows]
-
-    def __call__(self, weights: np.ndarray) -> float:
-        """With row weights (N,); a fold in which a class has no weight does not count."""
-        areas = [mean_auc_of(r, weights[rows]) for r, rows in zip(self._rankings, self._rows, strict=True)]
-        counted = [area for area in areas if not np.isnan(area)]
-        return float(np.mean(counted)) if counted else float("nan")
-
-
-def paired_fold_auc(
-    labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray, folds: np.ndarray
-) -> Score:
-    """`FoldAuc` of `ours` minus that of `theirs` on the same rows, both drawn with the same patients."""
-    a, b = FoldAuc(labels, ours, folds), FoldAuc(labels, theirs, folds)
-    return bootstrap_one(lambda weights: a(weights) - b(weights), groups)
-
-
-def class_means(values: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: list[int]) -> list[Score]:
-    """The mean of `values` (N,) over the rows of each class, and last the mean of these means."""
-
-    def means(weights: np.ndarray) -> np.ndarray:
-        each = [_weighted_mean(values, weights * (labels == c)) for c in classes]
-        return np.array([*each, np.mean(each)])
-
-    return bootstrap(means, groups)
-
-
-def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
-    total = float(weights.sum())
-    return float((weights * values).sum()) / total if total else float("nan")
-
-
-def paired_recall(labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray, positive: int) -> Score:
-    """Recall of `ours` minus recall of `theirs` at 0.5 on the same rows, both drawn with the same patients."""
-    found = [(decide(probs, positive) == positive).astype(float) for probs in (ours, theirs)]
-    gained = found[0] - found[1]
-    return bootstrap_one(lambda weights: _weighted_mean(gained, weights * (labels == positive)), groups)
-
-
-# Thresholds
-
-
-def best_threshold(labels: np.ndarray, scores: np.ndarray, positive: int) -> float:
-    """The threshold on the positive class's probability with the highest F1, half-way between two scores."""
-    order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(labels[order] == positive)
-    predicted = np.arange(1, len(scores) + 1)
-    f1_scores = 2 * hits / (predicted + (labels == positive).sum())
-    ends = np.flatnonzero(np.r_[scores[order][1:] != scores[order][:-1], True])
-    last = ends[np.argmax(f1_scores[ends])]
-    below = scores[order][min(last + 1, len(scores) - 1)]
-    return float((scores[order][last] + below) / 2)
-
-
-def cross_fitted_thresholds(labels: np.ndarray, probs: np.ndarray, folds: np.ndarray, positive: int) -> np.ndarray:
-    """A threshold for every row (N,), chosen on the rows of the other folds only."""
-    thresholds = np.empty(len(labels))
-    for fold in np.unique(folds):
-        others = folds != fold
-        thresholds[~others] = best_threshold(labels[others], probs[others, positive], positive)
-    return thresholds
+def confusion(predicted: Predicted) -> list[list[int]]:
+    """Counts: row = true class, column = predicted class; of several labels each label's `OUTCOMES` in a row."""
+    every = Evaluation(predicted, np.ones(len(predicted.probs)), predicted.task.scored_classes)
+    counts = every.matrix
+    if not predicted.task.sums_to_one:
+        false_alarms, missed = every.found - every.hits, every.present - every.hits
+        rejected = every.total - every.hits - false_alarms - missed
+        counts = np.stack([rejected, false_alarms, missed, every.hits], axis=1)
+    return np.rint(counts).astype(int).tolist()

@@ -1,5 +1,6 @@
 """Prediction tables: parquet, `id, group, fold, label, <one column per class>`, provenance in the schema.
 
+What a row must be is asked of the task that the provenance names; one that names none is of one class an image.
 Rows are matched by id everywhere, never by position.
 """
 
@@ -15,6 +16,8 @@ import pyarrow.parquet as pq
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import atomic_path
+from chestfold.core.task import Task, create_task
+from chestfold.core.task.base import TRUTH
 from chestfold.data.folds import Folds
 
 KEYS = ["id", "group", "fold", "label"]
@@ -32,7 +35,12 @@ def predictions(rows: pd.DataFrame, fold: int, classes: Sequence[str], probs: np
 
 def class_columns(table: pd.DataFrame) -> list[str]:
     """The classes of a prediction table, in order."""
-    return [c for c in table.columns if c not in (*KEYS, CORRUPTION)]
+    return [c for c in table.columns if c not in (*KEYS, CORRUPTION) and not c.startswith(TRUTH)]
+
+
+def task_of(table: pd.DataFrame, provenance: dict[str, Any]) -> Task:
+    """The task that a prediction table is of, without a positive class."""
+    return create_task(provenance.get("task", "multiclass"), class_columns(table))
 
 
 def probabilities(table: pd.DataFrame) -> np.ndarray:
@@ -40,14 +48,8 @@ def probabilities(table: pd.DataFrame) -> np.ndarray:
     return table[class_columns(table)].to_numpy(np.float64, copy=True)
 
 
-def labels(table: pd.DataFrame) -> np.ndarray:
-    """Class numbers, int64 (N,), in the order of the table's class columns."""
-    number = {name: n for n, name in enumerate(class_columns(table))}
-    return table["label"].map(number).to_numpy(np.int64, copy=True)
-
-
-def check_probabilities(table: pd.DataFrame, name: str) -> None:
-    """Every id once, no NaN, each row a distribution.
+def check_probabilities(table: pd.DataFrame, name: str, task: Task) -> None:
+    """Every id once, no NaN, each row a prediction of the task.
 
     Raises:
         InputError: names the file and the first offending id.
@@ -59,9 +61,9 @@ def check_probabilities(table: pd.DataFrame, name: str) -> None:
     wrong = ~np.isfinite(probs).all(axis=1)
     if wrong.any():
         raise InputError(f"{name}: the prediction for {table['id'][wrong.argmax()]!r} is not a number")
-    wrong = (np.abs(probs.sum(axis=1) - 1) > 1e-5) | (probs < 0).any(axis=1)
+    wrong, complaint = task.wrong_rows(probs)
     if wrong.any():
-        raise InputError(f"{name}: the probabilities of {table['id'][wrong.argmax()]!r} do not sum to 1")
+        raise InputError(f"{name}: {complaint.format(repr(table['id'][wrong.argmax()]))}")
 
 
 def _identity(table: pd.DataFrame) -> list[str]:
@@ -80,13 +82,13 @@ def unstacked(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
-def check_against_folds(table: pd.DataFrame, folds: Folds, wanted: Sequence[int], name: str) -> None:
+def check_against_folds(table: pd.DataFrame, folds: Folds, wanted: Sequence[int], name: str, task: Task) -> None:
     """Every id of the `wanted` folds once, in its own fold, with the fold file's label.
 
     Raises:
         InputError: names the file and the first offending id.
     """
-    check_probabilities(table, name)
+    check_probabilities(table, name, task)
     truth = folds.table[folds.table["fold"].isin(list(wanted))].set_index("id")
     strays = sorted(set(table["id"]) ^ set(truth.index))
     if strays:
@@ -100,14 +102,41 @@ def check_against_folds(table: pd.DataFrame, folds: Folds, wanted: Sequence[int]
 
 
 def write(path: Path, table: pd.DataFrame, provenance: dict[str, Any]) -> None:
-    """Write a prediction table sorted by id, with its provenance: same rows, same bytes."""
-    check_probabilities(table, path.name)
+    """Write a prediction table sorted by id, with its provenance: same rows, same bytes.
+
+    Of several labels it has a column with the truth of each besides: 1, 0, or empty where it is not known.
+    """
+    task = task_of(table, provenance)
+    check_probabilities(table, path.name, task)
     if CORRUPTION in table:  # eight times as many rows, in the precision that a network has
         table = table.astype(dict.fromkeys(class_columns(table), np.float32))
+    elif not task.sums_to_one:
+        table = with_truth(table, task)
     ordered = pa.Table.from_pandas(table.sort_values(_identity(table)), preserve_index=False)
     ordered = ordered.replace_schema_metadata({_META: json.dumps(provenance, sort_keys=True).encode()})
     with atomic_path(path) as temporary:
         pq.write_table(ordered, temporary, compression="zstd")
+
+
+def with_truth(table: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """`table` with a column of truth for each label before its probabilities."""
+    truth = task.labels(table["label"].tolist())
+    columns = {TRUTH + name: truth[:, n] for n, name in enumerate(task.classes)}
+    return pd.concat([table[KEYS], pd.DataFrame(columns, index=table.index), table[class_columns(table)]], axis=1)
+
+
+def without_truth(table: pd.DataFrame, task: Task, name: str) -> pd.DataFrame:
+    """What `with_truth` was given; `InputError` where its columns and the labels say different things."""
+    present = [column for column in table.columns if column.startswith(TRUTH)]
+    if not present:
+        return table
+    bare = table.drop(columns=present)
+    expected = with_truth(bare, task)
+    for column in present:
+        differs = ~np.isclose(table[column], expected[column], equal_nan=True)
+        if differs.any():
+            raise InputError(f"{name}: {column!r} of {table['id'][differs.argmax()]!r} is not what its label says")
+    return bare
 
 
 def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -125,12 +154,14 @@ def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     meta = (stored.schema.metadata or {}).get(_META)
     if meta is None or any(k not in stored.column_names for k in KEYS):
         raise InputError(f"{path} was not written by chestfold: it carries no provenance")
-    table = stored.to_pandas()
-    check_probabilities(table, str(path))
-    return table, json.loads(meta)
+    table, provenance = stored.to_pandas(), json.loads(meta)
+    task = task_of(table, provenance)
+    table = without_truth(table, task, str(path))
+    check_probabilities(table, str(path), task)
+    return table, provenance
 
 
-def merge_oof(parts: dict[int, pd.DataFrame], folds: Folds, wanted: Sequence[int]) -> pd.DataFrame:
+def merge_oof(parts: dict[int, pd.DataFrame], folds: Folds, wanted: Sequence[int], task: Task) -> pd.DataFrame:
     """The OOF tables of the `wanted` folds as one, proven against the fold file.
 
     Raises:
@@ -140,9 +171,9 @@ def merge_oof(parts: dict[int, pd.DataFrame], folds: Folds, wanted: Sequence[int
     if missing:
         raise InputError(f"the out-of-fold predictions of fold {missing} are missing; train them first")
     for fold, table in parts.items():
-        check_against_folds(table, folds, [fold], f"OOF of fold {fold}")
+        check_against_folds(table, folds, [fold], f"OOF of fold {fold}", task)
     merged = pd.concat([parts[f] for f in sorted(parts)], ignore_index=True)
-    check_against_folds(merged, folds, wanted, "merged OOF")
+    check_against_folds(merged, folds, wanted, "merged OOF", task)
     return merged
 
 

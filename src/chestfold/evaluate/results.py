@@ -9,18 +9,32 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import AliasChoices, Field
 
+from chestfold.core import hooks
 from chestfold.core.config import Request, did_you_mean
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
-from chestfold.core.files import published_dir, require_plain_name, runs_dir, sha256_file
+from chestfold.core.files import published_dir, require_plain_name, runs_dir, sha256_file, write_bytes
 from chestfold.core.records import Record
 from chestfold.core.run_folder import RunFolder, SyntheticCount
-from chestfold.evaluate import metrics, predictions
+from chestfold.core.task import Task, create_task
+from chestfold.evaluate import comparisons, metrics, predictions, thresholds
 from chestfold.evaluate.attention import ATTENTION, Attention
-from chestfold.evaluate.metrics import Score
+from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.metrics import (
+    BOARD,
+    METRICS,
+    Evaluation,
+    Metric,
+    Predicted,
+    find_metric,
+    is_metric,
+    metric_name,
+    value_of,
+)
 
-FILES = ("oof.parquet", "corrupted.parquet", "test.parquet", "scores.json")
+FILES = ("oof.parquet", "corrupted.parquet", "test.parquet", hooks.FILE, "scores.json")
 NOT_RUN = "not_run.json"
 """Why an experiment could not be run where it was tried."""
 
@@ -60,8 +74,10 @@ class Scores(Record):
     """Scores of one labelled table.
 
     `at_half`: at threshold 0.5, or of the most probable of more than two classes. `cross_fitted`: at thresholds that
-    were chosen on the other folds, `in_sample`: at `threshold`, which was chosen on all of them; for two classes only.
-    `confusion`: counts at 0.5, row = true class. `test`: of the test images, where their labels are known.
+    were chosen on the other folds, `in_sample`: at `threshold` (of labels: `thresholds`), chosen on all of them; where
+    there are thresholds. `by_label`: of each of several labels. `confusion`: counts at 0.5, row = true class; of labels
+    a row of `metrics.OUTCOMES`. `test`: of the test images, where their labels are known. `per_fold`: the competition
+    metric of each fold, where that is not AUC.
     """
 
     at_half: Figures
@@ -69,7 +85,10 @@ class Scores(Record):
     cross_fitted: Figures | None = None
     in_sample: Figures | None = None
     threshold: float | None = None
+    thresholds: dict[str, float] | None = None
+    by_label: dict[str, Figures] | None = None
     per_fold_auc: list[float] | None = None
+    per_fold: list[float] | None = None
     corrupted: CorruptionScores | None = None
     test: "Scores | None" = None
 
@@ -83,15 +102,20 @@ class Scores(Record):
 
 
 class MethodScores(Record):
-    """How a method of blending scored: pooled AUC, cross-fitted and in-sample, and the mean AUC of the folds."""
+    """How a method of blending scored by the competition metric: pooled, cross-fitted and in-sample, and the mean over
+    the folds."""
 
-    cross_fitted_auc: float
-    in_sample_auc: float
-    fold_auc: float | None = None
+    cross_fitted: float = Field(validation_alias=AliasChoices("cross_fitted", "cross_fitted_auc"))
+    in_sample: float = Field(validation_alias=AliasChoices("in_sample", "in_sample_auc"))
+    fold_mean: float | None = Field(None, validation_alias=AliasChoices("fold_mean", "fold_auc"))
 
 
 class ResultRecord(Record):
-    """scores.json. An experiment has settings, a parent and what was changed against it; an ensemble has members."""
+    """scores.json. An experiment has settings, a parent and what was changed against it; an ensemble has members.
+
+    `metric`: the competition's, with `metric_weights` of its classes, and whether more of it is better. `warning`: what
+    the data set says that must be read beside its scores.
+    """
 
     name: str
     kind: Literal["experiment", "ensemble"]
@@ -105,6 +129,11 @@ class ResultRecord(Record):
     scores: Scores
     files: dict[str, str | None]
 
+    task: str = "multiclass"
+    metric: str = "auc"
+    metric_weights: dict[str, float] = {}
+    higher_is_better: bool = True
+    warning: str = ""
     settings: dict[str, Any] = {}
     parent: str = ""
     changed: dict[str, tuple[Any, Any]] = {}
@@ -119,6 +148,21 @@ class ResultRecord(Record):
     members: tuple[str, ...] = ()
     weights: tuple[float, ...] | None = None
     methods: dict[str, MethodScores] = {}
+
+    def create_task(self) -> Task:
+        """What its labels and probabilities mean."""
+        return create_task(self.task, self.classes, self.positive)
+
+    @property
+    def competition_metric(self) -> Metric:
+        """What results on this data set are compared by; one of hooks that were not run cannot be computed here."""
+        if self.settings.get("hooks") and not is_metric(self.metric):
+            return Metric(self.metric, _refuse_unknown, self.higher_is_better)
+        return find_metric(self.metric, self.metric_weights)
+
+
+def _refuse_unknown(evaluation: Evaluation) -> float:
+    raise InputError("a metric of hooks that came with a result is needed; read its hooks.py, then add --trust-hooks")
 
 
 class NotRun(Record):
@@ -191,47 +235,86 @@ class Result:
         figures: Figures | None = getattr(scores, kind)
         return figures.get(metric) if figures else None
 
+    def load_hooks(self) -> hooks.Hooks | None:
+        """Run the hooks that it was made with, its metric among them perhaps; None where it has none.
+
+        Raises:
+            InputError: they are missing or changed, or came from elsewhere and are not trusted.
+        """
+        digest = self.record.files.get(hooks.FILE)
+        name = self.record.settings.get("hooks", "")
+        return hooks.load_stored(self.folder / hooks.FILE, name, digest) if digest else None
+
+    @property
+    def competition_score(self) -> Score | None:
+        """The competition's metric at 0.5."""
+        return self.score("at_half", metric_name(self.record.metric))
+
     def attention(self) -> Attention | None:
         """Where the model looks, as `chestfold explain` left it; None where it was not explained."""
         path = self.folder / ATTENTION
         return Attention.from_json(path) if path.exists() else None
 
 
-def score_table(table: pd.DataFrame, positive: str) -> Scores:
-    """The scores of a labelled prediction table, without those that need more than the table."""
-    labels, probs = predictions.labels(table), predictions.probabilities(table)
-    groups, number = table["group"].to_numpy(), predictions.class_columns(table).index(positive)
-    counts = metrics.confusion(labels, metrics.decide(probs, number), probs.shape[1], np.ones(len(labels)))
-    scores = Scores(at_half=metrics.evaluate(labels, probs, groups, number), confusion=counts.astype(int).tolist())
-    folds = table["fold"].to_numpy()
-    if probs.shape[1] != 2 or len(np.unique(folds)) < 2:
-        return scores
-    cross_fitted = metrics.cross_fitted_thresholds(labels, probs, folds, number)
-    threshold = metrics.best_threshold(labels, probs[:, number], number)
-    return scores.model_copy(
-        update={
-            "cross_fitted": metrics.evaluate(labels, probs, groups, number, cross_fitted),
-            "in_sample": metrics.evaluate(labels, probs, groups, number, threshold),
-            "threshold": threshold,
-        }
-    )
+def metrics_of(record_metric: str, metric_weights: dict[str, float]) -> dict[str, Metric]:
+    """Name -> metric: those of the board, the competition's, and those of the hooks that were run."""
+    found = {name: METRICS[name] for name in BOARD}
+    name = metric_name(record_metric)
+    found[name] = find_metric(name, metric_weights)
+    return found | {name: find_metric(name) for name in hooks.names("METRICS")}
 
 
-def score_corrupted(tables: dict[str, pd.DataFrame]) -> CorruptionScores:
+def score_table(table: pd.DataFrame, task: Task, scored: dict[str, Metric], metric: Metric | None = None) -> Scores:
+    """The scores of a labelled prediction table, without those that need more than the table.
+
+    Args:
+        table: predictions.
+        task: what they are of.
+        scored: name -> metric.
+        metric: what thresholds are chosen for, where it is one of decisions; else for F1.
+    """
+    labels, probs = task.labels(table["label"].tolist()), predictions.probabilities(table)
+    groups, folds = table["group"].to_numpy(), table["fold"].to_numpy()
+    at_half = Predicted(task, labels, probs)
+    found: dict[str, Any] = {
+        "at_half": metrics.evaluate(at_half, groups, scored),
+        "confusion": metrics.confusion(at_half),
+    }
+    if not task.sums_to_one:
+        found["by_label"] = metrics.evaluate_each_class(at_half, groups, scored)
+    if thresholds.have_thresholds(task) and len(np.unique(folds)) > 1:
+        chosen = thresholds.best_thresholds(task, labels, probs, metric)
+        others = thresholds.cross_fitted_thresholds(task, labels, probs, folds, metric)
+        for name, value in (("in_sample", chosen), ("cross_fitted", others)):
+            decided = Predicted(task, labels, probs, thresholds.as_given(task, value))
+            found[name] = metrics.evaluate(decided, groups, scored)
+        if task.sums_to_one:
+            found["threshold"] = float(chosen[0])
+        else:
+            found["thresholds"] = dict(zip(task.classes, chosen.tolist(), strict=True))
+    return Scores(**found)
+
+
+def score_corrupted(tables: dict[str, pd.DataFrame], task: Task) -> CorruptionScores:
     """The mean AUC over all corruptions with its interval, and the AUC under each of them."""
     first = next(iter(tables.values()))
-    labels, groups, classes = predictions.labels(first), first["group"].to_numpy(), predictions.class_columns(first)
+    labels, groups, classes = task.labels(first["label"].tolist()), first["group"].to_numpy(), list(task.classes)
     probs = {}
     for name, table in tables.items():
         probs[name] = predictions.probabilities(predictions.aligned(table, first["id"], classes))
     return CorruptionScores(
-        auc=metrics.mean_auc(labels, list(probs.values()), groups),
-        per_corruption={name: metrics.macro_auc(labels, p) for name, p in probs.items()},
+        auc=comparisons.mean_score(task, labels, list(probs.values()), groups),
+        per_corruption={name: value_of(METRICS["auc"], Predicted(task, labels, p)) for name, p in probs.items()},
     )
 
 
-def _auc_of_each_fold(table: pd.DataFrame) -> list[float]:
-    return [metrics.macro_auc(predictions.labels(t), predictions.probabilities(t)) for _, t in table.groupby("fold")]
+def score_each_fold(table: pd.DataFrame, task: Task, metric: Metric) -> list[float]:
+    """A metric of each fold alone, in their order."""
+    values = []
+    for _, part in table.groupby("fold"):
+        rows = Predicted(task, task.labels(part["label"].tolist()), predictions.probabilities(part))
+        values.append(value_of(metric, rows))
+    return values
 
 
 def write_result(
@@ -241,6 +324,7 @@ def write_result(
     corrupted: pd.DataFrame | None,
     provenance: dict[str, Any],
     about: dict[str, Any],
+    used: hooks.Hooks | None = None,
 ) -> Result:
     """Score the tables and write the files of a result.
 
@@ -251,6 +335,7 @@ def write_result(
         corrupted: a stacked table of the out-of-fold predictions of corrupted images.
         provenance: goes into the schema of each table.
         about: the other fields of the record.
+        used: the hooks that it was made with, whose file is kept with it.
     """
     tables = {"oof.parquet": oof, "corrupted.parquet": corrupted, "test.parquet": test}
     files: dict[str, str | None] = {}
@@ -259,15 +344,37 @@ def write_result(
         if table is not None:
             predictions.write(folder / name, table, provenance)
             files[name] = sha256_file(folder / name)
-    extra: dict[str, Any] = {"per_fold_auc": _auc_of_each_fold(oof)}
-    if corrupted is not None:
-        extra["corrupted"] = score_corrupted(predictions.unstacked(corrupted))
-    if test is not None and set(test["label"]) == set(about["classes"]):  # labels that are withheld are ""
-        extra["test"] = score_table(test, about["positive"])
-    scores = score_table(oof, about["positive"]).model_copy(update=extra)
-    record = ResultRecord(name=folder.name, scores=scores, files=files, **about)
+    if used:
+        write_bytes(folder / hooks.FILE, used.data)
+        files[hooks.FILE] = used.sha256
+    record = ResultRecord(name=folder.name, scores=_score(oof, test, corrupted, about), files=files, **about)
     record.write(folder / "scores.json")
     return Result(folder, record)
+
+
+def _score(
+    oof: pd.DataFrame, test: pd.DataFrame | None, corrupted: pd.DataFrame | None, about: dict[str, Any]
+) -> Scores:
+    """All scores of a result whose other fields are `about`."""
+    task = create_task(about["task"], about["classes"], about["positive"])
+    scored = metrics_of(about["metric"], about["metric_weights"])
+    competition = scored[metric_name(about["metric"])]
+    extra: dict[str, Any] = {"per_fold_auc": score_each_fold(oof, task, METRICS["auc"])}
+    if competition is not METRICS["auc"]:
+        extra["per_fold"] = score_each_fold(oof, task, competition)
+    if corrupted is not None:
+        extra["corrupted"] = score_corrupted(predictions.unstacked(corrupted), task)
+    if test is not None and _has_every_class(test, task):
+        extra["test"] = score_table(test, task, scored, competition)
+    return score_table(oof, task, scored, competition).model_copy(update=extra)
+
+
+def _has_every_class(table: pd.DataFrame, task: Task) -> bool:
+    """Whether no label is withheld, and each class is there: an AUC needs both."""
+    if (table["label"] == "").any():
+        return False
+    truth = task.truth(task.labels(table["label"].tolist()))
+    return bool((truth == 1).any(axis=0).all() and (truth == 0).any(axis=0).all())
 
 
 def find_result(name: str) -> Result:

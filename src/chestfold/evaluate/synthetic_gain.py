@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from chestfold.evaluate import metrics, predictions
+from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.comparisons import paired_gain, paired_recall
 from chestfold.evaluate.leaderboard import format_score, paired_predictions
-from chestfold.evaluate.metrics import Score
 from chestfold.evaluate.results import Result
 
 TITLE = "Do synthetic images help?"
@@ -76,9 +76,9 @@ def _baselines(result: Result, results: list[Result]) -> Iterator[Result]:
 
 def _pair(with_: Result, without: Result) -> Pair:
     ours, theirs, labels, groups = paired_predictions(with_, without)
-    positive = predictions.class_columns(with_.oof()[0]).index(with_.record.positive)
-    auc = metrics.paired_auc(labels, ours, theirs, groups)
-    return Pair(with_, without, auc, metrics.paired_recall(labels, ours, theirs, groups, positive))
+    task = with_.record.create_task()
+    auc = paired_gain(task, labels, ours, theirs, groups)
+    return Pair(with_, without, auc, paired_recall(task, labels, ours, theirs, groups))
 
 
 def cells(pair: Pair) -> list[str]:

@@ -114,10 +114,11 @@ def network_maps(
     `method` and `layer` as for `open_mapper`; `advance` is called with the number of images of each batch.
     """
     parts = []
+    outputs = runner.task.outputs_of(classes)
     first = runner.images(next(plain_batches(images, 1)))
     with open_mapper(runner, first, method, layer) as mapper:
         for n, pixels in enumerate(plain_batches(images, BATCH)):
-            parts.append(mapper(runner.images(pixels), classes[n * BATCH : (n + 1) * BATCH]))
+            parts.append(mapper(runner.images(pixels), outputs[n * BATCH : (n + 1) * BATCH]))
             advance(len(pixels))
         return mapper.layer, np.concatenate(parts)
 

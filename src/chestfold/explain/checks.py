@@ -53,7 +53,7 @@ def _probabilities(
     for step in range(STEPS + 1):
         grey = torch.where(parts < step, substitute, images[:, :1])
         with torch.inference_mode():
-            probs = runner.logits(torch.cat([grey, images[:, 1:]], dim=1)).softmax(dim=1)
+            probs = runner.task.probabilities(runner.logits(torch.cat([grey, images[:, 1:]], dim=1)))
         curve.append(probs.gather(1, wanted)[:, 0].cpu().numpy())
     return np.stack(curve, axis=1)
 
@@ -111,6 +111,6 @@ def similarity(
     found = {}
     for stage in RANDOMIZED:
         with open_mapper(randomized(runner, stage), images, method, layer) as mapper:
-            others = mapper(images, classes[:, None])[:, 0]
+            others = mapper(images, runner.task.outputs_of(classes)[:, None])[:, 0]
         found[stage] = np.array([rank_correlation(ours, other) for ours, other in zip(maps, others, strict=True)])
     return found

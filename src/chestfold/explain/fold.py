@@ -10,6 +10,7 @@ from chestfold.core.console import bar
 from chestfold.core.files import sha256_file
 from chestfold.core.rng import generator
 from chestfold.core.run_folder import FoldFolder
+from chestfold.core.task import Task
 from chestfold.data.loader import Images, plain_batches
 from chestfold.data.transforms.preprocess import preprocess_of, undo_frame
 from chestfold.evaluate import predictions
@@ -66,7 +67,7 @@ class Explained:
 def explain_fold(ready: Prepared, fold: int, ids: list[str], config: ExplainConfig) -> Explained:
     """Maps, masks and checks of some validation images of a fold."""
     folder = ready.run.fold(fold)
-    rows = _predictions(folder, ids)
+    rows = _predictions(folder, ids, ready.task)
     images = ready.images(rows)
     networks = [in_fp32(runner) for runner in load_networks(folder, ready.exp)]
     maps = fold_maps(networks, images, _target_classes(ready, rows), config, f"fold {fold} maps")
@@ -84,22 +85,22 @@ def explain_fold(ready: Prepared, fold: int, ids: list[str], config: ExplainConf
     )
 
 
-def _predictions(folder: FoldFolder, ids: list[str]) -> pd.DataFrame:
+def _predictions(folder: FoldFolder, ids: list[str], task: Task) -> pd.DataFrame:
     """id, group, fold, label, predicted, p_predicted, p_true: the out-of-fold predictions, as they were scored."""
     table, _ = predictions.read(folder.table_path("oof"))
     table = table.set_index("id").loc[ids].reset_index()
     probs = predictions.probabilities(table)
     rows = table[["id", "group", "fold", "label"]].copy()
-    rows["predicted"] = np.array(predictions.class_columns(table))[probs.argmax(axis=1)]
+    rows["predicted"] = np.array(task.classes)[task.most_probable(probs)]
     rows["p_predicted"] = probs.max(axis=1)
-    rows["p_true"] = probs[np.arange(len(rows)), predictions.labels(table)]
+    rows["p_true"] = task.of_truth(probs, task.labels(table["label"].tolist()))
     return rows
 
 
 def _target_classes(ready: Prepared, rows: pd.DataFrame) -> np.ndarray:
     """Class numbers in the order of `TARGETS`, int64 (N, 2)."""
     predicted = np.array([ready.classes.index(name) for name in rows["predicted"]])
-    return np.stack([predicted, np.full_like(predicted, ready.positive)], axis=1)
+    return np.stack([predicted, np.full_like(predicted, ready.task.positive_number)], axis=1)
 
 
 def fold_maps(networks: list[Runner], images: Images, classes: np.ndarray, config: ExplainConfig, label: str) -> Maps:

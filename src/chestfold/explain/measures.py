@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 from scipy.stats import rankdata
 
-from chestfold.evaluate import metrics
-from chestfold.evaluate.metrics import Score
+from chestfold.evaluate.bootstrap import Score, class_means
 
 BORDER = 1 / 16
 """Width of an image's border as a share of its side: where burnt-in text and side markers are."""
@@ -78,16 +77,16 @@ def area_under(curves: np.ndarray) -> np.ndarray:
     return np.trapezoid(curves, dx=1 / (curves.shape[1] - 1), axis=1)
 
 
-def summary(values: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: tuple[str, ...]) -> dict[str, Score]:
+def summary(values: np.ndarray, truth: np.ndarray, groups: np.ndarray, classes: tuple[str, ...]) -> dict[str, Score]:
     """Class -> mean of `values` (N,) over its images; and "all": the mean over the classes, each counting the same.
 
     So "all" does not depend on how many images of each class were explained. Intervals: 95 %, bootstrap over patients
-    (`groups`, (N,)); values that are NaN do not count, and a class without any is left out.
+    (`groups`, (N,)); values that are NaN do not count, and a class without any is left out. `truth`: float (N, K).
     """
     known = np.isfinite(values)
-    values, labels, groups = values[known], labels[known], groups[known]
-    found = [n for n in range(len(classes)) if (labels == n).any()]
+    values, members, groups = values[known], truth[known] == 1, groups[known]
+    found = [n for n in range(len(classes)) if members[:, n].any()]
     if not found:
         return {}
-    *means, overall = metrics.class_means(values, labels, groups, found)
+    *means, overall = class_means(values, members[:, found], groups)
     return {"all": overall} | {classes[n]: mean for n, mean in zip(found, means, strict=True)}

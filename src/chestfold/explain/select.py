@@ -39,7 +39,8 @@ def open_run(name: str) -> tuple[Prepared, list[int]]:
     """
     folders = RunFolder(name).require_finished_folds()
     config = folders[0].config()
-    ready = prepare(Request(name, config.exp(), parent=config.parent, changed=config.changed))
+    request = Request(name, config.exp(), parent=config.parent, changed=config.changed)
+    ready = prepare(request, trained=folders[0])
     for folder in folders:
         _require_same_data(ready, folder)
     return ready, [folder.number for folder in folders]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from chestfold.core.provenance import code_commit, today
+from chestfold.core.task import Task
 from chestfold.evaluate.attention import AgainstParent, Attention, ByMeasure
 from chestfold.explain import measures
 from chestfold.explain.fold import TARGETS, Explained
@@ -72,7 +73,7 @@ def summarize(ready: Prepared, config: ExplainConfig, parts: dict[int, Explained
     dataset = ready.index.dataset
     of_targets = {}
     for target in (*TARGETS, "even"):
-        found = summaries(table, [f"{target} {name}" for name in MEASURES], ready.classes)
+        found = summaries(table, [f"{target} {name}" for name in MEASURES], ready.task)
         of_targets[target] = {column.removeprefix(f"{target} "): figures for column, figures in found.items()}
     return Attention(
         name=config.name,
@@ -83,15 +84,15 @@ def summarize(ready: Prepared, config: ExplainConfig, parts: dict[int, Explained
         data=ready.exp.data,
         view=dataset.view,
         classes=ready.classes,
-        positive=dataset.positive,
+        positive=ready.task.classes[ready.task.positive_number],
         folds={str(fold): part.networks for fold, part in parts.items()},
-        images={name: int((table["label"] == name).sum()) for name in ready.classes},
+        images=_count_classes(table, ready.task),
         checked=sum(len(part.checked) for part in parts.values()),
         empty_maps={target: _count_empty(parts, k) for k, target in enumerate(TARGETS)},
         lungs=table["lungs_by"].value_counts().to_dict(),
         lungs_do_not_apply=why_no_lungs(ready.index),
         measures=of_targets,
-        checks=summaries(table, first.checked.columns[1:], ready.classes),
+        checks=summaries(table, first.checked.columns[1:], ready.task),
         fingerprint=ready.fingerprint() | {"folds": ready.folds.name},
         commit=code_commit(),
         date=today(),
@@ -99,13 +100,23 @@ def summarize(ready: Prepared, config: ExplainConfig, parts: dict[int, Explained
     )
 
 
-def summaries(table: pd.DataFrame, columns: Iterable[str], classes: tuple[str, ...]) -> ByMeasure:
+def _truth(table: pd.DataFrame, task: Task) -> np.ndarray:
+    return task.truth(task.labels(table["label"].tolist()))
+
+
+def _count_classes(table: pd.DataFrame, task: Task) -> dict[str, int]:
+    """Class -> how many images belong to it."""
+    counts = (_truth(table, task) == 1).sum(axis=0)
+    return dict(zip(task.classes, counts.tolist(), strict=True))
+
+
+def summaries(table: pd.DataFrame, columns: Iterable[str], task: Task) -> ByMeasure:
     """Column -> its mean with an interval, over each class and over all; only columns that have a value."""
-    labels = np.array([classes.index(label) for label in table["label"]])
+    truth = _truth(table, task)
     groups = table["group"].to_numpy()
     found = {}
     for column in columns:
-        of_classes = measures.summary(table[column].to_numpy(np.float64), labels, groups, classes)
+        of_classes = measures.summary(table[column].to_numpy(np.float64), truth, groups, task.classes)
         if of_classes:
             found[column] = of_classes
     return found
@@ -128,13 +139,13 @@ def _against_parent(ready: Prepared, config: ExplainConfig, table: pd.DataFrame)
     if both.empty:
         return None
     columns = [f"{target} {name}" for target in TARGETS for name in MEASURES]
-    return AgainstParent(parent=parent, images=len(both), measures=differences(both, columns, ready.classes))
+    return AgainstParent(parent=parent, images=len(both), measures=differences(both, columns, ready.task))
 
 
-def differences(both: pd.DataFrame, columns: Iterable[str], classes: tuple[str, ...]) -> ByMeasure:
+def differences(both: pd.DataFrame, columns: Iterable[str], task: Task) -> ByMeasure:
     """Column -> mean of ours minus theirs (`<column> theirs`) with an interval, over each class and over all."""
     gaps = both[["label", "group"]].copy()
     shared = [column for column in columns if f"{column} theirs" in both]
     for column in shared:
         gaps[column] = both[column] - both[f"{column} theirs"]
-    return summaries(gaps, shared, classes)
+    return summaries(gaps, shared, task)

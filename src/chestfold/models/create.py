@@ -1,9 +1,11 @@
 """A network from its name, with the new classifier near zero and pretrained weights proven, never assumed."""
 
 import difflib
+import inspect
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import huggingface_hub.constants
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from chestfold.core import hooks
 from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
 from chestfold.core.files import sha256_file, weights_dir
@@ -62,6 +65,8 @@ def create(exp: Experiment, classes: int) -> Network:
         InputError: unknown name; weights that are missing, damaged or of another architecture.
     """
     require_known(exp.backbone)
+    if exp.pretrained and exp.backbone in MODELS:
+        raise InputError(f"pretrained: {exp.backbone} is a network of your hooks; load its weights there")
     local = _local_weights(exp)
     arguments, statistics = _header_demands(local) if local else ({}, None)
     arguments |= {"in_chans": channels(exp), "num_classes": classes, "drop_rate": exp.drop_rate}
@@ -72,7 +77,7 @@ def create(exp: Experiment, classes: int) -> Network:
         module = _load(exp.backbone, arguments, local)
         statistics = statistics or _hub_statistics(module)
     else:
-        module, statistics = timm.create_model(exp.backbone, **arguments), UNTRAINED
+        module, statistics = create_module(exp.backbone, arguments), UNTRAINED
     require_classifier(module, exp.backbone)
     plan = None
     if exp.head_width:
@@ -87,15 +92,34 @@ def create(exp: Experiment, classes: int) -> Network:
     return Network(module, Blueprint(exp.backbone, arguments, *statistics, asdict(plan) if plan else None))
 
 
+MODELS: dict[str, Callable[..., nn.Module]] = hooks.registry("MODELS", {})
+"""Name -> function of `num_classes`, `in_chans` and `drop_rate` that makes a network: those of hooks."""
+
+
+def create_module(backbone: str, arguments: dict[str, Any]) -> nn.Module:
+    """A network of hooks or of timm's registry, from scratch.
+
+    Raises:
+        InputError: the function of the hooks does not take the arguments.
+    """
+    if backbone not in MODELS:
+        return timm.create_model(backbone, **arguments)
+    try:
+        inspect.signature(MODELS[backbone]).bind(**arguments)
+    except TypeError as error:
+        raise InputError(f"MODELS[{backbone!r}] is called with {', '.join(arguments)} by name; {error}") from error
+    return MODELS[backbone](**arguments)
+
+
 def require_known(backbone: str) -> None:
-    """Raise `InputError`, with the nearest names, when timm's registry has no such network."""
-    if timm.is_model(backbone):
+    """Raise `InputError`, with the nearest names, when neither hooks nor timm's registry have such a network."""
+    if backbone in MODELS or timm.is_model(backbone):
         return
     near = difflib.get_close_matches(backbone, timm.list_models(), n=3)
     names = f"; near are {', '.join(near)}" if near else ""
     raise InputError(
-        f"unknown backbone {backbone!r}{names}; one of your own is known once the file is imported that registers it "
-        "(chestfold.register_model)"
+        f"unknown backbone {backbone!r}{names}; one of your own is known by --hooks (a table MODELS), or once the file "
+        "is imported that registers it (chestfold.register_model)"
     )
 
 
@@ -114,7 +138,7 @@ def rebuild(saved: dict[str, Any]) -> Network:
     """The network of a checkpoint: `module` are its weights, `network` the fields of its blueprint."""
     blueprint = Blueprint(**saved["network"])
     require_known(blueprint.backbone)
-    module = timm.create_model(blueprint.backbone, **blueprint.arguments)
+    module = create_module(blueprint.backbone, blueprint.arguments)
     if blueprint.head:
         module = WithHead(without_classifier(module, blueprint.backbone), HeadPlan(**blueprint.head))
     module.load_state_dict(saved["module"])

@@ -12,9 +12,11 @@ from chestfold.models.runner import Runner, make_runner, predict
 
 def load_networks(folder: FoldFolder, exp: Experiment) -> list[Runner]:
     """The networks whose mean is a fold's prediction: its best epoch's, or those of its last epochs."""
+    folder.load_hooks()
+    task = folder.config().create_task()
     networks = []
     for path in folder.predicting_checkpoints(exp):
-        networks.append(make_runner(rebuild(checkpoint.load_weights(path)), exp))
+        networks.append(make_runner(rebuild(checkpoint.load_weights(path)), exp, task))
     return networks
 
 

@@ -13,6 +13,7 @@ from chestfold.core import distributed
 from chestfold.core.config import Experiment
 from chestfold.core.console import bar
 from chestfold.core.errors import TrainingError
+from chestfold.core.task import Task
 from chestfold.data.loader import Images, plain_batches
 from chestfold.models import Network
 
@@ -24,6 +25,7 @@ class Runner:
     """A network on a device, in a precision: from uint8 batches to logits."""
 
     network: Network
+    task: Task
     device: torch.device
     dtype: torch.dtype | None
     call: Callable[[Tensor], Tensor]
@@ -40,7 +42,7 @@ class Runner:
         return x.contiguous(memory_format=torch.channels_last)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Normalised (B, C, H, W) to float32 logits (B, K)."""
+        """Normalised (B, C, H, W) to float32 logits (B, M)."""
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             return self.call(images).float()
 
@@ -50,13 +52,13 @@ class Runner:
         return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
 
 
-def make_runner(network: Network, exp: Experiment) -> Runner:
+def make_runner(network: Network, exp: Experiment, task: Task) -> Runner:
     """Put `network` on the GPU if there is one, in the precision that `exp` asks for or the device gains by."""
     device = distributed.device()
     module: Any = network.module
     module = module.to(device, memory_format=torch.channels_last)
     call = torch.compile(module) if exp.compile else module
-    return Runner(network, device, _dtype(exp.precision, device, module), call)
+    return Runner(network, task, device, _dtype(exp.precision, device, module), call)
 
 
 def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dtype | None:
@@ -102,7 +104,7 @@ def predict(
     with bar(label, len(images)) as advance:
         for pixels in plain_batches(images, PREDICT_BATCH):
             batch = runner.images(pixels)
-            views = [runner.logits(view).softmax(dim=1) for view in TTA[tta](batch)]
+            views = [runner.task.probabilities(runner.logits(view)) for view in TTA[tta](batch)]
             parts.append(torch.stack(views).mean(dim=0).cpu())
             advance(len(batch))
     probs = torch.cat(parts).numpy()

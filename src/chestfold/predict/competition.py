@@ -8,21 +8,27 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
+from chestfold.core import hooks
 from chestfold.core.console import bar, fail, plural, say
 from chestfold.core.errors import ChestfoldError, InputError
-from chestfold.data.readers import IMAGE_SUFFIXES
+from chestfold.core.files import write_bytes
+from chestfold.data.catalogue import find_dataset
+from chestfold.data.readers import IMAGE_SUFFIXES, read_table
+from chestfold.evaluate.results import find_result
+from chestfold.integrations.kaggle.answers import answer_format
 from chestfold.integrations.kaggle.kernel import CONTENTS, Contents
+from chestfold.integrations.kaggle.submission import answers_csv
 from chestfold.predict.predictor import Predictor
 
-SAMPLE = "sample_submission.csv"
 SUBMISSION = "submission.csv"
 
 
 def main() -> None:
     """Write submission.csv into the current folder, from the inputs below the folder on the command line."""
     try:
+        hooks.trust()  # whoever added the weights to the kernel added them
         with tempfile.TemporaryDirectory() as project:
             os.environ["CHESTFOLD_PROJECT"] = project
             predict_competition(Path(sys.argv[1]), Path(project))
@@ -34,24 +40,23 @@ def predict_competition(root: Path, project: Path) -> None:
     """Predict the ids of the sample submission below `root`, in its order, with the result restored into `project`.
 
     Raises:
-        InputError: a file or an image is missing or there twice, or the sample has a column that is not a class.
+        InputError: a file or an image is missing or there twice, or the sample has a column of unknown meaning.
     """
     files = all_files(root)
     contents = the_one(files, CONTENTS)
     name = restore(contents, project)
-    sample = pd.read_csv(the_one(files, SAMPLE), dtype=str, keep_default_na=False)
     predictor = Predictor(name)
-    columns = list(sample.columns[1:])
-    unknown = [column for column in columns if column not in predictor.classes]
-    if unknown:
-        raise InputError(f"{SAMPLE} has a column {unknown[0]!r}; the classes of {name} are {list(predictor.classes)}")
+    record = find_result(name).record
+    dataset = find_dataset(record.data)
+    sample = read_table(the_one(files, dataset.submission.file))
+    form = answer_format(sample, dataset.submission.file, dataset, predictor.task, record.scores)
     by_stem = images_by_stem(files)
-    paths = [image_of(image_id, by_stem) for image_id in sample.iloc[:, 0]]
+    ids = sample[form.id_column]
+    paths = [image_of(image_id, by_stem) for image_id in ids]
     networks = sum(len(fold.networks) for run in predictor.runs for fold in run.folds)
     say(f"{plural(len(paths), 'image')}, {plural(networks, 'network')} of {name}")
-    probs = pd.DataFrame(probabilities(predictor, paths), columns=columns)
-    table = pd.concat([sample.iloc[:, :1], probs], axis=1)
-    table.to_csv(SUBMISSION, index=False, lineterminator="\n", float_format="%.6f")
+    answers = form.table(ids, probabilities(predictor, paths), list(sample.columns))
+    write_bytes(Path(SUBMISSION), answers_csv(answers))
     say(f"wrote {SUBMISSION}")
 
 
@@ -65,17 +70,17 @@ def restore(path: Path, project: Path) -> str:
     return contents.name
 
 
-def probabilities(predictor: Predictor, paths: list[Path]) -> list[dict[str, float]]:
-    """Class -> probability, of each image; an image that cannot be read is an `InputError`."""
+def probabilities(predictor: Predictor, paths: list[Path]) -> np.ndarray:
+    """Of each image, float (N, K); one that cannot be read is an `InputError`."""
     rows = []
     with bar("predicting", len(paths)) as advance:
         for batch in predictor.many(paths):
             for _, image in batch:
                 if isinstance(image, InputError):
                     raise image
-                rows.append(image.prediction.probabilities)
+                rows.append(list(image.prediction.probabilities.values()))
                 advance()
-    return rows
+    return np.array(rows)
 
 
 def all_files(root: Path) -> list[Path]:
@@ -108,7 +113,9 @@ def image_of(image_id: str, by_stem: dict[str, list[Path]]) -> Path:
     found = [p for p in by_stem.get(wanted[-1], []) if p.with_suffix("").parts[-len(wanted) :] == wanted]
     found = [p for p in found if any(part.startswith("test") for part in p.parts[-4:-1])] or found
     if len(found) != 1:
-        raise InputError(f"{len(found)} images were found for the id {image_id!r} of {SAMPLE}; exactly one is needed")
+        raise InputError(
+            f"{len(found)} images were found for the id {image_id!r} of the sample submission; exactly one is needed"
+        )
     return found[0]
 
 

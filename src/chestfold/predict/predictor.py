@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chestfold.core import hooks
 from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.decode import decode, resize
@@ -44,6 +45,8 @@ class Prediction:
     folds: tuple[dict[str, float], ...]
     ood_score: float | None
     no_lungs: str = ""
+    labels: str = ""
+    """What is decided at 0.5: a class, or labels joined by `|`."""
 
     @property
     def label(self) -> str:
@@ -85,19 +88,25 @@ class Predictor:
         name: a run with its checkpoints in runs/, or an ensemble of such runs.
         value_range: of 16-bit and DICOM images: the values that are black and white; else as the data set declares.
         window: of DICOM files: the name of a CT window; else as the data set declares.
+        trust_hooks: run the hooks.py of a run that came from elsewhere: it is code.
 
     Raises:
         InputError: there is no finished fold, a checkpoint is damaged, or the ensemble cannot predict single images.
     """
 
-    def __init__(self, name: str, value_range: tuple[int, int] | None = None, window: str = "") -> None:
+    def __init__(
+        self, name: str, value_range: tuple[int, int] | None = None, window: str = "", trust_hooks: bool = False
+    ) -> None:
+        if trust_hooks:
+            hooks.trust()
         require_window(window)
         if value_range and (window or value_range[0] == value_range[1]):
             raise InputError("give either a CT window or a range of two different numbers")
         self.name = name
         self._given: Levels = (value_range, window)
         self.runs, self._blend = load_members(name)
-        self.classes = self.runs[0].classes
+        self.task = self.runs[0].task
+        self.classes = self.task.classes
 
     def __call__(self, image: str | Path | np.ndarray) -> Prediction:
         """The prediction for a file of any format, or for grey pixels uint8 (H, W), 0 black to 255 white.
@@ -147,14 +156,14 @@ class Predictor:
                 folds=tuple(self._by_class(fold[n]) for fold in folds),
                 ood_score=None if np.isnan(scores[n]) else float(scores[n]),
                 no_lungs=reasons[0] if reasons else "",
+                labels=self.task.name_of(blended[n]),
             )
             made.append(prediction)
         return made
 
     def _blend_members(self, probs: np.ndarray) -> np.ndarray:
-        """Probabilities of the members (M, N, K) to one (N, K) whose rows sum to 1."""
-        blended = self._blend(probs)
-        return blended / blended.sum(axis=-1, keepdims=True)
+        """Probabilities of the members (M, N, K) to one prediction of the task (N, K)."""
+        return self.task.normalised(self._blend(probs))
 
     def _by_class(self, probs: np.ndarray) -> dict[str, float]:
         return dict(zip(self.classes, probs.tolist(), strict=True))

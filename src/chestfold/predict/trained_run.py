@@ -10,9 +10,10 @@ from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
 from chestfold.core.files import sha256_file, sha256_json
 from chestfold.core.run_folder import FoldFolder, RunFolder
+from chestfold.core.task import Task
 from chestfold.data.loader import Images, images_of
 from chestfold.data.transforms.preprocess import preprocess_of
-from chestfold.evaluate.ensemble import BLENDERS, gather
+from chestfold.evaluate.ensemble import create_blender, gather
 from chestfold.evaluate.results import Result, find_result
 from chestfold.models import ood
 from chestfold.models.load import load_networks, predict_mean
@@ -61,7 +62,7 @@ class TrainedRun:
     """The finished folds of a run, in memory. `numbers` are the folds'."""
 
     name: str
-    classes: tuple[str, ...]
+    task: Task
     exp: Experiment
     numbers: tuple[int, ...]
     folds: list[FoldModels]
@@ -79,7 +80,7 @@ class TrainedRun:
     def images(self, pixels: np.ndarray) -> Images:
         """Decoded pixels, uint8 (N, S, S), preprocessed as in training."""
         names = [f"image {n}" for n in range(len(pixels))]
-        return images_of(preprocess_of(self.exp), pixels, names, np.full(len(pixels), -1, np.int64))
+        return images_of(preprocess_of(self.exp), pixels, names, self.task.labels([""] * len(pixels)))
 
 
 def load_members(name: str) -> tuple[list[TrainedRun], Blend]:
@@ -128,7 +129,7 @@ def _blend_of(result: Result) -> Blend:
         )
     if record.method == "stack":
         gathered = gather(members)
-        return BLENDERS["stack"]().fit(gathered.probs, gathered.labels, gathered.groups).predict
+        return create_blender("stack", gathered).fit(gathered.probs, gathered.labels, gathered.groups).predict
     weights = np.array(record.weights)
     return lambda probs: np.tensordot(weights, probs, axes=1)
 
@@ -139,7 +140,7 @@ def load_run(name: str) -> TrainedRun:
     config = folders[0].config()
     exp = replace(config.exp(), compile=False)  # it would cost a minute at every start
     folds = [FoldModels(load_networks(folder, exp), _detector(folder)) for folder in folders]
-    return TrainedRun(name, config.classes, exp, tuple(folder.number for folder in folders), folds)
+    return TrainedRun(name, config.create_task(), exp, tuple(folder.number for folder in folders), folds)
 
 
 def _detector(folder: FoldFolder) -> ood.OodDetector | None:

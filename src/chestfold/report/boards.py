@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import isfinite
 
 from chestfold.evaluate import leaderboard
+from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.leaderboard import Row
-from chestfold.evaluate.metrics import Score
 from chestfold.integrations.kaggle.submission import NOT_SENT, Standing
 from chestfold.report.charts import Axes, Ends, spread
 
@@ -52,12 +52,20 @@ def _board(title: str, rows: list[Row], known: Mapping[str, Standing]) -> Board:
     for name in lines[0][1]:
         if name not in OPTIONAL or any(cells[name].text != "-" for _, cells in lines):
             columns.append(name)
-    return Board(title, columns, lines, spread([end for row in rows for end in (row.auc.low, row.auc.high)]))
+    return Board(title, columns, lines, spread(_ends(rows)))
+
+
+def _ends(rows: list[Row]) -> list[float]:
+    """Of the intervals by which a board is sorted."""
+    ends = []
+    for row in rows:
+        ends += [row.competition.low, row.competition.high]
+    return ends
 
 
 def _cells(row: Row, standing: Standing) -> dict[str, Cell]:
     scores = {
-        "AUC": row.auc,
+        "AUC": row.scores["auc"],
         "AUC, shifted": row.corrupted,
         "F1": row.scores["f1"],
         "accuracy": row.scores["accuracy"],
@@ -65,7 +73,10 @@ def _cells(row: Row, standing: Standing) -> dict[str, Cell]:
         "AUC against parent": row.gain,
         "test AUC": row.test_auc,
     }
-    texts = dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))
+    texts = leaderboard.texts_of(row)
+    competition = leaderboard.competition_column(row.result.record)
+    if competition:
+        scores = {competition: row.competition, **scores}
     cells = {name: Cell(texts[name], _sort_key(score)) for name, score in scores.items()}
     for name, score in (("LB public", standing.public), ("LB private", standing.private)):
         cells[name] = Cell("-", "") if score is None else Cell(f"{score:g}", score)
@@ -89,7 +100,7 @@ def against_leaderboard(tables: Mapping[str, list[Row]], known: Mapping[str, Sta
             competitions = sorted({known[row.result.name].competition for row in sent} - {""})
             caption = f"{', '.join(competitions)}: {title}" if competitions else title
             found.append(
-                _scatter(caption, [(row.result.name, row.auc, _scores(known[row.result.name])) for row in sent])
+                _scatter(caption, [(row.result.name, row.competition, _scores(known[row.result.name])) for row in sent])
             )
     return found
 

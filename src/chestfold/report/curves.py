@@ -1,16 +1,14 @@
-"""The figures behind the charts: from labels and probabilities to points and bins.
-
-Probabilities are float (N, K), rows summing to 1; labels are int64 (N,).
-"""
+"""The figures behind the charts: from labels and probabilities to points and bins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from chestfold.core.run_folder import History
-from chestfold.evaluate import metrics
+from chestfold.core.task import Labels, Task
+from chestfold.evaluate.metrics import ECE_BINS, Predicted, confidences
 from chestfold.report.charts import Axes, Curve, spread, ticks
 
 
@@ -40,40 +38,54 @@ class OverEpochs:
     best: list[tuple[int, int, float]]
 
 
-def drawn_classes(labels: np.ndarray, classes: list[str], positive: str) -> list[int]:
-    """The classes that have a curve: of two the positive one, of more each against the rest, if both are there."""
-    wanted = [classes.index(positive)] if len(classes) == 2 else range(len(classes))
-    return [number for number in wanted if 0 < (labels == number).sum() < len(labels)]
+@dataclass(frozen=True)
+class Column:
+    """One class against the rest: its known rows. `positive`: bool (N,); `scores`: float (N,)."""
+
+    name: str
+    positive: np.ndarray
+    scores: np.ndarray
 
 
-def roc(labels: np.ndarray, probs: np.ndarray, classes: list[str], drawn: list[int]) -> list[Curve]:
-    """False and true positive rates of the `drawn` classes."""
+def columns(task: Task, labels: Labels, probs: np.ndarray) -> list[Column]:
+    """The classes that have a curve: those that are scored, if there are rows of both kinds."""
+    truth = task.truth(labels)
+    found = []
+    for number in task.scored_classes:
+        known = ~np.isnan(truth[:, number])
+        positive = truth[known, number] == 1
+        if 0 < positive.sum() < len(positive):
+            found.append(Column(task.classes[number], positive, probs[known, number]))
+    return found
+
+
+def roc(drawn: list[Column]) -> list[Curve]:
+    """False and true positive rates."""
     curves = []
-    for number in drawn:
-        truth = labels == number
-        scores = probs[:, number]
-        fpr, tpr, _ = roc_curve(truth, scores)
-        curves.append(Curve(f"{classes[number]}, AUC {metrics.auc(truth, scores):.4f}", fpr, tpr))
+    for column in drawn:
+        fpr, tpr, _ = roc_curve(column.positive, column.scores)
+        area = roc_auc_score(column.positive, column.scores)
+        curves.append(Curve(f"{column.name}, AUC {area:.4f}", fpr, tpr))
     return curves
 
 
-def precision_recall(labels: np.ndarray, probs: np.ndarray, classes: list[str], drawn: list[int]) -> list[Curve]:
-    """Recall and precision of the `drawn` classes, recall rising."""
+def precision_recall(drawn: list[Column]) -> list[Curve]:
+    """Recall and precision, recall rising."""
     curves = []
-    for number in drawn:
-        truth = labels == number
-        scores = probs[:, number]
-        precision, recall, _ = precision_recall_curve(truth, scores)
-        name = f"{classes[number]}, average precision {average_precision_score(truth, scores):.4f}"
+    for column in drawn:
+        precision, recall, _ = precision_recall_curve(column.positive, column.scores)
+        name = f"{column.name}, average precision {average_precision_score(column.positive, column.scores):.4f}"
         curves.append(Curve(name, recall[::-1], precision[::-1]))
     return curves
 
 
-def reliability(labels: np.ndarray, probs: np.ndarray) -> list[Bin]:
-    """The bins of the calibration error, `metrics.ECE_BINS` equal ones, that hold a prediction."""
-    count = metrics.ECE_BINS
-    confidence = probs.max(axis=1)
-    right = probs.argmax(axis=1) == labels
+def reliability(task: Task, labels: Labels, probs: np.ndarray) -> list[Bin]:
+    """The bins of the calibration error, `ECE_BINS` equal ones, that hold a prediction.
+
+    Of exclusive classes the top one of each image counts, of labels every one that is known.
+    """
+    count = ECE_BINS
+    confidence, right = confidences(Predicted(task, labels, probs))
     number = np.minimum((confidence * count).astype(int), count - 1)
     bins = []
     for n in np.unique(number):

@@ -74,7 +74,8 @@ def write_results_page() -> Path:
     results = list(published.values())
     parts = ["# Results", ABOUT]
     for title, rows in leaderboard.rows_by_folds(results).items():
-        table = _markdown(leaderboard.HEADER, map(leaderboard.cells, rows))
+        texts = [leaderboard.texts_of(row) for row in rows]
+        table = _markdown(list(texts[0]), [list(row.values()) for row in texts])
         parts += [f"## {title}", table, "\n".join(map(_origin, rows))]
     pairs = synthetic_gain.pairs(results)
     if pairs:

@@ -1,16 +1,21 @@
 """The section of one result: what it is, its figures, its charts and its worst errors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chestfold.core.run_folder import FoldFolder
 from chestfold.evaluate import leaderboard, predictions
 from chestfold.evaluate.leaderboard import Row
+from chestfold.evaluate.metrics import OUTCOMES, find_metric
 from chestfold.evaluate.results import Result, ResultRecord
 from chestfold.report import curves
 from chestfold.report.attention import AttentionView, attention_view
 from chestfold.report.charts import Curve
 from chestfold.report.curves import Bin, OverEpochs
 from chestfold.report.worst_errors import Mistake, Thumbnails, worst_errors
+
+LABEL_METRICS = ("auc", "precision", "recall", "specificity", "f1")
+"""Columns of the table of several labels."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,16 @@ class Section:
         return self.row.result.record
 
     @property
+    def confusion_columns(self) -> Sequence[str]:
+        """Titles of the confusion table's columns: the classes, or the outcomes of each of several labels."""
+        return self.record.classes if self.record.create_task().sums_to_one else OUTCOMES
+
+    @property
+    def label_metrics(self) -> dict[str, str]:
+        """Metric -> title, of those that each of several labels is scored by."""
+        return {name: find_metric(name, self.record.metric_weights).title for name in LABEL_METRICS}
+
+    @property
     def auc_of_folds(self) -> dict[str, float]:
         """Fold, in words, -> its AUC."""
         values = self.record.scores.per_fold_auc or []
@@ -49,22 +64,22 @@ def section(row: Row, thumbnails: Thumbnails) -> Section:
     result = row.result
     data = result.record.data
     oof, origin = result.oof()
+    task = result.record.create_task()
     has_images = thumbnails.has(data, origin["index_sha256"])
     errors = []
-    for mistake in worst_errors(oof, result.record.positive):
+    for mistake in worst_errors(oof, task):
         errors.append((mistake, thumbnails.key(data, mistake.id) if has_images else None))
     attention = result.attention()
-    labels = predictions.labels(oof)
+    labels = task.labels(oof["label"].tolist())
     probs = predictions.probabilities(oof)
-    classes = predictions.class_columns(oof)
-    drawn = curves.drawn_classes(labels, classes, result.record.positive)
+    drawn = curves.columns(task, labels, probs)
     return Section(
         row=row,
-        texts=dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True)),
+        texts=leaderboard.texts_of(row),
         learning=_learning_curves(result),
-        roc=curves.roc(labels, probs, classes, drawn),
-        precision_recall=curves.precision_recall(labels, probs, classes, drawn),
-        bins=curves.reliability(labels, probs),
+        roc=curves.roc(drawn),
+        precision_recall=curves.precision_recall(drawn),
+        bins=curves.reliability(task, labels, probs),
         attention=attention_view(attention) if attention else None,
         errors=errors,
         has_images=has_images,

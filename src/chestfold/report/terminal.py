@@ -35,12 +35,19 @@ def boards(width: int, chosen: leaderboard.Selection = EVERYTHING) -> list[Table
     chosen.require_known(results)
     tables = []
     for title, rows in leaderboard.rows_by_folds(results, chosen.has).items():
-        table = _table(f"{title}: out-of-fold, 95 % patient bootstrap", columns)
+        competition = leaderboard.competition_column(rows[0].result.record)
+        shown = [columns[0], *filter(None, [competition]), *columns[1:], *_of_hooks(rows[0], competition)]
+        table = _table(f"{title}: out-of-fold, 95 % patient bootstrap", shown)
         for row in rows[: chosen.top]:
             texts = leaderboard.terminal_cells(row)
-            _add_row(table, [texts[name] for name in columns])
+            _add_row(table, [texts[name] for name in shown])
         tables.append(table)
     return tables
+
+
+def _of_hooks(row: leaderboard.Row, competition: str) -> list[str]:
+    """The columns of metrics that only hooks have."""
+    return [name for name in leaderboard.terminal_cells(row) if name not in (*ALL, competition)]
 
 
 def _columns(width: int) -> Sequence[str]:

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from chestfold.core.errors import InputError
+from chestfold.core.task import Task
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Index
 from chestfold.data.decode import decode
-from chestfold.evaluate import metrics, predictions
+from chestfold.evaluate import predictions
 
 SHOWN = 12
 PIXELS = 160
@@ -29,19 +30,19 @@ class Mistake:
     fold: int
 
 
-def worst_errors(table: pd.DataFrame, positive: str) -> list[Mistake]:
-    """The wrong predictions at threshold 0.5 that give the true class the least probability, at most `SHOWN`."""
-    labels = predictions.labels(table)
+def worst_errors(table: pd.DataFrame, task: Task) -> list[Mistake]:
+    """The wrong predictions at threshold 0.5 that give the truth the least probability, at most `SHOWN`."""
+    labels = task.labels(table["label"].tolist())
     probs = predictions.probabilities(table)
-    classes = predictions.class_columns(table)
-    predicted = metrics.decide(probs, classes.index(positive))
-    wrong = np.flatnonzero(predicted != labels)
-    order = wrong[np.argsort(probs[wrong, labels[wrong]], kind="stable")][:SHOWN]
+    truth = task.truth(labels)
+    decided = task.decide(probs)
+    wrong = np.flatnonzero(((decided != truth) & ~np.isnan(truth)).any(axis=1))
+    order = wrong[np.argsort(task.of_truth(probs, labels)[wrong], kind="stable")][:SHOWN]
     found = []
     for n in order.tolist():
-        image, fold = table.loc[n, ["id", "fold"]]
-        probability = float(probs[n, predicted[n]])
-        found.append(Mistake(image, classes[labels[n]], classes[predicted[n]], probability, fold))
+        image, fold, label = table.loc[n, ["id", "fold", "label"]]
+        probability = float(probs[n][decided[n]].max(initial=0.0))
+        found.append(Mistake(image, label, task.name_of(probs[n]), probability, fold))
     return found
 
 

@@ -10,7 +10,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldManifest
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, predictions, results
-from chestfold.evaluate.metrics import METRICS
+from chestfold.evaluate.metrics import find_metric
 from chestfold.train.prepare import Prepared
 
 
@@ -29,7 +29,9 @@ def collect(ready: Prepared) -> results.Result:
         origin["folds"] = ready.folds.name
         origin["members"] = {str(fold): manifest.files["oof.parquet"] for fold, manifest in manifests.items()}
         test = mean_of_tests(ready, manifests)
-        result = results.write_result(folder, oof, test, corrupted, origin, describe(ready, manifests))
+        result = results.write_result(
+            folder, oof, test, corrupted, origin, describe(ready, manifests), ready.used_hooks
+        )
         (folder / results.NOT_RUN).unlink(missing_ok=True)
         histories = {fold: ready.run.fold(fold).history() for fold in manifests}
         figures.learning_curves(folder / "curves.png", ready.request.name, histories)
@@ -61,7 +63,7 @@ def fold_tables(ready: Prepared, folds: list[int], kind: str) -> dict[int, pd.Da
 def merged(ready: Prepared, manifests: dict[int, FoldManifest], kind: str) -> pd.DataFrame:
     """The validation predictions of all finished folds, as one table."""
     trained = list(manifests)
-    return predictions.merge_oof(fold_tables(ready, trained, kind), ready.folds, trained)
+    return predictions.merge_oof(fold_tables(ready, trained, kind), ready.folds, trained, ready.task)
 
 
 def merged_corruptions(ready: Prepared, manifests: dict[int, FoldManifest]) -> pd.DataFrame:
@@ -73,7 +75,7 @@ def merged_corruptions(ready: Prepared, manifests: dict[int, FoldManifest]) -> p
     merged_tables = {}
     for name in CORRUPTIONS:
         of_folds = {fold: tables[name] for fold, tables in parts.items()}
-        merged_tables[name] = predictions.merge_oof(of_folds, ready.folds, trained)
+        merged_tables[name] = predictions.merge_oof(of_folds, ready.folds, trained, ready.task)
     return predictions.stacked(merged_tables)
 
 
@@ -96,8 +98,13 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
         "data": request.exp.data,
         "classes": ready.classes,
         "positive": ready.index.dataset.positive,
+        "task": ready.task.name,
+        "metric": ready.metric,
+        "metric_weights": ready.index.dataset.metric_weights,
+        "warning": ready.index.dataset.warning,
+        "higher_is_better": find_metric(ready.metric).higher_is_better,
         "folds": trained,
-        "settings": request.exp.to_dict(),
+        "settings": ready.exp.to_dict(),
         "parent": request.parent,
         "changed": request.changed,
         "minutes": round(sum(manifest.minutes for manifest in of_folds), 1),
@@ -112,10 +119,13 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
 def report(result: results.Result) -> None:
     """The scores of a collected run, and what to do next."""
     record = result.record
+    title = record.competition_metric.title
     detail("")
-    say(f"{result.name}: {record.folds} collected in {result.folder}, AUC {result.score('at_half', 'auc')}")
-    for metric in METRICS:
-        detail(f"  {metric:<13} {result.score('at_half', metric)}")
+    say(f"{result.name}: {record.folds} collected in {result.folder}, {title} {result.competition_score}")
+    for name, score in record.scores.at_half.items():
+        detail(f"  {name:<13} {score}")
+    for label, of_label in (record.scores.by_label or {}).items():
+        detail(f"  auc of {label:<13} {of_label['auc']}")
     if len(record.folds.trained) > 1:
         detail(f"  {'auc of folds':<13} {record.scores.auc_of_folds}")
     detail(f"  {'auc, shifted':<13} {result.score('corrupted', 'auc')}")

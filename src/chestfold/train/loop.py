@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chestfold.core import checkpoint, distributed
@@ -22,9 +21,10 @@ from chestfold.core.console import bar
 from chestfold.core.errors import InputError, TrainingError
 from chestfold.core.rng import key
 from chestfold.core.run_folder import FoldFolder, History
+from chestfold.core.task import Task
 from chestfold.data.loader import Images, TrainBatches, workers_for
 from chestfold.data.transforms.mixup import Mix, create_mix
-from chestfold.evaluate.metrics import validation_figures
+from chestfold.evaluate.metrics import Metric, Predicted, find_metric, validation_figures
 from chestfold.models import channels, create, training_mode
 from chestfold.models.runner import Runner, make_runner, predict
 from chestfold.models.timm_import import ModelEmaV3
@@ -118,10 +118,10 @@ class State:
         return self.ema.module if self.ema else self.runner.module
 
 
-def start(exp: Experiment, fold: int, classes: int) -> State:
+def start(exp: Experiment, fold: int, task: Task) -> State:
     """A fold before its first step; the new weights are a function of (seed, fold)."""
     torch.manual_seed(key(exp.seed, fold, "weights") >> 1)
-    runner = make_runner(create(exp, classes), exp)
+    runner = make_runner(create(exp, task.outputs), exp, task)
     require_size(exp, runner)
     runner = replace(runner, call=distributed.data_parallel(runner.call, runner.device))
     scaler = torch.amp.GradScaler(runner.device.type, enabled=runner.dtype is torch.float16)
@@ -141,6 +141,14 @@ def require_size(exp: Experiment, runner: Runner) -> None:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """What a fold learns, and by which figure its best epoch is chosen: `monitored` holds that of the experiment."""
+
+    task: Task
+    monitored: dict[str, Metric]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What does not change while a fold trains."""
 
@@ -149,7 +157,7 @@ class Recipe:
     batches: TrainBatches
     loss: Loss
     mix: Mix
-    classes: int
+    task: Task
 
     @property
     def steps_per_epoch(self) -> int:
@@ -162,7 +170,7 @@ def fit(
     fold: int,
     train: Images,
     val: Images,
-    classes: int,
+    goal: Goal,
     folder: FoldFolder,
     log: Callable[[str], None],
 ) -> State:
@@ -172,17 +180,18 @@ def fit(
         TrainingError: the loss or a prediction is not a number.
         ServiceError: the disk is full.
     """
-    state = start(exp, fold, classes)
+    task = goal.task
+    state = start(exp, fold, task)
     resume(state, fold, folder, log)
     device = state.runner.device
-    batches = TrainBatches(exp, fold, train, workers_for(device))
-    loss = create_loss(exp, train.labels, classes, device)
-    recipe = Recipe(exp, fold, batches, loss, create_mix(exp.mixup_alpha, exp.cutmix_alpha), classes)
+    batches = TrainBatches(exp, task, fold, train, workers_for(device))
+    loss = create_loss(exp, task, train.labels, device)
+    recipe = Recipe(exp, fold, batches, loss, create_mix(exp.mixup_alpha, exp.cutmix_alpha), task)
     while state.epoch < exp.epochs and not stopped_early(exp, state.history):
         began, first = time.perf_counter(), state.batch
         train_epoch(recipe, state, folder)
         seconds = time.perf_counter() - began
-        row = close_epoch(exp, fold, state, val, folder)
+        row = close_epoch(exp, fold, state, val, goal, folder)
         images_per_second = (batches.per_epoch - first) * exp.batch_size / seconds
         timing = {"seconds": seconds, "images_per_second": images_per_second}
         if distributed.is_main():
@@ -213,7 +222,7 @@ def train_epoch(recipe: Recipe, state: State, folder: FoldFolder) -> None:
     with bar(label, batches.per_epoch, done=state.batch) as advance:
         for pixels, labels in batches.epoch(state.epoch, state.batch):
             torch.manual_seed(key(exp.seed, fold, "step", state.epoch, state.batch, distributed.rank()) >> 1)
-            targets = F.one_hot(labels, recipe.classes).float().to(runner.device)
+            targets = recipe.task.targets(labels).to(runner.device)
             images, targets = recipe.mix(runner.images(pixels), targets)
             state.batch += 1
             last = state.batch == batches.per_epoch
@@ -223,7 +232,7 @@ def train_epoch(recipe: Recipe, state: State, folder: FoldFolder) -> None:
                 logits = train_logits(exp, runner, images)
                 loss = recipe.loss(logits, targets)
                 backward(state, loss * share, exp.grad_accum_steps)
-            state.meter.add(loss, hit_rate(logits, targets), share)
+            state.meter.add(loss, recipe.task.hit_rate(logits.detach(), targets), share)
             if whole_step:
                 optimizer_step(recipe, state)
             due = whole_step and distributed.is_main() and time.monotonic() - saved_at > CHECKPOINT_SECONDS
@@ -239,12 +248,6 @@ def train_epoch(recipe: Recipe, state: State, folder: FoldFolder) -> None:
 def backward(state: State, loss: Tensor, accumulated: int) -> None:
     """Add the gradients of one batch; over several processes their mean is taken, of which the sum is wanted."""
     state.scaler.scale(loss * distributed.world() / accumulated).backward()
-
-
-@torch.no_grad()
-def hit_rate(logits: Tensor, targets: Tensor) -> Tensor:
-    """Share of a batch whose largest logit is that of its target; of a mixed image, of the larger of its two."""
-    return (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
 
 
 def train_logits(exp: Experiment, runner: Runner, images: Tensor) -> Tensor:
@@ -279,7 +282,9 @@ def optimizer_step(recipe: Recipe, state: State) -> None:
         state.ema.update(state.runner.module, step=number)
 
 
-def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: FoldFolder) -> dict[str, Any]:
+def close_epoch(
+    exp: Experiment, fold: int, state: State, val: Images, goal: Goal, folder: FoldFolder
+) -> dict[str, Any]:
     """Validate, keep the weights if they are the best so far, make the epoch permanent; returns its figures."""
     for module in {state.runner.module, state.kept_module}:
         distributed.average_buffers(module)
@@ -291,7 +296,7 @@ def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: F
         "train_accuracy": float(np.mean(meter.hits)),
         "grad_norm": float(np.mean(meter.norms)) if meter.norms else None,
     }
-    row |= distributed.broadcast_from_main(lambda: validate(fold, state, val))
+    row |= distributed.broadcast_from_main(lambda: validate(fold, state, val, goal))
     state.history = [*state.history, row]
     state.epoch, state.batch, state.meter = state.epoch + 1, 0, Meter()
     if distributed.is_main():
@@ -299,10 +304,10 @@ def close_epoch(exp: Experiment, fold: int, state: State, val: Images, folder: F
     return row
 
 
-def validate(fold: int, state: State, val: Images) -> dict[str, float]:
+def validate(fold: int, state: State, val: Images, goal: Goal) -> dict[str, float]:
     """The figures of the validation images for the weights as they are now."""
     probs = predict(state.runner, val, module=state.kept_module, label=f"fold {fold} validating")
-    return validation_figures(val.labels, probs)
+    return validation_figures(Predicted(goal.task, val.labels, probs), goal.monitored)
 
 
 def keep(exp: Experiment, fold: int, state: State, folder: FoldFolder) -> None:
@@ -334,8 +339,8 @@ def best_epoch(exp: Experiment, history: History) -> int:
 
     An AUC of 1 is soon reached on easy data, long before the probabilities of the folds are comparable.
     """
-    sign = -1 if exp.monitor == "loss" else 1
-    return max(history, key=lambda row: (sign * row[exp.monitor], -row["loss"]))["epoch"]
+    metric = find_metric(exp.monitor)
+    return max(history, key=lambda row: (metric.gain(row[exp.monitor]), -row["loss"]))["epoch"]
 
 
 def stopped_early(exp: Experiment, history: History) -> bool:
@@ -345,5 +350,6 @@ def stopped_early(exp: Experiment, history: History) -> bool:
 
 def describe(exp: Experiment, fold: int, row: dict[str, Any]) -> str:
     """An epoch in a line."""
-    figures = "  ".join(f"{name} {row[name]:.4f}" for name in SHOWN)
+    names = dict.fromkeys([*SHOWN, exp.monitor])
+    figures = "  ".join(f"{name} {row[name]:.4f}" for name in names)
     return f"fold {fold}  epoch {row['epoch']:>2}/{exp.epochs}  {figures}  {row['images_per_second']:.0f} img/s"

@@ -1,27 +1,33 @@
 """An experiment with its data in hand: which images a fold trains, validates and tests on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from chestfold.core import hooks
 from chestfold.core.config import Experiment, Request
 from chestfold.core.console import plural, say
 from chestfold.core.errors import InputError
+from chestfold.core.hooks import Hooks
 from chestfold.core.rng import generator
-from chestfold.core.run_folder import FoldConfig, RunFolder, SyntheticCount
+from chestfold.core.run_folder import FoldConfig, FoldFolder, RunFolder, SyntheticCount
+from chestfold.core.task import Task, create_task
 from chestfold.data import folds
 from chestfold.data.cache import Cache, open_cache
-from chestfold.data.catalogue import open_index
-from chestfold.data.dataset import Index
+from chestfold.data.catalogue import find_dataset, open_index
+from chestfold.data.dataset import Dataset, Index
 from chestfold.data.loader import Images, images_of
 from chestfold.data.sampling import random_share, sample_per_class
 from chestfold.data.synthetic import SyntheticPart, open_part, require_unrelated
 from chestfold.data.transforms import preprocess
 from chestfold.data.transforms.corruptions import corrupt
+from chestfold.evaluate.metrics import find_metric, metric_name, require_metric
 from chestfold.models import weights_identity
 from chestfold.models.create import require_known
+from chestfold.train.loop import Goal
+from chestfold.train.losses import require_loss
 from chestfold.train.optim import require_optimizer
 
 DEBUG_IMAGES = 64
@@ -75,6 +81,7 @@ class Prepared:
     index: Index
     folds: folds.Folds
     cache: Cache
+    used_hooks: Hooks | None = None
 
     @property
     def exp(self) -> Experiment:
@@ -91,10 +98,22 @@ class Prepared:
         """In the order of the prediction columns."""
         return self.index.dataset.classes
 
+    @cached_property
+    def task(self) -> Task:
+        """What labels, probabilities and decisions mean."""
+        dataset = self.index.dataset
+        return create_task(dataset.task, dataset.classes, dataset.positive)
+
     @property
-    def positive(self) -> int:
-        """Number of the positive class."""
-        return self.classes.index(self.index.dataset.positive)
+    def metric(self) -> str:
+        """Name of the competition's metric: as the data set declares it, else the task's own."""
+        return metric_name(self.index.dataset.metric or self.task.metric)
+
+    @property
+    def goal(self) -> Goal:
+        """What a fold learns."""
+        weights = self.index.dataset.metric_weights
+        return Goal(self.task, {self.exp.monitor: find_metric(self.exp.monitor, weights)})
 
     @property
     def test_rows(self) -> pd.DataFrame:
@@ -103,9 +122,8 @@ class Prepared:
         return test.iloc[:DEBUG_IMAGES] if self.request.is_debug else test
 
     def images(self, rows: pd.DataFrame) -> Images:
-        """The pixels and class numbers of some rows (id, label); -1 where the label is withheld."""
-        number = {name: n for n, name in enumerate(self.classes)} | {"": -1}
-        labels = np.array([number[label] for label in rows["label"]], np.int64)
+        """The pixels and labels of some rows (id, label)."""
+        labels = self.task.labels(rows["label"].tolist())
         seen_as = preprocess.preprocess_of(self.exp)
         return Images(self.cache.images, self.cache.rows(rows["id"]), rows["id"].tolist(), labels, seen_as, self.lungs)
 
@@ -126,6 +144,8 @@ class Prepared:
             "folds_sha256": self.folds.sha256,
             "weights": weights_identity(self.exp),
             **preprocess.lung_method(self.exp),
+            **task_identity(self.task),
+            **hooks.identity(self.used_hooks),
         }
 
     def fold_config(self, fold: int, threads: int) -> FoldConfig:
@@ -141,6 +161,7 @@ class Prepared:
             changed=request.changed,
             classes=self.classes,
             positive=self.index.dataset.positive,
+            task=self.task.name,
             fingerprint=fingerprint,
             threads=threads,
         )
@@ -152,8 +173,8 @@ class Prepared:
             InputError: a synthetic image is related to a held-out one, or a class has too few images.
         """
         train = self.images(self.rows(self.folds.other_ids(fold)))
-        train = with_positive_share(self.exp, fold, train, self.positive)
-        train = limit_per_class(self.exp, fold, train)
+        train = with_positive_share(self.exp, fold, train, self.task)
+        train = limit_per_class(self.exp, fold, train, self.task)
         val, test = self.images(self.rows(self.folds.ids(fold))), self.images(self.test_rows)
         if not self.exp.synthetic:
             return FoldImages(train, val, test)
@@ -172,15 +193,43 @@ class Prepared:
         unknown = sorted(set(part.table["label"]) - set(self.classes))
         if unknown:
             raise InputError(f"{part.path}: class {unknown[0]!r} is not one of {', '.join(self.classes)}")
-        labels = np.array([self.classes.index(label) for label in part.table["label"]], np.int64)
+        labels = self.task.labels(part.table["label"].tolist())
         pixels = np.concatenate([train.pixels[train.rows], part.pixels])
         return images_of(train.preprocess, pixels, [*train.ids, *part.ids], np.concatenate([train.labels, labels]))
 
 
-def prepare(request: Request) -> Prepared:
-    """Index, folds and decoded images of an experiment."""
+def task_identity(task: Task) -> dict[str, str]:
+    """What a prediction table says of its task, where that is not one of exclusive classes."""
+    return {} if task.name == "multiclass" else {"task": task.name}
+
+
+def resolved(request: Request, dataset: Dataset) -> Request:
+    """The request with what its settings leave to the data set: the monitored figure.
+
+    Raises:
+        InputError: there is no such loss or metric, or not for this task.
+    """
+    exp, task = request.exp, create_task(dataset.task, dataset.classes, dataset.positive)
+    require_loss(exp.loss)
+    for name in (dataset.metric or task.metric, exp.monitor):
+        if name != "auto":
+            require_metric(name, task)
+    if exp.monitor == "auto":
+        exp = replace(exp, monitor=metric_name(dataset.metric or task.metric), parent=exp.parent)
+    return replace(request, exp=exp)
+
+
+def prepare(request: Request, trained: FoldFolder | None = None) -> Prepared:
+    """Index, folds and decoded images of an experiment.
+
+    Args:
+        request: the experiment.
+        trained: a fold that was trained already: its own hooks are run, which this project need not have.
+    """
+    used = _load_hooks(request.exp, trained)
     require_known(request.exp.backbone)
     require_optimizer(request.exp.optimizer)
+    request = resolved(request, find_dataset(request.exp.data))
     index = open_index(request.exp.data)
     preprocess.require_lungs(request.exp, index.dataset)
     for note in index.notes:
@@ -188,23 +237,32 @@ def prepare(request: Request) -> Prepared:
     chosen = folds.load(request.exp.fold_file, index)
     if request.is_debug:
         chosen = chosen.sample(DEBUG_IMAGES)
-    return Prepared(request, index, chosen, open_cache(index, request.exp.image_size))
+    return Prepared(request, index, chosen, open_cache(index, request.exp.image_size), used)
 
 
-def with_positive_share(exp: Experiment, fold: int, train: Images, positive: int) -> Images:
+def _load_hooks(exp: Experiment, trained: FoldFolder | None) -> Hooks | None:
+    if not exp.hooks:
+        return None
+    return trained.load_hooks() if trained else hooks.load_own(exp.hooks)
+
+
+def with_positive_share(exp: Experiment, fold: int, train: Images, task: Task) -> Images:
     """The training images of a fold, with `positive_share` of the positive class."""
     if exp.positive_share == 1:
         return train
-    ids = [train.ids[n] for n in np.flatnonzero(train.labels == positive)]
+    if not task.sums_to_one:
+        raise InputError(f"positive_share = {exp.positive_share}: a {task.name} task has no positive class")
+    ids = [train.ids[n] for n in np.flatnonzero(train.labels == task.positive_number)]
     dropped = set(ids) - set(random_share(ids, exp.positive_share, exp.seed, fold))
     return train.take(np.array([n for n, image_id in enumerate(train.ids) if image_id not in dropped], np.int64))
 
 
-def limit_per_class(exp: Experiment, fold: int, train: Images) -> Images:
+def limit_per_class(exp: Experiment, fold: int, train: Images, task: Task) -> Images:
     """The training images of a fold, or `train_per_class` of each class."""
     if not exp.train_per_class:
         return train
-    return train.take(sample_per_class(train.labels, exp.train_per_class, generator(exp.seed, fold, "few")))
+    drawn = sample_per_class(task.strata(train.labels), exp.train_per_class, generator(exp.seed, fold, "few"))
+    return train.take(drawn)
 
 
 def corrupted_images(name: str, images: Images) -> Images:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from chestfold.core import checkpoint, distributed
+from chestfold.core import checkpoint, distributed, hooks
 from chestfold.core.config import Request
 from chestfold.core.console import detail, say
-from chestfold.core.files import Locked, explained_disk_errors, sha256_file, sha256_json
+from chestfold.core.files import Locked, explained_disk_errors, sha256_file, sha256_json, write_bytes
 from chestfold.core.provenance import provenance, today
 from chestfold.core.rng import generator
 from chestfold.core.run_folder import FoldConfig, FoldFolder, FoldManifest
@@ -25,7 +25,7 @@ from chestfold.train.collect import collect, report
 from chestfold.train.prepare import FoldImages, Prepared, corrupted_images, prepare
 from chestfold.train.threads import set_threads, usable_cores
 
-FOLD_FILES = ["best.ckpt", "oof.parquet", "test.parquet", "corrupted.parquet", ood.FILE, "metrics.jsonl"]
+FOLD_FILES = [hooks.FILE, "best.ckpt", "oof.parquet", "test.parquet", "corrupted.parquet", ood.FILE, "metrics.jsonl"]
 """What the manifest proves, besides the epochs whose predictions are averaged."""
 
 
@@ -125,10 +125,12 @@ def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: Fold
 
     images = ready.fold_images(fold)
     if distributed.is_main():
+        if ready.used_hooks:
+            write_bytes(folder.hooks_path, ready.used_hooks.data)
         draw_inputs(ready, fold, folder, images.train)
     for n, line in enumerate(images.describe()):
         log(f"{ready.request.name} fold {fold}: {line}" if n == 0 else line)
-    loop.fit(ready.exp, fold, images.train, images.val, len(ready.classes), folder, log)
+    loop.fit(ready.exp, fold, images.train, images.val, ready.goal, folder, log)
     manifest = distributed.broadcast_from_main(lambda: predict_fold(ready, fold, folder, images, config))
     log(f"fold {fold} is finished: best epoch {manifest.best_epoch} by {ready.exp.monitor}")
 
@@ -137,7 +139,7 @@ def draw_inputs(ready: Prepared, fold: int, folder: FoldFolder, train: Images) -
     """inputs.png: what the network is fed with."""
     path = folder.path / "inputs.png"
     if not path.exists():
-        pixels, _ = TrainBatches(ready.exp, fold, train, workers=0)[0, 0]
+        pixels, _ = TrainBatches(ready.exp, ready.task, fold, train, workers=0)[0, 0]
         figures.inputs(path, pixels[:, 0].numpy())
 
 
@@ -185,7 +187,7 @@ def write_predictions(
         return predict_mean(networks, of, tta, label=f"fold {fold} predicting: {label}")
 
     table = predictions.predictions(rows, fold, ready.classes, predicted(images.val, exp.tta, "validation"))
-    predictions.check_against_folds(table, ready.folds, [fold], name)
+    predictions.check_against_folds(table, ready.folds, [fold], name, ready.task)
     predictions.write(folder.table_path("oof"), table, origin)
     corrupted = {}
     for n, corruption in enumerate(CORRUPTIONS, start=1):

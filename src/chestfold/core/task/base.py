@@ -113,6 +113,22 @@ class Task(ABC):
         `threshold`: a number, or one for each row (N,); of several labels one for each (K,) or (N, K).
         """
 
+    def of_truth(self, probs: np.ndarray, labels: Labels) -> np.ndarray:
+        """The probability (N,) that predictions (N, K) give to the truth; of labels the lowest one of those known."""
+        truth = self.truth(labels)
+        of_labels = np.where(truth == 1, probs, 1 - probs)
+        if self.sums_to_one:
+            of_labels = np.where(truth == 1, probs, np.inf)
+        return np.where(np.isnan(truth), np.inf, of_labels).min(axis=1)
+
+    def most_probable(self, probs: np.ndarray) -> np.ndarray:
+        """Number of the class with the highest probability, int64 (N,), for predictions (N, K)."""
+        return probs.argmax(axis=1)
+
+    def outputs_of(self, numbers: np.ndarray) -> np.ndarray:
+        """The logits that say most about classes, by number, int64 of any shape."""
+        return numbers
+
     @abstractmethod
     def name_of(self, probs: np.ndarray) -> str:
         """In words what one row of probabilities (K,) is decided to be at 0.5."""

@@ -77,5 +77,5 @@ class Multiclass(Task):
         return np.eye(count, dtype=bool)[chosen]
 
     def name_of(self, probs: np.ndarray) -> str:
-        """The most probable class."""
-        return self.classes[int(probs.argmax())]
+        """The class that is decided for."""
+        return self.classes[int(self.decide(probs[None]).argmax())]

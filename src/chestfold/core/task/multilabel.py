@@ -36,6 +36,11 @@ class Multilabel(Task):
     metric = "auc"
     sums_to_one = False
 
+    @property
+    def positive_number(self) -> int:
+        """The first label stands for it where one must, as in heat maps."""
+        return 0
+
     def require_classes(self) -> None:
         """Names that a text of labels could not be read from are refused too."""
         super().require_classes()

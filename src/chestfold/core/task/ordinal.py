@@ -48,6 +48,10 @@ class Ordinal(Multiclass):
         """Share of images whose grade is right: all steps on their side of 0.5."""
         return ((logits > 0) == (targets > 0.5)).all(dim=1).float().mean()
 
+    def outputs_of(self, numbers: np.ndarray) -> np.ndarray:
+        """The step into each grade; the lowest has none, and is where the first one is low."""
+        return np.maximum(numbers - 1, 0)
+
     def decide(self, probs: np.ndarray, threshold: float | np.ndarray = 0.5) -> np.ndarray:
         """The median grade: the last one that half of the probability is not below; of two, by the threshold."""
         if len(self.classes) == 2:
@@ -55,7 +59,3 @@ class Ordinal(Multiclass):
         at_least = probs[:, ::-1].cumsum(axis=1)[:, ::-1]
         chosen = (at_least[:, 1:] >= 0.5).sum(axis=1)
         return np.eye(len(self.classes), dtype=bool)[chosen]
-
-    def name_of(self, probs: np.ndarray) -> str:
-        """The median grade."""
-        return self.classes[int(self.decide(probs[None]).argmax())]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
+from chestfold.core import hooks
 from chestfold.core.errors import InputError
 from chestfold.core.files import explained_disk_errors, input_dir, submissions_dir, write_json
 from chestfold.core.records import Record
@@ -24,7 +25,7 @@ SCRIPT = "infer.py"
 PACKAGE = "chestfold.pyz"
 """Kaggle unpacks archives by their suffix; this one, which Python imports from, is left alone."""
 CONTENTS = "chestfold.json"
-TABLES = ("scores.json", "oof.parquet", "corrupted.parquet")
+TABLES = ("scores.json", "oof.parquet", "corrupted.parquet", hooks.FILE)
 
 
 class Contents(Record):
@@ -61,6 +62,7 @@ def write_kernel(name: str, competition: str, owner: str = "") -> Path:
         weights = _FlatFolder(work / "weights")
         for run in runs:
             _add_run(weights, run)
+        weights.copy(find_result(name).folder / "scores.json", f"runs/{name}/scores.json")
         if len(runs) > 1:
             _add_tables(weights, [name, *runs])
         Contents(name=name, paths=weights.paths).write(weights.folder / CONTENTS)
@@ -115,7 +117,8 @@ def _add_run(weights: _FlatFolder, name: str) -> None:
         config = folder.config()
         single = config.model_copy(update={"settings": config.settings | {"precision": "fp32"}})
         single.write(weights.place(f"{path}/config.json"))
-        for source in (folder.manifest_path, *folder.predicting_checkpoints(exp)):
+        kept = [folder.hooks_path] if folder.hooks_path.exists() else []
+        for source in (folder.manifest_path, *kept, *folder.predicting_checkpoints(exp)):
             weights.copy(source, f"{path}/{source.name}")
 
 
@@ -124,7 +127,7 @@ def _add_tables(weights: _FlatFolder, names: list[str]) -> None:
     for name in names:
         folder = find_result(name).folder
         for table in TABLES:
-            if (folder / table).exists():
+            if (folder / table).exists() and f"runs/{name}/{table}" not in weights.paths.values():
                 weights.copy(folder / table, f"runs/{name}/{table}")
 
 

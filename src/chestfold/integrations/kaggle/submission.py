@@ -13,12 +13,12 @@ from chestfold.core.files import input_dir, lock, sha256_file, submissions_dir, 
 from chestfold.core.records import Record
 from chestfold.core.run_folder import RunFolder
 from chestfold.data.catalogue import find_dataset
+from chestfold.data.dataset import Submission
 from chestfold.data.readers import read_table
 from chestfold.evaluate import predictions
-from chestfold.evaluate.metrics import Score
+from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.results import FoldsOfResult, Result, find_result
-
-DIGITS = 6
+from chestfold.integrations.kaggle.answers import DIGITS, AnswerFormat, answer_format
 
 
 class Upload(Record):
@@ -74,17 +74,16 @@ def write_submission(name: str, partial: bool = False) -> tuple[Path, bool]:
     require_all_folds(result, partial)
     if result.is_published:
         say(f"{name} is the published result of {result.folder}, not a run of yours")
-    table, _ = result.test()
-    sample, sample_path = sample_submission(result, table)
-    data = submission_csv(table, sample, result)
+    sample, source, form = expected_answers(result)
+    data = submission_csv(result, sample, form)
     folder = submissions_dir()
     with lock(folder):
         same = (p for p in sorted(folder.glob(f"[0-9][0-9][0-9]_{name}.csv")) if p.read_bytes() == data)
         path = next(same, folder / f"{_next_number(folder):03d}_{name}.csv")
-        _write_checked(path, data, sample)
+        _write_checked(path, data, sample, form)
         new = not path.with_suffix(".json").exists()
         if new:
-            _record_of(result, path, sample_path).write(path.with_suffix(".json"))
+            _record_of(result, path, source).write(path.with_suffix(".json"))
     return path, new
 
 
@@ -108,62 +107,89 @@ def require_all_folds(result: Result, partial: bool) -> None:
         )
 
 
-def _write_checked(path: Path, data: bytes, sample: pd.DataFrame) -> None:
+def _write_checked(path: Path, data: bytes, sample: pd.DataFrame, form: AnswerFormat) -> None:
     """A new file that would be refused does not stay."""
     new = not path.exists()
     if new:
         write_bytes(path, data)
     try:
-        check_submission(path, sample)
+        check_submission(path, sample, form)
     except InputError:
         if new:
             path.unlink()
         raise
 
 
-def sample_submission(result: Result, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
-    """The competition's sample_submission.csv; where there is none, the test ids with the positive class."""
-    path = input_dir() / find_dataset(result.record.data).input_folder / "sample_submission.csv"
+def expected_answers(result: Result) -> tuple[pd.DataFrame, Path | None, AnswerFormat]:
+    """The competition's sample submission, its path, and how it is filled in.
+
+    Where there is no sample: the test ids, with the positive class of two, else a column for each class.
+    """
+    record = result.record
+    dataset, task = find_dataset(record.data), record.create_task()
+    path = input_dir() / dataset.input_folder / dataset.submission.file
     if path.exists():
-        return read_table(path), path
-    columns = [result.record.positive] if len(result.record.classes) == 2 else result.record.classes
-    return pd.DataFrame({"id": table["id"], **dict.fromkeys(columns, "0.5")}), None
+        sample = read_table(path)
+        return sample, path, answer_format(sample, dataset.submission.file, dataset, task, record.scores)
+    if dataset.submission != Submission():
+        raise InputError(
+            f"{path} does not exist, and dataset.toml has a [submission]; put the competition's file there"
+        )
+    columns = {task.classes[number]: task.classes[number] for number in task.scored_classes}
+    form = AnswerFormat(task, dataset, "id", columns, 0.5)
+    ids = result.test()[0]["id"]
+    return pd.DataFrame({"id": ids, **dict.fromkeys(columns, "0.5")}), None, form
 
 
-def submission_csv(table: pd.DataFrame, sample: pd.DataFrame, result: Result) -> bytes:
+def submission_csv(result: Result, sample: pd.DataFrame, form: AnswerFormat) -> bytes:
     """The predictions in the sample's order, matched by id, in its columns.
 
     Raises:
-        InputError: the sample asks for ids or columns that there are no predictions for.
+        InputError: the sample asks for ids that there are no predictions for, or leaves some out.
     """
-    columns = [c for c in sample.columns if c != "id"]
-    unknown = [c for c in columns if c not in predictions.class_columns(table)]
-    if unknown:
-        raise InputError(
-            f"sample_submission.csv asks for {unknown[0]!r}; {result.name} has {predictions.class_columns(table)}"
-        )
-    strays = sorted(set(sample["id"]) ^ set(table["id"]))
+    table, _ = result.test()
+    ids = sample[form.id_column]
+    strays = sorted(set(ids) ^ set(table["id"]))
     if strays:
         raise InputError(
-            f"sample_submission.csv and the test predictions of {result.name} differ in {len(strays)} ids, "
+            f"{form.dataset.submission.file} and the test predictions of {result.name} differ in {len(strays)} ids, "
             f"the first is {strays[0]!r}; train again on the present test images"
         )
-    ordered = table.set_index("id").loc[sample["id"], columns].reset_index()
-    return ordered.to_csv(index=False, lineterminator="\n", float_format=f"%.{DIGITS}f").encode()
+    ordered = table.set_index("id").loc[ids].reset_index()
+    answers = form.table(ids, predictions.probabilities(ordered), list(sample.columns))
+    return answers_csv(answers)
 
 
-def check_submission(path: Path, sample: pd.DataFrame) -> None:
+def answers_csv(answers: pd.DataFrame) -> bytes:
+    """The content of a submission file."""
+    return answers.to_csv(index=False, lineterminator="\n", float_format=f"%.{DIGITS}f").encode()
+
+
+def check_submission(path: Path, sample: pd.DataFrame, form: AnswerFormat) -> None:
     """Hold a submission file against the sample: what the server would refuse, or score as nonsense.
 
     Raises:
-        InputError: columns, missing, doubled, foreign or reordered ids, not a number, out of range, a constant
-            column, or class probabilities that do not sum to 1.
+        InputError: columns, missing, doubled, foreign or reordered ids, not a number, out of range, constant
+            columns, or class probabilities that do not sum to 1.
     """
     given = read_table(path)
     if list(given.columns) != list(sample.columns):
         raise InputError(f"{path}: columns are {list(given.columns)}, not {list(sample.columns)}")
-    _check_ids(path, given["id"], sample["id"])
-    columns = list(sample.columns[1:])
+    _check_ids(path, given[form.id_column], sample[form.id_column])
+    if form.wants_classes:
+        _check_classes(path, given, form)
+    else:
+        _check_probabilities(path, given, form)
+
+
+def _check_classes(path: Path, given: pd.DataFrame, form: AnswerFormat) -> None:
+    """That something is decided differently for different images."""
+    if len(given) > 1 and all(given[column].nunique() == 1 for column in form.columns):
+        raise InputError(f"{path}: every image has the same answer; see the thresholds of the result")
+
+
+def _check_probabilities(path: Path, given: pd.DataFrame, form: AnswerFormat) -> None:
+    columns = list(form.columns)
     try:
         values = given[columns].to_numpy(dtype=float)
     except ValueError as error:
@@ -172,14 +198,14 @@ def check_submission(path: Path, sample: pd.DataFrame) -> None:
     def require(right: np.ndarray, complaint: str) -> None:
         """Name the first row (N,) that is not right."""
         if not right.all():
-            raise InputError(f"{path}: the {complaint.format(repr(given['id'][int(right.argmin())]))}")
+            raise InputError(f"{path}: the {complaint.format(repr(given[form.id_column][int(right.argmin())]))}")
 
     require(np.isfinite(values).all(axis=1), "prediction for {} is not a number")
     require(((values >= 0) & (values <= 1)).all(axis=1), "prediction for {} lies outside 0 to 1")
     for name, column in zip(columns, values.T, strict=True):
         if len(column) > 1 and np.ptp(column) == 0:
             raise InputError(f"{path}: the column {name!r} is constant; the model predicts the same for every image")
-    if len(columns) > 1:
+    if form.sums_to_one:
         require(np.abs(values.sum(axis=1) - 1) <= 1e-3, "probabilities of {} do not sum to 1")
 
 

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import wandb
 
+from chestfold.core import hooks
 from chestfold.core.files import input_dir, runs_dir, sha256_file, sha256_json
 from chestfold.core.run_folder import FoldConfig, FoldFolder
+from chestfold.core.task import Task
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.evaluate import leaderboard, predictions
-from chestfold.evaluate.metrics import METRICS, Score
+from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.results import Result, all_results, find_result
 from chestfold.integrations.kaggle.submission import NOT_SENT, Standing, standings
 
@@ -86,6 +88,8 @@ def follow_fold(path: Path, mode: str, parent: int) -> None:
     """Log a fold's epochs as they come, then its predictions; ends with the fold or with the process that trains it."""
     folder = FoldFolder(path)
     config = folder.config()
+    if config.settings.get("hooks"):
+        hooks.load_own(config.settings["hooks"])  # it may have the reader of the data set
     name = config.experiment
     run = open_run(mode, f"{name}-fold{config.fold}", name, "train", _run_config(config), tags_of(config.settings))
     shown = 0
@@ -113,18 +117,11 @@ def _run_config(config: FoldConfig) -> dict[str, Any]:
 def _log_predictions(run: Any, folder: FoldFolder, config: FoldConfig) -> None:
     """Confusion matrix, ROC and PR curves, the worst errors, augmented inputs, and the OOF file itself."""
     table, _ = predictions.read(folder.table_path("oof"))
-    classes = predictions.class_columns(table)
-    labels: Any = predictions.labels(table)
-    probs: Any = predictions.probabilities(table)
-    shown: dict[str, Any] = {
-        "confusion": wandb.plot.confusion_matrix(probs=probs, y_true=labels.tolist(), class_names=classes),
-        "roc": wandb.plot.roc_curve(labels, probs, labels=classes),
-        "pr": wandb.plot.pr_curve(labels, probs, labels=classes),
-    }
+    shown = _curves(table, config.create_task())
     inputs = folder.path / "inputs.png"
     if inputs.exists():
         shown["augmented inputs"] = wandb.Image(str(inputs))
-    worst = _worst_errors(config.settings, table)
+    worst = _worst_errors(config, table)
     if worst:
         shown["worst errors"] = worst
     run.log(shown)
@@ -137,18 +134,41 @@ def _log_predictions(run: Any, folder: FoldFolder, config: FoldConfig) -> None:
     run.log_artifact(artifact)
 
 
-def _worst_errors(settings: dict[str, Any], table: pd.DataFrame) -> list[wandb.Image]:
-    """The images whose true class was given the lowest probability; none where the images are gone."""
+def _curves(table: pd.DataFrame, task: Task) -> dict[str, Any]:
+    """Confusion matrix and curves of exclusive classes; of several labels the curves of each."""
+    labels: Any = task.labels(table["label"].tolist())
+    probs: Any = predictions.probabilities(table)
+    classes = list(task.classes)
+    if task.sums_to_one:
+        return {
+            "confusion": wandb.plot.confusion_matrix(probs=probs, y_true=labels.tolist(), class_names=classes),
+            "roc": wandb.plot.roc_curve(labels, probs, labels=classes),
+            "pr": wandb.plot.pr_curve(labels, probs, labels=classes),
+        }
+    shown = {}
+    positive: Any = [1]
+    for number, name in enumerate(classes):
+        known = ~np.isnan(labels[:, number])
+        truth = labels[known, number].astype(int)
+        scores: Any = np.stack([1 - probs[known, number], probs[known, number]], axis=1)
+        names = [f"no {name}", name]
+        shown[f"roc {name}"] = wandb.plot.roc_curve(truth, scores, labels=names, classes_to_plot=positive)
+        shown[f"pr {name}"] = wandb.plot.pr_curve(truth, scores, labels=names, classes_to_plot=positive)
+    return shown
+
+
+def _worst_errors(config: FoldConfig, table: pd.DataFrame) -> list[wandb.Image]:
+    """The images whose truth was given the lowest probability; none where the images are gone."""
     if not input_dir().is_dir():
         return []
+    settings, task = config.settings, config.create_task()
     cache = open_cache(open_index(settings["data"]), settings["image_size"])
-    labels, probs = predictions.labels(table), predictions.probabilities(table)
-    of_truth = probs[np.arange(len(table)), labels]
-    classes = predictions.class_columns(table)
+    probs = predictions.probabilities(table)
+    of_truth = task.of_truth(probs, task.labels(table["label"].tolist()))
     shown = []
     for n in np.argsort(of_truth)[:WORST]:
         row = table.iloc[int(n)]
-        caption = f"{row['id']}: {row['label']}, predicted {classes[int(probs[n].argmax())]} ({probs[n].max():.2f})"
+        caption = f"{row['id']}: {row['label']}, predicted {task.name_of(probs[n])} ({probs[n].max():.2f})"
         pixels = np.array(cache.images[cache.row_of[row["id"]]])  # wandb casts what is not uint8
         shown.append(wandb.Image(pixels, caption=caption))
     return shown
@@ -172,7 +192,7 @@ def summary_of(result: Result) -> dict[str, float | str]:
     """`auc`, `auc low`, `auc high`, ... for every score of a result, and its leaderboard scores where it has some."""
     record = result.record
     summary: dict[str, float | str] = {"folds": str(record.folds), "minutes": record.minutes}
-    for metric in METRICS:
+    for metric in record.scores.at_half:
         _add(summary, metric, result.score("at_half", metric))
         _add(summary, f"tuned {metric}", result.score("cross_fitted", metric))
     _add(summary, "corrupted auc", result.score("corrupted", "auc"))
@@ -202,7 +222,9 @@ def leaderboard_rows() -> list[list[str]]:
         for line in lines:
             record = line.result.record
             scores = lb_texts(sent.get(line.result.name, NOT_SENT))
-            rows.append([record.data, str(record.folds), record.parent or "-", *leaderboard.cells(line), *scores])
+            texts = leaderboard.texts_of(line)
+            cells = [texts[name] for name in leaderboard.HEADER]
+            rows.append([record.data, str(record.folds), record.parent or "-", *cells, *scores])
     return rows
 
 

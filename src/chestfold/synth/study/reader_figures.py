@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from chestfold.core.errors import InputError
 from chestfold.data.readers import read_table
-from chestfold.evaluate.metrics import Score
+from chestfold.evaluate.bootstrap import Score
 
 NORMAL = NormalDist()
 Z_975 = NORMAL.inv_cdf(0.975)

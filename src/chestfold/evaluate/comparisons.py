@@ -1,0 +1,77 @@
+"""Differences with their doubt: two predictions of the same rows, drawn with the same patients.
+
+All are of one metric, AUC where none is named.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from chestfold.core.task import Labels, Task
+from chestfold.evaluate.bootstrap import Score, bootstrap_one, weighted_mean
+from chestfold.evaluate.metrics import METRICS, Evaluation, Metric, Predicted
+
+AUC = METRICS["auc"]
+
+
+class FoldMean:
+    """The mean over the folds of each fold's metric: it does not depend on offsets between the folds' predictions."""
+
+    def __init__(self, task: Task, labels: Labels, probs: np.ndarray, folds: np.ndarray, metric: Metric = AUC) -> None:
+        self._metric = metric
+        self._rows = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+        self._parts = [Predicted(task, labels[rows], probs[rows]) for rows in self._rows]
+
+    def __call__(self, weights: np.ndarray) -> float:
+        """With row weights (N,); a fold in which a class has no weight does not count."""
+        values = []
+        for part, rows in zip(self._parts, self._rows, strict=True):
+            if weights[rows].any():
+                values.append(_value(self._metric, part, weights[rows]))
+        counted = [value for value in values if not np.isnan(value)]
+        return float(np.mean(counted)) if counted else float("nan")
+
+
+def _value(metric: Metric, predicted: Predicted, weights: np.ndarray) -> float:
+    return metric.function(Evaluation(predicted, weights, predicted.task.scored_classes))
+
+
+def mean_score(
+    task: Task, labels: Labels, many: Sequence[np.ndarray], groups: np.ndarray, metric: Metric = AUC
+) -> Score:
+    """The mean metric of several predictions (N, K) of the same rows, all drawn with the same patients."""
+    parts = [Predicted(task, labels, probs) for probs in many]
+    return bootstrap_one(lambda weights: float(np.mean([_value(metric, part, weights) for part in parts])), groups)
+
+
+def paired_gain(
+    task: Task, labels: Labels, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray, metric: Metric = AUC
+) -> Score:
+    """The metric of `ours` (N, K) minus that of `theirs`; as a gain: above 0, ours is better."""
+    a, b = Predicted(task, labels, ours), Predicted(task, labels, theirs)
+    return bootstrap_one(
+        lambda weights: metric.gain(_value(metric, a, weights)) - metric.gain(_value(metric, b, weights)), groups
+    )
+
+
+def paired_fold_gain(
+    task: Task,
+    labels: Labels,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    groups: np.ndarray,
+    folds: np.ndarray,
+    metric: Metric = AUC,
+) -> Score:
+    """`FoldMean` of `ours` minus that of `theirs`, as a gain."""
+    a, b = (FoldMean(task, labels, probs, folds, metric) for probs in (ours, theirs))
+    return bootstrap_one(lambda weights: metric.gain(a(weights)) - metric.gain(b(weights)), groups)
+
+
+def paired_recall(task: Task, labels: Labels, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray) -> Score:
+    """Recall of the positive class at 0.5: that of `ours` minus that of `theirs`."""
+    number = task.positive_number
+    found = [task.decide(probs)[:, number].astype(float) for probs in (ours, theirs)]
+    positive = task.truth(labels)[:, number] == 1
+    gained = found[0] - found[1]
+    return bootstrap_one(lambda weights: weighted_mean(gained, weights * positive), groups)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.config import field_types
 from chestfold.core.rng import generator
@@ -16,6 +17,7 @@ from chestfold.data.loader import Images
 from chestfold.evaluate import predictions
 from chestfold.models import create
 from chestfold.models.runner import TTA, make_runner, predict
+from chestfold.train.losses import LOSSES
 
 ELSEWHERE = {"lung_mask"}
 """Needs slices with lungs: each of its choices trains and predicts in tests/e2e/test_masked_runs.py."""
@@ -24,6 +26,7 @@ CHOICES = {
     for name, kind in field_types().items()
     if get_origin(kind) is Literal and name not in ELSEWHERE
 }
+CHOICES |= {"loss": tuple(LOSSES), "monitor": ("auto", "loss", "accuracy", "macro_f1")}  # texts, and checked later
 MOST = max(map(len, CHOICES.values()))
 VIEWS = {"none": 1, "flip": 2, "d4": 8, "crops": 10}
 
@@ -61,7 +64,7 @@ def test_views_have_the_promised_number_and_the_size_of_the_image(tta, count, si
 def test_a_prediction_is_the_mean_over_the_views():
     exp = tiny_experiment(precision="fp32")
     torch.manual_seed(0)
-    runner = make_runner(create(exp, 2), exp)
+    runner = make_runner(create(exp, 2), exp, exclusive())
     torch.nn.init.normal_(runner.module.get_classifier().weight)
     pixels = generator("views").integers(0, 256, (4, 32, 32)).astype(np.uint8)
 

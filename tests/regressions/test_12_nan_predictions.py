@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.errors import ChestfoldError
 from chestfold.data.loader import Images
@@ -21,7 +22,7 @@ BAD = [np.nan, np.inf, -np.inf]
 
 def test_a_network_that_predicts_nan_is_refused_with_the_image():
     exp = tiny_experiment()
-    runner = make_runner(create(exp, 2), exp)
+    runner = make_runner(create(exp, 2), exp, exclusive())
     torch.nn.init.constant_(runner.module.get_classifier().bias, float("nan"))
     images = Images(np.zeros((3, 32, 32), np.uint8), np.arange(3), ["a", "b", "c"], np.zeros(3, np.int64))
     with pytest.raises(ChestfoldError, match="the prediction for 'a' is not a number"):

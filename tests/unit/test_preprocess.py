@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
@@ -42,7 +43,7 @@ def marked() -> np.ndarray:
 def trained_on(preprocess: Preprocess, pixels: np.ndarray = SLICES, **changes) -> np.ndarray:
     """What a network is given in three epochs, uint8 (3 x 8, C, S, S), with the lungs of the slices as they were."""
     exp = tiny_experiment(image_size=128, lung_mask=preprocess.lung_mask, **changes)
-    batches = TrainBatches(exp, 0, replace(images(preprocess), pixels=pixels), workers=0)
+    batches = TrainBatches(exp, exclusive(), 0, replace(images(preprocess), pixels=pixels), workers=0)
     return np.concatenate([batches[epoch, 0][0].numpy() for epoch in range(3)])
 
 
@@ -129,7 +130,7 @@ def test_where_no_lungs_are_wanted_none_are_counted():
 
 
 def test_the_few_of_each_class_keep_their_lungs():
-    few = limit_per_class(tiny_experiment(train_per_class=2), 0, images(ZERO))
+    few = limit_per_class(tiny_experiment(train_per_class=2), 0, images(ZERO), exclusive())
     rows = [IDS.index(i) for i in few.ids]
     np.testing.assert_array_equal(next(plain_batches(few, 9))[:, 0].numpy(), (SLICES * masks())[rows])
 
@@ -137,7 +138,7 @@ def test_the_few_of_each_class_keep_their_lungs():
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit", "test_efficientnet", "five_block_cnn", "fine_cnn"])
 def test_a_network_takes_as_many_channels_as_there_are(backbone):
     exp = tiny_experiment(backbone=backbone, image_size=128, lung_mask="channel")
-    runner = loop.start(exp, 0, 2).runner
+    runner = loop.start(exp, 0, exclusive()).runner
     first = next(m for m in runner.module.modules() if isinstance(m, torch.nn.Conv2d))
     assert first.in_channels == 2
     assert predict(runner, images(CHANNEL)).shape == (8, 2)
@@ -145,7 +146,7 @@ def test_a_network_takes_as_many_channels_as_there_are(backbone):
 
 def test_a_head_of_its_own_takes_two_channels_too():
     exp = tiny_experiment(image_size=128, lung_mask="channel", head_width=5)
-    assert predict(loop.start(exp, 0, 2).runner, images(CHANNEL)).shape == (8, 2)
+    assert predict(loop.start(exp, 0, exclusive()).runner, images(CHANNEL)).shape == (8, 2)
 
 
 # Frames
@@ -171,7 +172,7 @@ def test_the_border_is_black_and_the_rest_is_left_alone():
 def test_training_sees_the_frame_that_validation_sees(frame):
     preprocess = Preprocess(frame=frame)
     exp = tiny_experiment(image_size=128, frame=frame)
-    batch, labels = TrainBatches(exp, 0, replace(images(preprocess), labels=np.arange(8)), workers=0)[0, 0]
+    batch, labels = TrainBatches(exp, exclusive(), 0, replace(images(preprocess), labels=np.arange(8)), workers=0)[0, 0]
     np.testing.assert_array_equal(batch.numpy(), predicted_on(preprocess)[labels])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.config import Request
 from chestfold.core.errors import InputError
@@ -14,7 +15,8 @@ from chestfold.core.run_folder import SyntheticCount
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.synthetic import open_part, require_unrelated
-from chestfold.evaluate import metrics, predictions
+from chestfold.evaluate import predictions
+from chestfold.evaluate.comparisons import paired_recall
 from chestfold.evaluate.results import find_result
 from chestfold.train.prepare import prepare, with_positive_share
 
@@ -128,7 +130,7 @@ def test_a_share_of_the_positive_class_is_trained_on(project, related):
     chosen = exp(positive_share=0.5)
     ready = prepare(Request("exp100", chosen))
     every = ready.images(ready.rows(related["out"]))
-    part = with_positive_share(chosen, FOLD, every, ready.positive)
+    part = with_positive_share(chosen, FOLD, every, ready.task)
     assert (part.labels == 1).sum() == (every.labels == 1).sum() / 2
     assert (part.labels == 0).sum() == (every.labels == 0).sum()
     kept = set(part.ids)
@@ -150,6 +152,6 @@ def test_paired_recall_is_the_difference_of_two_recalls():
     labels, groups = np.array([1, 1, 1, 1, 0, 0]), np.arange(6)
     ours, theirs = np.array([0.9, 0.8, 0.7, 0.1, 0.9, 0.1]), np.array([0.9, 0.2, 0.3, 0.1, 0.1, 0.1])
     ours, theirs = np.stack([1 - ours, ours], axis=1), np.stack([1 - theirs, theirs], axis=1)
-    gap = metrics.paired_recall(labels, ours, theirs, groups, 1)
+    gap = paired_recall(exclusive(), labels, ours, theirs, groups)
     assert gap.value == pytest.approx(0.5) and gap.low <= 0.5 <= gap.high
-    assert metrics.paired_recall(labels, ours, ours, groups, 1).high == 0
+    assert paired_recall(exclusive(), labels, ours, ours, groups).high == 0

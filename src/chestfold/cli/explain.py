@@ -22,8 +22,8 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("--layer", default="", metavar="NAME", help="take the maps from this layer [the family's last]")
     parser.add_argument("--count", type=int, default=40, metavar="N", help="random images of each fold; 0: all [40]")
     parser.add_argument("--overwrite", action="store_true", help="replace the maps that are there")
-    add_device(parser)
     add_trust(parser)
+    add_device(parser)
 
 
 def explain(arguments: argparse.Namespace) -> None:

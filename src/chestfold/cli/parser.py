@@ -49,13 +49,6 @@ def add_verb(parent: Any, name: str, function: Callable[[argparse.Namespace], No
     return parser
 
 
-def add_device(parser: Any) -> None:
-    """The option `--device`, for `choose_device`."""
-    parser.add_argument(
-        "--device", metavar="NAME", help="auto, cpu, cuda, cuda:N, or mps (Apple, untried) [auto: CUDA if there is one]"
-    )
-
-
 class _Trust(argparse.Action):
     """Trusts as soon as it is read: what follows may load hooks."""
 
@@ -67,4 +60,11 @@ def add_trust(parser: Any) -> None:
     """Add `--trust-hooks` to a verb that uses trained runs."""
     parser.add_argument(
         "--trust-hooks", nargs=0, action=_Trust, help="run the hooks.py that came with a run from elsewhere: it is code"
+    )
+
+
+def add_device(parser: Any) -> None:
+    """The option `--device`, for `choose_device`."""
+    parser.add_argument(
+        "--device", metavar="NAME", help="auto, cpu, cuda, cuda:N, or mps (Apple, untried) [auto: CUDA if there is one]"
     )

@@ -38,8 +38,8 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("--layer", default="", metavar="NAME", help="heat maps from this layer [the family's last]")
     parser.add_argument("--no-overlay", action="store_true", help="no heat maps: several times as fast")
     parser.add_argument("--overwrite", action="store_true", help="replace the --csv file")
-    add_device(parser)
     add_trust(parser)
+    add_device(parser)
 
 
 def predict(arguments: argparse.Namespace) -> None:

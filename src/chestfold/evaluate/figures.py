@@ -10,7 +10,7 @@ import numpy as np
 from chestfold.core.files import atomic_path
 from chestfold.core.run_folder import History
 from chestfold.evaluate.fonts import Lettering, families, letter
-from chestfold.evaluate.metrics import OUTCOMES
+from chestfold.evaluate.metrics import confusion_columns
 from chestfold.evaluate.results import ResultRecord
 
 TRAIN, VALIDATION = "#d1702c", "#2c6fb3"
@@ -59,8 +59,9 @@ def confusion(path: Path, record: ResultRecord) -> None:
     class_names.txt beside it explains.
     """
     lettering = letter(record.classes)
-    classes = [lettering.text(name) for name in record.classes]
-    columns = classes if record.create_task().sums_to_one else OUTCOMES
+    task = record.create_task()
+    classes = [lettering.text(name) for name in task.classes]
+    columns = classes if task.sums_to_one else confusion_columns(task)
     title = lettering.text(record.name)
     counts = np.array(record.scores.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

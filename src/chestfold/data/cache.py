@@ -22,7 +22,7 @@ from chestfold.core.files import (
     write_text,
 )
 from chestfold.data.dataset import Index
-from chestfold.data.decode import TRANSFORM, decode, read_bytes
+from chestfold.data.decode import DEEP_TRANSFORM, TRANSFORM, decode, is_deep, read_bytes
 from chestfold.data.dicom import DICOM_SUFFIXES, DICOM_TRANSFORM
 
 
@@ -78,7 +78,7 @@ def open_cache(index: Index, size: int) -> Cache:
     ids = index.table["id"].tolist()
     digests = content_hashes(index)
     content = sha256_json([[i, d] for i, d in zip(ids, digests, strict=True)])
-    key = sha256_json([content, TRANSFORM, size, index.dataset.value_range, *_dicom_key(index)])[:16]
+    key = sha256_json([content, TRANSFORM, size, index.dataset.value_range, *_dicom_key(index), *_deep_key(index)])[:16]
     path = cache_dir() / index.dataset.name / f"{size}px-{key}.npy"
     if not path.exists():
         with explained_disk_errors(path):
@@ -94,6 +94,12 @@ def _dicom_key(index: Index) -> list[str]:
     """What else decides the pixels where a set holds DICOM files; nothing for the others, whose caches stay valid."""
     holds = any(place.lower().endswith(DICOM_SUFFIXES) for place in index.table["path"])
     return [DICOM_TRANSFORM, index.dataset.ct_window] if holds else []
+
+
+def _deep_key(index: Index) -> list[str]:
+    """The same for files that were once decoded with a loss."""
+    suspects = (place for place in index.table["path"] if place.lower().endswith((".png", ".tif", ".tiff")))
+    return [DEEP_TRANSFORM] if any(is_deep(index.root / place) for place in suspects) else []
 
 
 def _build(index: Index, size: int, path: Path) -> None:

@@ -54,7 +54,7 @@ class Dataset(Record):
     """CT: the Hounsfield units that are shown black and white. None: not known, or not the same for all images."""
     pixel_mm: float | None = declared(None, "a number above 0", gt=0)
     """Millimetres from pixel to pixel. None: not known, or not the same for all images."""
-    ct_window: Literal["", "lung", "mediastinum"] = declared("", f"one of {', '.join(CT_WINDOWS)}")
+    ct_window: Literal["", "lung", "mediastinum", "bone"] = declared("", f"one of {', '.join(CT_WINDOWS)}")
     """DICOM files of CT: a name of dicom.CT_WINDOWS. Empty: the window that each file names itself."""
     folder: str = declared("", "a text")
     """Folder inside input/; empty: the name."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import read_grey
 
-from chestfold.data import cache
+from chestfold.data import cache, channels
 from chestfold.data.cache import content_hashes, open_cache
 from chestfold.data.catalogue import open_index
 
@@ -39,8 +39,8 @@ def test_the_images_cannot_be_written_to(index):
 
 def test_it_is_decoded_once_and_again_after_it_was_deleted(project, index, monkeypatch):
     decoded = []
-    honest = cache.decode
-    monkeypatch.setattr(cache, "decode", lambda *a: decoded.append(a[1]) or honest(*a))
+    honest = channels.decode
+    monkeypatch.setattr(channels, "decode", lambda *a, **k: decoded.append(a[1]) or honest(*a, **k))
     first = np.array(open_cache(index, 20).images)
     open_cache(index, 20)
     assert sorted(decoded) == sorted(index.table["path"])

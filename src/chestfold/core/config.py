@@ -2,6 +2,7 @@
 
 import difflib
 import types
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -29,6 +30,11 @@ class Experiment:
     backbone: str = option("resnet18", "any timm name (timm.list_models()), or one of chestfold.models")
     pretrained: bool = option(False, "start from ImageNet: input/weights/<name>.safetensors, else the hub")
     image_size: int = option(224, "pixels a side the network sees; more shows more and costs its square", (8, 4096))
+    channels: Literal[1, 3] = option(
+        1, "1: grey; 3: what the data set declares: colours, three windows, neighbouring slices (three_channels)"
+    )
+    depth: Literal[8, 16] = option(8, "bits a channel; 16 keeps the greys of DICOM files and of images of 16 bits")
+    normalise: str = option("weights", "weights: as those were trained; image: each image by its mean and deviation")
     lung_mask: Literal["none", "zero", "channel"] = option(
         "none",
         "axial CT slices: zero: black outside the lungs; channel: the lungs as a second input; a slice in which "
@@ -81,10 +87,10 @@ class Experiment:
         "", "synthetic images that join the training part of fold K: the data set NAME_foldK; empty: none"
     )
 
-    augment: Literal["none", "plain", "d4"] = option(
+    augment: str = option(
         "none",
-        "plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; d4: one of the eight rotations and "
-        "mirrorings, for CT patches, where no side is up and brightness is density",
+        "none; plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; d4: one of the eight "
+        "rotations and mirrorings, for CT patches, where no side is up and brightness is density",
     )
     crop_scale: float = option(0.7, "plain: smallest share of the area that a random crop keeps, 0 to 1", (0.01, 1.0))
     randaugment: tuple[int, int] | None = option(None, "RandAugment: operations an image, strength 0 to 10")
@@ -121,6 +127,18 @@ class Experiment:
             raise InputError(
                 f"head_width = {self.head_width} and layer_decay = {self.layer_decay}: a new head takes all layers "
                 "before it as one; choose one of the two"
+            )
+        if self.channels == 3 and self.lung_mask != "none":
+            raise InputError(
+                f"channels = 3 and lung_mask = {self.lung_mask}: lungs are found in one grey channel; choose one"
+            )
+        if self.normalise == "image" and self.lung_mask == "channel":
+            raise InputError(
+                "normalise = image and lung_mask = channel: the lungs would count as a part of the image; choose one"
+            )
+        if self.depth == 16 and self.randaugment:
+            raise InputError(
+                "depth = 16 and randaugment: some of its operations (equalize, posterize) are for 8 bits; choose one"
             )
         if self.lung_mask != "none" and self.frame != "none":
             raise InputError(
@@ -185,6 +203,13 @@ def require_field(name: str) -> None:
         raise InputError(f"unknown setting {name!r}{did_you_mean(name, field_types())} (--help lists them)")
 
 
+def require_choice(setting: str, value: str, known: Iterable[str]) -> None:
+    """Raise `InputError`, with the nearest of the `known` names, when a setting's value is none of them."""
+    names = list(known)
+    if value not in names:
+        raise InputError(f"{setting} = {value!r} is not one of {', '.join(names)}{did_you_mean(value, names)}")
+
+
 def did_you_mean(name: str, known: Any) -> str:
     """`; did you mean NAME?` for the nearest of the `known` names; nothing where none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
@@ -231,6 +256,8 @@ def parse_option(name: str, words: list[str]) -> Any:
     require_field(name)
     kind = field_types()[name]
     value: Any = words if is_optional(kind) else " ".join(words)
+    if get_origin(kind) is Literal:
+        value = {str(choice): choice for choice in get_args(kind)}.get(value, value)
     if is_optional(kind) and words == ["none"]:
         return None
     try:

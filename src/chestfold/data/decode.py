@@ -65,8 +65,8 @@ def decode(
 
     JPEGs are scaled down in the codec (DCT) to at least `size`, then by area. DICOM is known by its content, whatever
     the file is called; `ct_window` is for DICOM alone (see `read_dicom`). With `colour` it is RGB, (size, size, 3), in
-    which grey files have three equal channels; with a `depth` of 16 it is uint16, 65535 is white, and files of 8 bits
-    are multiplied by 257.
+    which grey files have three equal channels; with a `depth` of 16 it is uint16, 65535 is white, and what is read from
+    a file of 8 bits is multiplied by 257.
 
     Raises:
         InputError: the file is empty, truncated, no image, of several pages, or of more than 8 bits without a declared
@@ -75,9 +75,10 @@ def decode(
     reading = Reading(value_range, ct_window, colour, depth)
     name, _, member = place.partition("#")
     if member:
-        return resize(_pixels(Image.fromarray(_npz_image(root / name, member)), place, reading), size)
-    data = _file_bytes(root / name)
-    return resize(_decode_file(data, root / name, size, reading), size)
+        image = _pixels(Image.fromarray(_npz_image(root / name, member)), place, reading)
+    else:
+        image = _decode_file(_file_bytes(root / name), root / name, size, reading)
+    return at_depth(resize(image, size), depth)
 
 
 def decode_native(
@@ -110,7 +111,7 @@ def _decode_file(data: bytes, path: Path, size: int, reading: Reading) -> np.nda
         )
     header = open_header(data, path)
     if header.format == "JPEG" and header.mode in ("L", "RGB"):
-        return at_depth(_decode_jpeg(data, path, min(header.size) // size, reading.colour), reading.depth)
+        return _decode_jpeg(data, path, min(header.size) // size, reading.colour)
     _require_one_page(header, path)
     try:
         upright = ImageOps.exif_transpose(header)
@@ -227,13 +228,13 @@ def _grey_values(header: Image.Image, upright: Image.Image) -> np.ndarray:
 
 
 def _pixels(image: Image.Image, name: str, reading: Reading) -> np.ndarray:
-    """A loaded image as grey (H, W) or RGB (H, W, 3), at the depth that is wanted."""
+    """A loaded image as grey (H, W) or RGB (H, W, 3); uint8 unless it has more bits and these are wanted."""
     if _is_deep_grey(image):
         return _shown(np.asarray(image), name, reading)
     if reading.colour:
-        return at_depth(np.asarray(image.convert("RGB")), reading.depth)
+        return np.asarray(image.convert("RGB"))
     flat = image if image.mode in ("L", "1") else image.convert("RGB")
-    return at_depth(np.asarray(flat.convert("L")), reading.depth)
+    return np.asarray(flat.convert("L"))
 
 
 def _shown(values: np.ndarray, name: str, reading: Reading, negative: bool = False) -> np.ndarray:

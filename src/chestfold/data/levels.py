@@ -31,8 +31,8 @@ def quantised(shares: np.ndarray, depth: int) -> np.ndarray:
 
 
 def at_depth(image: np.ndarray, depth: int) -> np.ndarray:
-    """A uint8 image with 8 or 16 bits a channel: 255 becomes 65535."""
-    return image if depth == 8 else image.astype(np.uint16) * np.uint16(257)
+    """An image of 8 bits with 8 or 16 bits a channel: 255 becomes 65535. One of 16 bits stays as it is."""
+    return image if image.dtype == TYPES[depth] else image.astype(np.uint16) * np.uint16(257)
 
 
 def eight_bits(image: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from chestfold.core.config import Experiment
 from chestfold.core.console import bar
 from chestfold.core.errors import TrainingError
 from chestfold.data.loader import Images, plain_batches
+from chestfold.data.transforms.normalise import NORMALISATIONS, WEIGHTS
 from chestfold.models import Network
 
 PREDICT_BATCH = 64
@@ -21,12 +22,16 @@ PREDICT_BATCH = 64
 
 @dataclass(frozen=True)
 class Runner:
-    """A network on a device, in a precision: from uint8 batches to logits."""
+    """A network on a device, in a precision: from uint8 batches to logits.
+
+    `normalise`: `weights`, or a name of `NORMALISATIONS`.
+    """
 
     network: Network
     device: torch.device
     dtype: torch.dtype | None
     call: Callable[[Tensor], Tensor]
+    normalise: str = WEIGHTS
 
     @property
     def module(self) -> nn.Module:
@@ -34,10 +39,16 @@ class Runner:
         return self.network.module
 
     def images(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) to normalised float32 on the device."""
-        x = pixels.to(self.device, non_blocking=True).float()
-        x = (x / 255 - self.network.blueprint.mean) / self.network.blueprint.std
+        """uint8 or uint16 (B, C, H, W) to normalised float32 on the device."""
+        white = torch.iinfo(pixels.dtype).max
+        x = pixels.to(self.device, non_blocking=True).float() / white
+        x = self._by_weights(x) if self.normalise == WEIGHTS else NORMALISATIONS[self.normalise](x)
         return x.contiguous(memory_format=torch.channels_last)
+
+    def _by_weights(self, x: Tensor) -> Tensor:
+        """By the statistics that the weights were trained with."""
+        blueprint = self.network.blueprint
+        return (x - _of_channels(blueprint.mean, x)) / _of_channels(blueprint.std, x)
 
     def logits(self, images: Tensor) -> Tensor:
         """Normalised (B, C, H, W) to float32 logits (B, K)."""
@@ -50,13 +61,20 @@ class Runner:
         return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
 
 
+def _of_channels(numbers: float | list[float], like: Tensor) -> float | Tensor:
+    """What is subtracted from a batch (B, C, H, W), or divides it: one number, or one for each channel."""
+    if isinstance(numbers, list):
+        return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+    return numbers
+
+
 def make_runner(network: Network, exp: Experiment) -> Runner:
     """Put `network` on the GPU if there is one, in the precision that `exp` asks for or the device gains by."""
     device = distributed.device()
     module: Any = network.module
     module = module.to(device, memory_format=torch.channels_last)
     call = torch.compile(module) if exp.compile else module
-    return Runner(network, device, _dtype(exp.precision, device, module), call)
+    return Runner(network, device, _dtype(exp.precision, device, module), call, exp.normalise)
 
 
 def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dtype | None:

@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 import wandb
 
+from chestfold.core.config import Experiment
 from chestfold.core.files import input_dir, runs_dir, sha256_file, sha256_json
 from chestfold.core.run_folder import FoldConfig, FoldFolder
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
+from chestfold.data.channels import grey_of
 from chestfold.evaluate import leaderboard, predictions
 from chestfold.evaluate.metrics import METRICS, Score
 from chestfold.evaluate.results import Result, all_results, find_result
@@ -124,7 +126,7 @@ def _log_predictions(run: Any, folder: FoldFolder, config: FoldConfig) -> None:
     inputs = folder.path / "inputs.png"
     if inputs.exists():
         shown["augmented inputs"] = wandb.Image(str(inputs))
-    worst = _worst_errors(config.settings, table)
+    worst = _worst_errors(config.exp(), table)
     if worst:
         shown["worst errors"] = worst
     run.log(shown)
@@ -137,11 +139,12 @@ def _log_predictions(run: Any, folder: FoldFolder, config: FoldConfig) -> None:
     run.log_artifact(artifact)
 
 
-def _worst_errors(settings: dict[str, Any], table: pd.DataFrame) -> list[wandb.Image]:
+def _worst_errors(exp: Experiment, table: pd.DataFrame) -> list[wandb.Image]:
     """The images whose true class was given the lowest probability; none where the images are gone."""
     if not input_dir().is_dir():
         return []
-    cache = open_cache(open_index(settings["data"]), settings["image_size"])
+    index = open_index(exp.data)
+    cache = open_cache(index, exp.image_size, exp.channels, exp.depth)
     labels, probs = predictions.labels(table), predictions.probabilities(table)
     of_truth = probs[np.arange(len(table)), labels]
     classes = predictions.class_columns(table)
@@ -149,7 +152,7 @@ def _worst_errors(settings: dict[str, Any], table: pd.DataFrame) -> list[wandb.I
     for n in np.argsort(of_truth)[:WORST]:
         row = table.iloc[int(n)]
         caption = f"{row['id']}: {row['label']}, predicted {classes[int(probs[n].argmax())]} ({probs[n].max():.2f})"
-        pixels = np.array(cache.images[cache.row_of[row["id"]]])  # wandb casts what is not uint8
+        pixels = grey_of(index.dataset, cache.images[cache.rows([row["id"]])])[0]  # wandb casts what is not uint8
         shown.append(wandb.Image(pixels, caption=caption))
     return shown
 

@@ -99,7 +99,9 @@ class Dataset(Record):
     @field_validator("windows", mode="before")
     @classmethod
     def _are_pairs(cls, windows: Any) -> Any:
-        return tuple(tuple(w) if isinstance(w, list) else w for w in windows) if windows else windows
+        if not isinstance(windows, tuple):
+            return windows
+        return tuple(tuple(window) if isinstance(window, list) else window for window in windows)
 
     @field_validator("windows")
     @classmethod

@@ -13,12 +13,12 @@ WEIGHTS = "weights"
 def standardised(images: Tensor) -> Tensor:
     """Each image minus its own mean, over its own standard deviation, all channels together.
 
-    The deviation is taken for at least 1 over the root of the number of values, so that an image of one value becomes
-    0, not noise: as `tf.image.per_image_standardization` does.
+    The deviation is taken for at least 1/255 over the root of the number of values, so that an image of one value
+    becomes 0, not noise: as `tf.image.per_image_standardization` does, where white is 255.
     """
     values = images.flatten(1)
     mean = values.mean(dim=1)
-    deviation = values.std(dim=1, correction=0).clamp(min=values.shape[1] ** -0.5)
+    deviation = values.std(dim=1, correction=0).clamp(min=values.shape[1] ** -0.5 / 255)
     return (images - mean[:, None, None, None]) / deviation[:, None, None, None]
 
 

@@ -123,7 +123,8 @@ def post_augment(preprocess: Preprocess, pixels: np.ndarray, masks: np.ndarray |
         return pixels[:, None]
     if preprocess.lung_mask == "zero":
         return (pixels * masks)[:, None]
-    return np.stack([pixels, masks * np.iinfo(pixels.dtype).max], axis=1)
+    lungs = masks.astype(pixels.dtype) * np.iinfo(pixels.dtype).max
+    return np.stack([pixels, lungs], axis=1)
 
 
 def apply_frame(frame: str, pixels: np.ndarray) -> np.ndarray:

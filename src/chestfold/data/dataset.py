@@ -15,6 +15,9 @@ from chestfold.core.records import Record
 from chestfold.core.task import TASKS, create_task
 from chestfold.data.dicom import CT_WINDOWS
 
+Levels = tuple[tuple[int, int] | None, str]
+"""A declared range or none, and the name of a CT window or none."""
+WINDOWS = f"a list of three: names of CT windows ({', '.join(CT_WINDOWS)}) or ranges of two different whole numbers"
 COLUMNS = ["id", "path", "label", "group", "split"]
 ID = "{id}"
 """What stands for an image's id in a template."""
@@ -116,8 +119,16 @@ class Dataset(Record):
     """CT: the Hounsfield units that are shown black and white. None: not known, or not the same for all images."""
     pixel_mm: float | None = declared(None, "a number above 0", gt=0)
     """Millimetres from pixel to pixel. None: not known, or not the same for all images."""
-    ct_window: Literal["", "lung", "mediastinum"] = declared("", f"one of {', '.join(CT_WINDOWS)}")
+    ct_window: Literal["", "lung", "mediastinum", "bone"] = declared("", f"one of {', '.join(CT_WINDOWS)}")
     """DICOM files of CT: a name of dicom.CT_WINDOWS. Empty: the window that each file names itself."""
+    three_channels: Literal["", "rgb", "windows", "slices", "grey"] = declared("", "rgb, windows, slices or grey")
+    """What an experiment with channels = 3 sees: the colours of a file; three `windows` of it; the slice before it, the
+    slice and the one after it; or one grey image three times. Empty: not declared, and there is only channels = 1."""
+    windows: tuple[str | tuple[int, int], ...] = declared((), WINDOWS)
+    """Names of dicom.CT_WINDOWS (DICOM files of CT), or values that become black and white. Where neither
+    `value_range` nor `ct_window` is declared, a single channel shows the first of them."""
+    slice_pattern: str = declared("", "a regular expression with two groups, the series and the number of a slice")
+    """Regular expression on the id."""
     folder: str = declared("", "a text")
     """Folder inside input/; empty: the name."""
     view: Literal["", "axial", "projection", "patch"] = declared("", "one of axial, projection, patch")
@@ -178,6 +189,30 @@ class Dataset(Record):
         _require(ends is None or ends[0] != ends[1])
         return ends
 
+    @field_validator("windows", mode="before")
+    @classmethod
+    def _are_pairs(cls, windows: Any) -> Any:
+        if not isinstance(windows, tuple):
+            return windows
+        return tuple(tuple(window) if isinstance(window, list) else window for window in windows)
+
+    @field_validator("windows")
+    @classmethod
+    def _are_windows(cls, windows: tuple[str | tuple[int, int], ...]) -> tuple[str | tuple[int, int], ...]:
+        _require(len(windows) in (0, 3))
+        for window in windows:
+            _require(window in CT_WINDOWS if isinstance(window, str) else window[0] != window[1])
+        return windows
+
+    @field_validator("slice_pattern")
+    @classmethod
+    def _has_two_groups(cls, pattern: str) -> str:
+        try:
+            _require(not pattern or re.compile(pattern).groups == 2)
+        except re.error as error:
+            raise ValueError(str(error)) from error
+        return pattern
+
     @field_validator("hu_window")
     @classmethod
     def _is_rising(cls, ends: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -190,9 +225,16 @@ class Dataset(Record):
         return "." if self.parts else self.folder or self.name
 
     @property
-    def levels(self) -> tuple[tuple[int, int] | None, str]:
-        """What is black and white in 16-bit and DICOM images: a declared range, and the name of a CT window."""
+    def levels(self) -> Levels:
+        """What is black and white in 16-bit and DICOM images."""
+        if self.windows and not self.value_range and not self.ct_window:
+            return self.window_levels[0]
         return self.value_range, self.ct_window
+
+    @property
+    def window_levels(self) -> list[Levels]:
+        """The same of each of the three `windows`."""
+        return [(None, window) if isinstance(window, str) else (window, "") for window in self.windows]
 
     def patient_of(self, name: str, where: str) -> str:
         """The patient that the file name or id `name` belongs to, by `patient_pattern`.

@@ -143,9 +143,22 @@ def _contradictions(dataset: Dataset, given: set[str]) -> Iterator[Complaint]:
     yield from _of_labels(dataset, given)
     yield from _of_patients(dataset, given)
     yield from _of_columns(dataset)
+    yield from _of_channels(dataset)
     if dataset.value_range and dataset.ct_window:
         complaint = "value_range and ct_window both say what is black and white; keep one of them"
         yield ("ct_window",), complaint
+
+
+def _of_channels(dataset: Dataset) -> Iterator[Complaint]:
+    if dataset.three_channels == "windows" and not dataset.windows:
+        example = 'windows = ["lung", "mediastinum", "bone"] or [[0, 1000], [500, 1500], [0, 4095]]'
+        yield ("three_channels",), f'three_channels = "windows" needs windows, a list of three, as in {example}'
+    if dataset.three_channels == "slices" and not dataset.slice_pattern:
+        complaint = (
+            'three_channels = "slices" needs slice_pattern, a regular expression that finds the series and the number '
+            "of a slice in its id, as in slice_pattern = '^(.+)_(\\d+)$'"
+        )
+        yield ("three_channels",), complaint
 
 
 def _of_classes(dataset: Dataset, given: set[str]) -> Iterator[Complaint]:

@@ -15,6 +15,7 @@ from chestfold.core.console import bar
 from chestfold.core.errors import TrainingError
 from chestfold.core.task import Task
 from chestfold.data.loader import Images, plain_batches
+from chestfold.data.transforms.normalise import NORMALISATIONS, WEIGHTS
 from chestfold.models import Network
 
 PREDICT_BATCH = 64
@@ -22,13 +23,17 @@ PREDICT_BATCH = 64
 
 @dataclass(frozen=True)
 class Runner:
-    """A network on a device, in a precision: from uint8 batches to logits."""
+    """A network on a device, in a precision: from uint8 batches to logits.
+
+    `normalise`: `weights`, or a name of `NORMALISATIONS`.
+    """
 
     network: Network
     task: Task
     device: torch.device
     dtype: torch.dtype | None
     call: Callable[[Tensor], Tensor]
+    normalise: str = WEIGHTS
 
     @property
     def module(self) -> nn.Module:
@@ -36,10 +41,16 @@ class Runner:
         return self.network.module
 
     def images(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) to normalised float32 on the device."""
-        x = pixels.to(self.device, non_blocking=True).float()
-        x = (x / 255 - self.network.blueprint.mean) / self.network.blueprint.std
+        """uint8 or uint16 (B, C, H, W) to normalised float32 on the device."""
+        white = torch.iinfo(pixels.dtype).max
+        x = pixels.to(self.device, non_blocking=True).float() / white
+        x = self._by_weights(x) if self.normalise == WEIGHTS else NORMALISATIONS[self.normalise](x)
         return x.contiguous(memory_format=torch.channels_last)
+
+    def _by_weights(self, x: Tensor) -> Tensor:
+        """By the statistics that the weights were trained with."""
+        blueprint = self.network.blueprint
+        return (x - _of_channels(blueprint.mean, x)) / _of_channels(blueprint.std, x)
 
     def logits(self, images: Tensor) -> Tensor:
         """Normalised (B, C, H, W) to float32 logits (B, M)."""
@@ -52,13 +63,20 @@ class Runner:
         return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
 
 
+def _of_channels(numbers: float | list[float], like: Tensor) -> float | Tensor:
+    """What is subtracted from a batch (B, C, H, W), or divides it: one number, or one for each channel."""
+    if isinstance(numbers, list):
+        return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+    return numbers
+
+
 def make_runner(network: Network, exp: Experiment, task: Task) -> Runner:
     """Put `network` on the GPU if there is one, in the precision that `exp` asks for or the device gains by."""
     device = distributed.device()
     module: Any = network.module
     module = module.to(device, memory_format=torch.channels_last)
     call = torch.compile(module) if exp.compile else module
-    return Runner(network, task, device, _dtype(exp.precision, device, module), call)
+    return Runner(network, task, device, _dtype(exp.precision, device, module), call, exp.normalise)
 
 
 def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dtype | None:

@@ -68,7 +68,7 @@ class TrainedRun:
     folds: list[FoldModels]
 
     def predict(self, pixels: np.ndarray) -> RunPrediction:
-        """Of uint8 pixels (N, S, S)."""
+        """Of decoded pixels in the form of the experiment, (N, S, S) or (N, S, S, 3)."""
         images = self.images(pixels)
         predicted = [fold.predict(images, self.exp.tta) for fold in self.folds]
         return RunPrediction(
@@ -78,7 +78,7 @@ class TrainedRun:
         )
 
     def images(self, pixels: np.ndarray) -> Images:
-        """Decoded pixels, uint8 (N, S, S), preprocessed as in training."""
+        """Decoded pixels, (N, S, S) or (N, S, S, 3), preprocessed as in training."""
         names = [f"image {n}" for n in range(len(pixels))]
         return images_of(preprocess_of(self.exp), pixels, names, self.task.labels([""] * len(pixels)))
 

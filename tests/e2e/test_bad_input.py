@@ -22,7 +22,7 @@ from chestfold.data.decode import decode
 from chestfold.evaluate import predictions, results
 from chestfold.integrations.kaggle import submission
 from chestfold.models.timm_import import timm
-from chestfold.train import loop
+from chestfold.train import loop, losses
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PREDICTIONS = ("best.ckpt", "oof.parquet", "corrupted.parquet", "test.parquet")
@@ -335,8 +335,8 @@ def test_help_imports_nothing_heavy(project, file):
         (["--lr"], "expected one argument"),
         (["--epochs", "1.5"], "epochs takes a whole number"),
         (["--randaugment", "2"], "randaugment takes 2 values"),
-        (["--monitor", "acuracy"], "unknown metric 'acuracy'; did you mean accuracy? there are auc, precision"),
-        (["--loss", "focl"], "unknown loss 'focl'; did you mean focal? there are ce, bce, focal, asymmetric"),
+        (["--monitor", "acuracy"], "unknown metric 'acuracy'; did you mean accuracy?; there are auc, precision"),
+        (["--loss", "focl"], "unknown loss 'focl'; did you mean focal?; there are ce, bce, focal, asymmetric"),
         (["--fold", "one"], "invalid int value: 'one'"),
         (["--backbone", "resnet81"], "unknown backbone 'resnet81'; near are"),
         (["--image-size", "4"], "image_size = 4 is outside 8 to 4096"),
@@ -455,7 +455,7 @@ def test_a_disk_that_fills_up_under_the_cache(project, monkeypatch):
 
 
 def test_a_loss_that_is_not_a_number(project, reference, monkeypatch):
-    honest, calls = loop.F.cross_entropy, 0
+    honest, calls = losses.F.cross_entropy, 0
 
     def bursting(*arguments, **options):
         nonlocal calls
@@ -463,7 +463,7 @@ def test_a_loss_that_is_not_a_number(project, reference, monkeypatch):
         return honest(*arguments, **options) * (float("nan") if calls == 8 else 1)
 
     with monkeypatch.context() as broken:
-        broken.setattr(loop.F, "cross_entropy", bursting)
+        broken.setattr(losses.F, "cross_entropy", bursting)
         sentence = run_refused(project, tiny_experiment(), "--fold", "0")
     assert sentence.startswith("the loss of fold 0 became nan at epoch 2, batch 4; lower --lr")
     project.run(tiny_experiment(), "--fold", "0")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
 from chestfold.core.files import input_dir
-from chestfold.data.channels import require_complete
+from chestfold.data.channels import what_is_missing
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.readers import join, read_index
 
@@ -66,7 +66,8 @@ def read_declaration(name: str, path: Path) -> Dataset:
         raise InputError(f"{path}: reader is folders, csv or npz, and positive is one of the classes")
     if dataset.value_range and dataset.ct_window:
         raise InputError(f"{path}: value_range and ct_window both say what is black and white; keep one of them")
-    require_complete(dataset, path)
+    if complaint := what_is_missing(dataset):
+        raise InputError(f"{path}: {complaint}")
     return dataset
 
 

@@ -1,9 +1,12 @@
 """Runs whose networks see three channels or 16 bits: trained, predicted, explained, from the data set's declaration."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import make_tiny_folds, tiny_experiment
 
@@ -15,6 +18,8 @@ from chestfold.data.catalogue import open_index
 from chestfold.evaluate import predictions
 from chestfold.explain.run import explain
 from chestfold.explain.select import ExplainConfig
+from chestfold.integrations.kaggle.kernel import write_kernel
+from chestfold.predict.competition import predict_competition
 from chestfold.predict.heatmap import HeatmapWriter
 
 
@@ -69,7 +74,7 @@ KINDS: dict[str, tuple[Callable, list[str], dict]] = {
     "slices": (
         lambda grey: grey,
         ['three_channels = "slices"', r"slice_pattern = '^(\w+)_(\d+)$'"],
-        dict(channels=3, augment="plain"),
+        dict(channels=3, augment="plain", precision="fp32"),
     ),
     "16 bits": (to_12_bits, ["value_range = [0, 4095]"], dict(depth=16, augment="plain", normalise="image")),
     "colours of 16 bits": (
@@ -81,7 +86,7 @@ KINDS: dict[str, tuple[Callable, list[str], dict]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_predicts_single_files_as_it_predicted_them_in_training(project, tmp_path, kind):
+def test_a_run_predicts_single_files_as_it_predicted_them_in_training(project, tmp_path, monkeypatch, kind):
     change, lines, settings = KINDS[kind]
     rewrite(project, change)
     declare(project, *lines)
@@ -106,6 +111,24 @@ def test_a_run_predicts_single_files_as_it_predicted_them_in_training(project, t
     explain(ExplainConfig("exp100-debug", count=4))
     pictures = list((RunFolder("exp100-debug").path / "explain" / "gradcam" / "pictures").iterdir())
     assert len(pictures) == 4
+    if kind == "slices":
+        require_same_in_a_kernel(project, table, tmp_path, monkeypatch)
+
+
+def require_same_in_a_kernel(project, table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel has the declaration of the data set, and finds the neighbours of a slice beside it."""
+    folder = write_kernel("exp100-debug", "chest-contest", owner="someone")
+    inputs, elsewhere = tmp_path / "inputs", tmp_path / "elsewhere"
+    shutil.copytree(folder / "weights", inputs / "weights")
+    shutil.copytree(project.input / "tiny" / "images", inputs / "contest" / "images")
+    shutil.copy(project.input / "tiny" / "sample_submission.csv", inputs / "contest")
+    (tmp_path / "work").mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("CHESTFOLD_PROJECT", str(elsewhere))
+    predict_competition(inputs, elsewhere)
+    submitted = pd.read_csv("submission.csv").set_index("id")["ill"]
+    np.testing.assert_allclose(submitted[table["id"]], table["ill"], atol=2e-5)
 
 
 def test_a_series_of_several_patients_would_leak(project):

@@ -44,6 +44,7 @@ OTHER = {
     "hooks": "exps/my_hooks.py",
     "lung_mask": "zero", "frame": "border", "positive_share": "0.5", "synthetic": "other",
     "lr_cycles": "7", "lr_power": "0.5", "lr_milestones": "0.1 0.2 0.3", "gradient_checkpointing": "true",
+    "channels": "3", "depth": "16", "normalise": "image",
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 Here the choices of an option are listed in its type, and each of them trains and predicts in this test.
 """
 
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ MOST = max(map(len, CHOICES.values()))
 VIEWS = {"none": 1, "flip": 2, "d4": 8, "crops": 10}
 
 
-def choices_of(number: int) -> dict[str, str]:
+def choices_of(number: int) -> dict[str, Any]:
     chosen = {name: values[number % len(values)] for name, values in CHOICES.items()}
     if chosen["sampling"] != "natural":  # not together with class weights
         chosen["class_weights"] = "none"
@@ -47,6 +47,8 @@ def test_every_choice_is_in_one_of_the_runs():
 @pytest.mark.parametrize("number", range(MOST))
 def test_every_choice_of_every_option_trains_and_predicts(project, number):
     chosen = choices_of(number)
+    with (project.input / "tiny" / "dataset.toml").open("a") as file:
+        file.write('three_channels = "grey"\n')
     project.run(tiny_experiment(epochs=1, max_steps=1, **chosen), "--fold", "2")
     for name in ("oof", "test"):
         assert len(predictions.read(project.runs / "exp100" / "fold2" / f"{name}.parquet")[0]) > 0

@@ -342,6 +342,17 @@ def test_rows_of_an_npz(tmp_path, dtype):
     assert far(decode(tmp_path, "set.npz#train_images/1", SIZE, value_range), GREY) == 0
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])
+def test_rows_of_an_npz_of_more_than_8_bits(tmp_path, dtype):
+    colours = np.dstack([RAMP, RAMP, RAMP, RAMP * 0])
+    np.savez(tmp_path / "set.npz", grey=RAMP[None].astype(dtype), rgb=colours[None].astype(dtype))
+    for member in ("grey", "rgb"):
+        assert far(decode(tmp_path, f"set.npz#{member}/0", SIZE, (0, 4095)), MEANT) <= 1
+        assert decode(tmp_path, f"set.npz#{member}/0", SIZE, (0, 4095), colour=True).shape == (SIZE, SIZE, 3)
+        with pytest.raises(InputError, match="image; declare its value_range"):
+            decode(tmp_path, f"set.npz#{member}/0", SIZE)
+
+
 def test_a_thumbnail_inside_a_truncated_file_does_not_hide_its_missing_end(tmp_path):
     small = io.BytesIO()
     Image.fromarray(GREY).save(small, "JPEG")

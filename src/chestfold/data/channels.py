@@ -54,6 +54,21 @@ def require_channels(form: Form, dataset: Dataset) -> None:
         )
 
 
+def what_is_missing(dataset: Dataset) -> str:
+    """What a declaration of three channels lacks, as a sentence; "" where nothing is missing."""
+    if dataset.three_channels == "windows" and not dataset.windows:
+        return (
+            'three_channels = "windows" needs windows, a list of three, as in ["lung", "mediastinum", "bone"] '
+            "or [[0, 1000], [500, 1500], [0, 4095]]"
+        )
+    if dataset.three_channels == "slices" and not dataset.slice_pattern:
+        return (
+            'three_channels = "slices" needs slice_pattern, a regular expression that finds the series and the number '
+            "of a slice in its id, as in slice_pattern = '^(.+)_(\\d+)$'"
+        )
+    return ""
+
+
 def decode_form(dataset: Dataset, root: Path, places: Places, form: Form, levels: Levels) -> np.ndarray:
     """An image of a data set in the form that a network wants, of shape `form.shape`.
 

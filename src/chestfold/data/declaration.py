@@ -12,6 +12,7 @@ from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_text
 from chestfold.core.task import create_task
+from chestfold.data.channels import what_is_missing
 from chestfold.data.dataset import ANY_OTHER, COLUMNS, FOLDER_IS_PATIENT, Dataset, Submission
 from chestfold.data.readers import READERS
 
@@ -150,14 +151,7 @@ def _contradictions(dataset: Dataset, given: set[str]) -> Iterator[Complaint]:
 
 
 def _of_channels(dataset: Dataset) -> Iterator[Complaint]:
-    if dataset.three_channels == "windows" and not dataset.windows:
-        example = 'windows = ["lung", "mediastinum", "bone"] or [[0, 1000], [500, 1500], [0, 4095]]'
-        yield ("three_channels",), f'three_channels = "windows" needs windows, a list of three, as in {example}'
-    if dataset.three_channels == "slices" and not dataset.slice_pattern:
-        complaint = (
-            'three_channels = "slices" needs slice_pattern, a regular expression that finds the series and the number '
-            "of a slice in its id, as in slice_pattern = '^(.+)_(\\d+)$'"
-        )
+    if complaint := what_is_missing(dataset):
         yield ("three_channels",), complaint
 
 

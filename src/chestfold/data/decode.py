@@ -84,7 +84,7 @@ def decode(
     reading = Reading(value_range, ct_window, colour, depth)
     name, member = split_place(place)
     if member:
-        image = _pixels(Image.fromarray(_npz_image(root / name, member)), place, reading)
+        image = _of_array(_npz_image(root / name, member), place, reading)
     else:
         image = _decode_file(_file_bytes(root / name), root / name, size, reading)
     return at_depth(resize(image, size), depth)
@@ -97,7 +97,7 @@ def decode_native(
     reading = Reading(value_range, ct_window)
     name, member = split_place(place)
     if member:
-        return _pixels(Image.fromarray(_npz_image(root / name, member)), place, reading)
+        return _of_array(_npz_image(root / name, member), place, reading)
     return _decode_file(_file_bytes(root / name), root / name, _UNREDUCED, reading)
 
 
@@ -126,7 +126,7 @@ def _decode_file(data: bytes, path: Path, size: int, reading: Reading) -> np.nda
         upright = ImageOps.exif_transpose(header)
         values = _deep_values(header, upright, data, str(path))
         if values is None:
-            return _pixels(upright, str(path), reading)
+            return _pixels(upright, reading)
         return _shown(values, str(path), reading, negative=_tiff_tag(header, 262, 1) == 0)
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); replace or remove it") from error
@@ -236,10 +236,15 @@ def _grey_values(header: Image.Image, upright: Image.Image) -> np.ndarray:
     return values.view(np.uint32)
 
 
-def _pixels(image: Image.Image, name: str, reading: Reading) -> np.ndarray:
-    """A loaded image as grey (H, W) or RGB (H, W, 3); uint8 unless it has more bits and these are wanted."""
-    if _is_deep_grey(image):
-        return _shown(np.asarray(image), name, reading)
+def _of_array(values: np.ndarray, name: str, reading: Reading) -> np.ndarray:
+    """An image of an .npz, (H, W) or RGB(A), as `_pixels` or `_shown`."""
+    if values.dtype in (np.uint8, np.bool_):
+        return _pixels(Image.fromarray(values), reading)
+    return _shown(values[..., :3] if values.ndim == 3 else values, name, reading)
+
+
+def _pixels(image: Image.Image, reading: Reading) -> np.ndarray:
+    """A loaded image of 8 bits, uint8: grey (H, W), or RGB (H, W, 3) where colours are wanted."""
     if reading.colour:
         return np.asarray(image.convert("RGB"))
     flat = image if image.mode in ("L", "1") else image.convert("RGB")

@@ -36,11 +36,12 @@ class Table:
         """File and line of a row, as an editor shows them."""
         return f"{self.path}, line {self.lines[row]}"
 
-    def require(self, *names: str) -> None:
-        """Raise `InputError` where a column is missing."""
+    def require(self, *names: str, declared_in: str = "") -> None:
+        """Raise `InputError` where a column is missing; `declared_in` may be changed to name another one."""
         for name in names:
             if name not in self.frame:
-                raise InputError(f"{self.path} has no column {name!r} (it has {', '.join(self.columns)})")
+                way = f"; name the right one in {declared_in}" if declared_in else ""
+                raise InputError(f"{self.path} has no column {name!r} (it has {', '.join(self.columns)}){way}")
 
     def cells(self, column: str) -> list[str]:
         """The cells of a column."""

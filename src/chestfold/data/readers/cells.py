@@ -5,10 +5,12 @@ Labels are rows of numbers in the order of the classes: 1, 0, or NaN for not kno
 """
 
 import re
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
 
+from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
 from chestfold.core.task.multilabel import label_text
 from chestfold.data.dataset import ANY_OTHER, Dataset, tidy
@@ -89,7 +91,17 @@ def _class_of(dataset: Dataset, text: str) -> str:
                 return name
     if ANY_OTHER in meanings:
         return meanings[ANY_OTHER]
-    raise ValueError(f"unknown class {text!r}; declared are {', '.join(dataset.classes)}")
+    raise ValueError(f"unknown class {text!r}; declared are {', '.join(dataset.classes)}{_way_on(text, meanings)}")
+
+
+def _way_on(text: str, known: Iterable[str]) -> str:
+    """What could be declared, or written, about a text that is no class."""
+    near = did_you_mean(text, known)
+    if near:
+        return near
+    if "|" in text:
+        return '; several labels in a cell: task = "multilabel", separator = "|"'
+    return '; words for them are declared in labels, and those for "not known" in unknown'
 
 
 def _one_hot(dataset: Dataset, table: Table) -> np.ndarray:

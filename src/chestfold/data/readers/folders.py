@@ -26,21 +26,21 @@ def read_folders(dataset: Dataset, root: Path) -> Index:
     Raises:
         InputError: a folder or file lies where the declaration does not expect it; says which.
     """
-    base = _descend(root)
-    splits = _split_folders(base, dataset.classes)
+    base = descend(root)
+    splits = split_folders(base, dataset.classes)
     reading = _Reading(dataset, root)
     for folder, split in splits.items() if splits else {base: "train"}.items():
         reading.read_split(folder, split)
     return make_index(dataset, root, reading.rows, [*_left_out(base, splits), *reading.notes, *reading.patient_notes()])
 
 
-def _descend(root: Path) -> Path:
+def descend(root: Path) -> Path:
     """Kaggle's zip may hold everything one folder deeper: `chest_xray/chest_xray/train`."""
     inner = [p for p in folders_in(root) if (p / "train").is_dir()]
     return inner[0] if inner and not (root / "train").is_dir() else root
 
 
-def _split_folders(base: Path, classes: tuple[str, ...]) -> dict[Path, str]:
+def split_folders(base: Path, classes: tuple[str, ...]) -> dict[Path, str]:
     """The folders of the splits, if there are any, and which split each of them is; no class is called so."""
     found = []
     for path in folders_in(base):

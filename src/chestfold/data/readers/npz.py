@@ -66,7 +66,9 @@ def read_npz(dataset: Dataset, root: Path) -> Index:
     """
     path = root / f"{dataset.name}.npz"
     if not path.exists():
-        raise InputError(f"{path} does not exist; `chestfold data fetch {dataset.name}` says how to get it")
+        others = ", ".join(other.name for other in sorted(root.glob("*.npz")))
+        way = f"rename {others}" if others else f"`chestfold data fetch {dataset.name}` says how to get it"
+        raise InputError(f"{path} does not exist; {way}")
     arrays = load_arrays(path)
     rows: list[dict[str, str]] = []
     notes = ["no patient is known: every image is its own group"]

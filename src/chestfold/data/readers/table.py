@@ -8,7 +8,7 @@ import numpy as np
 
 from chestfold.core.errors import InputError
 from chestfold.data.dataset import Dataset, Index, id_column_of, make_index, tidy_patient
-from chestfold.data.readers.cells import comparable, has_labels, row_labels, text_of
+from chestfold.data.readers.cells import comparable, has_labels, label_columns, row_labels, text_of
 from chestfold.data.readers.files import image_row
 from chestfold.data.readers.places import Places, open_places
 from chestfold.data.tables import Table, open_table
@@ -61,7 +61,9 @@ class _Reading:
     def read(self, table: Table, split: str) -> None:
         """Add the images that a table names."""
         dataset = self.dataset
-        table.require(dataset.id, *filter(None, [dataset.group if split == "train" else ""]), *dataset.tabular)
+        groups = [dataset.group] if dataset.group and split == "train" else []
+        labels = label_columns(dataset) if split == "train" and not self._has_one_class() else []
+        table.require(dataset.id, *labels, *groups, *dataset.tabular, declared_in="dataset.toml")
         images = self._images(table, split)
         unlabelled = 0
         for path, image in images.items():
@@ -131,11 +133,15 @@ class _Reading:
     def _labels(self, table: Table, split: str) -> np.ndarray:
         """The labels of each row, float (N, K), NaN where they are withheld."""
         shape = len(table.lines), len(self.dataset.classes)
-        if len(self.dataset.classes) == 1 and self.dataset.task == "multiclass" and split == "train":
+        if self._has_one_class() and split == "train":
             return np.ones(shape)
         if split == "train" or has_labels(self.dataset, table):
             return row_labels(self.dataset, table)
         return np.full(shape, np.nan)
+
+    def _has_one_class(self) -> bool:
+        """Whether there is nothing to be told apart: a part of a joined set."""
+        return len(self.dataset.classes) == 1 and self.dataset.task == "multiclass"
 
     def _patients(self, table: Table, split: str) -> list[str]:
         """The patient of each row; "" where it is its own."""

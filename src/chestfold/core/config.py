@@ -39,6 +39,9 @@ class Experiment:
     frame: Literal["none", "centre", "border"] = option(
         "none", "X-rays, whose burnt-in text is at the edges: centre: the middle 80 %; border: the outer 8 % black"
     )
+    tabular: tuple[str, ...] = option(
+        (), "columns of the data set's table (its `tabular`), such as age and sex, that join the pooled features"
+    )
     drop_rate: float = option(
         0.0, "dropout before the classifier, 0 to 1; raise it when a small set overfits", (0.0, 1.0)
     )
@@ -138,6 +141,14 @@ class Experiment:
             raise InputError(f"lr_milestones = {self.lr_milestones}: rising shares of the run between 0 and 1")
         if self.randaugment and not (0 < self.randaugment[0] <= 14 and 0 <= self.randaugment[1] <= 10):
             raise InputError(f"randaugment = {self.randaugment}: 1 to 14 operations, strength 0 to 10")
+        if len(set(self.tabular)) < len(self.tabular):
+            raise InputError(f"tabular = {self.tabular}: each column once")
+        self._require_compatible()
+
+    def _require_compatible(self) -> None:
+        """Raise `InputError` where two settings exclude each other."""
+        if self.tabular and (self.synthetic or self.layer_decay != 1):
+            raise InputError("tabular: not together with synthetic, whose images have no columns, nor with layer_decay")
         if self.sampling != "natural" and self.class_weights != "none":
             raise InputError(
                 f"sampling = {self.sampling} and class_weights = {self.class_weights}: choose one of the two"
@@ -243,6 +254,11 @@ def takes_several(kind: Any) -> bool:
     return is_optional(kind) or get_origin(kind) is tuple
 
 
+def is_list(kind: Any) -> bool:
+    """Whether a type is a tuple of any length, as `tuple[str, ...]`."""
+    return get_origin(kind) is tuple and get_args(kind)[1:] == (...,)
+
+
 def is_optional(kind: Any) -> bool:
     """Whether a type is a union, as `tuple[int, int] | None`."""
     return get_origin(kind) in (Union, types.UnionType)
@@ -254,8 +270,8 @@ def format_type(kind: Any) -> str:
         return " or ".join(format_type(k) for k in get_args(kind))
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
-    if get_origin(kind) is tuple and get_args(kind)[1:] == (...,):
-        return f"values, each {format_type(get_args(kind)[0])}"
+    if is_list(kind):
+        return f"values, each {format_type(get_args(kind)[0])}, or none"
     if get_origin(kind) is tuple:
         return f"{len(get_args(kind))} values ({', '.join(format_type(k) for k in get_args(kind))})"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(kind, "none")
@@ -270,8 +286,10 @@ def parse_option(name: str, words: list[str]) -> Any:
     require_field(name)
     kind = field_types()[name]
     value: Any = words if takes_several(kind) else " ".join(words)
-    if is_optional(kind) and words == ["none"]:
+    if words == ["none"] and is_optional(kind):
         return None
+    if words == ["none"] and is_list(kind):
+        return ()
     try:
         if kind is bool and value.lower() not in ("true", "false"):
             raise ValueError(value)

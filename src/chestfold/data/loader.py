@@ -22,6 +22,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.core.task import Labels, Task
 from chestfold.data.sampling import epoch_order
+from chestfold.data.tabular import Cells
 from chestfold.data.transforms.preprocess import (
     NO_PREPROCESSING,
     Lungs,
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 class Images:
     """Some images of a data set. `pixels`: uint8 (M, S, S), of which `rows` (N,) count; `labels`: those of the task.
 
-    `preprocess` says how a network sees them, and `lungs` are those of all M images, where it needs them.
+    `preprocess` says how a network sees them, and `lungs` are those of all M images, where it needs them. `cells`: what
+    a table says of the N images, where it needs that.
     """
 
     pixels: np.ndarray
@@ -48,6 +50,7 @@ class Images:
     labels: Labels
     preprocess: Preprocess = NO_PREPROCESSING
     lungs: Lungs | None = None
+    cells: Cells | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,7 +58,8 @@ class Images:
     def take(self, positions: np.ndarray) -> "Images":
         """The images at some positions, int (K,)."""
         ids = [self.ids[n] for n in positions]
-        return replace(self, rows=self.rows[positions], ids=ids, labels=self.labels[positions])
+        cells = self.cells.take(positions) if self.cells else None
+        return replace(self, rows=self.rows[positions], ids=ids, labels=self.labels[positions], cells=cells)
 
     def pre_augmented(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Some rows of `pixels` as augmentation gets them, uint8 (B, S, S), and their lungs of the same shape."""
@@ -113,13 +117,21 @@ class TrainBatches(Dataset):
         return iter(loader)
 
     def __getitem__(self, which: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        epoch, n = which
-        images, size = self._images, self._exp.batch_size
-        batch = self._order(epoch)[n * size : (n + 1) * size]
-        positions = batch[distributed.rank() :: distributed.world()]
+        epoch, _ = which
+        images, positions = self._images, self._positions(which)
         pixels, masks = self._augmented(positions, epoch)
         network_input = post_augment(images.preprocess, pixels, masks)
         return torch.from_numpy(network_input), torch.from_numpy(images.labels[positions])
+
+    def _positions(self, which: tuple[int, int]) -> np.ndarray:
+        """The images of a batch that this process makes."""
+        epoch, n = which
+        size = self._exp.batch_size
+        return self._order(epoch)[n * size : (n + 1) * size][distributed.rank() :: distributed.world()]
+
+    def cells(self, epoch: int, n: int) -> Cells | None:
+        """What the table says of the images of a batch."""
+        return self._images.cells.take(self._positions((epoch, n))) if self._images.cells else None
 
     def _augmented(self, positions: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Augmented pixels uint8 (B, S, S), and the lung masks that moved with them."""

@@ -155,6 +155,18 @@ def record_of(name: str, **fields) -> ResultRecord:
     return ResultRecord(name=name, **(about | fields))
 
 
+def answers_of(*classes: str) -> Any:
+    """How a sample with a column for each of `classes` is filled in; of one the other is called `rest`."""
+    from chestfold.core.task import create_task
+    from chestfold.data.dataset import Dataset
+    from chestfold.integrations.kaggle.answers import AnswerFormat
+
+    every = classes if len(classes) > 1 else ("rest", *classes)
+    dataset = Dataset(name="drawn", classes=every, positive=every[-1], reader="csv")
+    task = create_task("multiclass", every, every[-1])
+    return AnswerFormat(task, dataset, "id", {name: name for name in classes}, 0.5)
+
+
 @pytest.fixture(autouse=True)
 def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's pictures take as long as its training; tests that look at them are marked `figures`."""

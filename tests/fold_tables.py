@@ -40,4 +40,4 @@ def with_labels(index: Index, classes: Sequence[str], texts: Sequence[str]) -> I
     table = index.table.copy()
     table.loc[table["split"] == "train", "label"] = list(texts)
     about = index.dataset.model_dump() | {"task": "multilabel", "classes": tuple(classes), "positive": ""}
-    return replace(index, dataset=Declared(**about), table=table)
+    return replace(index, dataset=Dataset(**about), table=table)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import tiny_experiment
+from conftest import answers_of, tiny_experiment
 from safetensors.torch import save_file
 
 from chestfold.cli import main
@@ -144,7 +144,7 @@ def test_a_folder_that_is_no_class(wards, refused):
 @pytest.mark.parametrize(
     ("line", "row", "complaint"),
     [
-        (5, "t002,healthy,p00", "id 't002' occurs twice"),
+        (5, "t002,ill,p00", "lines 4 and 5: image 't002' has two values of class, 'healthy' and 'ill'"),
         (5, "t003,,p01", "line 5: the label is missing"),
         (5, "t003", "line 5: the label is missing"),
         (5, "t003,sick,p01", "line 5: unknown class 'sick'; declared are healthy, ill"),
@@ -635,14 +635,17 @@ def test_a_submission_that_would_be_refused(tmp_path, given, complaint):
     path = tmp_path / "001_x.csv"
     given.to_csv(path, index=False)
     with pytest.raises(InputError, match=r"001_x\.csv") as refusal:
-        submission.check_submission(path, THREE if "x" in given else BINARY)
+        if "x" in given:
+            submission.check_submission(path, THREE, answers_of("x", "y", "z"))
+        else:
+            submission.check_submission(path, BINARY, answers_of("ill"))
     assert complaint in one_sentence(str(refusal.value))
 
 
 @pytest.mark.parametrize("sample", [BINARY, THREE])
 def test_a_submission_like_its_sample_passes(tmp_path, sample):
     sample.to_csv(tmp_path / "001_x.csv", index=False)
-    submission.check_submission(tmp_path / "001_x.csv", sample)
+    submission.check_submission(tmp_path / "001_x.csv", sample, answers_of(*sample.columns[1:]))
 
 
 # What a run cannot mean

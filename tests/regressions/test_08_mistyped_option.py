@@ -41,6 +41,7 @@ OTHER = {
     "warmup_epochs": "1.5", "max_grad_norm": "0.5", "label_smoothing": "0.5", "ema_decay": "0.5", "sampling": "over",
     "augment": "plain", "crop_scale": "0.5", "randaugment": "2 9", "mixup_alpha": "0.5", "cutmix_alpha": "0.5",
     "loss": "focal", "monitor": "macro_f1", "patience": "7", "tta": "crops", "precision": "bf16", "compile": "true",
+    "hooks": "exps/my_hooks.py",
     "lung_mask": "zero", "frame": "border", "positive_share": "0.5", "synthetic": "other",
     "tabular": "age sex", "lr_cycles": "7", "lr_power": "0.5", "lr_milestones": "0.1 0.2 0.3",
     "gradient_checkpointing": "true",

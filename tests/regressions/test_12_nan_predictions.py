@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import tiny_experiment
+from conftest import answers_of, tiny_experiment
 from tasks import exclusive
 
 from chestfold.core.errors import ChestfoldError
@@ -60,6 +60,6 @@ def test_a_submission_with_nan_is_refused(tmp_path, cell):
     path = tmp_path / "001.csv"
     path.write_text(f"id,ill\na,0.25\nb,{cell}\nc,0.75\n")
     with pytest.raises(ChestfoldError, match="is not a number"):
-        check_submission(path, sample)
+        check_submission(path, sample, answers_of("ill"))
     path.write_text("id,ill\na,0.25\nb,0.5\nc,0.75\n")
-    check_submission(path, sample)
+    check_submission(path, sample, answers_of("ill"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import read_grey
 
-from chestfold.data import cache
+from chestfold.data import cache, channels
 from chestfold.data.cache import content_hashes, open_cache
 from chestfold.data.catalogue import open_index
 
@@ -39,8 +39,8 @@ def test_the_images_cannot_be_written_to(index):
 
 def test_it_is_decoded_once_and_again_after_it_was_deleted(project, index, monkeypatch):
     decoded = []
-    honest = cache.decode
-    monkeypatch.setattr(cache, "decode", lambda *a: decoded.append(a[1]) or honest(*a))
+    honest = channels.decode
+    monkeypatch.setattr(channels, "decode", lambda *a, **k: decoded.append(a[1]) or honest(*a, **k))
     first = np.array(open_cache(index, 20).images)
     open_cache(index, 20)
     assert sorted(decoded) == sorted(index.table["path"])
@@ -111,3 +111,16 @@ def test_the_data_folder_is_only_read(project, index, tmp_path, monkeypatch):
     open_cache(index, 20)
     assert listing() == before
     assert list((tmp_path / "fast disk" / "tiny").glob("20px-*.npy"))
+
+
+def test_caches_of_files_that_were_decoded_with_a_loss_are_made_anew(project, index):
+    """Colours of 16 bits had 16 greys once: such a cache is not taken for a good one. Grey ones were right."""
+    path = index.root / index.table["path"].iloc[0]
+    grey = read_grey(path).astype(np.uint16)
+    ranged_set = replace(index, dataset=index.dataset.model_copy(update={"value_range": (0, 255)}))
+    keys = []
+    for image in (grey, np.dstack([grey] * 3)):
+        cv2.imwrite(str(path), image)
+        keys.append(cache._deep_key(ranged_set))
+        np.testing.assert_array_equal(open_cache(ranged_set, 32).images[0], grey)
+    assert keys == [[], ["deep-1"]]

@@ -177,3 +177,22 @@ def test_every_setting_is_explained():
 def test_the_sections_begin_with_the_first_setting_and_name_settings_alone():
     assert next(iter(SECTIONS)) == next(iter(field_types()))
     assert set(SECTIONS) < set(field_types())
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"channels": 2}, "channels = 2 is not one of 1, 3"),
+        ({"depth": 10}, "depth = 10 is not one of 8, 16"),
+        (
+            {"channels": 3, "lung_mask": "zero"},
+            "channels = 3 and lung_mask = zero: lungs are found in one grey channel",
+        ),
+        ({"depth": 16, "randaugment": (2, 9)}, r"depth = 16 and randaugment: some of its operations .* are for 8 bits"),
+        ({"normalise": "image", "lung_mask": "channel"}, "normalise = image and lung_mask = channel: the lungs would"),
+    ],
+    ids=str,
+)
+def test_what_a_network_sees_cannot_be_everything_at_once(settings, complaint):
+    with pytest.raises(InputError, match=complaint):
+        Experiment(**settings)

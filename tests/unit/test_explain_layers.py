@@ -106,14 +106,17 @@ def test_a_layer_by_name_and_one_that_is_not_there():
         find_layer(module, images, "fc")
 
 
-def test_an_unknown_family_is_refused_with_its_layers():
+def test_an_unknown_family_has_its_last_layer_with_enough_cells():
     class Strange(torch.nn.Sequential):
         pass
 
     module = Strange(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(2))
     module(noise(1, 16))
-    with pytest.raises(InputError, match=r"no layer for heat maps is known .*: 0 \(14 x 14\)"):
-        find_layer(module, noise(1, 16))
+    assert find_layer(module, noise(1, 16)).name == "0"
+    flat = Strange(torch.nn.Flatten(), torch.nn.LazyLinear(2))
+    flat(noise(1, 16))
+    with pytest.raises(InputError, match="none: no layer of it has maps of more than one cell"):
+        find_layer(flat, noise(1, 16))
 
 
 def test_channels_last_is_told_by_shape_and_else_by_the_family():

@@ -166,3 +166,16 @@ def test_a_map_is_stretched_to_an_image_that_is_not_square():
     shown = overlay(grey, heat)
     assert shown.shape == (10, 40, 3) and shown.dtype == np.uint8
     assert (shown[:, :25] == 100).all() and not (shown[:, 35:] == 100).all(axis=2).any()
+
+
+def test_all_colours_are_deleted_and_inserted():
+    class Last(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([x[:, 2].mean(dim=(1, 2)), torch.zeros(len(x))], dim=1)
+
+    runner = Runner(None, torch.device("cpu"), None, Last())
+    images, heat = torch.ones(1, 3, 16, 16), np.random.default_rng(0).random((1, 16, 16)).astype(np.float32)
+    images[:, 2, :8] = 3.0
+    falling = checks.deletion(runner, images, heat, np.array([0]))
+    assert falling[0, 0] > falling[0, -1] == pytest.approx(0.5)
+    assert checks.insertion(runner, images, heat, np.array([0]))[0, -1] == pytest.approx(falling[0, 0])

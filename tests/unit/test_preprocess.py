@@ -253,3 +253,29 @@ def test_lungs_and_a_frame_exclude_each_other():
         InputError, match=r"lung_mask = zero \(for CT slices\) and frame = centre \(for X-rays\): choose one"
     ):
         Experiment(lung_mask="zero", frame="centre")
+
+
+@pytest.mark.parametrize("frame", ["centre", "border"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_three_channels_and_16_bits_are_framed_alike(frame, dtype):
+    grey = SLICES.astype(dtype)
+    colours = np.stack([grey, grey // 2, grey], axis=-1)
+    framed = apply_frame(frame, colours)
+    assert framed.dtype == dtype and framed.shape == colours.shape
+    np.testing.assert_array_equal(framed[..., 0], apply_frame(frame, grey))
+    np.testing.assert_array_equal(framed[..., 1], apply_frame(frame, grey // 2))
+
+
+def test_three_channels_come_first_in_what_the_network_is_given():
+    colours = np.stack([SLICES, SLICES // 2, 255 - SLICES], axis=-1)
+    seen = predicted_on(Preprocess(), colours)
+    assert seen.shape == (len(SLICES), 3, 128, 128)
+    np.testing.assert_array_equal(seen, colours.transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("lung_mask", ["zero", "channel"])
+def test_lungs_in_16_bits_are_those_in_8_bits(lung_mask):
+    preprocess = Preprocess(lung_mask=lung_mask)
+    eight, sixteen = predicted_on(preprocess), predicted_on(preprocess, SLICES.astype(np.uint16) * np.uint16(257))
+    assert sixteen.dtype == np.uint16
+    np.testing.assert_array_equal(sixteen, eight * np.uint16(257))

@@ -158,7 +158,7 @@ def test_a_family_without_features_is_refused():
 
 @pytest.mark.parametrize("settings", [{"synthetic": "made"}, {"layer_decay": 0.8}])
 def test_what_tabular_excludes(settings):
-    with pytest.raises(InputError, match="tabular: not together with"):
+    with pytest.raises(InputError, match="tabular and .*: choose one of the two"):
         tiny_experiment(tabular=("age",), **settings)
 
 
@@ -175,20 +175,17 @@ def test_training_images_without_the_columns_are_refused():
 
 
 @pytest.fixture
-def with_columns(project, monkeypatch):
-    """`tiny`, whose images are noise, and whose column `hint` alone tells the classes apart, with a rare category."""
-    from chestfold.train import prepare
-
-    plain, rng = prepare.open_index, generator("columns")
-
-    def open_index(name: str):
-        index = plain(name)
-        ill = index.table["label"].eq("ill").to_numpy()
-        index.table["age"] = [f"{value:.1f}" for value in np.where(ill, 70, 30) + rng.normal(0, 3, len(ill))]
-        index.table["hint"] = ["once" if n == 0 else "" if n % 9 == 0 else "abc"[n % 3] for n in range(len(ill))]
-        return index
-
-    monkeypatch.setattr(prepare, "open_index", open_index)
+def with_columns(project):
+    """`tiny` with the columns age, which tells the classes apart, and hint, which has a category of one image."""
+    folder, rng = project.input / "tiny", generator("columns")
+    for name, source in (("train.csv", "train.csv"), ("test.csv", "sample_submission.csv")):
+        rows = pd.read_csv(folder / source, dtype=str)
+        ill = rows["label"].eq("ill").to_numpy() if "label" in rows else np.arange(len(rows)) % 2 == 1
+        rows["age"] = [f"{value:.1f}" for value in np.where(ill, 70, 30) + rng.normal(0, 3, len(ill))]
+        rows["hint"] = ["once" if n == 0 else "" if n % 9 == 0 else "abc"[n % 3] for n in range(len(ill))]
+        rows.to_csv(folder / name, index=False)
+    with (folder / "dataset.toml").open("a") as file:
+        file.write('tabular = ["age", "hint"]\ntest_table = "test.csv"\n')
     return project
 
 
@@ -229,6 +226,7 @@ def test_a_run_learns_from_a_column_and_predicts_and_explains_with_it(trained_wi
     assert "give --table CSV" in capsys.readouterr().err
     with pytest.raises(InputError, match="exp100 sees age, hint beside the image; a kernel predicts from images only"):
         write_kernel("exp100", "contest", "someone")
+    assert len(pd.read_parquet(project.runs / "exp100" / "fold0" / "test.parquet")) == 12
     main.main(["explain", "exp100", "--count", "2"])
     assert (project.runs / "exp100" / "explain" / "gradcam" / "images.csv").exists()
 
@@ -247,17 +245,9 @@ def test_what_is_fitted_is_fitted_to_the_training_images_of_the_fold(with_column
     assert any("hint: 1 of" in line for fold in range(3) for line in ready.fold_images(fold).describe())
 
 
-def test_other_values_are_another_run(trained_with_columns, monkeypatch):
-    from chestfold.train import prepare
-
-    changed = prepare.open_index
-
-    def open_index(name: str):
-        index = changed(name)
-        index.table["age"] = "1"
-        return index
-
-    monkeypatch.setattr(prepare, "open_index", open_index)
+def test_other_values_are_another_run(trained_with_columns):
+    table = trained_with_columns.input / "tiny" / "train.csv"
+    pd.read_csv(table, dtype=str).assign(age="1").to_csv(table, index=False)
     with pytest.raises(InputError, match="begun with other settings .*tabular_sha256"):
         trained_with_columns.run(EXP, "--fold", "0")
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from chestfold.cli.parser import add_verb
+from chestfold.cli.parser import add_hooks, add_verb
 from chestfold.core.console import say, show
 from chestfold.core.errors import InputError
 from chestfold.core.files import input_dir
@@ -18,6 +18,7 @@ def add_verbs(verbs: Any) -> None:
     fetch.add_argument("--competition", metavar="SLUG", help="all files of a competition, into input/SLUG")
     check = add_verb(data, "check", check_data, "unreadable files, duplicates, label conflicts, leaks")
     check.add_argument("name", help="a data set")
+    add_hooks(check)
 
 
 def list_datasets(arguments: argparse.Namespace) -> None:
@@ -30,7 +31,8 @@ def list_datasets(arguments: argparse.Namespace) -> None:
     for dataset in catalogue().values():
         classes = ", ".join(f"{name}*" if name == dataset.positive else name for name in dataset.classes)
         here = "yes" if all(folder.is_dir() for folder in folders_of(dataset)) else "no"
-        table.add_row(dataset.name, dataset.about, classes, dataset.patient, dataset.licence, here)
+        about = f"{dataset.about} (warning: {dataset.warning})" if dataset.warning else dataset.about
+        table.add_row(dataset.name, about, classes, dataset.patient, dataset.licence, here)
     show(table)
     say(f"they belong in {input_dir()}; your own set: a folder there with a dataset.toml (see input/README.md)")
 

@@ -63,6 +63,23 @@ def add_trust(parser: Any) -> None:
     )
 
 
+class _LoadHooks(argparse.Action):
+    """Runs the hooks as soon as they are named: what follows may need their reader."""
+
+    def __call__(self, _parser: Any, _given: Any, values: Any, _option: Any = None) -> None:
+        hooks.load_own(values)
+
+
+def add_hooks(parser: Any) -> None:
+    """Add `--hooks` to a verb that reads a data set."""
+    parser.add_argument(
+        "--hooks",
+        action=_LoadHooks,
+        metavar="FILE",
+        help="your own readers, as experiments name it: exps/my_hooks.py",
+    )
+
+
 def add_device(parser: Any) -> None:
     """The option `--device`, for `choose_device`."""
     parser.add_argument(

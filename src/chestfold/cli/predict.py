@@ -27,7 +27,9 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("name", help="a run in runs/ with its checkpoints, or an ensemble of such runs (not by ranks)")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, DICOM, BMP, TIFF; or folders")
     parser.add_argument(
-        "--window", default="", help="DICOM of CT: lung (level -600, width 1500) or mediastinum (40, 400)"
+        "--window",
+        default="",
+        help="DICOM of CT: lung (level -600, width 1500), mediastinum (40, 400) or bone (400, 1800)",
     )
     parser.add_argument(
         "--range", nargs=2, type=int, metavar=("LOW", "HIGH"), help="16-bit and DICOM: values that are black and white"

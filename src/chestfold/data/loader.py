@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Images:
-    """Some images of a data set. `pixels`: uint8 (M, S, S), of which `rows` (N,) count; `labels`: those of the task.
+    """Some images of a data set. `pixels`: (M, S, S) or (M, S, S, 3), of which `rows` (N,) count; `labels`: the task's.
 
-    `preprocess` says how a network sees them, and `lungs` are those of all M images, where it needs them. `cells`: what
-    a table says of the N images, where it needs that.
+    Pixels are uint8, or uint16 where 16 bits are wanted, also in batches. `preprocess` says how a network sees them,
+    and `lungs` are those of all M images, where it needs them. `cells`: what a table says of the N images, where it
+    needs that.
     """
 
     pixels: np.ndarray
@@ -62,7 +63,7 @@ class Images:
         return replace(self, rows=self.rows[positions], ids=ids, labels=self.labels[positions], cells=cells)
 
     def pre_augmented(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Some rows of `pixels` as augmentation gets them, uint8 (B, S, S), and their lungs of the same shape."""
+        """Some rows of `pixels` as augmentation gets them, (B, S, S) or (B, S, S, 3), and their lungs (B, S, S)."""
         masks = self.lungs.masks[rows] if self.lungs else None
         return pre_augment(self.preprocess, self.pixels[rows], masks), masks
 
@@ -72,15 +73,15 @@ class Images:
 
 
 def images_of(preprocess: Preprocess, pixels: np.ndarray, ids: list[str], labels: Labels) -> Images:
-    """All of `pixels`, uint8 (N, S, S); their lungs are found now where `preprocess` needs them."""
+    """All of `pixels`, (N, S, S) or (N, S, S, 3); their lungs are found now where `preprocess` needs them."""
     return Images(pixels, np.arange(len(pixels)), ids, labels, preprocess, find_lungs(preprocess, pixels))
 
 
 class TrainBatches(Dataset):
     """The batches of one fold's training; `batches[epoch, n]` is uint8 (B, C, H, W) and labels.
 
-    C is 1, or 2 where the lungs are a channel. Of several processes each makes its share. `size`: images of a batch of
-    all processes; `per_epoch`: batches.
+    C is 1, 3, or 2 where the lungs are a channel. Of several processes each makes its share. `size`: images of a batch
+    of all processes; `per_epoch`: batches.
     """
 
     def __init__(self, exp: Experiment, task: Task, fold: int, images: Images, workers: int) -> None:
@@ -134,7 +135,7 @@ class TrainBatches(Dataset):
         return self._images.cells.take(self._positions((epoch, n))) if self._images.cells else None
 
     def _augmented(self, positions: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Augmented pixels uint8 (B, S, S), and the lung masks that moved with them."""
+        """Augmented pixels (B, S, S) or (B, S, S, 3), and the lung masks that moved with them."""
         images = self._images
         pixels, masks = images.pre_augmented(images.rows[positions])
         made, moved = [], []

@@ -9,6 +9,7 @@ import numpy as np
 
 from chestfold.core.files import atomic_path
 from chestfold.core.run_folder import History
+from chestfold.data.levels import eight_bits
 from chestfold.evaluate.fonts import Lettering, families, letter
 from chestfold.evaluate.metrics import confusion_columns
 from chestfold.evaluate.results import ResultRecord
@@ -78,10 +79,14 @@ def confusion(path: Path, record: ResultRecord) -> None:
 
 
 def inputs(path: Path, images: np.ndarray) -> None:
-    """What the network is given: the first of `images`, uint8 (B, S, S), four in a row."""
+    """What the network is given: the first of `images`, (B, C, S, S), uint8 or uint16, four in a row.
+
+    Three channels are shown as red, green and blue, whatever they are; of others the first one.
+    """
     import cv2
 
-    tiles = [np.pad(image, 1) for image in images[:INPUTS]]
+    shown = images[:INPUTS, ::-1] if images.shape[1] == 3 else images[:INPUTS, :1]  # cv2 writes blue first
+    tiles = [np.pad(eight_bits(image).transpose(1, 2, 0), ((1, 1), (1, 1), (0, 0))) for image in shown]
     while len(tiles) % COLUMNS:
         tiles.append(np.zeros_like(tiles[0]))
     rows = [np.hstack(tiles[n : n + COLUMNS]) for n in range(0, len(tiles), COLUMNS)]

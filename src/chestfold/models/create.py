@@ -26,9 +26,11 @@ from chestfold.models.timm_import import timm
 
 from chestfold.models import cnn, efficientnet  # noqa: F401  isort: skip  (registers our own networks)
 
-INPUTS = {"RGB, x/127.5-1": (0.5, 0.5)}
+Statistics = tuple[float | list[float], float | list[float]]
+"""Mean and standard deviation of an image in 0 to 1, of all channels or of each."""
+INPUTS: dict[str, Statistics] = {"RGB, x/127.5-1": (0.5, 0.5)}
 """What a weight file's header may say of its input -> mean and standard deviation of an image in 0 to 1."""
-UNTRAINED = (0.5, 0.25)
+UNTRAINED: Statistics = (0.5, 0.25)
 """Mean and standard deviation that a network from scratch is fed with: roughly those of a radiograph."""
 
 
@@ -43,12 +45,15 @@ class MissingWeights(InputError):
 
 @dataclass(frozen=True)
 class Blueprint:
-    """All it takes to build a network again without its weights: a checkpoint carries it."""
+    """All it takes to build a network again without its weights: a checkpoint carries it.
+
+    `mean`, `std`: of an image in 0 to 1, one number for all channels, or one for each.
+    """
 
     backbone: str
     arguments: dict[str, Any]
-    mean: float
-    std: float
+    mean: float | list[float]
+    std: float | list[float]
     head: dict[str, Any] | None = None
     tabular: dict[str, Any] | None = None
     """How columns from beside the image are encoded; None: it sees none."""
@@ -86,7 +91,7 @@ def create(exp: Experiment, classes: int, encoding: Encoding | None = None) -> N
         arguments["img_size"] = exp.image_size  # transformers that must know it
     if exp.pretrained:
         module = _load(exp.backbone, arguments, local)
-        statistics = statistics or _hub_statistics(module)
+        statistics = statistics or _hub_statistics(module, channels(exp))
     else:
         module, statistics = create_module(exp.backbone, arguments), UNTRAINED
     require_classifier(module, exp.backbone)
@@ -146,8 +151,8 @@ def require_classifier(module: Any, backbone: str) -> None:
 
 
 def channels(exp: Experiment) -> int:
-    """Input channels: the image, and the lungs where they are a channel of their own."""
-    return 2 if exp.lung_mask == "channel" else 1
+    """Input channels: those of the image, and the lungs where they are a channel of their own."""
+    return 2 if exp.lung_mask == "channel" else exp.channels
 
 
 def rebuild(saved: dict[str, Any]) -> Network:
@@ -179,7 +184,7 @@ def _local_weights(exp: Experiment) -> Path | None:
     return None
 
 
-def _header_demands(path: Path) -> tuple[dict[str, Any], tuple[float, float] | None]:
+def _header_demands(path: Path) -> tuple[dict[str, Any], Statistics | None]:
     """What the header of a weight file asks of the network: constructor arguments, and input statistics."""
     try:
         with safe_open(path, "pt") as file:
@@ -241,9 +246,11 @@ def _classes_of(path: Path, name: str) -> int:
         return file.get_slice(weight).get_shape()[0] if weight in file.keys() else 0  # noqa: SIM118
 
 
-def _hub_statistics(module: Any) -> tuple[float, float]:
-    """timm's three-channel mean and deviation as one channel's: the stem's weights are summed over the colours."""
+def _hub_statistics(module: Any, channels: int) -> Statistics:
+    """timm's mean and deviation of three colours; as one channel's: the stem's weights are summed over these."""
     cfg = module.pretrained_cfg
+    if channels == 3:
+        return list(cfg["mean"]), list(cfg["std"])
     return sum(cfg["mean"]) / 3, sum(cfg["std"]) / 3
 
 

@@ -16,6 +16,7 @@ from chestfold.core.errors import InputError, TrainingError
 from chestfold.core.task import Task
 from chestfold.data.loader import Images, plain_batches
 from chestfold.data.tabular import Cells
+from chestfold.data.transforms.normalise import NORMALISATIONS, WEIGHTS
 from chestfold.models import Network
 from chestfold.models.head import joined
 
@@ -24,13 +25,17 @@ PREDICT_BATCH = 64
 
 @dataclass(frozen=True)
 class Runner:
-    """A network on a device, in a precision: from uint8 batches to logits."""
+    """A network on a device, in a precision: from uint8 batches to logits.
+
+    `normalise`: `weights`, or a name of `NORMALISATIONS`.
+    """
 
     network: Network
     task: Task
     device: torch.device
     dtype: torch.dtype | None
     call: Callable[[Tensor], Tensor]
+    normalise: str = WEIGHTS
 
     @property
     def module(self) -> nn.Module:
@@ -38,19 +43,29 @@ class Runner:
         return self.network.module
 
     def images(self, pixels: Tensor, cells: Cells | None = None) -> Tensor:
-        """uint8 (B, C, H, W) to normalised float32 on the device; `cells` of the images become further channels.
+        """uint8 or uint16 (B, C, H, W) to normalised float32 on the device; `cells` become further channels.
 
         Raises:
             InputError: the network sees columns from beside the image, and the cells do not have them.
         """
-        x = pixels.to(self.device, non_blocking=True).float()
-        x = (x / 255 - self.network.blueprint.mean) / self.network.blueprint.std
+        white = torch.iinfo(pixels.dtype).max
+        x = pixels.to(self.device, non_blocking=True).float() / white
+        x = self._by_weights(x) if self.normalise == WEIGHTS else NORMALISATIONS[self.normalise](x)
+        return self._with_numbers(x, cells).contiguous(memory_format=torch.channels_last)
+
+    def _with_numbers(self, x: Tensor, cells: Cells | None) -> Tensor:
+        """With the numbers from beside the images as channels, where the network sees some."""
         encoding = self.network.encoding
-        if encoding:
-            if cells is None or cells.names != encoding.names:
-                raise InputError(f"the network sees the columns {', '.join(encoding.names)} too, which are not given")
-            x = joined(x, torch.from_numpy(encoding.encode(cells.texts)).to(self.device))
-        return x.contiguous(memory_format=torch.channels_last)
+        if encoding is None:
+            return x
+        if cells is None or cells.names != encoding.names:
+            raise InputError(f"the network sees the columns {', '.join(encoding.names)} too, which are not given")
+        return joined(x, torch.from_numpy(encoding.encode(cells.texts)).to(self.device))
+
+    def _by_weights(self, x: Tensor) -> Tensor:
+        """By the statistics that the weights were trained with."""
+        blueprint = self.network.blueprint
+        return (x - _of_channels(blueprint.mean, x)) / _of_channels(blueprint.std, x)
 
     def batches(self, images: Images, size: int) -> Iterator[Tensor]:
         """All images in order, without augmentation, as the network takes them."""
@@ -69,13 +84,20 @@ class Runner:
         return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
 
 
+def _of_channels(numbers: float | list[float], like: Tensor) -> float | Tensor:
+    """What is subtracted from a batch (B, C, H, W), or divides it: one number, or one for each channel."""
+    if isinstance(numbers, list):
+        return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+    return numbers
+
+
 def make_runner(network: Network, exp: Experiment, task: Task) -> Runner:
     """Put `network` on the GPU if there is one, in the precision that `exp` asks for or the device gains by."""
     device = distributed.device()
     module: Any = network.module
     module = module.to(device, memory_format=torch.channels_last)
     call = torch.compile(module) if exp.compile else module
-    return Runner(network, task, device, _dtype(exp.precision, device, module), call)
+    return Runner(network, task, device, _dtype(exp.precision, device, module), call, exp.normalise)
 
 
 def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dtype | None:

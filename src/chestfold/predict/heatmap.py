@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from chestfold.core.files import sha256, write_bytes
+from chestfold.data.channels import form_of
 from chestfold.data.decode import decode_native
 from chestfold.data.transforms.preprocess import preprocess_of, undo_frame
 from chestfold.evaluate.fonts import Lettering, letter, pillow_font
@@ -38,9 +39,8 @@ class HeatmapWriter:
         self._weights = weights_hash(predictor.name)
         self._lettering = letter(predictor.classes)
         for run in predictor.runs:
-            blank = run.images(
-                np.zeros((1, run.exp.image_size, run.exp.image_size), np.uint8), [dict.fromkeys(run.exp.tabular, "")]
-            )
+            form = form_of(run.exp)
+            blank = run.images(np.zeros((1, *form.shape), form.dtype), [dict.fromkeys(run.exp.tabular, "")])
             network_maps(run.folds[0].networks[0], blank, np.zeros((1, 1), np.int64), METHOD, layer)
 
     def write(self, images: Sequence[tuple[Path, ReadImage]]) -> dict[Path, Path]:
@@ -82,11 +82,11 @@ def mean_maps(predictor: Predictor, images: Sequence[ReadImage], layer: str = ""
 
     Each network's map counts alike: its scale says nothing of how much it matters.
     """
-    size = max(images[0].pixels)
+    size = max(form.size for form in images[0].pixels)
     classes = np.array([[predictor.classes.index(image.prediction.label)] for image in images])
     total = np.zeros((len(images), size, size), np.float32)
     for run in predictor.runs:
-        pixels = np.stack([image.pixels[run.exp.image_size] for image in images])
+        pixels = np.stack([image.pixels[form_of(run.exp)] for image in images])
         inputs = run.images(pixels, [image.values for image in images])
         for fold in run.folds:
             for network in fold.networks:

@@ -20,18 +20,19 @@ import numpy as np
 from chestfold.core import hooks
 from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset
+from chestfold.data.channels import Form, decode_form, file_places, form_of
+from chestfold.data.dataset import Dataset, Levels
 from chestfold.data.decode import decode, resize
 from chestfold.data.dicom import require_window
+from chestfold.data.levels import at_depth, repeated
 from chestfold.models.runner import PREDICT_BATCH
 from chestfold.predict.trained_run import Values, load_members
 from chestfold.predict.values import ValueTable
 
 NOTICE = "Not for clinical use"
 
-Levels = tuple[tuple[int, int] | None, str]
-"""A declared range or none, and the name of a CT window or none."""
-Pixels = dict[int, np.ndarray]
-"""Side -> an image at that size, uint8 (side, side)."""
+Pixels = dict[Form, np.ndarray]
+"""An image in every form that a network wants."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,9 @@ class Predictor:
     def __call__(self, image: str | Path | np.ndarray, values: Mapping[str, Any] | None = None) -> Prediction:
         """The prediction for a file of any format, or for grey pixels uint8 (H, W), 0 black to 255 white.
 
+        For networks of three channels pixels are (H, W, 3); for those of 16 bits they may be uint16. Neighbouring
+        slices of a file are looked for in its folder.
+
         `values`: column -> value, None where it is not known, for networks that see columns beside the image; else
         those of the table are taken.
 
@@ -196,7 +200,7 @@ class Predictor:
         values = [image.values for image in images]
         of_runs = []
         for run in self.runs:
-            pixels = np.stack([image.pixels[run.exp.image_size] for image in images])
+            pixels = np.stack([image.pixels[form_of(run.exp)] for image in images])
             of_runs.append(run.predict(pixels, values))
         members = np.stack([run.probs for run in of_runs])
         folds = [self._blend_members(members[:, fold]) for fold in range(members.shape[1])]
@@ -223,19 +227,39 @@ class Predictor:
         return dict(zip(self.classes, probs.tolist(), strict=True))
 
     def pixels(self, image: str | Path | np.ndarray) -> Pixels:
-        """An image at every size that a member wants."""
-        sizes = {run.exp.image_size for run in self.runs}
+        """An image in every form that a member wants."""
+        forms = {form_of(run.exp) for run in self.runs}
         if isinstance(image, np.ndarray):
-            if image.dtype != np.uint8 or image.ndim != 2 or not image.size:
-                given = f"{image.dtype} {image.shape}"
-                raise InputError(f"an image as an array is uint8 (H, W), not {given}; convert it first")
-            return {size: resize(image, size) for size in sizes}
-        path = Path(image)
-        return {size: decode(path.parent, path.name, size, *self.levels) for size in sizes}
+            return {form: self._of_array(image, form) for form in forms}
+        return {form: self._of_file(Path(image), form) for form in forms}
+
+    def _of_file(self, path: Path, form: Form) -> np.ndarray:
+        if form.channels == 1:
+            return decode(path.parent, path.name, form.size, *self.levels, depth=form.depth)
+        places = file_places(self.dataset, path, form)
+        return decode_form(self.dataset, path.parent, places, form, self.levels)
+
+    def _of_array(self, image: np.ndarray, form: Form) -> np.ndarray:
+        if form.channels == 3 and image.ndim == 2 and self.dataset.three_channels in ("rgb", "grey"):
+            image = repeated(image)
+        is_pixels = image.ndim == len(form.shape) and image.shape[2:] == form.shape[2:] and image.size > 0
+        if not is_pixels or image.dtype not in (np.uint8, form.dtype):
+            kinds = "uint8" if form.depth == 8 else "uint8 or uint16"
+            wanted = f"{kinds} {'(H, W)' if form.channels == 1 else '(H, W, 3)'}"
+            given = f"{image.dtype} {image.shape}"
+            raise InputError(f"an image as an array is {wanted}, not {given}; convert it first")
+        return at_depth(resize(image, form.size), form.depth)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The declaration of the data set that the networks were trained on."""
+        return find_dataset(self.runs[0].exp.data)
 
     @cached_property
     def levels(self) -> Levels:
         """What is black and white in 16-bit and DICOM images: as given, else as the data set declares."""
-        if any(self._given):
-            return self._given
-        return find_dataset(self.runs[0].exp.data).levels
+        if not any(self._given):
+            return self.dataset.levels
+        if any(run.exp.channels == 3 for run in self.runs) and self.dataset.three_channels == "windows":
+            raise InputError(f"{self.name} sees three windows that its data set declares; give no window and no range")
+        return self._given

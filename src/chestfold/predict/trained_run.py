@@ -71,7 +71,7 @@ class TrainedRun:
     folds: list[FoldModels]
 
     def predict(self, pixels: np.ndarray, values: Sequence[Values] = ()) -> RunPrediction:
-        """Of uint8 pixels (N, S, S), and of the values of its columns where it sees some."""
+        """Of decoded pixels in the form of the experiment, (N, S, S) or (N, S, S, 3), and the values of its columns."""
         images = self.images(pixels, values)
         predicted = [fold.predict(images, self.exp.tta) for fold in self.folds]
         return RunPrediction(
@@ -81,7 +81,7 @@ class TrainedRun:
         )
 
     def images(self, pixels: np.ndarray, values: Sequence[Values] = ()) -> Images:
-        """Decoded pixels, uint8 (N, S, S), preprocessed as in training, with their `values`."""
+        """Decoded pixels, (N, S, S) or (N, S, S, 3), preprocessed as in training, with their `values`."""
         names = [f"image {n}" for n in range(len(pixels))]
         images = images_of(preprocess_of(self.exp), pixels, names, self.task.labels([""] * len(pixels)))
         return replace(images, cells=self._cells(values))

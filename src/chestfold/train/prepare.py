@@ -18,13 +18,16 @@ from chestfold.core.task import Task, create_task
 from chestfold.data import folds
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import find_dataset, open_index
+from chestfold.data.channels import form_of, require_channels
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.loader import Images, images_of
 from chestfold.data.sampling import random_share, sample_per_class
 from chestfold.data.synthetic import SyntheticPart, open_part, require_unrelated
 from chestfold.data.tabular import Cells, fit_encoding, read_cells
 from chestfold.data.transforms import preprocess
+from chestfold.data.transforms.augment import require_augmentation
 from chestfold.data.transforms.corruptions import corrupt
+from chestfold.data.transforms.normalise import require_normalisation
 from chestfold.evaluate.metrics import find_metric, metric_name, require_metric
 from chestfold.models import weights_identity
 from chestfold.models.create import require_known
@@ -191,7 +194,7 @@ class Prepared:
         """All that decides the bytes of a fold's predictions."""
         request, fingerprint = self.request, self.fingerprint()
         if self.exp.synthetic:
-            fingerprint["synthetic_sha256"] = open_part(self.exp.synthetic, fold, self.exp.image_size).sha256
+            fingerprint["synthetic_sha256"] = open_part(self.exp.synthetic, fold, form_of(self.exp)).sha256
         return FoldConfig(
             experiment=request.name,
             fold=fold,
@@ -217,7 +220,7 @@ class Prepared:
         val, test = self.images(self.rows(self.folds.ids(fold))), self.images(self.test_rows)
         if not self.exp.synthetic:
             return FoldImages(train, val, test)
-        part = open_part(self.exp.synthetic, fold, self.exp.image_size)
+        part = open_part(self.exp.synthetic, fold, form_of(self.exp))
         require_unrelated(part, self._group_of(), held_out={*val.ids, *self.index.test["id"]})
         parents = part.parents()
         count = SyntheticCount(images=len(part.ids), made_from=len(parents))
@@ -268,8 +271,11 @@ def prepare(request: Request, trained: FoldFolder | None = None) -> Prepared:
     used = _load_hooks(request.exp, trained)
     require_known(request.exp.backbone)
     require_optimizer(request.exp.optimizer)
+    require_augmentation(request.exp)
+    require_normalisation(request.exp)
     request = resolved(request, find_dataset(request.exp.data))
     index = open_index(request.exp.data)
+    require_channels(form_of(request.exp), index.dataset)
     preprocess.require_lungs(request.exp, index.dataset)
     for note in index.notes:
         say(f"{request.exp.data}: {note}")
@@ -278,7 +284,8 @@ def prepare(request: Request, trained: FoldFolder | None = None) -> Prepared:
     chosen = folds.load(request.exp.fold_file, index)
     if request.is_debug:
         chosen = chosen.sample(DEBUG_IMAGES)
-    return Prepared(request, index, chosen, open_cache(index, request.exp.image_size), used)
+    form = form_of(request.exp)
+    return Prepared(request, index, chosen, open_cache(index, form.size, form.channels, form.depth), used)
 
 
 def _load_hooks(exp: Experiment, trained: FoldFolder | None) -> Hooks | None:

@@ -45,6 +45,8 @@ OTHER = {
     "lung_mask": "zero", "frame": "border", "positive_share": "0.5", "synthetic": "other",
     "lr_cycles": "7", "lr_power": "0.5", "lr_milestones": "0.1 0.2 0.3", "gradient_checkpointing": "true",
     "channels": "3", "depth": "16", "normalise": "image",
+    "tabular": "age sex", "lr_cycles": "7", "lr_power": "0.5", "lr_milestones": "0.1 0.2 0.3",
+    "gradient_checkpointing": "true",
 }  # fmt: skip
 
 

@@ -135,6 +135,9 @@ def test_randaugment_has_a_range(value):
         ("randaugment", "2 9", (2, 9)),
         ("randaugment", "none", None),
         ("lr_milestones", "0.5", (0.5,)),
+        ("lr_milestones", "none", ()),
+        ("tabular", "age sex", ("age", "sex")),
+        ("tabular", "none", ()),
         ("lr_milestones", "0.25 0.5 0.75", (0.25, 0.5, 0.75)),
     ],
 )
@@ -159,7 +162,6 @@ def test_an_option_is_read_as_its_field_is_typed(name, words, value):
         ("randaugment", "2 x"),
         ("randaugment", "2 9 1"),
         ("lr_milestones", "0.5 late"),
-        ("lr_milestones", "none"),
         ("schedule", "plateau"),
     ],
 )

@@ -14,6 +14,7 @@ from chestfold.core.config import (
     debug_settings,
     difference,
     field_types,
+    is_list,
     parse_option,
     settings_of,
     takes_several,
@@ -204,11 +205,12 @@ def _metavar(kind: Any) -> str:
     """The placeholder of the value in the help: choices, or a letter that tells the type."""
     if get_origin(kind) is Literal:
         return "{" + ",".join(map(str, get_args(kind))) + "}"
+    kind = get_args(kind)[0] if is_list(kind) else kind
     return {int: "N", float: "X", bool: "{true,false}", str: "TEXT"}.get(kind, "N")
 
 
 def _format(value: Any) -> str:
     """A value as it would be typed."""
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        return " ".join(map(str, value)) or "none"
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -34,6 +34,9 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument(
         "--range", nargs=2, type=int, metavar=("LOW", "HIGH"), help="16-bit and DICOM: values that are black and white"
     )
+    parser.add_argument(
+        "--table", type=Path, metavar="CSV", help="age, sex, ...: a column file or id, and those that the run was given"
+    )
     parser.add_argument("--json", action="store_true", help="print everything as JSON instead of the table")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each file too")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where heat maps are written [runs/NAME/predicted]")
@@ -60,7 +63,8 @@ def predict(arguments: argparse.Namespace) -> None:
         for note in notes:
             say(note)
         levels = tuple(arguments.range) if arguments.range else None
-        predictor = Predictor(arguments.name, levels, arguments.window)
+        predictor = Predictor(arguments.name, levels, arguments.window, table=arguments.table)
+        predictor.require_values()
         heatmaps = _heatmaps(predictor, arguments)
         lines = output.predict_files(predictor, paths, heatmaps)
         if heatmaps:

@@ -45,6 +45,9 @@ class Experiment:
     frame: Literal["none", "centre", "border"] = option(
         "none", "X-rays, whose burnt-in text is at the edges: centre: the middle 80 %; border: the outer 8 % black"
     )
+    tabular: tuple[str, ...] = option(
+        (), "columns of the data set's table (its `tabular`), such as age and sex, that join the pooled features"
+    )
     drop_rate: float = option(
         0.0, "dropout before the classifier, 0 to 1; raise it when a small set overfits", (0.0, 1.0)
     )
@@ -149,6 +152,8 @@ class Experiment:
             raise InputError(f"lr_milestones = {self.lr_milestones}: rising shares of the run between 0 and 1")
         if self.randaugment and not (0 < self.randaugment[0] <= 14 and 0 <= self.randaugment[1] <= 10):
             raise InputError(f"randaugment = {self.randaugment}: 1 to 14 operations, strength 0 to 10")
+        if len(set(self.tabular)) < len(self.tabular):
+            raise InputError(f"tabular = {self.tabular}: each column once")
 
     def _require_compatible(self) -> None:
         """Settings that contradict each other."""
@@ -158,6 +163,9 @@ class Experiment:
             "compile and gradient_checkpointing": self.compile and self.gradient_checkpointing,
             f"head_width = {self.head_width} and layer_decay = {self.layer_decay} (a new head takes all layers before "
             "it as one)": self.head_width and self.layer_decay != 1,
+            "tabular and synthetic (those images have no columns)": self.tabular and self.synthetic,
+            "tabular and layer_decay (a new head takes all layers before it as one)": self.tabular
+            and self.layer_decay != 1,
             f"channels = 3 and lung_mask = {self.lung_mask} (lungs are found in one grey channel)": self.channels == 3
             and self.lung_mask != "none",
             "normalise = image and lung_mask = channel (the lungs would count as a part of the image)": self.normalise
@@ -269,6 +277,11 @@ def takes_several(kind: Any) -> bool:
     return is_optional(kind) or get_origin(kind) is tuple
 
 
+def is_list(kind: Any) -> bool:
+    """Whether a type is a tuple of any length, as `tuple[str, ...]`."""
+    return get_origin(kind) is tuple and get_args(kind)[1:] == (...,)
+
+
 def is_optional(kind: Any) -> bool:
     """Whether a type is a union, as `tuple[int, int] | None`."""
     return get_origin(kind) in (Union, types.UnionType)
@@ -280,8 +293,8 @@ def format_type(kind: Any) -> str:
         return " or ".join(format_type(k) for k in get_args(kind))
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
-    if get_origin(kind) is tuple and get_args(kind)[1:] == (...,):
-        return f"values, each {format_type(get_args(kind)[0])}"
+    if is_list(kind):
+        return f"values, each {format_type(get_args(kind)[0])}, or none"
     if get_origin(kind) is tuple:
         return f"{len(get_args(kind))} values ({', '.join(format_type(k) for k in get_args(kind))})"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(kind, "none")
@@ -298,8 +311,10 @@ def parse_option(name: str, words: list[str]) -> Any:
     value: Any = words if takes_several(kind) else " ".join(words)
     if get_origin(kind) is Literal:
         value = {str(choice): choice for choice in get_args(kind)}.get(value, value)
-    if is_optional(kind) and words == ["none"]:
+    if words == ["none"] and is_optional(kind):
         return None
+    if words == ["none"] and is_list(kind):
+        return ()
     try:
         if kind is bool and value.lower() not in ("true", "false"):
             raise ValueError(value)

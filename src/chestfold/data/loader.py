@@ -22,6 +22,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.core.task import Labels, Task
 from chestfold.data.sampling import epoch_order
+from chestfold.data.tabular import Cells
 from chestfold.data.transforms.preprocess import (
     NO_PREPROCESSING,
     Lungs,
@@ -40,7 +41,8 @@ class Images:
     """Some images of a data set. `pixels`: (M, S, S) or (M, S, S, 3), of which `rows` (N,) count; `labels`: the task's.
 
     Pixels are uint8, or uint16 where 16 bits are wanted, also in batches. `preprocess` says how a network sees them,
-    and `lungs` are those of all M images, where it needs them.
+    and `lungs` are those of all M images, where it needs them. `cells`: what a table says of the N images, where it
+    needs that.
     """
 
     pixels: np.ndarray
@@ -49,6 +51,7 @@ class Images:
     labels: Labels
     preprocess: Preprocess = NO_PREPROCESSING
     lungs: Lungs | None = None
+    cells: Cells | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -56,7 +59,8 @@ class Images:
     def take(self, positions: np.ndarray) -> "Images":
         """The images at some positions, int (K,)."""
         ids = [self.ids[n] for n in positions]
-        return replace(self, rows=self.rows[positions], ids=ids, labels=self.labels[positions])
+        cells = self.cells.take(positions) if self.cells else None
+        return replace(self, rows=self.rows[positions], ids=ids, labels=self.labels[positions], cells=cells)
 
     def pre_augmented(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Some rows of `pixels` as augmentation gets them, (B, S, S) or (B, S, S, 3), and their lungs (B, S, S)."""
@@ -114,13 +118,21 @@ class TrainBatches(Dataset):
         return iter(loader)
 
     def __getitem__(self, which: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        epoch, n = which
-        images, size = self._images, self._exp.batch_size
-        batch = self._order(epoch)[n * size : (n + 1) * size]
-        positions = batch[distributed.rank() :: distributed.world()]
+        epoch, _ = which
+        images, positions = self._images, self._positions(which)
         pixels, masks = self._augmented(positions, epoch)
         network_input = post_augment(images.preprocess, pixels, masks)
         return torch.from_numpy(network_input), torch.from_numpy(images.labels[positions])
+
+    def _positions(self, which: tuple[int, int]) -> np.ndarray:
+        """The images of a batch that this process makes."""
+        epoch, n = which
+        size = self._exp.batch_size
+        return self._order(epoch)[n * size : (n + 1) * size][distributed.rank() :: distributed.world()]
+
+    def cells(self, epoch: int, n: int) -> Cells | None:
+        """What the table says of the images of a batch."""
+        return self._images.cells.take(self._positions((epoch, n))) if self._images.cells else None
 
     def _augmented(self, positions: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Augmented pixels (B, S, S) or (B, S, S, 3), and the lung masks that moved with them."""

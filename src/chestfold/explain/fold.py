@@ -134,7 +134,7 @@ def faithfulness(runner: Runner, images: Images, maps: Maps, fold: int) -> pd.Da
     rows = np.sort(generator("explain", "checked", fold).permutation(len(images))[:CHECKED])
     some = images.take(rows)
     of_some = maps.take(rows)
-    pixels = runner.images(torch.cat(list(plain_batches(some, BATCH))))
+    pixels = torch.cat(list(runner.batches(some, BATCH)))
     predicted = of_some.classes[:, 0]
     heat = of_some.large[:, 0]
     random = checks.random_heat(some.ids, maps.layer.grid, heat.shape[-1])

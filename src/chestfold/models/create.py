@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from chestfold.core import hooks
 from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
 from chestfold.core.files import sha256_file, weights_dir
+from chestfold.data.tabular import Encoding
 from chestfold.models.checkpointing import checkpoint_gradients
 from chestfold.models.head import HeadPlan, WithHead, count_features, freeze, without_classifier
 from chestfold.models.timm_import import timm
@@ -53,6 +55,8 @@ class Blueprint:
     mean: float | list[float]
     std: float | list[float]
     head: dict[str, Any] | None = None
+    tabular: dict[str, Any] | None = None
+    """How columns from beside the image are encoded; None: it sees none."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,16 @@ class Network:
     module: nn.Module
     blueprint: Blueprint
 
+    @cached_property
+    def encoding(self) -> Encoding | None:
+        """Of the columns from beside the image; `models.head.joined` makes them a part of the input."""
+        return Encoding.model_validate(self.blueprint.tabular) if self.blueprint.tabular else None
 
-def create(exp: Experiment, classes: int) -> Network:
+
+def create(exp: Experiment, classes: int, encoding: Encoding | None = None) -> Network:
     """The network of `exp` for its input channels and `classes` outputs, with its weights if it is pretrained.
+
+    With an `encoding` the numbers that it makes join the pooled features.
 
     Raises:
         InputError: unknown name; weights that are missing, damaged or of another architecture.
@@ -85,16 +96,21 @@ def create(exp: Experiment, classes: int) -> Network:
         module, statistics = create_module(exp.backbone, arguments), UNTRAINED
     require_classifier(module, exp.backbone)
     plan = None
-    if exp.head_width:
-        trunk = without_classifier(module, exp.backbone)
-        plan = HeadPlan(count_features(trunk, exp.image_size, channels(exp)), exp.head_width, classes, exp.drop_rate)
+    if exp.head_width or encoding:
+        advice = "leave head_width at 0" if exp.head_width else "leave tabular empty"
+        trunk = without_classifier(module, exp.backbone, advice)
+        features = count_features(trunk, exp.image_size, channels(exp))
+        plan = HeadPlan(features, exp.head_width, classes, exp.drop_rate, encoding.width if encoding else 0)
         module = WithHead(trunk, plan)
     _zero_head(module)
     if exp.freeze:
         freeze(module)
     if exp.gradient_checkpointing:
         checkpoint_gradients(module, exp.backbone)
-    return Network(module, Blueprint(exp.backbone, arguments, *statistics, asdict(plan) if plan else None))
+    head = asdict(plan) if plan else None
+    return Network(
+        module, Blueprint(exp.backbone, arguments, *statistics, head, encoding.to_dict() if encoding else None)
+    )
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = hooks.registry("MODELS", {})

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from chestfold.core import distributed
 from chestfold.core.config import Experiment
 from chestfold.core.console import bar
-from chestfold.core.errors import TrainingError
+from chestfold.core.errors import InputError, TrainingError
 from chestfold.core.task import Task
 from chestfold.data.loader import Images, plain_batches
+from chestfold.data.tabular import Cells
 from chestfold.data.transforms.normalise import NORMALISATIONS, WEIGHTS
 from chestfold.models import Network
+from chestfold.models.head import joined
 
 PREDICT_BATCH = 64
 
@@ -40,17 +42,36 @@ class Runner:
         """The bare module, whose state is saved."""
         return self.network.module
 
-    def images(self, pixels: Tensor) -> Tensor:
-        """uint8 or uint16 (B, C, H, W) to normalised float32 on the device."""
+    def images(self, pixels: Tensor, cells: Cells | None = None) -> Tensor:
+        """uint8 or uint16 (B, C, H, W) to normalised float32 on the device; `cells` become further channels.
+
+        Raises:
+            InputError: the network sees columns from beside the image, and the cells do not have them.
+        """
         white = torch.iinfo(pixels.dtype).max
         x = pixels.to(self.device, non_blocking=True).float() / white
         x = self._by_weights(x) if self.normalise == WEIGHTS else NORMALISATIONS[self.normalise](x)
-        return x.contiguous(memory_format=torch.channels_last)
+        return self._with_numbers(x, cells).contiguous(memory_format=torch.channels_last)
+
+    def _with_numbers(self, x: Tensor, cells: Cells | None) -> Tensor:
+        """With the numbers from beside the images as channels, where the network sees some."""
+        encoding = self.network.encoding
+        if encoding is None:
+            return x
+        if cells is None or cells.names != encoding.names:
+            raise InputError(f"the network sees the columns {', '.join(encoding.names)} too, which are not given")
+        return joined(x, torch.from_numpy(encoding.encode(cells.texts)).to(self.device))
 
     def _by_weights(self, x: Tensor) -> Tensor:
         """By the statistics that the weights were trained with."""
         blueprint = self.network.blueprint
         return (x - _of_channels(blueprint.mean, x)) / _of_channels(blueprint.std, x)
+
+    def batches(self, images: Images, size: int) -> Iterator[Tensor]:
+        """All images in order, without augmentation, as the network takes them."""
+        for n, pixels in enumerate(plain_batches(images, size)):
+            cells = images.cells.take(np.arange(n * size, n * size + len(pixels))) if images.cells else None
+            yield self.images(pixels, cells)
 
     def logits(self, images: Tensor) -> Tensor:
         """Normalised (B, C, H, W) to float32 logits (B, M)."""
@@ -120,8 +141,7 @@ def predict(
     (module or runner.module).eval()
     parts = []
     with bar(label, len(images)) as advance:
-        for pixels in plain_batches(images, PREDICT_BATCH):
-            batch = runner.images(pixels)
+        for batch in runner.batches(images, PREDICT_BATCH):
             views = [runner.task.probabilities(runner.logits(view)) for view in TTA[tta](batch)]
             parts.append(torch.stack(views).mean(dim=0).cpu())
             advance(len(batch))

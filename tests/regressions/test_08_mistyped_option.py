@@ -41,6 +41,7 @@ OTHER = {
     "augment": "plain", "crop_scale": "0.5", "randaugment": "2 9", "mixup_alpha": "0.5", "cutmix_alpha": "0.5",
     "monitor": "macro_f1", "patience": "7", "tta": "crops", "precision": "bf16", "compile": "true",
     "lung_mask": "zero", "frame": "border", "positive_share": "0.5", "synthetic": "other",
+    "start_from": "exp100", "extra": "other", "pseudo": "exp100",
     "lr_cycles": "7", "lr_power": "0.5", "lr_milestones": "0.1 0.2 0.3", "gradient_checkpointing": "true",
 }  # fmt: skip
 

@@ -27,6 +27,11 @@ class Experiment:
 
     backbone: str = option("resnet18", "any timm name (timm.list_models()), or one of chestfold.models")
     pretrained: bool = option(False, "start from ImageNet: input/weights/<name>.safetensors, else the hub")
+    start_from: str = option(
+        "",
+        "a run on the same folds: fold K begins with the weights of its fold K, in the place of pretrained ones, which "
+        "are not looked at then; another image size or classifier is possible; empty: none",
+    )
     image_size: int = option(224, "pixels a side the network sees; more shows more and costs its square", (8, 4096))
     hooks: str = option(
         "", "a file of your own losses, metrics, augmentations, networks, ...: exps/my_hooks.py; empty: none"
@@ -310,4 +315,4 @@ def debug_settings(exp: Experiment) -> Experiment:
     """The settings of `--debug`: a pass through everything in two minutes."""
     size, batch = min(exp.image_size, DEBUG_SIZE), min(exp.batch_size, 16)
     short = replace(exp, epochs=2, max_steps=4, image_size=size, batch_size=batch)
-    return replace(short, pretrained=False, train_per_class=0, synthetic="", compile=False)
+    return replace(short, pretrained=False, start_from="", train_per_class=0, synthetic="", compile=False)

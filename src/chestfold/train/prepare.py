@@ -10,6 +10,7 @@ from chestfold.core import hooks
 from chestfold.core.config import Experiment, Request
 from chestfold.core.console import plural, say
 from chestfold.core.errors import InputError
+from chestfold.core.files import sha256_file
 from chestfold.core.hooks import Hooks
 from chestfold.core.rng import generator
 from chestfold.core.run_folder import FoldConfig, FoldFolder, RunFolder, SyntheticCount
@@ -26,6 +27,8 @@ from chestfold.data.transforms.corruptions import corrupt
 from chestfold.evaluate.metrics import find_metric, metric_name, require_metric
 from chestfold.models import weights_identity
 from chestfold.models.create import require_known
+from chestfold.models.warm_start import Start
+from chestfold.train.lineage import earlier_fold
 from chestfold.train.loop import Goal
 from chestfold.train.losses import require_loss
 from chestfold.train.optim import require_optimizer
@@ -109,11 +112,31 @@ class Prepared:
         """Name of the competition's metric: as the data set declares it, else the task's own."""
         return metric_name(self.index.dataset.metric or self.task.metric)
 
-    @property
-    def goal(self) -> Goal:
-        """What a fold learns."""
+    def goal(self, fold: int) -> Goal:
+        """What a fold learns, and what it begins with."""
         weights = self.index.dataset.metric_weights
-        return Goal(self.task, {self.exp.monitor: find_metric(self.exp.monitor, weights)})
+        monitored = {self.exp.monitor: find_metric(self.exp.monitor, weights)}
+        return Goal(self.task, monitored, self.start(fold))
+
+    def start(self, fold: int) -> Start | None:
+        """The weights that a fold begins with, where they are those of an earlier run; raises as `earlier_fold`."""
+        if not self.exp.start_from:
+            return None
+        folder = self._earlier_fold("start_from", self.exp.start_from, fold)
+        config = folder.config()
+        same_classes = (config.classes, config.task) == (self.classes, self.task.name)
+        return Start(folder.best_checkpoint, same_classes)
+
+    def _earlier_fold(self, setting: str, name: str, fold: int) -> FoldFolder:
+        """The same fold of an earlier run, which a setting names."""
+        source = f"{setting} = {name!r}"
+        if name == self.request.name:
+            raise InputError(f"{source}: a run cannot take over anything from itself; name another run")
+        return earlier_fold(source, name, fold, self.fingerprint())
+
+    def require_sources(self, fold: int) -> None:
+        """Raise `InputError` where a fold cannot have what it takes over from elsewhere."""
+        self.start(fold)
 
     @property
     def test_rows(self) -> pd.DataFrame:
@@ -153,6 +176,9 @@ class Prepared:
         request, fingerprint = self.request, self.fingerprint()
         if self.exp.synthetic:
             fingerprint["synthetic_sha256"] = open_part(self.exp.synthetic, fold, self.exp.image_size).sha256
+        start = self.start(fold)
+        if start:
+            fingerprint["start_sha256"] = sha256_file(start.checkpoint)
         return FoldConfig(
             experiment=request.name,
             fold=fold,

@@ -92,10 +92,10 @@ def test_of_other_classes_all_but_the_classifier_is_taken_over(trained, same, ou
 
 
 def test_the_order_of_classes_decides_whether_the_classifier_is_kept(trained):
-    assert ready(warm()).start(0).same_classes
+    assert ready(warm()).sources.start(0).same_classes
     declaration = trained.input / "tiny" / "dataset.toml"
     declaration.write_text(declaration.read_text().replace('["healthy", "ill"]', '["ill", "healthy"]'))
-    assert not ready(warm()).start(0).same_classes
+    assert not ready(warm()).sources.start(0).same_classes
 
 
 @pytest.mark.parametrize("width", [0, 4])

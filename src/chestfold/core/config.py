@@ -103,6 +103,11 @@ class Experiment:
     synthetic: str = option(
         "", "synthetic images that join the training part of fold K: the data set NAME_foldK; empty: none"
     )
+    extra: str = option(
+        "",
+        "a data set of the same classes whose labelled images join the training part of every fold; twins of held-out "
+        "images are refused; empty: none",
+    )
 
     augment: Literal["none", "plain", "d4"] = option(
         "none",
@@ -315,4 +320,4 @@ def debug_settings(exp: Experiment) -> Experiment:
     """The settings of `--debug`: a pass through everything in two minutes."""
     size, batch = min(exp.image_size, DEBUG_SIZE), min(exp.batch_size, 16)
     short = replace(exp, epochs=2, max_steps=4, image_size=size, batch_size=batch)
-    return replace(short, pretrained=False, start_from="", train_per_class=0, synthetic="", compile=False)
+    return replace(short, pretrained=False, start_from="", train_per_class=0, synthetic="", extra="", compile=False)

@@ -66,7 +66,7 @@ def wanted_folds(ready: Prepared) -> tuple[int, ...]:
     wanted = ready.request.folds or tuple(range(ready.folds.count))
     for fold in wanted:
         ready.folds.require(fold)
-        ready.require_sources(fold)
+        ready.sources.require(fold)
     for folder in ready.run.begun_folds():
         replaced = ready.request.overwrite and folder.number in wanted
         if folder.has_progress() and not replaced:
@@ -160,6 +160,7 @@ def predict_fold(
         minutes=training_minutes(folder),
         lungs_not_found=images.lungs_not_found(),
         synthetic=images.synthetic,
+        joined=images.joined,
         files=folder.hashes(names),
         **provenance().to_dict(),
     )

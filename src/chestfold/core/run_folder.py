@@ -210,13 +210,17 @@ class SyntheticCount(Record):
 
 
 class FoldManifest(Manifest):
-    """manifest.json of a fold. `lungs_not_found`: part of the fold -> images, where lungs were wanted."""
+    """manifest.json of a fold. `lungs_not_found`: part of the fold -> images, where lungs were wanted.
+
+    `joined`: kind -> images of elsewhere that it was trained on besides its own, where there are some.
+    """
 
     best_epoch: int
     precision: str
     minutes: float
     lungs_not_found: dict[str, int] | None = None
     synthetic: SyntheticCount | None = None
+    joined: dict[str, int] | None = None
 
 
 class FoldFolder(TrainingFolder[FoldConfig, FoldManifest]):

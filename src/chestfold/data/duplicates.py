@@ -38,13 +38,29 @@ def near_pairs(images: np.ndarray) -> list[tuple[int, int]]:
     hashes = perceptual_hashes(images)
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(images), _BLOCK):
-        block = hashes[start : start + _BLOCK]
-        distance = np.bitwise_count(block[:, None] ^ hashes[None, start:]).sum(axis=2, dtype=np.int32)
-        left, right = np.nonzero(distance <= MAX_DISTANCE)
+        left, right = _close(hashes[start : start + _BLOCK], hashes[start:])
         close = right > left
         candidates = zip((left[close] + start).tolist(), (right[close] + start).tolist(), strict=True)
         pairs += [(i, j) for i, j in candidates if _correlation(images[i], images[j]) >= MIN_CORRELATION]
     return pairs
+
+
+def near_matches(images: np.ndarray, others: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs (i, j) of an image of the one stack and one of the other, uint8 (N, 64, 64), that look the same."""
+    hashes, other_hashes = perceptual_hashes(images), perceptual_hashes(others)
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(images), _BLOCK):
+        left, right = _close(hashes[start : start + _BLOCK], other_hashes)
+        candidates = zip((left + start).tolist(), right.tolist(), strict=True)
+        pairs += [(i, j) for i, j in candidates if _correlation(images[i], others[j]) >= MIN_CORRELATION]
+    return pairs
+
+
+def _close(hashes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in `hashes` and in `others` of those pairs that differ in few bits."""
+    distance = np.bitwise_count(hashes[:, None] ^ others[None]).sum(axis=2, dtype=np.int32)
+    left, right = np.nonzero(distance <= MAX_DISTANCE)
+    return left, right
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -72,10 +72,11 @@ class Network:
         return Encoding.model_validate(self.blueprint.tabular) if self.blueprint.tabular else None
 
 
-def create(exp: Experiment, classes: int, encoding: Encoding | None = None) -> Network:
+def create(exp: Experiment, classes: int, encoding: Encoding | None = None, like: Blueprint | None = None) -> Network:
     """The network of `exp` for its input channels and `classes` outputs, with its weights if it is pretrained.
 
-    With an `encoding` the numbers that it makes join the pooled features.
+    With an `encoding` the numbers that it makes join the pooled features. `like`: another network, whose arguments and
+    input statistics are taken over where `exp` does not say them.
 
     Raises:
         InputError: unknown name; weights that are missing, damaged or of another architecture.
@@ -85,6 +86,8 @@ def create(exp: Experiment, classes: int, encoding: Encoding | None = None) -> N
         raise InputError(f"pretrained: {exp.backbone} is a network of your hooks; load its weights there")
     local = _local_weights(exp)
     arguments, statistics = _header_demands(local) if local else ({}, None)
+    if like:
+        arguments, statistics = dict(like.arguments), (like.mean, like.std)
     arguments |= {"in_chans": channels(exp), "num_classes": classes, "drop_rate": exp.drop_rate}
     cfg = timm.get_pretrained_cfg(exp.backbone)
     if cfg and cfg.fixed_input_size:
@@ -93,7 +96,7 @@ def create(exp: Experiment, classes: int, encoding: Encoding | None = None) -> N
         module = _load(exp.backbone, arguments, local)
         statistics = statistics or _hub_statistics(module, channels(exp))
     else:
-        module, statistics = create_module(exp.backbone, arguments), UNTRAINED
+        module, statistics = create_module(exp.backbone, arguments), statistics or UNTRAINED
     require_classifier(module, exp.backbone)
     plan = None
     if exp.head_width or encoding:
@@ -167,7 +170,9 @@ def rebuild(saved: dict[str, Any]) -> Network:
 
 
 def weights_identity(exp: Experiment) -> str:
-    """What a network starts from: the hash of a local file, `hub`, or `random`."""
+    """What a network starts from: the hash of a local file, `hub`, `random`, or `start_from` for a fold of a run."""
+    if exp.start_from:
+        return "start_from"
     local = _local_weights(exp)
     return sha256_file(local) if local else "hub" if exp.pretrained else "random"
 

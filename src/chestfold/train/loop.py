@@ -29,6 +29,7 @@ from chestfold.evaluate.metrics import Metric, Predicted, find_metric, validatio
 from chestfold.models import channels, create, training_mode
 from chestfold.models.runner import Runner, make_runner, predict
 from chestfold.models.timm_import import ModelEmaV3
+from chestfold.models.warm_start import Start, create_from
 from chestfold.train.losses import Loss, create_loss
 from chestfold.train.optim import create_optimizer, lr_at, set_lr
 
@@ -119,12 +120,16 @@ class State:
         return self.ema.module if self.ema else self.runner.module
 
 
-def start(exp: Experiment, fold: int, task: Task, cells: Cells | None = None) -> State:
-    """A fold before its first step; the new weights are a function of (seed, fold). `cells`: of its training images."""
+def start(exp: Experiment, fold: int, task: Task, cells: Cells | None = None, earlier: Start | None = None) -> State:
+    """A fold before its first step; weights that are not those of an `earlier` run are a function of (seed, fold).
+
+    `cells`: of its training images.
+    """
     if exp.tabular and cells is None:
         raise InputError(f"tabular: the training images come without the columns {', '.join(exp.tabular)}")
     torch.manual_seed(key(exp.seed, fold, "weights") >> 1)
-    network = create(exp, task.outputs, fit_encoding(cells) if cells else None)
+    encoding = fit_encoding(cells) if cells else None
+    network = create_from(earlier, exp, task.outputs) if earlier else create(exp, task.outputs, encoding)
     runner = make_runner(network, exp, task)
     require_size(exp, runner)
     runner = replace(runner, call=distributed.data_parallel(runner.call, runner.device))
@@ -147,10 +152,14 @@ def require_size(exp: Experiment, runner: Runner) -> None:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a fold learns, and by which figure its best epoch is chosen: `monitored` holds that of the experiment."""
+    """What a fold learns, and by which figure its best epoch is chosen: `monitored` holds that of the experiment.
+
+    `start`: the weights that it begins with, where they are those of an earlier run.
+    """
 
     task: Task
     monitored: dict[str, Metric]
+    start: Start | None = None
 
 
 @dataclass(frozen=True)
@@ -186,7 +195,7 @@ def fit(
         ServiceError: the disk is full.
     """
     task = goal.task
-    state = start(exp, fold, task, train.cells)
+    state = start(exp, fold, task, train.cells, goal.start)
     resume(state, fold, folder, log)
     device = state.runner.device
     batches = TrainBatches(exp, task, fold, train, workers_for(device))

@@ -16,13 +16,13 @@ from chestfold.core.rng import generator
 from chestfold.core.run_folder import FoldConfig, FoldFolder, RunFolder, SyntheticCount
 from chestfold.core.task import Task, create_task
 from chestfold.data import folds
+from chestfold.data.additions import Addition, join
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import find_dataset, open_index
 from chestfold.data.channels import form_of, require_channels
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.loader import Images, images_of
 from chestfold.data.sampling import random_share, sample_per_class
-from chestfold.data.synthetic import SyntheticPart, open_part, require_unrelated
 from chestfold.data.tabular import Cells, fit_encoding, read_cells
 from chestfold.data.transforms import preprocess
 from chestfold.data.transforms.augment import require_augmentation
@@ -34,6 +34,7 @@ from chestfold.models.create import require_known
 from chestfold.train.loop import Goal
 from chestfold.train.losses import require_loss
 from chestfold.train.optim import require_optimizer
+from chestfold.train.sources import Sources
 
 DEBUG_IMAGES = 64
 """Validation images of each fold, and test images, that a `--debug` run predicts."""
@@ -43,14 +44,26 @@ DEBUG_IMAGES = 64
 class FoldImages:
     """The images of one fold: exactly those trained on, validated on and tested on.
 
-    `unseen_parents`: of the real images that the synthetic ones were made from, how many are not trained on.
+    `additions`: those of the training images that are of elsewhere.
     """
 
     train: Images
     val: Images
     test: Images
-    synthetic: SyntheticCount | None = None
-    unseen_parents: int = 0
+    additions: tuple[Addition, ...] = ()
+
+    @property
+    def synthetic(self) -> SyntheticCount | None:
+        """How many synthetic images are trained on, where there are some."""
+        for addition in self.additions:
+            if addition.kind == "synthetic":
+                return SyntheticCount(images=len(addition), made_from=addition.made_from)
+        return None
+
+    @property
+    def joined(self) -> dict[str, int] | None:
+        """Kind -> images of elsewhere that are trained on, where there are some."""
+        return {addition.kind: len(addition) for addition in self.additions} or None
 
     def lungs_not_found(self) -> dict[str, int] | None:
         """Part -> how many of its images are left unmasked; None where no lungs are wanted."""
@@ -62,12 +75,7 @@ class FoldImages:
     def describe(self) -> list[str]:
         """What a person should know of them, in lines."""
         lines = [f"{len(self.train)} training, {len(self.val)} validation and {len(self.test)} test images"]
-        if self.synthetic:
-            made = self.synthetic
-            line = f"{made.images} of the training images are synthetic, made from {made.made_from} real ones"
-            if self.unseen_parents:
-                line += f", {self.unseen_parents} of which are not trained on"
-            lines.append(line)
+        lines += [f"{len(addition)} of the training images are {addition.about}" for addition in self.additions]
         lines += self._describe_tabular()
         parts = {"training": self.train, "validation": self.val, "test": self.test}
         for name, images in parts.items():
@@ -127,11 +135,16 @@ class Prepared:
         """Name of the competition's metric: as the data set declares it, else the task's own."""
         return metric_name(self.index.dataset.metric or self.task.metric)
 
-    @property
-    def goal(self) -> Goal:
-        """What a fold learns."""
+    def goal(self, fold: int) -> Goal:
+        """What a fold learns, and what it begins with."""
         weights = self.index.dataset.metric_weights
-        return Goal(self.task, {self.exp.monitor: find_metric(self.exp.monitor, weights)})
+        monitored = {self.exp.monitor: find_metric(self.exp.monitor, weights)}
+        return Goal(self.task, monitored, self.sources.start(fold))
+
+    @cached_property
+    def sources(self) -> Sources:
+        """What the folds take over from elsewhere."""
+        return Sources(self.request.name, self.exp, self.index, self.folds, self.task, self.fingerprint())
 
     @property
     def test_rows(self) -> pd.DataFrame:
@@ -192,9 +205,7 @@ class Prepared:
 
     def fold_config(self, fold: int, threads: int) -> FoldConfig:
         """All that decides the bytes of a fold's predictions."""
-        request, fingerprint = self.request, self.fingerprint()
-        if self.exp.synthetic:
-            fingerprint["synthetic_sha256"] = open_part(self.exp.synthetic, fold, form_of(self.exp)).sha256
+        request = self.request
         return FoldConfig(
             experiment=request.name,
             fold=fold,
@@ -204,7 +215,7 @@ class Prepared:
             classes=self.classes,
             positive=self.index.dataset.positive,
             task=self.task.name,
-            fingerprint=fingerprint,
+            fingerprint=self.fingerprint() | self.sources.hashes(fold),
             threads=threads,
         )
 
@@ -212,32 +223,14 @@ class Prepared:
         """The images that `fold` trains, validates and tests on.
 
         Raises:
-            InputError: a synthetic image is related to a held-out one, or a class has too few images.
+            InputError: an image that joins is related to a held-out one, or a class has too few images.
         """
         train = self.images(self.rows(self.folds.other_ids(fold)))
         train = with_positive_share(self.exp, fold, train, self.task)
         train = limit_per_class(self.exp, fold, train, self.task)
         val, test = self.images(self.rows(self.folds.ids(fold))), self.images(self.test_rows)
-        if not self.exp.synthetic:
-            return FoldImages(train, val, test)
-        part = open_part(self.exp.synthetic, fold, form_of(self.exp))
-        require_unrelated(part, self._group_of(), held_out={*val.ids, *self.index.test["id"]})
-        parents = part.parents()
-        count = SyntheticCount(images=len(part.ids), made_from=len(parents))
-        return FoldImages(self._with_synthetic(train, part), val, test, count, len(parents - set(train.ids)))
-
-    def _group_of(self) -> dict[str, str]:
-        """Id -> patient of every real image."""
-        real = pd.concat([self.folds.table, self.index.test])
-        return dict(zip(real["id"], real["group"], strict=True))
-
-    def _with_synthetic(self, train: Images, part: SyntheticPart) -> Images:
-        unknown = sorted(set(part.table["label"]) - set(self.classes))
-        if unknown:
-            raise InputError(f"{part.path}: class {unknown[0]!r} is not one of {', '.join(self.classes)}")
-        labels = self.task.labels(part.table["label"].tolist())
-        pixels = np.concatenate([train.pixels[train.rows], part.pixels])
-        return images_of(train.preprocess, pixels, [*train.ids, *part.ids], np.concatenate([train.labels, labels]))
+        additions = self.sources.additions(fold, train.ids)
+        return FoldImages(join(train, additions, self.task), val, test, tuple(additions))
 
 
 def task_identity(task: Task) -> dict[str, str]:

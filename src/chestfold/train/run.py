@@ -66,6 +66,7 @@ def wanted_folds(ready: Prepared) -> tuple[int, ...]:
     wanted = ready.request.folds or tuple(range(ready.folds.count))
     for fold in wanted:
         ready.folds.require(fold)
+        ready.sources.require(fold)
     for folder in ready.run.begun_folds():
         replaced = ready.request.overwrite and folder.number in wanted
         if folder.has_progress() and not replaced:
@@ -130,7 +131,7 @@ def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: Fold
         draw_inputs(ready, fold, folder, images.train)
     for n, line in enumerate(images.describe()):
         log(f"{ready.request.name} fold {fold}: {line}" if n == 0 else line)
-    loop.fit(ready.exp, fold, images.train, images.val, ready.goal, folder, log)
+    loop.fit(ready.exp, fold, images.train, images.val, ready.goal(fold), folder, log)
     manifest = distributed.broadcast_from_main(lambda: predict_fold(ready, fold, folder, images, config))
     log(f"fold {fold} is finished: best epoch {manifest.best_epoch} by {ready.exp.monitor}")
 
@@ -159,6 +160,7 @@ def predict_fold(
         minutes=training_minutes(folder),
         lungs_not_found=images.lungs_not_found(),
         synthetic=images.synthetic,
+        joined=images.joined,
         files=folder.hashes(names),
         **provenance().to_dict(),
     )

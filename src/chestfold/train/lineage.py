@@ -1,0 +1,59 @@
+"""What a fold takes over from an earlier run, and the proof that this never saw its validation images.
+
+A fold is the same one where number, fold file and labels are: then its earlier model was not trained on the images that
+the new one is validated on. What that model took over itself was proven in the same way when it was trained.
+"""
+
+from collections.abc import Mapping
+
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json, sha256_json
+from chestfold.core.run_folder import FoldFolder, RunFolder
+from chestfold.evaluate.results import find_result
+
+SPLIT = {"folds_sha256": "a different fold file", "index_sha256": "different images, labels or patients"}
+"""Hash in a fingerprint -> what of a split it is of."""
+
+
+def earlier_fold(source: str, name: str, fold: int, ours: Mapping[str, str]) -> FoldFolder:
+    """The finished fold `fold` of the run `name`, proven to be of the split that `ours` is of.
+
+    Args:
+        source: the setting that names the run, with its value, for a complaint.
+        name: of the run.
+        fold: its number.
+        ours: the fingerprint of the fold that is about to be trained.
+
+    Raises:
+        InputError: there is none, a file of it was changed, or it is another fold or of another split.
+    """
+    folder = RunFolder(name).fold(fold)
+    if not folder.is_finished():
+        raise InputError(f"{source}: {_why_missing(name, fold)}")
+    config, manifest = folder.config(), folder.manifest()
+    if sha256_json(read_json(folder.config_path)) != manifest.config_sha256:
+        raise InputError(f"{source}: {folder.config_path} is not the one that the fold was trained with; restore it")
+    if config.fold != fold:
+        raise InputError(
+            f"{source}: {folder.path} holds fold {config.fold}, whose model has seen images that fold {fold} is "
+            "validated on; restore the folder"
+        )
+    for key, what in SPLIT.items():
+        if config.fingerprint.get(key) != ours[key]:
+            raise InputError(
+                f"{source}: {folder.path} was trained with {what}, and may have seen images that fold {fold} "
+                "is validated on; take a run on the same folds"
+            )
+    return folder
+
+
+def _why_missing(name: str, fold: int) -> str:
+    """Why there is no finished fold, and what to do."""
+    run = RunFolder(name)
+    if run.begun_folds():
+        return f"fold {fold} of it is not finished in {run.path}; train it first"
+    result = find_result(name)
+    if result.record.kind != "experiment":
+        members = ", ".join(result.record.members)
+        return f"it is not a run but a blend; take one of its members ({members})"
+    return f"it is published, without its folds; train it here first, or copy them to {run.path}"

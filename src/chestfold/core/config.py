@@ -117,6 +117,11 @@ class Experiment:
         "a data set of the same classes whose labelled images join the training part of every fold; twins of held-out "
         "images are refused; empty: none",
     )
+    pseudo: str = option(
+        "",
+        "a run on the same folds: the test images join the training part of fold K, with what its fold K predicted for "
+        "them; empty: none",
+    )
 
     augment: str = option(
         "none",
@@ -185,6 +190,7 @@ class Experiment:
             (joined and layered, f"tabular and {new_head}"),
             (joined and bool(self.synthetic), "tabular and synthetic (those images have no columns)"),
             (joined and bool(self.extra), "tabular and extra (those images have no columns)"),
+            (joined and bool(self.pseudo), "tabular and pseudo (those images join without columns)"),
             (joined and bool(self.start_from), "tabular and start_from (the new columns have no weights there)"),
             (self.channels == 3 and masked, f"channels = 3 and {lung_mask} (lungs are found in one grey channel)"),
             (
@@ -370,4 +376,5 @@ def debug_settings(exp: Experiment) -> Experiment:
     """The settings of `--debug`: a pass through everything in two minutes."""
     size, batch = min(exp.image_size, DEBUG_SIZE), min(exp.batch_size, 16)
     short = replace(exp, epochs=2, max_steps=4, image_size=size, batch_size=batch)
-    return replace(short, pretrained=False, start_from="", train_per_class=0, synthetic="", extra="", compile=False)
+    own = replace(short, pretrained=False, start_from="", synthetic="", extra="", pseudo="")
+    return replace(own, train_per_class=0, compile=False)

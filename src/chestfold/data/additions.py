@@ -11,7 +11,7 @@ from chestfold.data.loader import Images, images_of
 
 @dataclass(frozen=True)
 class Addition:
-    """Images that join. `pixels`: uint8 (N, S, S); `labels`: those of the task.
+    """Images that join. `pixels`: uint8 (N, S, S); `labels`: those of the task, or soft ones.
 
     `ids` carry the name of where they are from: those of the fold's own images may be the same. `about`: how a sentence
     goes on that begins with `7 of the training images are`. `made_from`: how many real ones synthetic ones stem from.
@@ -29,7 +29,10 @@ class Addition:
 
 
 def join(train: Images, additions: Sequence[Addition], task: Task) -> Images:
-    """The training images of a fold and those that join them, in this order."""
+    """The training images of a fold and those that join them, in this order.
+
+    Where some have soft labels, all have.
+    """
     if not additions:
         return train
     pixels, ids, labels = [train.pixels[train.rows]], [*train.ids], [train.labels]
@@ -37,4 +40,6 @@ def join(train: Images, additions: Sequence[Addition], task: Task) -> Images:
         pixels.append(addition.pixels)
         ids += addition.ids
         labels.append(addition.labels)
+    if any(part.ndim == 2 for part in labels):
+        labels = [task.soft_labels(part) for part in labels]
     return images_of(train.preprocess, np.concatenate(pixels), ids, np.concatenate(labels))

@@ -40,8 +40,11 @@ def sample_per_class(labels: np.ndarray, count: int, rng: np.random.Generator) -
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """The weight of each class, float32 (classes,), inverse to its share; their mean over the images is 1."""
-    counts = np.bincount(labels, minlength=classes)
+    """The weight of each class, float32 (classes,), inverse to its share; their mean over the images is 1.
+
+    `labels`: int64 (N,), or soft ones, float (N, classes).
+    """
+    counts = np.bincount(labels, minlength=classes) if labels.ndim == 1 else labels.sum(axis=0)
     return (len(labels) / (classes * np.maximum(counts, 1))).astype(np.float32)
 
 

@@ -4,11 +4,17 @@ A fold is the same one where number, fold file and labels are: then its earlier 
 the new one is validated on. What that model took over itself was proven in the same way when it was trained.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, sha256_json
 from chestfold.core.run_folder import FoldFolder, RunFolder
+from chestfold.core.task import Task
+from chestfold.evaluate import predictions
 from chestfold.evaluate.results import find_result
 
 SPLIT = {"folds_sha256": "a different fold file", "index_sha256": "different images, labels or patients"}
@@ -57,3 +63,33 @@ def _why_missing(name: str, fold: int) -> str:
         members = ", ".join(result.record.members)
         return f"it is not a run but a blend; take one of its members ({members})"
     return f"it is published, without its folds; train it here first, or copy them to {run.path}"
+
+
+def file_of_test_predictions(source: str, folder: FoldFolder) -> Path:
+    """Where a proven fold has its test predictions; `InputError` where it has none."""
+    path = folder.table_path("test")
+    if path.name not in folder.manifest().files:
+        raise InputError(f"{source}: {folder.path} has no test predictions, because its data set had no test images")
+    return path
+
+
+def earlier_test_predictions(
+    source: str, folder: FoldFolder, ids: Sequence[str], task: Task, ours: Mapping[str, str]
+) -> np.ndarray:
+    """What a proven fold predicted for the test images `ids`, float64 (N, K), in their order and that of the classes.
+
+    Raises:
+        InputError: it predicted none, other images or other classes, or the file is another fold's.
+    """
+    path = file_of_test_predictions(source, folder)
+    table, origin = predictions.read(path)
+    if origin["fold"] != folder.config().fold or origin["folds_sha256"] != ours["folds_sha256"]:
+        raise InputError(f"{source}: {path} was made by fold {origin['fold']} of another run; restore it")
+    if set(table["id"]) != set(ids) or origin["content_sha256"] != ours["content_sha256"]:
+        raise InputError(
+            f"{source}: {path} is not about the {len(ids)} test images that are here now, but about {len(table)} of "
+            "another time or of a debug run; train that run again"
+        )
+    if sorted(predictions.class_columns(table)) != sorted(task.classes):
+        raise InputError(f"{source}: {path} has other classes ({', '.join(predictions.class_columns(table))})")
+    return predictions.probabilities(predictions.aligned(table, pd.Series(ids), task.classes))

@@ -144,7 +144,8 @@ class Prepared:
     @cached_property
     def sources(self) -> Sources:
         """What the folds take over from elsewhere."""
-        return Sources(self.request.name, self.exp, self.index, self.folds, self.task, self.fingerprint())
+        name, fingerprint = self.request.name, self.fingerprint()
+        return Sources(name, self.exp, self.index, self.folds, self.cache, self.task, fingerprint)
 
     @property
     def test_rows(self) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from chestfold.core.config import Experiment
@@ -15,6 +16,7 @@ from chestfold.core.files import sha256_file
 from chestfold.core.run_folder import FoldFolder
 from chestfold.core.task import Task
 from chestfold.data.additions import Addition
+from chestfold.data.cache import Cache
 from chestfold.data.channels import form_of
 from chestfold.data.dataset import Index
 from chestfold.data.extra import ExtraSet, open_extra
@@ -23,7 +25,7 @@ from chestfold.data.synthetic import SyntheticPart, open_part, require_unrelated
 from chestfold.data.transforms import preprocess
 from chestfold.data.twins import Twin, find_twins
 from chestfold.models.warm_start import Start
-from chestfold.train.lineage import earlier_fold
+from chestfold.train.lineage import earlier_fold, earlier_test_predictions, file_of_test_predictions
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Sources:
     exp: Experiment
     index: Index
     folds: Folds
+    cache: Cache
     task: Task
     fingerprint: dict[str, str]
 
@@ -51,12 +54,18 @@ class Sources:
             found["start_sha256"] = sha256_file(start.checkpoint)
         if self.extra:
             found["extra_sha256"] = self.extra.sha256()
+        if self.exp.pseudo:
+            found["pseudo_sha256"] = sha256_file(file_of_test_predictions(self._of_pseudo, self._pseudo_fold(fold)))
         return found
 
     def require(self, fold: int) -> None:
         """Raise `InputError` where a fold cannot have what it takes over from other runs and data sets."""
         self.start(fold)
-        self._require_no_twins(fold)
+        if self.extra:
+            self._require_no_extra_twins(fold)
+        if self.exp.pseudo:
+            self._soft_labels(fold)
+            self._require_no_test_twins(fold)
 
     # Weights
 
@@ -88,8 +97,11 @@ class Sources:
         if self.exp.synthetic:
             found.append(self._synthetic(fold, trained_on))
         if self.extra:
-            self._require_no_twins(fold)
+            self._require_no_extra_twins(fold)
             found.append(self.extra.addition(form_of(self.exp)))
+        if self.exp.pseudo:
+            self._require_no_test_twins(fold)
+            found.append(self._pseudo(fold))
         return found
 
     def _held_out(self, fold: int) -> list[str]:
@@ -135,18 +147,53 @@ class Sources:
         assert self.extra is not None
         return find_twins(self.extra.index, self.extra.ids, self.index, self.index.table["id"].tolist())
 
-    def _require_no_twins(self, fold: int) -> None:
-        if self.extra:
-            advice = f"take such images out of the data set {self.extra.name}"
-            self._refuse_held_out(f"extra = {self.extra.name!r}", self._extra_twins, fold, advice)
+    def _require_no_extra_twins(self, fold: int) -> None:
+        advice = f"take such images out of the data set {self.exp.extra}"
+        self._refuse(f"extra = {self.exp.extra!r}", self._extra_twins, self._held_out(fold), fold, advice)
 
-    def _refuse_held_out(self, source: str, twins: list[Twin], fold: int, advice: str) -> None:
-        """Raise `InputError` with the first of `twins` whose own image is held out in a fold."""
-        held_out = set(self._held_out(fold))
-        guilty = [twin for twin in twins if twin.own in held_out]
+    def _refuse(self, source: str, twins: list[Twin], held_out: list[str], fold: int, advice: str) -> None:
+        """Raise `InputError` with the first of `twins` whose own image is one of those `held_out` in a fold."""
+        guilty = [twin for twin in twins if twin.own in set(held_out)]
         if not guilty:
             return
         first = guilty[0]
         what = f"validated on in fold {fold}" if first.own in set(self.folds.ids(fold)) else "a test image"
         more = f" (and {len(guilty) - 1} more such pairs)" if len(guilty) > 1 else ""
         raise InputError(f"{source}: {first}, which is {what}{more}; {advice}")
+
+    # Test images with predictions
+
+    @property
+    def _of_pseudo(self) -> str:
+        return f"pseudo = {self.exp.pseudo!r}"
+
+    @property
+    def _test_ids(self) -> list[str]:
+        return self.index.test["id"].tolist()
+
+    def _pseudo_fold(self, fold: int) -> FoldFolder:
+        return self._earlier_fold("pseudo", self.exp.pseudo, fold)
+
+    def _soft_labels(self, fold: int) -> np.ndarray:
+        """What the same fold of an earlier run predicted for the test images, float64 (N, K)."""
+        if not self._test_ids:
+            raise InputError(f"{self._of_pseudo}: the data set {self.exp.data} has no test images; leave it empty")
+        earlier = self._pseudo_fold(fold)
+        return earlier_test_predictions(self._of_pseudo, earlier, self._test_ids, self.task, self.fingerprint)
+
+    def _pseudo(self, fold: int) -> Addition:
+        pixels = self.cache.images[self.cache.rows(self._test_ids)]
+        labels = self._soft_labels(fold).astype(np.float32)
+        about = f"test images, with what fold {fold} of {self.exp.pseudo} predicted for them"
+        return Addition(
+            "pseudo", np.asarray(pixels), [f"test/{image_id}" for image_id in self._test_ids], labels, about
+        )
+
+    @cached_property
+    def _test_twins(self) -> list[Twin]:
+        """Of test images and training images."""
+        return find_twins(self.index, self._test_ids, self.index, self.index.train["id"].tolist())
+
+    def _require_no_test_twins(self, fold: int) -> None:
+        advice = "take one of the two out of the data set, or leave pseudo empty"
+        self._refuse(self._of_pseudo, self._test_twins, self.folds.ids(fold), fold, advice)

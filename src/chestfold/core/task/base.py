@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Labels = np.ndarray
 """As scikit-learn has them: class numbers, int64 (N,), -1 where the label is withheld; or an indicator, float32 (N, K)
-of 0 and 1, NaN where a label is not known."""
+of 0 and 1, NaN where a label is not known. In training also soft ones: float32 (N, K), as a model predicts them."""
 
 RESERVED = ("id", "group", "fold", "label", "corruption")
 """Columns of a prediction table, which no class can be called like."""
@@ -76,15 +76,22 @@ class Task(ABC):
     def truth(self, labels: Labels) -> np.ndarray:
         """Labels as an indicator, float (N, K) of 0 and 1, NaN where one is not known."""
 
+    def soft_labels(self, labels: Labels) -> np.ndarray:
+        """Labels, hard or soft, as soft ones, float32 (N, K)."""
+        return (self.truth(labels) if labels.ndim == 1 else labels).astype(np.float32)
+
     @abstractmethod
     def strata(self, labels: Labels) -> np.ndarray:
-        """One number for each image, int64 (N,): what sampling and drawing count as its class."""
+        """One number for each image, int64 (N,): what sampling and drawing count as its class. Labels may be soft."""
 
     # Training
 
     @abstractmethod
     def targets(self, labels: "Tensor") -> "Tensor":
-        """Labels of a batch, int64 (B,) or float (B, K), as what logits learn: float (B, M), NaN: not known."""
+        """Labels of a batch, int64 (B,) or float (B, K), as what logits learn: float (B, M), NaN: not known.
+
+        They may be soft.
+        """
 
     @abstractmethod
     def log_odds(self, logits: "Tensor") -> "Tensor":

@@ -32,13 +32,15 @@ class Multiclass(Task):
         return rows[labels]
 
     def strata(self, labels: Labels) -> np.ndarray:
-        """The class numbers themselves."""
-        return labels
+        """The class numbers themselves, of soft labels the most probable class."""
+        return labels if labels.ndim == 1 else labels.argmax(axis=1)
 
     def targets(self, labels: "Tensor") -> "Tensor":
-        """One-hot rows."""
+        """One-hot rows; soft labels themselves."""
         from torch.nn.functional import one_hot
 
+        if labels.ndim == 2:
+            return labels.float()
         return one_hot(labels, len(self.classes)).float()
 
     def log_odds(self, logits: "Tensor") -> "Tensor":

@@ -68,9 +68,9 @@ class Multilabel(Task):
         return labels.astype(np.float64)
 
     def strata(self, labels: Labels) -> np.ndarray:
-        """The rarest label that an image has, or K where it has none."""
+        """The rarest label that an image has, or is more likely to have than not, or K where there is none."""
         counts = np.nansum(labels, axis=0)
-        rarity = np.where(labels == 1, counts, np.inf)
+        rarity = np.where(labels >= 0.5, counts, np.inf)
         return np.where(np.isinf(rarity).all(axis=1), labels.shape[1], rarity.argmin(axis=1)).astype(np.int64)
 
     def targets(self, labels: "Tensor") -> "Tensor":

@@ -26,9 +26,12 @@ class Ordinal(Multiclass):
         return len(self.classes) - 1
 
     def targets(self, labels: "Tensor") -> "Tensor":
-        """1 for each step that the grade is above."""
+        """1 for each step that the grade is above; of soft labels the probability that it is."""
         import torch
 
+        if labels.ndim == 2:
+            at_least = labels.float().flip(1).cumsum(1).flip(1)
+            return at_least[:, 1:].clamp(0, 1)
         steps = torch.arange(self.outputs, device=labels.device)
         return (labels[:, None] > steps).float()
 

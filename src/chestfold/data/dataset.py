@@ -330,8 +330,9 @@ def make_index(dataset: Dataset, root: Path, rows: list[dict[str, str]], notes: 
     table = pd.DataFrame(rows, columns=columns).sort_values(["split", "id"], ascending=[False, True])
     doubled = table[table["id"].duplicated(keep=False)]
     if len(doubled):
-        where = " and ".join(doubled["path"].iloc[:2])
-        raise InputError(f"{root}: id {doubled['id'].iloc[0]!r} occurs twice ({where}); ids must be unique")
+        first = doubled["id"].iloc[0]
+        where = " and ".join(doubled.loc[doubled["id"] == first, "path"].iloc[:2])
+        raise InputError(f"{root}: id {first!r} occurs twice ({where}); ids must be unique")
     _require_images_of_each_class(dataset, root, table.loc[table["split"] == "train", "label"].tolist())
     return Index(dataset, root, table.reset_index(drop=True), tuple(notes))
 

@@ -293,6 +293,13 @@ def test_one_hot_columns_that_name_no_or_two_classes(tmp_path, h, i, count):
         read(tmp_path, labels=("h", "i"))
 
 
+def test_one_hot_columns_with_an_unknown_cell(tmp_path):
+    competition(tmp_path, "id,h,i", "a,1,0", "b,0,1", "c,-1,0", "d,0,-1")
+    index = read(tmp_path, labels=("h", "i"), unknown=("-1",))
+    assert index.train["id"].tolist() == ["a", "b"]
+    assert "left out: 2 image(s) of train_labels.csv whose class is not known" in index.notes
+
+
 def test_grades_are_classes(tmp_path):
     index = read(competition(tmp_path), task="ordinal", classes=("0", "1"), positive="1", labels={})
     assert index.train["label"].tolist() == ["0", "1", "0", "1"]
@@ -343,6 +350,14 @@ def test_a_blank_may_be_declared_to_mean_no(tmp_path):
 def test_a_cell_that_is_neither_yes_nor_no(tmp_path, cell, complaint):
     with pytest.raises(InputError, match=f"line 4, column 'B': {complaint}"):
         several(tmp_path, "id,A,B", "a,1,1", "", f"b,1,{cell}", labels=("A", "B"))
+
+
+def test_withheld_labels_of_test_images_are_empty(tmp_path):
+    table(tmp_path, "test.csv", "id,age", "c,1", "d,2")
+    assert several(tmp_path, "id,label", "a,A", "b,B") == {"a": "A", "b": "B", "c": "", "d": ""}
+    table(tmp_path, "test.csv", "id,label", "c,?", "d,A")
+    found = several(tmp_path, "id,label", "a,A", "b,B", unknown=("?",))
+    assert found == {"a": "A", "b": "B", "c": "", "d": "A"}
 
 
 def test_a_label_column_that_is_missing(tmp_path):
@@ -412,6 +427,13 @@ def test_one_spelling_alone_stays_as_it_is(tmp_path):
     competition(tmp_path, "id,label,who", "a,0,p1 ", "b,1,p1 ", "c,0,ｐ２", "d,1,p3")
     index = read(tmp_path, group="who")
     assert index.train["group"].tolist() == ["p1 ", "p1 ", "ｐ２", "p3"] and not index.notes
+
+
+def test_images_without_a_patient_are_not_joined_by_their_names(tmp_path):
+    put(tmp_path, "images/a1.png", "images/ａ１.png", "images/b.png")
+    table(tmp_path, "train_labels.csv", "id,label,who", "a1,0,", "ａ１,1,", "b,1,p1")
+    index = read(tmp_path, images="images/{id}", test_images="", group="who")
+    assert sorted(index.train["group"]) == ["a1", "p1", "ａ１"]
 
 
 @pytest.mark.parametrize("word", ["-1", "-1.0", "unknown", "nan", " unknown", "不明"])

@@ -163,14 +163,15 @@ class Dataset(Record):
     @field_validator("images", "test_images")
     @classmethod
     def _is_a_template(cls, template: str) -> str:
-        _require(stays_inside(template) and ID in template)
-        _require("{" not in template.replace(ID, ""))
+        if template:
+            _require(stays_inside(template) and ID in template)
+            _require("{" not in template.replace(ID, ""))
         return template
 
     @field_validator("table", "test_table")
     @classmethod
     def _is_in_the_folder(cls, path: str) -> str:
-        _require(stays_inside(path))
+        _require(not path or stays_inside(path))
         return path
 
     @field_validator("patient_pattern", "class_patterns")

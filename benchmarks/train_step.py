@@ -26,6 +26,7 @@ from chestfold.core.console import say
 from chestfold.core.files import input_dir
 from chestfold.core.provenance import machine
 from chestfold.core.run_folder import FoldFolder
+from chestfold.core.task import create_task
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.loader import Images, TrainBatches, workers_for
@@ -33,6 +34,7 @@ from chestfold.data.transforms.mixup import create_mix
 from chestfold.train import loop
 from chestfold.train.losses import create_loss
 
+TASK = create_task("multiclass", ("absent", "present"), "present")
 BATCH = 64
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {"augment": "plain", "mixup_alpha": 0.2},
@@ -52,11 +54,11 @@ def train_images(data: str, size: int) -> Images:
 
 def ours(exp: Experiment, images: Images) -> Rate:
     """The loop that a fold is trained by."""
-    state = loop.start(exp, 0, 2)
+    state = loop.start(exp, 0, TASK)
     device = state.runner.device
-    batches = TrainBatches(exp, 0, images, workers_for(device))
-    loss = create_loss(exp, images.labels, 2, device)
-    recipe = loop.Recipe(exp, 0, batches, loss, create_mix(exp.mixup_alpha, exp.cutmix_alpha), 2)
+    batches = TrainBatches(exp, TASK, 0, images, workers_for(device))
+    loss = create_loss(exp, TASK, images.labels, device)
+    recipe = loop.Recipe(exp, 0, batches, loss, create_mix(exp.mixup_alpha, exp.cutmix_alpha), TASK)
     folder = FoldFolder(Path(tempfile.mkdtemp()))
 
     def run() -> float:
@@ -73,7 +75,7 @@ def ours(exp: Experiment, images: Images) -> Rate:
 
 def resident(exp: Experiment, channels_last: bool = True) -> Rate:
     """The same network and optimizer on one random batch that never leaves the device."""
-    state = loop.start(exp, 0, 2)
+    state = loop.start(exp, 0, TASK)
     runner = state.runner
     layout = torch.channels_last if channels_last else torch.contiguous_format
     module = runner.module.to(memory_format=layout).train()  # type: ignore[call-overload]

@@ -44,7 +44,7 @@ ONE_PROCESS = {
 """Files whose tests share what takes long to make: one process runs all of them."""
 SERVICES = {"test_secrets", "test_wandb", "test_wandb_online"}
 """And files that share it with each other."""
-VARIABLES = ("PROJECT", "INPUT", "RUNS", "SUBMISSIONS", "CACHE", "WEIGHTS")
+VARIABLES = ("PROJECT", "INPUT", "RUNS", "SUBMISSIONS", "CACHE", "WEIGHTS", "DEVICE", "WORKERS")
 
 DECLARATION = """
 classes = ["healthy", "ill"]
@@ -153,6 +153,18 @@ def record_of(name: str, **fields) -> ResultRecord:
         scores=Scores(at_half={}, confusion=[]),
     )
     return ResultRecord(name=name, **(about | fields))
+
+
+def answers_of(*classes: str) -> Any:
+    """How a sample with a column for each of `classes` is filled in; of one the other is called `rest`."""
+    from chestfold.core.task import create_task
+    from chestfold.data.dataset import Dataset
+    from chestfold.integrations.kaggle.answers import AnswerFormat
+
+    every = classes if len(classes) > 1 else ("rest", *classes)
+    dataset = Dataset(name="drawn", classes=every, positive=every[-1], reader="csv")
+    task = create_task("multiclass", every, every[-1])
+    return AnswerFormat(task, dataset, "id", {name: name for name in classes}, 0.5)
 
 
 @pytest.fixture(autouse=True)

@@ -13,18 +13,13 @@ from chestfold.data.folds import splitting
 from chestfold.data.folds.checks import kinds_of, task_of
 
 
-class Declared(Dataset):
-    """A declaration that names its task."""
-
-    task: str = "multiclass"
-
-
 def index_of(task: str, classes: Sequence[str], texts: Sequence[str], groups: Sequence[str]) -> Index:
     """One training image for each label text."""
     ids = [f"t{n:06d}" for n in range(len(texts))]
     columns = {"id": ids, "path": [f"{i}.png" for i in ids], "label": list(texts), "group": list(groups)}
     positive = "" if task == "multilabel" else classes[-1]
-    dataset = Declared(name="drawn", classes=tuple(classes), positive=positive, reader="csv", task=task)
+    about = {"name": "drawn", "classes": tuple(classes), "positive": positive, "reader": "csv", "task": task}
+    dataset = Dataset.model_validate(about)
     return Index(dataset, Path(), pd.DataFrame(columns | {"split": "train"}))
 
 
@@ -45,4 +40,4 @@ def with_labels(index: Index, classes: Sequence[str], texts: Sequence[str]) -> I
     table = index.table.copy()
     table.loc[table["split"] == "train", "label"] = list(texts)
     about = index.dataset.model_dump() | {"task": "multilabel", "classes": tuple(classes), "positive": ""}
-    return replace(index, dataset=Declared(**about), table=table)
+    return replace(index, dataset=Dataset(**about), table=table)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import tiny_experiment
+from conftest import answers_of, tiny_experiment
 from safetensors.torch import save_file
 
 from chestfold.cli import main
@@ -22,7 +22,7 @@ from chestfold.data.decode import decode
 from chestfold.evaluate import predictions, results
 from chestfold.integrations.kaggle import submission
 from chestfold.models.timm_import import timm
-from chestfold.train import loop
+from chestfold.train import loop, losses
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PREDICTIONS = ("best.ckpt", "oof.parquet", "corrupted.parquet", "test.parquet")
@@ -144,7 +144,7 @@ def test_a_folder_that_is_no_class(wards, refused):
 @pytest.mark.parametrize(
     ("line", "row", "complaint"),
     [
-        (5, "t002,healthy,p00", "id 't002' occurs twice"),
+        (5, "t002,ill,p00", "lines 4 and 5: image 't002' has two values of class, 'healthy' and 'ill'"),
         (5, "t003,,p01", "line 5: the label is missing"),
         (5, "t003", "line 5: the label is missing"),
         (5, "t003,sick,p01", "line 5: unknown class 'sick'; declared are healthy, ill"),
@@ -335,7 +335,8 @@ def test_help_imports_nothing_heavy(project, file):
         (["--lr"], "expected one argument"),
         (["--epochs", "1.5"], "epochs takes a whole number"),
         (["--randaugment", "2"], "randaugment takes 2 values"),
-        (["--monitor", "acc"], "monitor takes one of auc, loss, accuracy, macro_f1"),
+        (["--monitor", "acuracy"], "unknown metric 'acuracy'; did you mean accuracy?; there are auc, precision"),
+        (["--loss", "focl"], "unknown loss 'focl'; did you mean focal?; there are ce, bce, focal, asymmetric"),
         (["--fold", "one"], "invalid int value: 'one'"),
         (["--backbone", "resnet81"], "unknown backbone 'resnet81'; near are"),
         (["--image-size", "4"], "image_size = 4 is outside 8 to 4096"),
@@ -454,7 +455,7 @@ def test_a_disk_that_fills_up_under_the_cache(project, monkeypatch):
 
 
 def test_a_loss_that_is_not_a_number(project, reference, monkeypatch):
-    honest, calls = loop.F.cross_entropy, 0
+    honest, calls = losses.F.cross_entropy, 0
 
     def bursting(*arguments, **options):
         nonlocal calls
@@ -462,7 +463,7 @@ def test_a_loss_that_is_not_a_number(project, reference, monkeypatch):
         return honest(*arguments, **options) * (float("nan") if calls == 8 else 1)
 
     with monkeypatch.context() as broken:
-        broken.setattr(loop.F, "cross_entropy", bursting)
+        broken.setattr(losses.F, "cross_entropy", bursting)
         sentence = run_refused(project, tiny_experiment(), "--fold", "0")
     assert sentence.startswith("the loss of fold 0 became nan at epoch 2, batch 4; lower --lr")
     project.run(tiny_experiment(), "--fold", "0")
@@ -634,14 +635,17 @@ def test_a_submission_that_would_be_refused(tmp_path, given, complaint):
     path = tmp_path / "001_x.csv"
     given.to_csv(path, index=False)
     with pytest.raises(InputError, match=r"001_x\.csv") as refusal:
-        submission.check_submission(path, THREE if "x" in given else BINARY)
+        if "x" in given:
+            submission.check_submission(path, THREE, answers_of("x", "y", "z"))
+        else:
+            submission.check_submission(path, BINARY, answers_of("ill"))
     assert complaint in one_sentence(str(refusal.value))
 
 
 @pytest.mark.parametrize("sample", [BINARY, THREE])
 def test_a_submission_like_its_sample_passes(tmp_path, sample):
     sample.to_csv(tmp_path / "001_x.csv", index=False)
-    submission.check_submission(tmp_path / "001_x.csv", sample)
+    submission.check_submission(tmp_path / "001_x.csv", sample, answers_of(*sample.columns[1:]))
 
 
 # What a run cannot mean

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import tiny_experiment
+from tasks import auc
 
 from chestfold.core import checkpoint
 from chestfold.core.files import read_json, write_json
 from chestfold.data.transforms.corruptions import CORRUPTIONS
-from chestfold.evaluate import leaderboard, metrics, predictions, results
+from chestfold.evaluate import leaderboard, predictions, results
 from chestfold.evaluate.ensemble import ensemble
 from chestfold.models import rebuild
 from chestfold.models.runner import make_runner, predict
@@ -22,7 +23,7 @@ def by_id(table: pd.DataFrame) -> pd.DataFrame:
 def corrupted_cell(name: str) -> str:
     (rows,) = leaderboard.rows_by_folds(results.all_results()).values()
     (row,) = (r for r in rows if r.result.name == name)
-    return dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))["AUC, shifted"]
+    return leaderboard.texts_of(row)["AUC, shifted"]
 
 
 def remove_corrupted(folder) -> None:
@@ -51,7 +52,7 @@ def test_every_experiment_sees_the_same_corrupted_images(trained, name, changes)
     ready = prepare(trained.run(exp, "--fold", "0", name=name))
     folder = trained.runs / name / "fold0"
     tables = predictions.unstacked(predictions.read(folder / "corrupted.parquet")[0])
-    runner = make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
+    runner = make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp, ready.task)
     for corruption in ("zoom 1.25", "contrast 1.6"):
         images = ready.images(ready.rows(tables[corruption]["id"].tolist()))
         expected = predict(runner, corrupted_images(corruption, images))
@@ -63,7 +64,7 @@ def test_corrupted_images_are_predicted_from_one_view(project):
     ready = prepare(project.run(exp, "--fold", "0"))
     folder = project.runs / "exp100" / "fold0"
     table = predictions.unstacked(predictions.read(folder / "corrupted.parquet")[0])["blur 0.01"]
-    runner = make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp)
+    runner = make_runner(rebuild(checkpoint.load(folder / "best.ckpt")), exp, ready.task)
     images = corrupted_images("blur 0.01", ready.images(ready.rows(table["id"].tolist())))
     np.testing.assert_allclose(predictions.probabilities(table), predict(runner, images), atol=1e-5)
 
@@ -76,9 +77,8 @@ def test_the_score_is_the_mean_auc_over_the_corruptions(trained):
     assert score.low <= score.value <= score.high
     zoomed = result.corrupted()["zoom 1.1"]
     assert len(zoomed) == 60
-    assert each["zoom 1.1"] == pytest.approx(
-        metrics.macro_auc(predictions.labels(zoomed), predictions.probabilities(zoomed))
-    )
+    labels = result.record.create_task().labels(zoomed["label"].tolist())
+    assert each["zoom 1.1"] == pytest.approx(auc(labels, predictions.probabilities(zoomed)))
 
 
 def test_a_mean_of_two_runs_is_corrupted_as_its_members_are(trained):

@@ -80,7 +80,7 @@ def test_the_board_the_page_and_the_published_copy_show_it(at_home, tmp_path):
         for r in rows
         if r.result.name == "exp100"
     )
-    texts = dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))
+    texts = leaderboard.texts_of(row)
     about = read_json(at_home.runs / "exp100" / "explain" / "gradcam" / "attention.json")
     assert texts["in lungs"].startswith(f"{about['measures']['predicted']['in_lungs']['all']['value']:.4f} [")
     main.main(["report", "--out", str(tmp_path / "page.html")])

@@ -119,7 +119,7 @@ def test_a_child_of_one_fold_is_not_compared_with_a_parent_of_three(partly):
         every[name] = replace(every[name], record=child)
         rows = [row for rows in leaderboard.rows_by_folds(list(every.values())).values() for row in rows]
         (row,) = (row for row in rows if row.result.name == name)
-        return dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))["AUC against parent"]
+        return leaderboard.texts_of(row)["AUC against parent"]
 
     assert gain_over_exp102("exp100") == "-" != gain_over_exp102("exp102")
 

@@ -171,8 +171,8 @@ def test_ct_windows_and_ranges_are_options(odd, trained, capsys):
     )
     assert lung != mediastinum != ranged
     main.main(["predict", "exp100", str(odd / "deep.png"), "--no-overlay", "--range", "0", "25245"])
-    assert refused("exp100", odd / "a.png", "--window", "bone") == 2
-    assert "unknown CT window 'bone'; there are lung (level -600, width 1500), mediastinum" in capsys.readouterr().err
+    assert refused("exp100", odd / "a.png", "--window", "brain") == 2
+    assert "unknown CT window 'brain'; there are lung (level -600, width 1500), mediastinum" in capsys.readouterr().err
     assert refused("exp100", odd / "a.png", "--window", "lung", "--range", "0", "9") == 2
     assert refused("exp100", odd / "a.png", "--range", "9", "9") == 2
 

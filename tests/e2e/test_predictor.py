@@ -106,3 +106,34 @@ def test_a_damaged_checkpoint_is_refused(trained):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"fold1/best\.ckpt is damaged"):
         Predictor("exp100")
+
+
+PIXELS = np.random.default_rng(3).integers(0, 256, (32, 32), dtype=np.uint8)
+
+
+def settled(project, lines: str, **settings) -> Predictor:
+    path = project.input / "tiny" / "dataset.toml"
+    path.write_text(path.read_text() + lines + "\n")
+    project.run(tiny_experiment(epochs=1, max_steps=1, **settings), "--fold", "0")
+    return Predictor("exp100")
+
+
+def test_pixels_of_three_channels_and_of_16_bits(project):
+    model = settled(project, 'three_channels = "rgb"', channels=3, depth=16)
+    colours = np.dstack([PIXELS] * 3)
+    expected = model(colours).probabilities
+    for same in (PIXELS, colours.astype(np.uint16) * 257, PIXELS.astype(np.uint16) * 257):
+        assert model(same).probabilities == pytest.approx(expected)
+    with pytest.raises(InputError, match=r"is uint8 or uint16 \(H, W, 3\), not uint8 \(32, 32, 4\); convert it first"):
+        model(np.dstack([PIXELS] * 4))
+
+
+def test_pixels_and_levels_of_three_windows(project):
+    windows = 'three_channels = "windows"\nwindows = [[0, 100], [0, 200], [0, 4000]]'
+    model = settled(project, windows, channels=3)
+    assert model(np.dstack([PIXELS] * 3)).probabilities
+    with pytest.raises(InputError, match=r"is uint8 \(H, W, 3\), not uint8 \(32, 32\); convert it first"):
+        model(PIXELS)
+    for given in ({"value_range": (0, 5)}, {"window": "lung"}):
+        with pytest.raises(InputError, match="exp100 sees three windows that its data set declares; give no window"):
+            Predictor("exp100", **given)(place(project, "x000"))

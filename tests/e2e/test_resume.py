@@ -101,14 +101,14 @@ def send(project: Project, point: tuple) -> None:
 
 def build_cache(project: Project, log: Path, together) -> None:
     """Open the cache beside another process; a byte in `log` for every image that is decoded."""
-    honest = cache.decode
+    honest = cache.decode_form
 
     def logged(*arguments):
         with log.open("a") as file:
             file.write(".")
         return honest(*arguments)
 
-    cache.decode = logged
+    cache.decode_form = logged
     index = open_index("tiny")
     together.wait()
     cache.open_cache(index, 20)

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core import checkpoint
 from chestfold.core.rng import generator
 from chestfold.core.run_folder import FoldFolder
 from chestfold.data.loader import Images
+from chestfold.evaluate.metrics import METRICS
 from chestfold.train import loop
 
 
@@ -30,7 +32,8 @@ def fit(train: Images, val: Images, folder: Path, epochs: int) -> list[str]:
     """Train into `folder`; returns what was logged."""
     said: list[str] = []
     exp = tiny_experiment(epochs=epochs, schedule="constant", warmup_epochs=0.0, max_steps=1, monitor="loss")
-    loop.fit(exp, 0, train, val, 2, FoldFolder(folder), said.append)
+    goal = loop.Goal(exclusive(), {"loss": METRICS["log_loss"]})
+    loop.fit(exp, 0, train, val, goal, FoldFolder(folder), said.append)
     return said
 
 
@@ -55,7 +58,7 @@ def test_the_newest_of_two_checkpoints_is_the_one_saved_last(tmp_path):
 
 def test_the_best_of_twelve_epochs_may_be_the_tenth():
     history = [{"epoch": n, "auc": 0.9 if n == 10 else 0.5 + n / 100, "loss": 0.5} for n in range(1, 13)]
-    assert loop.best_epoch(tiny_experiment(), history) == 10
+    assert loop.best_epoch(tiny_experiment(monitor="auc"), history) == 10
 
 
 def test_the_kept_weights_are_those_of_the_epoch_they_name(images, tmp_path):

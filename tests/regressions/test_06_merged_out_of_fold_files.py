@@ -10,6 +10,7 @@ import shutil
 import numpy as np
 import pytest
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.errors import InputError
 from chestfold.data import folds
@@ -31,56 +32,56 @@ def fold_file(trained) -> folds.Folds:
 
 
 def test_whole_parts_merge(parts, fold_file):
-    merged = predictions.merge_oof(parts, fold_file, ALL)
+    merged = predictions.merge_oof(parts, fold_file, ALL, exclusive())
     assert sorted(merged["id"]) == sorted(fold_file.table["id"])
 
 
 def test_a_missing_fold_is_refused(parts, fold_file):
     del parts[1]
     with pytest.raises(InputError, match=r"of fold \[1\] are missing"):
-        predictions.merge_oof(parts, fold_file, ALL)
+        predictions.merge_oof(parts, fold_file, ALL, exclusive())
 
 
 def test_the_wanted_folds_alone_merge(parts, fold_file):
     del parts[1]
-    merged = predictions.merge_oof(parts, fold_file, [0, 2])
+    merged = predictions.merge_oof(parts, fold_file, [0, 2], exclusive())
     assert sorted(merged["id"]) == sorted([*fold_file.ids(0), *fold_file.ids(2)])
 
 
 def test_a_fold_that_is_not_wanted_does_not_slip_in(parts, fold_file):
     with pytest.raises(InputError, match=r"merged OOF: \d+ ids missing from or foreign to fold \[0, 2\]"):
-        predictions.merge_oof(parts, fold_file, [0, 2])
+        predictions.merge_oof(parts, fold_file, [0, 2], exclusive())
 
 
 def test_a_missing_row_is_refused(parts, fold_file):
     lost = parts[2]["id"].iloc[0]
     parts[2] = parts[2].iloc[1:].reset_index(drop=True)
     with pytest.raises(InputError, match=rf"OOF of fold 2: 1 ids missing.*{lost}"):
-        predictions.merge_oof(parts, fold_file, ALL)
+        predictions.merge_oof(parts, fold_file, ALL, exclusive())
 
 
 def test_a_doubled_id_is_refused(parts, fold_file):
     parts[0] = parts[0].iloc[[0, *range(len(parts[0]))]].reset_index(drop=True)
     with pytest.raises(InputError, match=rf"'{parts[0]['id'][0]}' occurs twice"):
-        predictions.merge_oof(parts, fold_file, ALL)
+        predictions.merge_oof(parts, fold_file, ALL, exclusive())
 
 
 def test_two_folds_in_each_others_place_are_refused(parts, fold_file):
     with pytest.raises(InputError, match="OOF of fold 0"):
-        predictions.merge_oof({0: parts[1], 1: parts[0], 2: parts[2]}, fold_file, ALL)
+        predictions.merge_oof({0: parts[1], 1: parts[0], 2: parts[2]}, fold_file, ALL, exclusive())
 
 
 @pytest.mark.parametrize("column", ["label", "group"])
 def test_a_column_in_another_order_than_its_ids_is_refused(parts, fold_file, column):
     parts[1][column] = np.roll(parts[1][column].to_numpy(), 3)
     with pytest.raises(InputError, match=f"the {column} of '.*' is not that of folds/tiny.csv"):
-        predictions.merge_oof(parts, fold_file, ALL)
+        predictions.merge_oof(parts, fold_file, ALL, exclusive())
 
 
 def test_whole_rows_in_another_order_give_the_same_table(parts, fold_file):
     shuffled = {f: t.sample(frac=1, random_state=f).reset_index(drop=True) for f, t in reversed(parts.items())}
     expected, merged = (
-        predictions.merge_oof(p, fold_file, ALL).set_index("id").sort_index() for p in (parts, shuffled)
+        predictions.merge_oof(p, fold_file, ALL, exclusive()).set_index("id").sort_index() for p in (parts, shuffled)
     )
     assert merged.equals(expected)
 
@@ -88,7 +89,7 @@ def test_whole_rows_in_another_order_give_the_same_table(parts, fold_file):
 def test_parts_of_another_fold_file_are_refused(parts, fold_file):
     other, _ = folds.make(open_index("tiny"), "other", 3, seed=1)
     with pytest.raises(InputError, match="OOF of fold 0"):
-        predictions.merge_oof(parts, other, ALL)
+        predictions.merge_oof(parts, other, ALL, exclusive())
 
 
 def test_a_run_with_a_foreign_file_is_not_collected(trained):

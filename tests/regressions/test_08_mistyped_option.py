@@ -26,6 +26,7 @@ WRONG = [
     ("--epochs", "2.5"),
     ("--pretrained", "maybe"),
     ("--augment", "plian"),
+    ("--loss", "focl"),
     ("--randaugment", "2"),
     ("--fold", "first"),
     ("--fold", "9"),
@@ -39,10 +40,14 @@ OTHER = {
     "optimizer": "sgd", "lr": "0.5", "weight_decay": "0.5", "layer_decay": "0.5", "schedule": "step",
     "warmup_epochs": "1.5", "max_grad_norm": "0.5", "label_smoothing": "0.5", "ema_decay": "0.5", "sampling": "over",
     "augment": "plain", "crop_scale": "0.5", "randaugment": "2 9", "mixup_alpha": "0.5", "cutmix_alpha": "0.5",
-    "monitor": "macro_f1", "patience": "7", "tta": "crops", "precision": "bf16", "compile": "true",
+    "loss": "focal", "monitor": "macro_f1", "patience": "7", "tta": "crops", "precision": "bf16", "compile": "true",
+    "hooks": "exps/my_hooks.py",
     "lung_mask": "zero", "frame": "border", "positive_share": "0.5", "synthetic": "other",
     "start_from": "exp100", "extra": "other", "pseudo": "exp100",
     "lr_cycles": "7", "lr_power": "0.5", "lr_milestones": "0.1 0.2 0.3", "gradient_checkpointing": "true",
+    "channels": "3", "depth": "16", "normalise": "image",
+    "tabular": "age sex", "lr_cycles": "7", "lr_power": "0.5", "lr_milestones": "0.1 0.2 0.3",
+    "gradient_checkpointing": "true",
 }  # fmt: skip
 
 

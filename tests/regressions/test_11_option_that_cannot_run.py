@@ -3,12 +3,13 @@
 Here the choices of an option are listed in its type, and each of them trains and predicts in this test.
 """
 
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
 import torch
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.config import field_types
 from chestfold.core.rng import generator
@@ -16,6 +17,7 @@ from chestfold.data.loader import Images
 from chestfold.evaluate import predictions
 from chestfold.models import create
 from chestfold.models.runner import TTA, make_runner, predict
+from chestfold.train.losses import LOSSES
 
 ELSEWHERE = {"lung_mask"}
 """Needs slices with lungs: each of its choices trains and predicts in tests/e2e/test_masked_runs.py."""
@@ -24,11 +26,12 @@ CHOICES = {
     for name, kind in field_types().items()
     if get_origin(kind) is Literal and name not in ELSEWHERE
 }
+CHOICES |= {"loss": tuple(LOSSES), "monitor": ("auto", "loss", "accuracy", "macro_f1")}  # texts, and checked later
 MOST = max(map(len, CHOICES.values()))
 VIEWS = {"none": 1, "flip": 2, "d4": 8, "crops": 10}
 
 
-def choices_of(number: int) -> dict[str, str]:
+def choices_of(number: int) -> dict[str, Any]:
     chosen = {name: values[number % len(values)] for name, values in CHOICES.items()}
     if chosen["sampling"] != "natural":  # not together with class weights
         chosen["class_weights"] = "none"
@@ -44,6 +47,8 @@ def test_every_choice_is_in_one_of_the_runs():
 @pytest.mark.parametrize("number", range(MOST))
 def test_every_choice_of_every_option_trains_and_predicts(project, number):
     chosen = choices_of(number)
+    with (project.input / "tiny" / "dataset.toml").open("a") as file:
+        file.write('three_channels = "grey"\n')
     project.run(tiny_experiment(epochs=1, max_steps=1, **chosen), "--fold", "2")
     for name in ("oof", "test"):
         assert len(predictions.read(project.runs / "exp100" / "fold2" / f"{name}.parquet")[0]) > 0
@@ -61,7 +66,7 @@ def test_views_have_the_promised_number_and_the_size_of_the_image(tta, count, si
 def test_a_prediction_is_the_mean_over_the_views():
     exp = tiny_experiment(precision="fp32")
     torch.manual_seed(0)
-    runner = make_runner(create(exp, 2), exp)
+    runner = make_runner(create(exp, 2), exp, exclusive())
     torch.nn.init.normal_(runner.module.get_classifier().weight)
     pixels = generator("views").integers(0, 256, (4, 32, 32)).astype(np.uint8)
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import tiny_experiment
+from conftest import answers_of, tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.errors import ChestfoldError
 from chestfold.data.loader import Images
@@ -21,7 +22,7 @@ BAD = [np.nan, np.inf, -np.inf]
 
 def test_a_network_that_predicts_nan_is_refused_with_the_image():
     exp = tiny_experiment()
-    runner = make_runner(create(exp, 2), exp)
+    runner = make_runner(create(exp, 2), exp, exclusive())
     torch.nn.init.constant_(runner.module.get_classifier().bias, float("nan"))
     images = Images(np.zeros((3, 32, 32), np.uint8), np.arange(3), ["a", "b", "c"], np.zeros(3, np.int64))
     with pytest.raises(ChestfoldError, match="the prediction for 'a' is not a number"):
@@ -59,6 +60,6 @@ def test_a_submission_with_nan_is_refused(tmp_path, cell):
     path = tmp_path / "001.csv"
     path.write_text(f"id,ill\na,0.25\nb,{cell}\nc,0.75\n")
     with pytest.raises(ChestfoldError, match="is not a number"):
-        check_submission(path, sample)
+        check_submission(path, sample, answers_of("ill"))
     path.write_text("id,ill\na,0.25\nb,0.5\nc,0.75\n")
-    check_submission(path, sample)
+    check_submission(path, sample, answers_of("ill"))

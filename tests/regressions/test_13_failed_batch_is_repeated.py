@@ -7,6 +7,7 @@ what it is; and an epoch holds every image once.
 import numpy as np
 import pytest
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.errors import InputError
 from chestfold.data.loader import Images, TrainBatches
@@ -22,13 +23,13 @@ def numbered(count: int, rows: np.ndarray) -> Images:
 def test_a_batch_that_cannot_be_made_is_an_error(workers):
     rows = np.arange(32)
     rows[20] = 99  # there are 32
-    batches = TrainBatches(tiny_experiment(), 0, numbered(32, rows), workers)
+    batches = TrainBatches(tiny_experiment(), exclusive(), 0, numbered(32, rows), workers)
     with pytest.raises(IndexError):
         list(batches.epoch(0))
 
 
 def test_an_epoch_holds_every_image_once():
-    batches = TrainBatches(tiny_experiment(), 0, numbered(32, np.arange(32)), 0)
+    batches = TrainBatches(tiny_experiment(), exclusive(), 0, numbered(32, np.arange(32)), 0)
     for epoch in range(2):
         seen = [int(image[0, 0, 0]) for pixels, _ in batches.epoch(epoch) for image in pixels]
         assert sorted(seen) == list(range(32))

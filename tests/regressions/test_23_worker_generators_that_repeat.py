@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.rng import generator
 from chestfold.data.loader import Images, TrainBatches
@@ -25,7 +26,7 @@ def same_image() -> Images:
 
 
 def epoch(exp=EXP, fold=0, number=0, workers=0, first=0) -> list[tuple[bytes, list[int]]]:
-    batches = TrainBatches(exp, fold, same_image(), workers)
+    batches = TrainBatches(exp, exclusive(), fold, same_image(), workers)
     return [(pixels.numpy().tobytes(), labels.tolist()) for pixels, labels in batches.epoch(number, first)]
 
 

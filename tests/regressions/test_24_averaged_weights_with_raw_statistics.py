@@ -65,5 +65,5 @@ def test_the_kept_and_predicting_weights_are_the_average(folder):
     ready = prepare(read_command(EXP, [], folder.parent.with_suffix(".py")).request)
     table, _ = predictions.read(folder / "oof.parquet")
     images = ready.images(ready.rows(table["id"].tolist()))
-    expected = predict(make_runner(network, EXP), images)
+    expected = predict(make_runner(network, EXP, ready.task), images)
     np.testing.assert_allclose(predictions.probabilities(table), expected, atol=1e-6)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from conftest import draw_image, tiny_experiment
 
+from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
-from chestfold.data.transforms.augment import Augmenter, randaugment_ops
+from chestfold.data.transforms.augment import AUGMENTATIONS, Augmenter, randaugment_ops
 
 IMAGE = (40 + 0.6 * draw_image(generator("augmented"), ill=True)).astype(np.uint8)  # 40 to 193: room for contrast
 IMAGE.flags.writeable = False  # as the cache's images are
@@ -121,3 +122,60 @@ def test_plain_never_rotates_an_image_onto_its_side():
     top[:32] = 180
     plain = augmenter(randaugment=None, image_size=64)
     assert all(made[:20].mean() > made[-20:].mean() + 20 for made in (plain(top, n) for n in range(60)))
+
+
+def three_channels(image: np.ndarray) -> np.ndarray:
+    return np.dstack([image, image // 2, 255 - image])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"augment": "plain"}, {"augment": "d4"}, {"augment": "none", "randaugment": (3, 9)}]
+)
+def test_three_channels_are_moved_together(settings):
+    image = three_channels(IMAGE)
+    augment = augmenter(**({"randaugment": None} | settings))
+    made = [augment(image, "rgb", n) for n in range(8)]
+    assert all(one.shape == image.shape and one.dtype == np.uint8 for one in made)
+    assert any((one != image).any() for one in made)
+    if settings["augment"] == "d4":
+        for one in made:
+            np.testing.assert_array_equal(one, three_channels(one[..., 0]))
+
+
+@pytest.mark.parametrize("augment", ["none", "plain", "d4"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_go_the_way_of_8_bits(augment, channels):
+    """The same draws: what differs is less than three of 256 greys, for each step rounds those of 8 bits."""
+    image = IMAGE if channels == 1 else three_channels(IMAGE)
+    deep = image.astype(np.uint16) * 257
+    transform = augmenter(augment=augment, randaugment=None)
+    for n in range(8):
+        made = transform(deep, "deep", n)
+        assert made.dtype == np.uint16 and made.shape == image.shape
+        assert np.abs(made / 257 - transform(image, "deep", n)).max() < 3
+
+
+def test_16_bits_keep_the_greys_between():
+    deep = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32) + 30000
+    made = augmenter(augment="d4", randaugment=None)(deep, "between")
+    assert sorted(made.flatten().tolist()) == sorted(deep.flatten().tolist())
+    moved = augmenter(augment="plain", randaugment=None)(deep, "between")
+    assert len(np.unique(moved)) > 300
+
+
+def test_a_mask_goes_along_with_16_bits():
+    deep, mask = IMAGE.astype(np.uint16) * 257, (IMAGE > 90).astype(np.uint8)
+    image, moved = augmenter(augment="d4", randaugment=None).with_mask(deep, mask, "mask")
+    assert image.dtype == np.uint16 and set(np.unique(moved)) <= {0, 1}
+    np.testing.assert_array_equal(moved, image > 90 * 257)
+
+
+def test_an_augmentation_that_was_added_by_name(monkeypatch):
+    monkeypatch.setitem(AUGMENTATIONS, "clahe", lambda exp: [A.CLAHE(p=1)])
+    made = augmenter(augment="clahe", randaugment=None)(IMAGE, "clahe")
+    assert (made != IMAGE).any()
+
+
+def test_an_unknown_augmentation_is_refused():
+    with pytest.raises(InputError, match=r"augment = 'palin' is not one of none, plain, d4; did you mean plain\?"):
+        augmenter(augment="palin")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import read_grey
 
-from chestfold.data import cache
+from chestfold.core.files import sha256_json
+from chestfold.data import cache, channels
 from chestfold.data.cache import content_hashes, open_cache
 from chestfold.data.catalogue import open_index
 
@@ -39,8 +40,8 @@ def test_the_images_cannot_be_written_to(index):
 
 def test_it_is_decoded_once_and_again_after_it_was_deleted(project, index, monkeypatch):
     decoded = []
-    honest = cache.decode
-    monkeypatch.setattr(cache, "decode", lambda *a: decoded.append(a[1]) or honest(*a))
+    honest = channels.decode
+    monkeypatch.setattr(channels, "decode", lambda *a, **k: decoded.append(a[1]) or honest(*a, **k))
     first = np.array(open_cache(index, 20).images)
     open_cache(index, 20)
     assert sorted(decoded) == sorted(index.table["path"])
@@ -111,3 +112,18 @@ def test_the_data_folder_is_only_read(project, index, tmp_path, monkeypatch):
     open_cache(index, 20)
     assert listing() == before
     assert list((tmp_path / "fast disk" / "tiny").glob("20px-*.npy"))
+
+
+@pytest.mark.parametrize("is_colour", [False, True])
+def test_caches_of_files_that_were_decoded_with_a_loss_are_made_anew(project, index, is_colour):
+    """Colours of 16 bits had 16 greys once: such a cache is not taken for a good one. Grey ones were right, and are."""
+    path = index.root / index.table["path"].iloc[0]
+    grey = read_grey(path).astype(np.uint16)
+    cv2.imwrite(str(path), np.dstack([grey] * 3) if is_colour else grey)
+    ranged_set = replace(index, dataset=index.dataset.model_copy(update={"value_range": (0, 255)}))
+    ids, digests = index.table["id"].tolist(), content_hashes(ranged_set)
+    content = sha256_json([[i, d] for i, d in zip(ids, digests, strict=True)])
+    old = project.input / ".cache" / "tiny" / f"32px-{sha256_json([content, 'grey-area-1', 32, (0, 255)])[:16]}.npy"
+    np.save(old, np.zeros((len(ids), 32, 32), np.uint8))
+    expected = grey if is_colour else np.zeros((32, 32))
+    np.testing.assert_array_equal(open_cache(ranged_set, 32).images[0], expected)

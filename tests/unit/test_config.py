@@ -72,7 +72,8 @@ def test_an_unknown_setting_names_its_neighbour(wrong, near):
         ("pretrained", "yes"),
         ("optimizer", 3),
         ("schedule", "cosinus"),
-        ("loss", "focal"),
+        ("loss", 1),
+        ("monitor", None),
         ("randaugment", [2, 9]),
         ("randaugment", (2, 9, 1)),
         ("randaugment", (2, 9.5)),
@@ -127,11 +128,16 @@ def test_randaugment_has_a_range(value):
         ("backbone", "vit_tiny_patch16_224", "vit_tiny_patch16_224"),
         ("optimizer", "lion", "lion"),
         ("schedule", "step", "step"),
+        ("loss", "focal", "focal"),
+        ("monitor", "sensitivity@0.9", "sensitivity@0.9"),
         ("pretrained", "true", True),
         ("pretrained", "False", False),
         ("randaugment", "2 9", (2, 9)),
         ("randaugment", "none", None),
         ("lr_milestones", "0.5", (0.5,)),
+        ("lr_milestones", "none", ()),
+        ("tabular", "age sex", ("age", "sex")),
+        ("tabular", "none", ()),
         ("lr_milestones", "0.25 0.5 0.75", (0.25, 0.5, 0.75)),
     ],
 )
@@ -149,14 +155,13 @@ def test_an_option_is_read_as_its_field_is_typed(name, words, value):
         ("epochs", "1e2"),
         ("epochs", ""),
         ("schedule", "Step"),
-        ("monitor", "f1"),
-        ("loss", "focal"),
+        ("sampling", "Over"),
+        ("precision", "half"),
         ("pretrained", "1"),
         ("randaugment", "2"),
         ("randaugment", "2 x"),
         ("randaugment", "2 9 1"),
         ("lr_milestones", "0.5 late"),
-        ("lr_milestones", "none"),
         ("schedule", "plateau"),
     ],
 )
@@ -172,3 +177,22 @@ def test_every_setting_is_explained():
 def test_the_sections_begin_with_the_first_setting_and_name_settings_alone():
     assert next(iter(SECTIONS)) == next(iter(field_types()))
     assert set(SECTIONS) < set(field_types())
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"channels": 2}, "channels = 2 is not one of 1, 3"),
+        ({"depth": 10}, "depth = 10 is not one of 8, 16"),
+        (
+            {"channels": 3, "lung_mask": "zero"},
+            "channels = 3 and lung_mask = zero: lungs are found in one grey channel",
+        ),
+        ({"depth": 16, "randaugment": (2, 9)}, r"depth = 16 and randaugment: some of its operations .* are for 8 bits"),
+        ({"normalise": "image", "lung_mask": "channel"}, "normalise = image and lung_mask = channel: the lungs would"),
+    ],
+    ids=str,
+)
+def test_what_a_network_sees_cannot_be_everything_at_once(settings, complaint):
+    with pytest.raises(InputError, match=complaint):
+        Experiment(**settings)

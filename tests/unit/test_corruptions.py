@@ -113,3 +113,13 @@ def test_only_the_wanted_rows_are_corrupted():
     assert (corrupted.ids, corrupted.labels.tolist(), len(corrupted)) == (["i05", "i02"], [1, 0], 2)
     expected = corrupt("zoom 1.1", PIXELS, IDS)[[5, 2]]
     np.testing.assert_array_equal(corrupted.pixels[corrupted.rows], expected)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_three_channels_and_16_bits_are_corrupted_alike(name):
+    """Each channel goes the way of a grey image, but for the contrast, whose middle is that of all channels."""
+    expected = corrupt(name, PIXELS, IDS)
+    colours = np.stack([PIXELS, PIXELS, PIXELS], axis=-1)
+    np.testing.assert_array_equal(corrupt(name, colours, IDS), np.stack([expected] * 3, axis=-1))
+    deep = corrupt(name, PIXELS.astype(np.uint16) * np.uint16(257), IDS)
+    assert deep.dtype == np.uint16 and np.abs(deep / 257 - expected).max() <= 1

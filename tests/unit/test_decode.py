@@ -1,6 +1,8 @@
 """Whatever a file holds arrives as one grey channel of 8 bits, with the expected pixels."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -84,6 +86,212 @@ def test_16_bits_without_a_declared_range_are_refused(tmp_path):
         decode(tmp_path, saved(tmp_path, Image.fromarray(DEEP), "a.png"), SIZE)
 
 
+RAMP = np.add.outer(np.arange(SIZE) * 80, np.arange(SIZE) * 50)
+"""0 to 4030: a radiograph of 12 bits."""
+MEANT = np.rint(RAMP / 4095 * 255)
+TINTED = np.stack([RAMP, 4095 - RAMP, np.full_like(RAMP, 700)], axis=2)
+
+
+def encoded(suffix: str, values: np.ndarray) -> bytes:
+    """By OpenCV; colours are given as RGB(A)."""
+    shuffled = values if values.ndim == 2 else values[..., [2, 1, 0, 3][: values.shape[2]]]
+    return cv2.imencode(suffix, np.ascontiguousarray(shuffled))[1].tobytes()
+
+
+def png16(values: np.ndarray, exif: bytes = b"") -> bytes:
+    """A PNG of 16 bits of any colour type: OpenCV writes none of grey and alpha."""
+    height, width = values.shape[:2]
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[values[0, 0].size]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)), (b"eXIf", exif)]
+    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n"
+    for name, content in chunks:
+        if content or name != b"eXIf":
+            data += struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return data
+
+
+def tiff(values: np.ndarray, photometric: int = 1, order: str = "<", orientation: int = 1) -> bytes:
+    """An uncompressed TIFF of one strip, of any type and photometric interpretation, by TIFF 6.0."""
+    height, width = values.shape[:2]
+    samples = values[0, 0].size
+    kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    bits = 8 * values.dtype.itemsize
+    tags: dict[int, list[int]] = {256: [width], 257: [height], 258: [bits] * samples, 259: [1], 262: [photometric]}
+    tags |= {273: [0], 274: [orientation], 277: [samples], 278: [height], 279: [values.nbytes], 339: [kind] * samples}
+    lists = b"".join(struct.pack(f"{order}{samples}H", *tags[tag]) for tag in (258, 339)) if samples > 2 else b""
+    start = 8 + 2 + 12 * len(tags) + 4
+    tags[273] = [start + len(lists)]
+    entries = b""
+    for tag, numbers in sorted(tags.items()):
+        content = struct.pack(f"{order}{len(numbers)}H" if len(numbers) > 1 else f"{order}I", *numbers)
+        if len(content) > 4:
+            content = struct.pack(f"{order}I", start + (0 if tag == 258 else 2 * samples))
+        entries += struct.pack(f"{order}HHI", tag, 3 if len(numbers) > 1 else 4, len(numbers)) + content.ljust(4, b"\0")
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags))
+    return head + entries + bytes(4) + lists + (values if order == "<" else values.byteswap()).tobytes()
+
+
+def with_alpha(values: np.ndarray, alpha: int = 65535) -> np.ndarray:
+    return np.dstack([values, np.full(values.shape[:2], alpha)]).astype(np.uint16)
+
+
+def deep_files() -> dict[str, bytes]:
+    """Name -> the same radiograph of 12 bits, in every way in which a file of more than 8 bits may hold it."""
+    grey = RAMP.astype(np.uint16)
+    rgb = np.dstack([grey] * 3)
+    lzw = io.BytesIO()
+    Image.fromarray(grey).save(lzw, "TIFF", compression="tiff_lzw")
+    return {
+        "grey.png": png16(grey),
+        "grey and alpha.png": png16(with_alpha(grey)),
+        "grey, half transparent.png": png16(with_alpha(grey, 30000)),
+        "rgb.png": png16(rgb),
+        "rgba.png": png16(with_alpha(rgb)),
+        "rgba, transparent.png": png16(with_alpha(rgb, 0)),
+        "rgb.tif": encoded(".tif", rgb),
+        "rgba.tif": encoded(".tif", with_alpha(rgb)),
+        "lzw.tif": lzw.getvalue(),
+        "big endian.tif": tiff(grey, order=">"),
+        "big endian rgb.tif": tiff(rgb, 2, order=">"),
+        "white is zero.tif": tiff((4095 - RAMP).astype(np.uint16), 0),
+        "int16.tif": tiff(RAMP.astype(np.int16)),
+        "int32.tif": tiff(RAMP.astype(np.int32)),
+        "uint32.tif": tiff(RAMP.astype(np.uint32)),
+        "float32.tif": tiff(RAMP.astype(np.float32)),
+        "grey.jp2": encoded(".jp2", grey),
+        "rgb.jp2": encoded(".jp2", rgb),
+        "grey.pgm": b"P5 32 32 4095\n" + RAMP.astype(">u2").tobytes(),
+        "rgb.ppm": b"P6 32 32 4095\n" + rgb.astype(">u2").tobytes(),
+    }
+
+
+@pytest.mark.parametrize("name", deep_files())
+def test_every_file_of_more_than_8_bits_is_read_with_all_of_them_or_refused(tmp_path, name):
+    """Pillow keeps the upper 8 bits of colours: 16 greys of a radiograph of 12 bits."""
+    (tmp_path / name).write_bytes(deep_files()[name])
+    assert far(decode(tmp_path, name, SIZE, (0, 4095)), MEANT) <= 1
+    deep = decode(tmp_path, name, SIZE, (0, 4095), depth=16)
+    assert deep.dtype == np.uint16 and far(deep, np.rint(RAMP / 4095 * 65535)) <= 1
+    with pytest.raises(InputError, match=r"is a (16-bit|32-bit|floating-point) image; declare its value_range"):
+        decode(tmp_path, name, SIZE)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jp2"])
+def test_colours_of_16_bits_are_kept_where_they_are_wanted(tmp_path, suffix):
+    (tmp_path / "a").write_bytes(encoded(suffix, TINTED.astype(np.uint16)))
+    shown = decode(tmp_path, "a", SIZE, (0, 4095), colour=True)
+    assert shown.shape == (SIZE, SIZE, 3) and far(shown, TINTED / 4095 * 255) <= 0.51
+    luma = TINTED @ np.array([0.299, 0.587, 0.114]) / 4095 * 255
+    assert far(decode(tmp_path, "a", SIZE, (0, 4095)), luma) <= 0.51
+    deep = decode(tmp_path, "a", SIZE, (0, 4095), colour=True, depth=16)
+    assert deep.dtype == np.uint16 and far(deep, TINTED / 4095 * 65535) <= 1
+
+
+def test_signed_and_very_large_values(tmp_path):
+    signed = (GREY.astype(np.int16) - 100).astype(np.int8)
+    (tmp_path / "signed.tif").write_bytes(tiff(signed))
+    assert far(decode(tmp_path, "signed.tif", SIZE, (-128, 127)), signed.astype(float) + 128) <= 1
+    (tmp_path / "large.tif").write_bytes(tiff(RAMP.astype(np.uint32) + np.uint32(3_000_000_000)))
+    assert far(decode(tmp_path, "large.tif", SIZE, (3_000_000_000, 3_000_004_095)), MEANT) <= 1
+    holes = RAMP.astype(np.float32)
+    holes[:4] = np.nan
+    (tmp_path / "holes.tif").write_bytes(tiff(holes))
+    assert (decode(tmp_path, "holes.tif", SIZE, (0, 4095))[:4] == 0).all()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8, 2])
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_the_orientation_of_colours_of_16_bits(tmp_path, kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    rgb = np.dstack([RAMP] * 3).astype(np.uint16)
+    data = png16(rgb, exif.tobytes()[6:]) if kind == "png" else tiff(rgb, 2, orientation=orientation)
+    (tmp_path / "a").write_bytes(data)
+    turned = {1: MEANT, 3: np.rot90(MEANT, 2), 6: np.rot90(MEANT, -1), 8: np.rot90(MEANT, 1), 2: MEANT[:, ::-1]}
+    assert far(decode(tmp_path, "a", SIZE, (0, 4095)), turned[orientation]) <= 1
+
+
+def pages(count: int, kind: int = 0) -> bytes:
+    """A TIFF of several images; `kind` is the NewSubfileType of all but the first."""
+    buffer = io.BytesIO()
+    others = [Image.fromarray(DEEP) for _ in range(count - 1)]
+    for image in others:
+        image.encoderinfo = {"tiffinfo": {254: kind}}
+    Image.fromarray(DEEP).save(buffer, "TIFF", save_all=True, append_images=others)
+    return buffer.getvalue()
+
+
+def animation(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(GREY).save(buffer, kind, save_all=True, append_images=[Image.fromarray(255 - GREY)])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("data", [pages(2), pages(5), animation("GIF"), animation("PNG"), animation("WEBP")])
+def test_a_file_of_several_images_is_refused(tmp_path, data):
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif holds [25] images; save the one that is meant as a file of its own"):
+        decode(tmp_path, "a.tif", SIZE, (500, 3050))
+
+
+def test_a_thumbnail_is_no_second_image(tmp_path):
+    (tmp_path / "a.tif").write_bytes(pages(2, kind=1))
+    assert far(decode(tmp_path, "a.tif", SIZE, (500, 3050)), GREY) == 0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [with_alpha(RAMP), np.dstack([RAMP] * 3).astype(np.float32), RAMP.astype(np.float64)],
+    ids=["grey and alpha", "colours of numbers", "64 bits"],
+)
+def test_a_tiff_that_no_library_reads_is_one_sentence(tmp_path, values):
+    (tmp_path / "a.tif").write_bytes(tiff(values, 2 if values[0, 0].size == 3 else 1))
+    with pytest.raises(InputError, match=r"a\.tif is a TIFF of a kind that is not read here; save it as grey or RGB"):
+        decode(tmp_path, "a.tif", SIZE, (0, 4095))
+
+
+def test_cmyk_of_16_bits_is_one_sentence(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(np.dstack([RAMP] * 4).astype(np.uint16), 5))
+    with pytest.raises(InputError, match=r"a\.tif is a TIFF of a kind that is not read here"):
+        decode(tmp_path, "a.tif", SIZE, (0, 4095))
+
+
+def test_damage_inside_a_file_of_16_bits_is_noticed(tmp_path):
+    data = bytearray(png16(np.dstack([RAMP] * 3).astype(np.uint16)))
+    data[len(data) // 2] ^= 255
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.png is damaged"):
+        decode(tmp_path, "a.png", SIZE, (0, 4095))
+
+
+@pytest.mark.parametrize("mode", modes())
+def test_colours_of_8_bits_are_kept_where_they_are_wanted(tmp_path, mode):
+    image, grey = modes()[mode]
+    saved(tmp_path, image, "a.png")
+    shown = decode(tmp_path, "a.png", SIZE, colour=True)
+    expected = COLOUR if mode.startswith("RGB") else np.dstack([grey] * 3)
+    assert far(shown, expected) == 0
+    np.testing.assert_array_equal(decode(tmp_path, "a.png", SIZE, colour=True, depth=16), shown * np.uint16(257))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("side", [SIZE, 5 * SIZE])
+def test_colours_of_a_jpeg(tmp_path, mode, side):
+    image = Image.fromarray(smooth(side, side)).convert("RGB")
+    image.putalpha(255)
+    red = Image.merge("RGB", [image.getchannel(0), Image.new("L", image.size, 90), Image.new("L", image.size, 40)])
+    place = saved(tmp_path, (image if mode == "L" else red).convert(mode), "a.jpg", quality=100, **NO_SUBSAMPLING[mode])
+    shown = decode(tmp_path, place, SIZE, colour=True)
+    full = np.asarray(Image.open(tmp_path / place).convert("RGB"))
+    expected = full if side == SIZE else cv2.resize(full, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    assert shown.shape == (SIZE, SIZE, 3) and np.abs(shown.astype(float) - expected).mean() < 3
+
+
+NO_SUBSAMPLING: dict[str, dict] = {"L": {}, "RGB": {"subsampling": 0}, "CMYK": {}}
+
+
 def test_8_bits_need_no_range(tmp_path):
     assert far(decode(tmp_path, saved(tmp_path, Image.fromarray(GREY), "a.png"), SIZE, (0, 4000)), GREY) == 0
 
@@ -132,6 +340,17 @@ def test_rows_of_an_npz(tmp_path, dtype):
     np.savez(tmp_path / "set.npz", train_images=np.stack([GREY.astype(dtype) * 0, GREY.astype(dtype)]))
     value_range = None if dtype is np.uint8 else (0, 255)
     assert far(decode(tmp_path, "set.npz#train_images/1", SIZE, value_range), GREY) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])
+def test_rows_of_an_npz_of_more_than_8_bits(tmp_path, dtype):
+    colours = np.dstack([RAMP, RAMP, RAMP, RAMP * 0])
+    np.savez(tmp_path / "set.npz", grey=RAMP[None].astype(dtype), rgb=colours[None].astype(dtype))
+    for member in ("grey", "rgb"):
+        assert far(decode(tmp_path, f"set.npz#{member}/0", SIZE, (0, 4095)), MEANT) <= 1
+        assert decode(tmp_path, f"set.npz#{member}/0", SIZE, (0, 4095), colour=True).shape == (SIZE, SIZE, 3)
+        with pytest.raises(InputError, match="image; declare its value_range"):
+            decode(tmp_path, f"set.npz#{member}/0", SIZE)
 
 
 def test_a_thumbnail_inside_a_truncated_file_does_not_hide_its_missing_end(tmp_path):

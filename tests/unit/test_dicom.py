@@ -45,7 +45,9 @@ def hounsfield() -> np.ndarray:
     return np.frombuffer(dcmread(io.BytesIO(example("CT_small.dcm"))).PixelData, "<i2").reshape(128, 128) - 1024.0
 
 
-@pytest.mark.parametrize(("name", "level", "width"), [("lung", -600, 1500), ("mediastinum", 40, 400)])
+@pytest.mark.parametrize(
+    ("name", "level", "width"), [("lung", -600, 1500), ("mediastinum", 40, 400), ("bone", 400, 1800)]
+)
 def test_a_ct_window_by_name(name, level, width):
     shown = read_dicom(example("CT_small.dcm"), "a", ct_window=name)
     assert shown.dtype == np.uint8 and shown.shape == (128, 128)
@@ -201,10 +203,159 @@ def test_a_ct_window_is_for_ct():
         read_dicom(example("MR_small.dcm"), "a", ct_window="lung")
 
 
-@pytest.mark.parametrize("change", [{"WindowWidth": 0}, {"VOILUTFunction": "CUBIC"}], ids=str)
-def test_a_window_that_is_none_is_refused(change):
-    with pytest.raises(InputError, match="a is a damaged DICOM file"):
-        read_dicom(written("MR_small.dcm", **change), "a")
+WINDOWS: list[tuple[dict, str]] = [
+    ({"WindowWidth": 0}, "a window of WindowWidth 0, in which nothing is shown"),
+    ({"WindowWidth": 0.5}, "a window of WindowWidth 0.5, in which nothing is shown"),
+    ({"WindowWidth": -400}, "a window of WindowWidth -400, in which nothing is shown"),
+    ({"WindowWidth": 0, "VOILUTFunction": "LINEAR_EXACT"}, "a window of WindowWidth 0, in which nothing is shown"),
+    ({"WindowWidth": 0, "VOILUTFunction": "SIGMOID"}, "a window of WindowWidth 0, in which nothing is shown"),
+    ({"VOILUTFunction": "CUBIC"}, "a window of an unknown VOILUTFunction"),
+]
+
+
+@pytest.mark.parametrize(("change", "complaint"), WINDOWS, ids=lambda value: str(value)[:50])
+def test_a_window_that_shows_nothing_is_refused_by_its_name(change, complaint):
+    data = written("MR_small.dcm", **change)
+    with pytest.raises(InputError, match=f"^a has {complaint}; declare a ct_window or a value_range"):
+        read_dicom(data, "a")
+    assert read_dicom(data, "a", (0, 2000)).max() > 0, "what is declared goes before it"
+
+
+@pytest.mark.parametrize("text", [b"NaN", b"inf", b"1e999", b"wide", b"1,5"])
+@pytest.mark.parametrize("tag", ["WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"])
+def test_a_number_that_is_none_is_refused_by_its_name(tag, text):
+    numbers = {"WindowCenter": 40, "WindowWidth": 400, "RescaleSlope": 1, "RescaleIntercept": 0, tag: "987654"}
+    data = written("MR_small.dcm", **numbers).replace(b"987654", text.ljust(6))
+    with pytest.raises(InputError, match=f"^a has a {tag} that is not a number; (declare|export)"):
+        read_dicom(data, "a")
+
+
+def test_a_slope_that_makes_all_values_the_same_is_refused():
+    with pytest.raises(InputError, match="^a has a RescaleSlope of 0, which makes all its values the same"):
+        read_dicom(written("CT_small.dcm", RescaleSlope=0), "a", (0, 1000))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"BitsStored": 17}, r"bits contradict each other \(BitsAllocated 16, BitsStored 17, HighBit 15\)"),
+        ({"BitsStored": 0}, "bits contradict each other"),
+        ({"BitsAllocated": 12}, "bits contradict each other"),
+        ({"HighBit": 10}, "bits contradict each other"),
+        ({"HighBit": 16}, "bits contradict each other"),
+        ({"PixelRepresentation": 2}, "does not say whether its values are signed"),
+        ({"Rows": 0}, "of 0 rows and 64 columns"),
+        ({"Columns": 0}, "of 64 rows and 0 columns"),
+        ({"SamplesPerPixel": 3}, "of 3 samples a pixel in MONOCHROME2"),
+        ({"PhotometricInterpretation": "RGB"}, "of 1 samples a pixel in RGB"),
+    ],
+    ids=str,
+)
+def test_a_header_that_contradicts_itself_is_refused(change, complaint):
+    with pytest.raises(InputError, match=f"^a is a DICOM file .*{complaint}.*; export it again$"):
+        read_dicom(written("MR_small.dcm", **change), "a", (0, 1000))
+
+
+RAMP = np.add.outer(np.arange(64) * 30, np.arange(64) * 30).astype(np.int32)
+"""0 to 3780, of 12 bits."""
+
+
+def of_values(values: np.ndarray, stored: int, high: int, **elements) -> bytes:
+    """MR_small.dcm with other stored values of 16 bits."""
+    signed = int(values.dtype.kind == "i")
+    about = {"BitsStored": stored, "HighBit": high, "PixelRepresentation": signed}
+    return written("MR_small.dcm", **(about | {"PixelData": values.tobytes()} | elements))
+
+
+def shades(values: np.ndarray, low: float, high: float, white: int = 255) -> np.ndarray:
+    return np.rint(np.clip((values - low) / (high - low), 0, 1) * white)
+
+
+@pytest.mark.parametrize("high", range(11, 16))
+def test_values_that_begin_above_the_lowest_bit(high):
+    """HighBit 15 of 12 stored bits: the values are 16 times as large; what is in the unused bits does not count."""
+    shift = high - 11
+    unused = ((1 << shift) - 1 | 0xFFFF << (high + 1)) & 0xFFFF
+    data = of_values((RAMP << shift | unused).astype(np.uint16), 12, high)
+    np.testing.assert_array_equal(read_dicom(data, "a", (0, 4095)), shades(RAMP, 0, 4095))
+
+
+@pytest.mark.parametrize("high", [11, 15])
+def test_signed_values_of_12_bits(high):
+    values = RAMP - 2048
+    stored = (values << (high - 11) & 0xFFFF).astype(np.uint16).view(np.int16)
+    data = of_values(stored, 12, high)
+    np.testing.assert_array_equal(read_dicom(data, "a", (-2048, 2047)), shades(values, -2048, 2047))
+
+
+def test_values_that_begin_above_the_lowest_bit_are_not_guessed_behind_a_codec():
+    from pydicom.uid import JPEG2000Lossless, RLELossless
+
+    for syntax, is_right in ((RLELossless, True), (JPEG2000Lossless, False)):
+        header = dcmread(io.BytesIO(of_values((RAMP << 4).astype(np.uint16), 16, 15)))
+        header.compress(syntax)
+        header.BitsStored = 12
+        buffer = io.BytesIO()
+        dcmwrite(buffer, header)
+        if is_right:
+            np.testing.assert_array_equal(read_dicom(buffer.getvalue(), "a", (0, 4095)), shades(RAMP, 0, 4095))
+        else:
+            with pytest.raises(InputError, match=r"BitsStored 12, HighBit 15\); save it uncompressed"):
+                read_dicom(buffer.getvalue(), "a", (0, 4095))
+
+
+def padded(data: bytes, vr: str, value: int, limit: int | None = None) -> bytes:
+    header = dcmread(io.BytesIO(data))
+    header.add_new("PixelPaddingValue", vr, value)
+    if limit is not None:
+        header.add_new("PixelPaddingRangeLimit", vr, limit)
+    buffer = io.BytesIO()
+    dcmwrite(buffer, header)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("padding", [0, 3000, 4095])
+def test_padding_is_black_whatever_its_value(kind, padding):
+    values = RAMP.astype(np.uint16)
+    values[:8] = padding
+    data = padded(of_values(values, 12, 11, PhotometricInterpretation=kind), "US", padding)
+    shown = read_dicom(data, "a", (0, 4095))
+    assert (shown[values == padding] == 0).all()
+    expected = shades(values, 0, 4095) if kind == "MONOCHROME2" else 255 - shades(values, 0, 4095)
+    np.testing.assert_array_equal(shown[values != padding], expected[values != padding])
+
+
+def test_a_range_of_padding():
+    data = padded(of_values(RAMP.astype(np.uint16), 12, 11), "US", 4095, 3000)
+    np.testing.assert_array_equal(read_dicom(data, "a", (0, 4095)), np.where(RAMP < 3000, shades(RAMP, 0, 4095), 0))
+
+
+@pytest.mark.parametrize(("vr", "value"), [("SS", -2000), ("US", 63536)])
+def test_padding_of_signed_values(vr, value):
+    values = (RAMP - 1024).astype(np.int16)
+    values[:8] = -2000
+    data = padded(of_values(values, 16, 15, PhotometricInterpretation="MONOCHROME1"), vr, value)
+    shown = read_dicom(data, "a", (-1024, 3071))
+    assert (shown[:8] == 0).all() and shown[8:].min() > 0
+
+
+def test_16_bits_are_kept_where_they_are_wanted():
+    data = of_values(RAMP.astype(np.uint16), 12, 11)
+    shown = read_dicom(data, "a", (0, 4095), depth=16)
+    assert shown.dtype == np.uint16
+    np.testing.assert_array_equal(shown, shades(RAMP, 0, 4095, 65535))
+    assert len(np.unique(shown)) == len(np.unique(RAMP))
+    eight = read_dicom(example("image_dfl.dcm"), "a")
+    np.testing.assert_array_equal(read_dicom(example("image_dfl.dcm"), "a", depth=16), eight * np.uint16(257))
+
+
+def test_colours_are_kept_where_they_are_wanted():
+    name = "SC_rgb_rle.dcm"
+    shown = read_dicom(example(name), "a", colour=True)
+    np.testing.assert_array_equal(shown, dcmread(io.BytesIO(example(name))).pixel_array)
+    grey = read_dicom(example("CT_small.dcm"), "a", ct_window="lung", colour=True)
+    assert grey.shape == (128, 128, 3) and (grey == grey[:, :, :1]).all()
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -254,8 +405,8 @@ def test_a_data_set_of_dicom_files(project):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ('ct_window = "bone"', "ct_window is one of lung, mediastinum, not 'bone'"),
-        ("ct_window = 3", "ct_window is one of lung, mediastinum, not 3"),
+        ('ct_window = "brain"', "ct_window is one of lung, mediastinum, bone, not 'brain'"),
+        ("ct_window = 3", "ct_window is one of lung, mediastinum, bone, not 3"),
         ('ct_window = "lung"\nvalue_range = [0, 1]', "value_range and ct_window both say .*; keep one of them"),
     ],
 )

@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import enter, make_project, record_of
+from tasks import auc as auc_of
+from tasks import exclusive
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.evaluate import ensemble as blending
-from chestfold.evaluate import metrics, predictions, results
-from chestfold.evaluate.ensemble import BLENDERS, Blender, Members, cross_fit, ensemble, gather
-from chestfold.evaluate.metrics import FoldAuc
+from chestfold.evaluate import predictions, results
+from chestfold.evaluate.comparisons import FoldMean
+from chestfold.evaluate.ensemble import BLENDERS, Blender, Members, create_blender, cross_fit, ensemble, gather
 from chestfold.evaluate.results import FoldsOfResult
 
 ROWS, FOLDS = 240, 4
@@ -52,15 +54,15 @@ def members(skills: list[float], classes: int = 2) -> Members:
 
 def fitted(method: str, given: Members, rows: np.ndarray | slice = slice(None)) -> Blender:
     """A blender that has seen some rows of the members."""
-    return BLENDERS[method]().fit(given.probs[:, rows], given.labels[rows], given.groups[rows])
+    return create_blender(method, given).fit(given.probs[:, rows], given.labels[rows], given.groups[rows])
 
 
 def auc(given: Members, probs: np.ndarray) -> float:
-    return metrics.macro_auc(given.labels, probs)
+    return auc_of(given.labels, probs)
 
 
 def auc_of_folds(given: Members, probs: np.ndarray) -> float:
-    return FoldAuc(given.labels, probs, given.folds)(np.ones(len(given.labels)))
+    return FoldMean(given.task, given.labels, probs, given.folds)(np.ones(len(given.labels)))
 
 
 @pytest.fixture
@@ -126,9 +128,9 @@ def test_the_table_holds_every_method_with_its_gain_over_the_best_member():
     for method, row in rows.items():
         assert row.over == "m1"
         honest = cross_fit(method, given, given.probs)
-        assert row.auc.value == pytest.approx(auc(given, honest))
-        assert row.in_sample_auc == pytest.approx(auc(given, fitted(method, given).predict(given.probs)))
-        assert row.fold_auc == pytest.approx(auc_of_folds(given, honest))
+        assert row.score.value == pytest.approx(auc(given, honest))
+        assert row.in_sample == pytest.approx(auc(given, fitted(method, given).predict(given.probs)))
+        assert row.fold_mean == pytest.approx(auc_of_folds(given, honest))
         gained = auc_of_folds(given, honest) - auc_of_folds(given, given.probs[1])
         assert row.gain.value == pytest.approx(gained)
         assert row.gain.low <= row.gain.value <= row.gain.high
@@ -149,7 +151,7 @@ def test_ranks_gain_nothing_from_offsets_between_the_folds_alone():
     given = members([1.0])
     pair = with_offsets(replace(given, names=["m0", "m1"], probs=np.repeat(given.probs, 2, axis=0)))
     row = blending.compare(pair)["rank"]
-    assert auc(pair, pair.probs[0]) < row.auc.value - 0.05, "the pooled figures differ"
+    assert auc(pair, pair.probs[0]) < row.score.value - 0.05, "the pooled figures differ"
     assert (row.gain.value, row.gain.low, row.gain.high) == (0, 0, 0)
 
 
@@ -233,9 +235,8 @@ def test_an_ensemble_is_a_result_like_any_other(store, method, classes):
     found = results.find_result("blend")
     assert found.record == result.record and found.record.method == method
     table, origin = found.oof()
-    assert found.score("at_half", "auc").value == pytest.approx(
-        metrics.macro_auc(predictions.labels(table), predictions.probabilities(table))
-    )
+    labels = exclusive(classes).labels(table["label"].tolist())
+    assert found.score("at_half", "auc").value == pytest.approx(auc_of(labels, predictions.probabilities(table)))
     assert set(origin["members"]) == {"exp1", "exp2"} and origin["folds_sha256"] == "f" * 64
     np.testing.assert_allclose(predictions.probabilities(found.test()[0]).sum(axis=1), 1)
     assert list(rows) == list(BLENDERS)
@@ -292,4 +293,4 @@ def test_the_command_scores_members_and_blends_alike(store, capsys):
     for method in BLENDERS:
         (line,) = (line for line in printed.splitlines() if f" {method} " in line)
         scores = methods[method]
-        assert f"{scores.fold_auc:.4f}" in line and f"{scores.cross_fitted_auc:.4f} [" in line
+        assert f"{scores.fold_mean:.4f}" in line and f"{scores.cross_fitted:.4f} [" in line

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tasks import exclusive
 
 from chestfold import Experiment
 from chestfold.core.errors import InputError
@@ -51,7 +52,7 @@ def test_the_last_stage_with_enough_cells_and_its_maps_differ_by_class_and_image
     module, images = network(name), noise(2, size)
     found = find_layer(module, images)
     assert (found.name, found.grid) == (layer, (cells, cells))
-    runner = make_runner(Network(module, Blueprint(name, {}, 0.5, 0.25)), Experiment(precision="fp32"))
+    runner = make_runner(Network(module, Blueprint(name, {}, 0.5, 0.25)), Experiment(precision="fp32"), exclusive())
     with open_mapper(runner, images, "gradcam") as mapper:
         maps = mapper(images, np.array([[0, 1], [0, 1]]))
     assert maps.shape == (2, 2, cells, cells) and maps.dtype == np.float32 and maps.min() >= 0
@@ -63,7 +64,7 @@ def test_the_last_stage_with_enough_cells_and_its_maps_differ_by_class_and_image
 def test_frozen_networks_other_heads_and_bf16_have_the_maps_of_fp32(method, settings):
     exp = Experiment(backbone="test_resnet", image_size=64, **settings)
     torch.manual_seed(0)
-    runner = make_runner(create(exp, 2), exp)
+    runner = make_runner(create(exp, 2), exp, exclusive())
     torch.nn.init.normal_(runner.module.get_classifier().weight)
     images = noise(2, 64)
     with open_mapper(runner, images, method) as mapper:
@@ -71,7 +72,7 @@ def test_frozen_networks_other_heads_and_bf16_have_the_maps_of_fp32(method, sett
         assert mapper.layer.name == ("trunk." if exp.head_width else "") + "layer2"
     assert (maps.max(axis=(1, 2, 3)) > 0).all() and np.isfinite(maps).all()
     exp32 = Experiment(backbone="test_resnet", image_size=64, **(settings | {"precision": "fp32"}))
-    with open_mapper(make_runner(runner.network, exp32), images, method) as mapper:
+    with open_mapper(make_runner(runner.network, exp32, exclusive()), images, method) as mapper:
         np.testing.assert_array_equal(mapper(images, np.array([[1], [1]])), maps)
     assert not any(part._forward_hooks for part in runner.module.modules())
 
@@ -89,7 +90,9 @@ def test_grad_cam_is_the_papers_formula():
     handle.remove()
     weights = seen[0].grad.mean(dim=(2, 3), keepdim=True)
     wanted = torch.relu((weights * seen[0]).sum(dim=1))[0].detach().numpy()
-    runner = make_runner(Network(module, Blueprint("test_resnet", {}, 0.5, 0.25)), Experiment(precision="fp32"))
+    runner = make_runner(
+        Network(module, Blueprint("test_resnet", {}, 0.5, 0.25)), Experiment(precision="fp32"), exclusive()
+    )
     with open_mapper(runner, images, "gradcam", "layer4") as mapper:
         np.testing.assert_allclose(mapper(images, np.array([[1]]))[0, 0], wanted, rtol=1e-4, atol=1e-7)
 
@@ -103,14 +106,17 @@ def test_a_layer_by_name_and_one_that_is_not_there():
         find_layer(module, images, "fc")
 
 
-def test_an_unknown_family_is_refused_with_its_layers():
+def test_an_unknown_family_has_its_last_layer_with_enough_cells():
     class Strange(torch.nn.Sequential):
         pass
 
     module = Strange(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(2))
     module(noise(1, 16))
-    with pytest.raises(InputError, match=r"no layer for heat maps is known .*: 0 \(14 x 14\)"):
-        find_layer(module, noise(1, 16))
+    assert find_layer(module, noise(1, 16)).name == "0"
+    flat = Strange(torch.nn.Flatten(), torch.nn.LazyLinear(2))
+    flat(noise(1, 16))
+    with pytest.raises(InputError, match="none: no layer of it has maps of more than one cell"):
+        find_layer(flat, noise(1, 16))
 
 
 def test_channels_last_is_told_by_shape_and_else_by_the_family():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Index
@@ -70,12 +71,12 @@ def test_area_under_curves():
 
 def test_summary_counts_each_class_the_same_and_draws_patients():
     values = np.array([1.0, 1.0, 1.0, 0.0, np.nan])
-    labels, groups = np.array([0, 0, 0, 1, 1]), np.array(["a", "a", "b", "c", "d"])
-    found = measures.summary(values, labels, groups, ("well", "ill", "none"))
+    truth, groups = np.eye(3)[[0, 0, 0, 1, 1]], np.array(["a", "a", "b", "c", "d"])
+    found = measures.summary(values, truth, groups, ("well", "ill", "none"))
     assert set(found) == {"all", "well", "ill"}
     assert found["all"].value == 0.5 and found["well"].value == 1 and found["ill"].value == 0
-    assert measures.summary(np.full(5, np.nan), labels, groups, ("well", "ill")) == {}
-    spread = measures.summary(np.arange(40.0), np.zeros(40, int), np.repeat(np.arange(20), 2), ("well",))["well"]
+    assert measures.summary(np.full(5, np.nan), truth, groups, ("well", "ill", "none")) == {}
+    spread = measures.summary(np.arange(40.0), np.ones((40, 1)), np.repeat(np.arange(20), 2), ("well",))["well"]
     assert spread.low < spread.value == 19.5 < spread.high
 
 
@@ -89,7 +90,7 @@ class Bright(torch.nn.Module):
 
 def test_deletion_falls_and_insertion_rises_early_by_a_map_that_knows(monkeypatch):
     monkeypatch.setattr(checks, "BLUR", 1.0)  # an image of two grey values still differs from its blur
-    runner = Runner(None, torch.device("cpu"), None, Bright())
+    runner = Runner(None, exclusive(), torch.device("cpu"), None, Bright())
     images = torch.ones(1, 1, 16, 16) * 0.1
     images[:, :, :8, :8] = 2.0
     heat, one = np.zeros((1, 16, 16), np.float32), np.array([1])
@@ -107,7 +108,7 @@ def test_the_second_channel_is_not_deleted():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.stack([x[:, 1].mean(dim=(1, 2)), torch.zeros(len(x))], dim=1)
 
-    runner = Runner(None, torch.device("cpu"), None, Second())
+    runner = Runner(None, exclusive(), torch.device("cpu"), None, Second())
     images, heat = torch.ones(1, 2, 8, 8), np.ones((1, 8, 8), np.float32)
     assert np.ptp(checks.deletion(runner, images, heat, np.array([0]))) == 0
 
@@ -115,7 +116,7 @@ def test_the_second_channel_is_not_deleted():
 def test_randomized_weights_are_the_same_values_elsewhere_and_the_original_stays():
     exp = tiny_experiment()
     torch.manual_seed(0)
-    runner = make_runner(create(exp, 2), exp)
+    runner = make_runner(create(exp, 2), exp, exclusive())
     torch.nn.init.normal_(runner.module.fc.weight)
     before = {k: v.clone() for k, v in runner.module.state_dict().items()}
     changed = {}
@@ -165,3 +166,16 @@ def test_a_map_is_stretched_to_an_image_that_is_not_square():
     shown = overlay(grey, heat)
     assert shown.shape == (10, 40, 3) and shown.dtype == np.uint8
     assert (shown[:, :25] == 100).all() and not (shown[:, 35:] == 100).all(axis=2).any()
+
+
+def test_all_colours_are_deleted_and_inserted():
+    class Last(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([x[:, 2].mean(dim=(1, 2)), torch.zeros(len(x))], dim=1)
+
+    runner = Runner(None, torch.device("cpu"), None, Last())
+    images, heat = torch.ones(1, 3, 16, 16), np.random.default_rng(0).random((1, 16, 16)).astype(np.float32)
+    images[:, 2, :8] = 3.0
+    falling = checks.deletion(runner, images, heat, np.array([0]))
+    assert falling[0, 0] > falling[0, -1] == pytest.approx(0.5)
+    assert checks.insertion(runner, images, heat, np.array([0]))[0, -1] == pytest.approx(falling[0, 0])

@@ -123,3 +123,16 @@ def test_a_dollar_in_a_name_is_a_dollar(tmp_path):
     figures.confusion(tmp_path / "confusion.png", record([[3, 1], [0, 4]], r"$\frac$", "ill"))
     figures.learning_curves(tmp_path / "curves.png", r"exp100@$\frac$", {0: history(2)})
     read(tmp_path / "confusion.png")
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype"), [(1, np.uint8), (2, np.uint8), (3, np.uint8), (1, np.uint16), (3, np.uint16)]
+)
+def test_inputs_shows_what_the_network_is_given(tmp_path, channels, dtype):
+    scale = 1 if dtype == np.uint8 else 257
+    images = np.stack([np.full((5, 6, 6), 60 * n + 60) for n in range(channels)], axis=1).astype(dtype) * dtype(scale)
+    figures.inputs(tmp_path / "inputs.png", images)
+    shown = cv2.imread(str(tmp_path / "inputs.png"), cv2.IMREAD_UNCHANGED)
+    assert shown is not None and shown.dtype == np.uint8 and shown.shape[:2] == (16, 32)
+    expected = [180, 120, 60] if channels == 3 else 60  # cv2 reads blue first
+    assert shown[3, 3].tolist() == expected and shown[11, 28].max() == 0

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core import checkpoint
 from chestfold.models import create, training_mode
@@ -17,7 +18,7 @@ def belongs_to_head(name: str) -> bool:
 
 def fresh(exp) -> dict[str, torch.Tensor]:
     """All tensors of fold 0 before its first step."""
-    return loop.start(exp, 0, 2).runner.module.state_dict()
+    return loop.start(exp, 0, exclusive()).runner.module.state_dict()
 
 
 def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:

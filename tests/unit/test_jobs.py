@@ -6,6 +6,7 @@ from multiprocessing import forkserver
 import pytest
 from conftest import tiny_experiment
 
+from chestfold.core import device
 from chestfold.core.config import Request
 from chestfold.core.files import read_json
 from chestfold.core.run_folder import RunFolder
@@ -25,7 +26,9 @@ def machine(monkeypatch):
         monkeypatch.delenv("WORLD_SIZE", raising=False)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
         monkeypatch.setattr(threads, "available_memory", lambda: memory * GIB)
-        monkeypatch.setattr(threads, "has_gpu", lambda: gpu)
+        monkeypatch.delenv("CHESTFOLD_DEVICE", raising=False)
+        monkeypatch.setattr(device.os.path, "exists", lambda path: gpu and path in device.GPU_FILES)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
 
     return describe
 
@@ -42,6 +45,14 @@ def test_a_core_trains_a_fold(machine, cores, folds, fit):
 def test_a_gpu_trains_one_fold_at_a_time(machine):
     machine(cores=16, gpu=True)
     assert jobs_that_fit(EXP, 5) == 1
+
+
+@pytest.mark.parametrize(("name", "fit"), [("auto", 1), ("cpu", 5), ("cuda", 1), ("cuda:1", 1)])
+def test_folds_go_side_by_side_on_the_cpu_of_a_machine_with_gpus(machine, monkeypatch, name, fit):
+    machine(cores=16, gpu=True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    device.choose_device(name)
+    assert jobs_that_fit(EXP, 5) == fit
 
 
 @pytest.mark.parametrize(("memory", "fit"), [(0.5, 1), (2, 1), (4, 2), (100, 8)])

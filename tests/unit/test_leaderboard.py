@@ -8,7 +8,8 @@ from conftest import tiny_experiment
 
 from chestfold.cli import main
 from chestfold.core.files import read_json, write_json
-from chestfold.evaluate import leaderboard, metrics, results
+from chestfold.evaluate import leaderboard, results
+from chestfold.evaluate.metrics import BOARD, METRICS, Metric
 from chestfold.report import terminal
 from chestfold.report.publish import publish
 
@@ -129,15 +130,17 @@ def test_a_single_fold_has_no_mean_of_folds(project, monkeypatch, capsys):
 @pytest.fixture
 def with_a_new_metric(monkeypatch):
     """`hits`: a metric that was added to the registry after the results were scored."""
-    monkeypatch.setitem(metrics.METRICS, "hits", lambda e: float(e.hits.sum()))
+    monkeypatch.setitem(METRICS, "hits", Metric("hits", lambda e: float(e.hits.sum())))
+    for module in (leaderboard, results):
+        monkeypatch.setattr(module, "BOARD", (*BOARD, "hits"))
     end = leaderboard.HEADER.index("F1 tuned")
     header = (*leaderboard.HEADER[:end], "hits", *leaderboard.HEADER[end:])
     monkeypatch.setattr(leaderboard, "HEADER", header)
     monkeypatch.setattr(terminal, "ALL", (*header[:2], leaderboard.OF_FOLDS, *header[2:]))
 
 
-def test_the_header_names_every_metric_of_the_registry():
-    titles = [metrics.TITLES.get(name, name) for name in metrics.METRICS]
+def test_the_header_names_every_metric_that_results_are_scored_by():
+    titles = [METRICS[name].title for name in BOARD]
     assert [name for name in leaderboard.HEADER if name in titles] == titles
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import enter, make_project, make_tiny_folds, tiny_experiment
+from tasks import exclusive
 
 from chestfold.core import checkpoint
 from chestfold.core.config import Experiment
@@ -17,7 +18,7 @@ from chestfold.core.run_folder import FoldFolder
 from chestfold.data.loader import Images, TrainBatches
 from chestfold.data.transforms.mixup import create_mix
 from chestfold.evaluate import predictions
-from chestfold.evaluate.metrics import validation_figures
+from chestfold.evaluate.metrics import Predicted, validation_figures
 from chestfold.models import rebuild
 from chestfold.models.runner import make_runner, predict
 from chestfold.train import loop
@@ -82,7 +83,9 @@ def weights(folder) -> torch.Tensor:
 
 
 def untrained() -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in loop.start(tiny_experiment(), 0, 2).runner.module.parameters()])
+    return torch.cat(
+        [p.detach().flatten() for p in loop.start(tiny_experiment(), 0, exclusive()).runner.module.parameters()]
+    )
 
 
 @pytest.mark.parametrize("settings", OPTIONS, ids=lambda s: " ".join(f"{k}={v}" for k, v in s.items()))
@@ -180,7 +183,7 @@ def test_of_equal_epochs_the_one_with_the_lower_loss_is_kept(fold, monkeypatch):
 def test_validation_figures_are_those_of_the_definition():
     probs = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]]).double().numpy()
     labels = torch.tensor([0, 1, 1, 0]).numpy()
-    row = validation_figures(labels, probs)
+    row = validation_figures(Predicted(exclusive(), labels, probs), {})
     assert row["loss"] == pytest.approx(-sum(map(math.log, (0.9, 0.8, 0.4, 0.3))) / 4)
     assert (row["accuracy"], row["auc"], row["macro_f1"]) == pytest.approx((0.5, 0.75, 0.5))
 
@@ -213,7 +216,7 @@ def test_the_same_settings_train_the_same_weights_and_another_seed_others(fold):
 def test_a_cpu_uses_bf16_where_it_has_it_and_nothing_is_depthwise(monkeypatch, backbone, has_bf16, precision):
     monkeypatch.setattr("chestfold.models.runner.cpu_has_bf16", lambda: has_bf16)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert loop.start(tiny_experiment(backbone=backbone), 0, 2).runner.precision == precision
+    assert loop.start(tiny_experiment(backbone=backbone), 0, exclusive()).runner.precision == precision
 
 
 # A few images of each class, and class weights
@@ -232,7 +235,7 @@ def test_a_fold_is_trained_on_the_wanted_number_of_each_class(fold):
 
 def test_what_is_drawn_depends_on_seed_and_fold_alone():
     def ids(number: int = 0, **changes) -> list[str]:
-        return limit_per_class(tiny_experiment(train_per_class=3, **changes), number, rare()).ids
+        return limit_per_class(tiny_experiment(train_per_class=3, **changes), number, rare(), exclusive()).ids
 
     kept = ids()
     assert kept == ids(lr=1e-4, epochs=9, backbone="test_vit", augment="plain")
@@ -241,7 +244,7 @@ def test_what_is_drawn_depends_on_seed_and_fold_alone():
 
 def test_the_drawn_images_keep_their_pixels_and_labels():
     images = rare()
-    few = limit_per_class(tiny_experiment(train_per_class=3), 0, images)
+    few = limit_per_class(tiny_experiment(train_per_class=3), 0, images, exclusive())
     for row, image_id, label in zip(few.rows, few.ids, few.labels, strict=True):
         assert (images.ids[row], images.labels[row]) == (image_id, label)
 
@@ -254,9 +257,10 @@ def test_more_of_each_class_than_there_are_is_refused(fold):
 def first_loss(tmp_path, **changes) -> tuple[float, np.ndarray]:
     """The loss of the first batch, of a classifier at zero, and the class numbers in that batch."""
     exp = tiny_experiment(max_steps=1, precision="fp32", **changes)
-    state, batches = loop.start(exp, 0, 2), TrainBatches(exp, 0, rare(), 0)
-    loss = create_loss(exp, rare().labels, 2, state.runner.device)
-    recipe = loop.Recipe(exp, 0, batches, loss, create_mix(0.0, 0.0), 2)
+    task = exclusive()
+    state, batches = loop.start(exp, 0, task), TrainBatches(exp, task, 0, rare(), 0)
+    loss = create_loss(exp, task, rare().labels, state.runner.device)
+    recipe = loop.Recipe(exp, 0, batches, loss, create_mix(0.0, 0.0), task)
     loop.train_epoch(recipe, state, FoldFolder(tmp_path))
     return state.meter.losses[0], batches[0, 0][1].numpy()
 
@@ -303,6 +307,6 @@ def test_the_prediction_is_the_mean_over_the_last_epochs(shared):
     folder = shared.runs / "exp099" / "fold0"
     table, _ = predictions.read(folder / "oof.parquet")
     images = ready.images(ready.rows(table["id"].tolist()))
-    each = [predict(make_runner(rebuild(checkpoint.load(p)), exp), images) for p in folder.glob("epoch*")]
+    each = [predict(make_runner(rebuild(checkpoint.load(p)), exp, ready.task), images) for p in folder.glob("epoch*")]
     assert np.abs(each[0] - each[1]).max() > 1e-4
     np.testing.assert_allclose(predictions.probabilities(table), np.mean(each, axis=0), atol=1e-6)

@@ -28,7 +28,7 @@ def test_the_help_shows_every_setting_with_its_choices(help_text):
     for name, kind in field_types().items():
         option = f"--{name.replace('_', '-')}"
         if get_origin(kind) is Literal:
-            option += " {" + ",".join(get_args(kind)) + "}"
+            option += " {" + ",".join(map(str, get_args(kind))) + "}"
         assert f" {option}" in help_text
 
 
@@ -73,7 +73,9 @@ def test_an_option_that_resembles_none_gets_no_hint():
 @pytest.mark.parametrize(
     ("argv", "near"),
     [
-        (["--augment", "plian"], "one of none, plain, d4"),
+        (["--frame", "center"], "one of none, centre, border"),
+        (["--channels", "2"], "one of 1, 3"),
+        (["--depth", "12"], "one of 8, 16"),
         (["--wandb", "offlin"], "did you mean offline?"),
     ],
 )
@@ -94,3 +96,8 @@ def test_a_mistyped_verb_names_the_nearest_one(capsys):
 def test_a_number_of_jobs_or_threads_is_above_0(option, count):
     with pytest.raises(InputError, match=f"{option}: .*number above 0"):
         read(f"{option}={count}")
+
+
+def test_a_choice_of_numbers_is_a_number():
+    exp = read("--channels", "3", "--depth", "16").request.exp
+    assert (exp.channels, exp.depth) == (3, 16)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
@@ -42,7 +43,7 @@ def marked() -> np.ndarray:
 def trained_on(preprocess: Preprocess, pixels: np.ndarray = SLICES, **changes) -> np.ndarray:
     """What a network is given in three epochs, uint8 (3 x 8, C, S, S), with the lungs of the slices as they were."""
     exp = tiny_experiment(image_size=128, lung_mask=preprocess.lung_mask, **changes)
-    batches = TrainBatches(exp, 0, replace(images(preprocess), pixels=pixels), workers=0)
+    batches = TrainBatches(exp, exclusive(), 0, replace(images(preprocess), pixels=pixels), workers=0)
     return np.concatenate([batches[epoch, 0][0].numpy() for epoch in range(3)])
 
 
@@ -129,7 +130,7 @@ def test_where_no_lungs_are_wanted_none_are_counted():
 
 
 def test_the_few_of_each_class_keep_their_lungs():
-    few = limit_per_class(tiny_experiment(train_per_class=2), 0, images(ZERO))
+    few = limit_per_class(tiny_experiment(train_per_class=2), 0, images(ZERO), exclusive())
     rows = [IDS.index(i) for i in few.ids]
     np.testing.assert_array_equal(next(plain_batches(few, 9))[:, 0].numpy(), (SLICES * masks())[rows])
 
@@ -137,7 +138,7 @@ def test_the_few_of_each_class_keep_their_lungs():
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit", "test_efficientnet", "five_block_cnn", "fine_cnn"])
 def test_a_network_takes_as_many_channels_as_there_are(backbone):
     exp = tiny_experiment(backbone=backbone, image_size=128, lung_mask="channel")
-    runner = loop.start(exp, 0, 2).runner
+    runner = loop.start(exp, 0, exclusive()).runner
     first = next(m for m in runner.module.modules() if isinstance(m, torch.nn.Conv2d))
     assert first.in_channels == 2
     assert predict(runner, images(CHANNEL)).shape == (8, 2)
@@ -145,7 +146,7 @@ def test_a_network_takes_as_many_channels_as_there_are(backbone):
 
 def test_a_head_of_its_own_takes_two_channels_too():
     exp = tiny_experiment(image_size=128, lung_mask="channel", head_width=5)
-    assert predict(loop.start(exp, 0, 2).runner, images(CHANNEL)).shape == (8, 2)
+    assert predict(loop.start(exp, 0, exclusive()).runner, images(CHANNEL)).shape == (8, 2)
 
 
 # Frames
@@ -171,7 +172,7 @@ def test_the_border_is_black_and_the_rest_is_left_alone():
 def test_training_sees_the_frame_that_validation_sees(frame):
     preprocess = Preprocess(frame=frame)
     exp = tiny_experiment(image_size=128, frame=frame)
-    batch, labels = TrainBatches(exp, 0, replace(images(preprocess), labels=np.arange(8)), workers=0)[0, 0]
+    batch, labels = TrainBatches(exp, exclusive(), 0, replace(images(preprocess), labels=np.arange(8)), workers=0)[0, 0]
     np.testing.assert_array_equal(batch.numpy(), predicted_on(preprocess)[labels])
 
 
@@ -252,3 +253,29 @@ def test_lungs_and_a_frame_exclude_each_other():
         InputError, match=r"lung_mask = zero \(for CT slices\) and frame = centre \(for X-rays\): choose one"
     ):
         Experiment(lung_mask="zero", frame="centre")
+
+
+@pytest.mark.parametrize("frame", ["centre", "border"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_three_channels_and_16_bits_are_framed_alike(frame, dtype):
+    grey = SLICES.astype(dtype)
+    colours = np.stack([grey, grey // 2, grey], axis=-1)
+    framed = apply_frame(frame, colours)
+    assert framed.dtype == dtype and framed.shape == colours.shape
+    np.testing.assert_array_equal(framed[..., 0], apply_frame(frame, grey))
+    np.testing.assert_array_equal(framed[..., 1], apply_frame(frame, grey // 2))
+
+
+def test_three_channels_come_first_in_what_the_network_is_given():
+    colours = np.stack([SLICES, SLICES // 2, 255 - SLICES], axis=-1)
+    seen = predicted_on(Preprocess(), colours)
+    assert seen.shape == (len(SLICES), 3, 128, 128)
+    np.testing.assert_array_equal(seen, colours.transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("lung_mask", ["zero", "channel"])
+def test_lungs_in_16_bits_are_those_in_8_bits(lung_mask):
+    preprocess = Preprocess(lung_mask=lung_mask)
+    eight, sixteen = predicted_on(preprocess), predicted_on(preprocess, SLICES.astype(np.uint16) * np.uint16(257))
+    assert sixteen.dtype == np.uint16
+    np.testing.assert_array_equal(sixteen, eight * np.uint16(257))

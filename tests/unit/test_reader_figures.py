@@ -6,7 +6,7 @@ from scipy.stats import binomtest, norm
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
-from chestfold.evaluate.metrics import Score
+from chestfold.evaluate.bootstrap import Score
 from chestfold.synth.study.quiz import figures_of_outcomes
 from chestfold.synth.study.reader_figures import against_chance, d_prime, load_answers, proportion, read_answers
 

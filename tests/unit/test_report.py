@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_curve
+from sklearn.metrics import roc_auc_score, roc_curve
+from tasks import exclusive
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, submissions_dir, write_json
-from chestfold.evaluate import leaderboard, metrics, results
-from chestfold.evaluate.metrics import Score
+from chestfold.core.task import create_task
+from chestfold.evaluate import leaderboard, results
+from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.metrics import METRICS, Predicted, value_of
 from chestfold.integrations.kaggle.submission import SubmissionRecord, Upload
 from chestfold.report import charts, curves, render
 from chestfold.report.charts import Curve
@@ -96,7 +99,7 @@ def test_every_figure_of_the_page_is_the_board_s_text_row_by_row(trained):
     for rows, (head, *lines) in zip(tables.values(), shown, strict=True):
         assert [line[0] for line in lines] == [row.result.name + row.what for row in rows]
         for row, line in zip(rows, lines, strict=True):
-            texts = dict(zip(leaderboard.HEADER, leaderboard.cells(row), strict=True))
+            texts = leaderboard.texts_of(row)
             named = [name for name in head if name not in ("result", "folds")]
             assert len(named) == 7
             assert {k: dict(zip(head, line, strict=True))[k] for k in named} == {k: texts[k] for k in named}
@@ -171,25 +174,27 @@ def test_the_same_results_make_the_same_page(trained):
 @pytest.mark.parametrize("classes", [2, 3])
 def test_roc_points_are_those_of_scikit_learn_and_the_area_is_the_score(classes):
     labels, probs = predicted(classes)
-    names = ["a", "b", "c"][:classes]
-    shown = curves.drawn_classes(labels, names, "b")
-    assert shown == ([1] if classes == 2 else [0, 1, 2])
-    for number, curve in zip(shown, curves.roc(labels, probs, names, shown), strict=True):
+    task = exclusive(classes)
+    shown = curves.columns(task, labels, probs)
+    numbers = [1] if classes == 2 else [0, 1, 2]
+    assert [column.name for column in shown] == [task.classes[number] for number in numbers]
+    for number, curve in zip(numbers, curves.roc(shown), strict=True):
         fpr, tpr, _ = roc_curve(labels == number, probs[:, number], drop_intermediate=False)
         assert set(zip(curve.x, curve.y, strict=True)) <= set(zip(fpr, tpr, strict=True))
-        area = metrics.auc(labels == number, probs[:, number])
+        area = roc_auc_score(labels == number, probs[:, number])
         assert np.trapezoid(curve.y, curve.x) == pytest.approx(area) and f"{area:.4f}" in curve.name
 
 
 def test_a_class_that_no_image_has_draws_no_curve():
-    labels = predicted(3)[0]
+    labels, probs = predicted(3)
     labels[labels == 2] = 0
-    assert curves.drawn_classes(labels, ["a", "b", "c"], "a") == [0, 1]
+    shown = curves.columns(exclusive(3), labels, probs)
+    assert [column.name for column in shown] == ["healthy", "ill"]
 
 
 def test_precision_and_recall_begin_and_end_where_they_must():
     labels, probs = predicted(2)
-    (curve,) = curves.precision_recall(labels, probs, ["a", "b"], [1])
+    (curve,) = curves.precision_recall(curves.columns(exclusive(), labels, probs))
     assert (curve.x[0], curve.y[0], curve.x[-1]) == (0, 1, 1)
     assert np.all(np.diff(curve.x) >= 0) and curve.y[-1] == pytest.approx((labels == 1).mean())
 
@@ -197,11 +202,11 @@ def test_precision_and_recall_begin_and_end_where_they_must():
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_reliability_bins_add_up_to_the_calibration_error(classes):
     labels, probs = predicted(classes)
-    bins = curves.reliability(labels, probs)
+    bins = curves.reliability(exclusive(classes), labels, probs)
     assert sum(b.count for b in bins) == len(labels)
     gap = sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / len(labels)
-    error = metrics.evaluate(labels, probs, np.arange(len(labels)), positive=0)["ece"]
-    assert gap == pytest.approx(error.value)
+    error = value_of(METRICS["ece"], Predicted(exclusive(classes), labels, probs))
+    assert gap == pytest.approx(error)
     drawing = drawn("reliability", "r", bins)
     assert all(f"{b.low:.3f} to {b.high:.3f}: {b.count} images" in drawing for b in bins)
 
@@ -258,11 +263,13 @@ def test_the_worst_errors_are_the_wrong_answers_that_were_surest():
     probs = np.array([0.9, 0.2, 0.6, 0.4, 0.99])
     frame = pd.DataFrame({"id": list("abcde"), "group": list("abcde"), "fold": 0, "label": list("nynyn")})
     frame = frame.assign(n=1 - probs, y=probs)
-    found = worst_errors(frame, "y")
+    task = create_task("multiclass", ("n", "y"), "y")
+    found = worst_errors(frame, task)
     assert [m.id for m in found] == ["e", "a", "b", "c", "d"]
     assert (found[0].label, found[0].predicted, found[0].probability) == ("n", "y", 0.99)
     assert (found[2].label, found[2].predicted, found[2].probability) == ("y", "n", 0.8)
-    assert len(worst_errors(pd.concat([frame.assign(id=f"{n}") for n in range(9)], ignore_index=True), "y")) == 12
+    many = pd.concat([frame.assign(id=f"{n}") for n in range(9)], ignore_index=True)
+    assert len(worst_errors(many, task)) == 12
 
 
 def test_each_image_is_on_the_page_once(trained):

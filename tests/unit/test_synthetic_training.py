@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.config import Request
 from chestfold.core.errors import InputError
@@ -13,8 +14,10 @@ from chestfold.core.files import read_json, write_json
 from chestfold.core.run_folder import SyntheticCount
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
+from chestfold.data.channels import Form
 from chestfold.data.synthetic import open_part, require_unrelated
-from chestfold.evaluate import metrics, predictions
+from chestfold.evaluate import predictions
+from chestfold.evaluate.comparisons import paired_recall
 from chestfold.evaluate.results import find_result
 from chestfold.train.prepare import prepare, with_positive_share
 
@@ -59,7 +62,7 @@ def test_synthetic_images_join_the_training_part_and_nothing_else(project, relat
     assert f"{len(related['out']) + 2} training, {len(related['in'])} validation and 12 test images" in log
     assert "2 of the training images are synthetic, made from 2 real ones\n" in log
     assert sorted(predictions.read(folder / "oof.parquet")[0]["id"]) == sorted(related["in"])
-    assert read_json(folder / "config.json")["fingerprint"]["synthetic_sha256"] == open_part("made", 0, 32).sha256
+    assert read_json(folder / "config.json")["fingerprint"]["synthetic_sha256"] == open_part("made", 0, Form(32)).sha256
     assert find_result(made.name).record.synthetic == (SyntheticCount(images=2, made_from=2),)
 
 
@@ -96,7 +99,10 @@ def test_a_descendant_of_a_held_out_image_is_refused(project, related, guilty):
 
 def test_a_descendant_of_a_held_out_patient_is_refused(project, related):
     write_part(project, related["out"][0], related["out"][1])
-    part, group_of = open_part("made", 0, 32), dict.fromkeys(related["out"], "a") | dict.fromkeys(related["in"], "b")
+    part, group_of = (
+        open_part("made", 0, Form(32)),
+        dict.fromkeys(related["out"], "a") | dict.fromkeys(related["in"], "b"),
+    )
     require_unrelated(part, group_of, set(related["in"]))
     with pytest.raises(InputError, match="is of a patient who is held out"):
         require_unrelated(part, group_of | {related["out"][0]: "b"}, set(related["in"]))
@@ -112,23 +118,23 @@ def test_an_image_without_host_of_a_held_out_patient_is_refused(project, related
 def test_a_part_of_another_fold_and_one_without_lineage_are_refused(project, related):
     write_part(project, related["out"][0], related["out"][1], fold=1)
     with pytest.raises(InputError, match="s0 was made for fold 0, not for fold 1"):
-        open_part("made", 1, 32)
+        open_part("made", 1, Form(32))
     write_part(project, related["out"][0], related["out"][1])
     path = project.input / "made_fold0" / "train.csv"
     pd.read_csv(path).drop(columns="parents").to_csv(path, index=False)
     with pytest.raises(InputError, match="has no column 'parents'"):
-        open_part("made", 0, 32)
+        open_part("made", 0, Form(32))
     with pytest.raises(
         InputError, match="there is no .*made_fold2, the synthetic.*; make it with: chestfold synth blend"
     ):
-        open_part("made", 2, 32)
+        open_part("made", 2, Form(32))
 
 
 def test_a_share_of_the_positive_class_is_trained_on(project, related):
     chosen = exp(positive_share=0.5)
     ready = prepare(Request("exp100", chosen))
     every = ready.images(ready.rows(related["out"]))
-    part = with_positive_share(chosen, FOLD, every, ready.positive)
+    part = with_positive_share(chosen, FOLD, every, ready.task)
     assert (part.labels == 1).sum() == (every.labels == 1).sum() / 2
     assert (part.labels == 0).sum() == (every.labels == 0).sum()
     kept = set(part.ids)
@@ -150,6 +156,6 @@ def test_paired_recall_is_the_difference_of_two_recalls():
     labels, groups = np.array([1, 1, 1, 1, 0, 0]), np.arange(6)
     ours, theirs = np.array([0.9, 0.8, 0.7, 0.1, 0.9, 0.1]), np.array([0.9, 0.2, 0.3, 0.1, 0.1, 0.1])
     ours, theirs = np.stack([1 - ours, ours], axis=1), np.stack([1 - theirs, theirs], axis=1)
-    gap = metrics.paired_recall(labels, ours, theirs, groups, 1)
+    gap = paired_recall(exclusive(), labels, ours, theirs, groups)
     assert gap.value == pytest.approx(0.5) and gap.low <= 0.5 <= gap.high
-    assert metrics.paired_recall(labels, ours, ours, groups, 1).high == 0
+    assert paired_recall(exclusive(), labels, ours, ours, groups).high == 0

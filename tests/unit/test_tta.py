@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import draw_image, tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.rng import generator
 from chestfold.data.loader import Images
@@ -20,7 +21,7 @@ def runner():
     torch.manual_seed(4)
     network = create(tiny_experiment(), 2)
     torch.nn.init.normal_(network.module.get_classifier().weight)
-    return make_runner(network, tiny_experiment(precision="fp32"))
+    return make_runner(network, tiny_experiment(precision="fp32"), exclusive())
 
 
 def images(pixels: np.ndarray) -> Images:

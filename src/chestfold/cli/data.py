@@ -1,9 +1,10 @@
 """`chestfold data`."""
 
 import argparse
+import shlex
 from typing import Any
 
-from chestfold.cli.parser import add_verb
+from chestfold.cli.parser import add_hooks, add_verb
 from chestfold.core.console import say, show
 from chestfold.core.errors import InputError
 from chestfold.core.files import input_dir
@@ -16,8 +17,12 @@ def add_verbs(verbs: Any) -> None:
     fetch = add_verb(data, "fetch", fetch_data, "make the phantom; download a data set or a competition from Kaggle")
     fetch.add_argument("name", nargs="?", help="a data set of `chestfold data list`")
     fetch.add_argument("--competition", metavar="SLUG", help="all files of a competition, into input/SLUG")
+    init = add_verb(data, "init", guess_declaration, "a first dataset.toml for a folder: guesses, to be confirmed")
+    init.add_argument("folder", help="the folder that holds the images and tables, in input/ or elsewhere")
+    init.add_argument("--name", help="what the data set is to be called [as its folder]")
     check = add_verb(data, "check", check_data, "unreadable files, duplicates, label conflicts, leaks")
     check.add_argument("name", help="a data set")
+    add_hooks(check)
 
 
 def list_datasets(arguments: argparse.Namespace) -> None:
@@ -30,7 +35,8 @@ def list_datasets(arguments: argparse.Namespace) -> None:
     for dataset in catalogue().values():
         classes = ", ".join(f"{name}*" if name == dataset.positive else name for name in dataset.classes)
         here = "yes" if all(folder.is_dir() for folder in folders_of(dataset)) else "no"
-        table.add_row(dataset.name, dataset.about, classes, dataset.patient, dataset.licence, here)
+        about = f"{dataset.about} (warning: {dataset.warning})" if dataset.warning else dataset.about
+        table.add_row(dataset.name, about, classes, dataset.patient, dataset.licence, here)
     show(table)
     say(f"they belong in {input_dir()}; your own set: a folder there with a dataset.toml (see input/README.md)")
 
@@ -45,6 +51,30 @@ def fetch_data(arguments: argparse.Namespace) -> None:
         fetch_dataset(arguments.name)
     else:
         fetch_competition(arguments.competition)
+
+
+def guess_declaration(arguments: argparse.Namespace) -> None:
+    """Write a first dataset.toml, and say what it needs."""
+    from pathlib import Path
+
+    from chestfold.data.catalogue import catalogue
+    from chestfold.data.declaration import read_declaration
+    from chestfold.data.guess import write_declaration
+
+    given = Path(arguments.folder).expanduser()
+    folder = given if given.is_dir() else input_dir() / given
+    name = arguments.name or folder.resolve().name
+    require_plain_name(name, "--name")
+    if name in catalogue():
+        raise InputError(f"{name} is the name of a data set of `chestfold data list`; choose another one with --name")
+    path = write_declaration(folder, name)
+    say(path.read_text(encoding="utf-8").rstrip())
+    say(f"wrote {path}")
+    place = input_dir() / name
+    if folder.resolve() != place.resolve():
+        say(f"it is found once the folder is in input/: ln -s {shlex.quote(str(folder.resolve()))} {place}")
+    read_declaration(name, path)
+    say(f"if the guesses are right: chestfold data check {name}")
 
 
 def check_data(arguments: argparse.Namespace) -> None:

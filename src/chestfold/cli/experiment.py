@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from chestfold.cli.parser import Parser
+from chestfold.cli.parser import Parser, add_device
 from chestfold.core.config import (
     SECTIONS,
     Experiment,
@@ -14,11 +14,13 @@ from chestfold.core.config import (
     debug_settings,
     difference,
     field_types,
+    is_list,
     parse_option,
     settings_of,
     takes_several,
 )
 from chestfold.core.console import fail, say
+from chestfold.core.device import choose_device, choose_workers
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import folds_dir, read_json
 from chestfold.core.garbage import collect_rarely
@@ -30,7 +32,8 @@ from chestfold.integrations.tracker import TRACKERS, open_tracker
 class Command:
     """What was typed after `python exps/expNNN.py`.
 
-    `wandb`: the mode; None: that of the environment. `jobs`, `threads`: 0: chosen for this machine.
+    `wandb`: the mode; None: that of the environment. `jobs`, `threads`: 0: chosen for this machine. `workers`,
+    `device`: None: chosen for this machine, too.
     """
 
     request: Request
@@ -38,6 +41,8 @@ class Command:
     wandb: str | None = None
     jobs: int = 0
     threads: int = 0
+    workers: int | None = None
+    device: str | None = None
 
 
 def main(exp: Experiment) -> None:
@@ -56,6 +61,8 @@ def run_command(command: Command) -> None:
     """Train the wanted folds: side by side in processes of their own, or one after the other in this one."""
     from chestfold.train.jobs import describe_plan, plan, run_jobs
 
+    choose_device(command.device)
+    choose_workers(command.workers)
     folds = unfinished_folds(command.request)
     jobs, threads = plan(command.request.exp, len(folds), command.jobs, command.threads)
     open_tracker(command.tracker, command.wandb)  # a wrong mode is refused before anything begins
@@ -99,7 +106,8 @@ def read_command(exp: Experiment, argv: list[str] | None = None, main: Path | No
     changed = difference(base.to_dict(), final.to_dict())
     parent = main.stem if tag else _module_of(base)
     request = Request(name, final, tuple(given["fold"] or ()), given["overwrite"], parent, changed)
-    return Command(request, given["tracker"], given["wandb"], given["jobs"], given["threads"])
+    machine = [given[name] for name in ("jobs", "threads", "workers", "device")]
+    return Command(request, given["tracker"], given["wandb"], *machine)
 
 
 def _words(value: str | list[str]) -> list[str]:
@@ -160,6 +168,10 @@ def _add_run_options(group: Any) -> None:
         "--threads", type=_count, default=0, metavar="N", help="CPU threads of each fold [the cores, shared out]"
     )
     group.add_argument(
+        "--workers", type=_count_or_0, metavar="N", help="processes that make a fold's batches [CPU: 0; GPU: up to 12]"
+    )
+    add_device(group)
+    group.add_argument(
         "--debug",
         action="store_true",
         help="a pass through everything in two minutes: 2 short epochs, 64 px, few images",
@@ -181,6 +193,11 @@ def _count(text: str) -> int:
     return count
 
 
+def _count_or_0(text: str) -> int:
+    return 0 if text == "0" else _count(text)
+
+
+_count_or_0.__name__ = "number"
 _count.__name__ = "number above 0"  # argparse names the type in its complaint
 
 
@@ -188,11 +205,12 @@ def _metavar(kind: Any) -> str:
     """The placeholder of the value in the help: choices, or a letter that tells the type."""
     if get_origin(kind) is Literal:
         return "{" + ",".join(map(str, get_args(kind))) + "}"
+    kind = get_args(kind)[0] if is_list(kind) else kind
     return {int: "N", float: "X", bool: "{true,false}", str: "TEXT"}.get(kind, "N")
 
 
 def _format(value: Any) -> str:
     """A value as it would be typed."""
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        return " ".join(map(str, value)) or "none"
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

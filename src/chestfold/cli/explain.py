@@ -3,8 +3,9 @@
 import argparse
 from typing import Any
 
-from chestfold.cli.parser import add_trust, add_verb
+from chestfold.cli.parser import add_device, add_trust, add_verb
 from chestfold.core.console import say
+from chestfold.core.device import choose_device
 
 
 def add_verbs(verbs: Any) -> None:
@@ -22,6 +23,7 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("--count", type=int, default=40, metavar="N", help="random images of each fold; 0: all [40]")
     parser.add_argument("--overwrite", action="store_true", help="replace the maps that are there")
     add_trust(parser)
+    add_device(parser)
 
 
 def explain(arguments: argparse.Namespace) -> None:
@@ -31,6 +33,7 @@ def explain(arguments: argparse.Namespace) -> None:
     from chestfold.report.gallery import format_lines, write_gallery
 
     a = arguments
+    choose_device(a.device)
     config = ExplainConfig(a.name, a.method, a.layer, tuple(a.fold), tuple(a.ids), a.count)
     folder = write_maps(config, a.overwrite)
     page = write_gallery(folder)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chestfold.cli.parser import add_verb
+from chestfold.cli.parser import add_hooks, add_verb
 from chestfold.core.console import plural, say, show
 from chestfold.core.errors import InputError
 from chestfold.core.files import folds_dir, require_plain_name
@@ -22,6 +22,7 @@ def add_verbs(verbs: Any) -> None:
     folds = verbs.add_parser("folds", help=about).add_subparsers(required=True, metavar="VERB")
     make = add_verb(folds, "make", make_folds, "write folds/NAME.csv and .json: stratified, grouped, duplicates joined")
     make.add_argument("data", help="a data set")
+    add_hooks(make)
     make.add_argument("--folds", type=int, default=5, help="number of folds [5]")
     make.add_argument("--seed", type=int, default=0, help="another seed gives another split [0]")
     make.add_argument("--repeats", type=int, help="so many splits, NAME-r1, NAME-r2, ..., of this seed and the next")
@@ -32,8 +33,10 @@ def add_verbs(verbs: Any) -> None:
     own.add_argument("--name", help=OWN_NAME)
     own.add_argument("--id-column", default="id", help="column of the image, with or without its suffix [id]")
     own.add_argument("--fold-column", default="fold", help="column of its fold, numbered from 0 or 1 on [fold]")
+    add_hooks(own)
     again = add_verb(folds, "check", check_folds, "prove a fold file again, and search for leaks")
     again.add_argument("data", help="a data set")
+    add_hooks(again)
     again.add_argument("--name", help=OWN_NAME)
 
 

@@ -61,3 +61,27 @@ def add_trust(parser: Any) -> None:
     parser.add_argument(
         "--trust-hooks", nargs=0, action=_Trust, help="run the hooks.py that came with a run from elsewhere: it is code"
     )
+
+
+class _LoadHooks(argparse.Action):
+    """Runs the hooks as soon as they are named: what follows may need their reader."""
+
+    def __call__(self, _parser: Any, _given: Any, values: Any, _option: Any = None) -> None:
+        hooks.load_own(values)
+
+
+def add_hooks(parser: Any) -> None:
+    """Add `--hooks` to a verb that reads a data set."""
+    parser.add_argument(
+        "--hooks",
+        action=_LoadHooks,
+        metavar="FILE",
+        help="your own readers, as experiments name it: exps/my_hooks.py",
+    )
+
+
+def add_device(parser: Any) -> None:
+    """The option `--device`, for `choose_device`."""
+    parser.add_argument(
+        "--device", metavar="NAME", help="auto, cpu, cuda, cuda:N, or mps (Apple, untried) [auto: CUDA if there is one]"
+    )

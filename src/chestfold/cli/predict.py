@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from chestfold.cli.parser import add_trust, add_verb
+from chestfold.cli.parser import add_device, add_trust, add_verb
 from chestfold.core.console import say, show
+from chestfold.core.device import choose_device
 from chestfold.core.errors import InputError
 from chestfold.core.files import runs_dir, write_text
 
@@ -26,10 +27,15 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("name", help="a run in runs/ with its checkpoints, or an ensemble of such runs (not by ranks)")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, DICOM, BMP, TIFF; or folders")
     parser.add_argument(
-        "--window", default="", help="DICOM of CT: lung (level -600, width 1500) or mediastinum (40, 400)"
+        "--window",
+        default="",
+        help="DICOM of CT: lung (level -600, width 1500), mediastinum (40, 400) or bone (400, 1800)",
     )
     parser.add_argument(
         "--range", nargs=2, type=int, metavar=("LOW", "HIGH"), help="16-bit and DICOM: values that are black and white"
+    )
+    parser.add_argument(
+        "--table", type=Path, metavar="CSV", help="age, sex, ...: a column file or id, and those that the run was given"
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON instead of the table")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each file too")
@@ -38,6 +44,7 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("--no-overlay", action="store_true", help="no heat maps: several times as fast")
     parser.add_argument("--overwrite", action="store_true", help="replace the --csv file")
     add_trust(parser)
+    add_device(parser)
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -48,6 +55,7 @@ def predict(arguments: argparse.Namespace) -> None:
     from chestfold.predict.inputs import find_images
     from chestfold.predict.predictor import Predictor
 
+    choose_device(arguments.device)
     if arguments.csv and arguments.csv.exists() and not arguments.overwrite:
         raise InputError(f"{arguments.csv} is there already; choose another --csv or add --overwrite")
     paths, notes = find_images(arguments.images)
@@ -55,7 +63,8 @@ def predict(arguments: argparse.Namespace) -> None:
         for note in notes:
             say(note)
         levels = tuple(arguments.range) if arguments.range else None
-        predictor = Predictor(arguments.name, levels, arguments.window)
+        predictor = Predictor(arguments.name, levels, arguments.window, table=arguments.table)
+        predictor.require_values()
         heatmaps = _heatmaps(predictor, arguments)
         lines = output.predict_files(predictor, paths, heatmaps)
         if heatmaps:

@@ -2,6 +2,7 @@
 
 import difflib
 import types
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from itertools import pairwise
@@ -36,6 +37,11 @@ class Experiment:
     hooks: str = option(
         "", "a file of your own losses, metrics, augmentations, networks, ...: exps/my_hooks.py; empty: none"
     )
+    channels: Literal[1, 3] = option(
+        1, "1: grey; 3: what the data set declares: colours, three windows, neighbouring slices (three_channels)"
+    )
+    depth: Literal[8, 16] = option(8, "bits a channel; 16 keeps the greys of DICOM files and of images of 16 bits")
+    normalise: str = option("weights", "weights: as those were trained; image: each image by its mean and deviation")
     lung_mask: Literal["none", "zero", "channel"] = option(
         "none",
         "axial CT slices: zero: black outside the lungs; channel: the lungs as a second input; a slice in which "
@@ -43,6 +49,9 @@ class Experiment:
     )
     frame: Literal["none", "centre", "border"] = option(
         "none", "X-rays, whose burnt-in text is at the edges: centre: the middle 80 %; border: the outer 8 % black"
+    )
+    tabular: tuple[str, ...] = option(
+        (), "columns of the data set's table (its `tabular`), such as age and sex, that join the pooled features"
     )
     drop_rate: float = option(
         0.0, "dropout before the classifier, 0 to 1; raise it when a small set overfits", (0.0, 1.0)
@@ -114,10 +123,10 @@ class Experiment:
         "them; empty: none",
     )
 
-    augment: Literal["none", "plain", "d4"] = option(
+    augment: str = option(
         "none",
-        "plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; d4: one of the eight rotations and "
-        "mirrorings, for CT patches, where no side is up and brightness is density",
+        "none; plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; d4: one of the eight "
+        "rotations and mirrorings, for CT patches, where no side is up and brightness is density",
     )
     crop_scale: float = option(0.7, "plain: smallest share of the area that a random crop keeps, 0 to 1", (0.01, 1.0))
     randaugment: tuple[int, int] | None = option(None, "RandAugment: operations an image, strength 0 to 10")
@@ -149,25 +158,43 @@ class Experiment:
     def __post_init__(self) -> None:
         for f in settings_of(Experiment):
             _check(f.name, getattr(self, f.name), f.metadata["limits"])
+        self._require_sound()
+        self._require_compatible()
+
+    def _require_sound(self) -> None:
+        """Values of one setting that no type and no limits describe."""
         if any(not 0 < share < 1 for share in self.lr_milestones) or not is_rising(self.lr_milestones):
             raise InputError(f"lr_milestones = {self.lr_milestones}: rising shares of the run between 0 and 1")
         if self.randaugment and not (0 < self.randaugment[0] <= 14 and 0 <= self.randaugment[1] <= 10):
             raise InputError(f"randaugment = {self.randaugment}: 1 to 14 operations, strength 0 to 10")
-        if self.sampling != "natural" and self.class_weights != "none":
-            raise InputError(
-                f"sampling = {self.sampling} and class_weights = {self.class_weights}: choose one of the two"
-            )
-        if self.compile and self.gradient_checkpointing:
-            raise InputError("compile and gradient_checkpointing: choose one of the two")
-        if self.head_width and self.layer_decay != 1:
-            raise InputError(
-                f"head_width = {self.head_width} and layer_decay = {self.layer_decay}: a new head takes all layers "
-                "before it as one; choose one of the two"
-            )
-        if self.lung_mask != "none" and self.frame != "none":
-            raise InputError(
-                f"lung_mask = {self.lung_mask} (for CT slices) and frame = {self.frame} (for X-rays): choose one"
-            )
+        if len(set(self.tabular)) < len(self.tabular):
+            raise InputError(f"tabular = {self.tabular}: each column once")
+
+    def _require_compatible(self) -> None:
+        """Settings that contradict each other."""
+        contradictions = {
+            f"sampling = {self.sampling} and class_weights = {self.class_weights}": self.sampling != "natural"
+            and self.class_weights != "none",
+            "compile and gradient_checkpointing": self.compile and self.gradient_checkpointing,
+            f"head_width = {self.head_width} and layer_decay = {self.layer_decay} (a new head takes all layers before "
+            "it as one)": self.head_width and self.layer_decay != 1,
+            "tabular and synthetic (those images have no columns)": self.tabular and self.synthetic,
+            "tabular and layer_decay (a new head takes all layers before it as one)": self.tabular
+            and self.layer_decay != 1,
+            f"channels = 3 and lung_mask = {self.lung_mask} (lungs are found in one grey channel)": self.channels == 3
+            and self.lung_mask != "none",
+            "normalise = image and lung_mask = channel (the lungs would count as a part of the image)": self.normalise
+            == "image"
+            and self.lung_mask == "channel",
+            "depth = 16 and randaugment (its operations equalize and posterize are for 8 bits)": self.depth == 16
+            and self.randaugment,
+            f"lung_mask = {self.lung_mask} (for CT slices) and frame = {self.frame} (for X-rays)": self.lung_mask
+            != "none"
+            and self.frame != "none",
+        }
+        for settings, contradict in contradictions.items():
+            if contradict:
+                raise InputError(f"{settings}: choose one of the two")
 
     def but(self, **changes: Any) -> "Experiment":
         """A copy with some fields changed that remembers this one as its parent."""
@@ -227,6 +254,13 @@ def require_field(name: str) -> None:
         raise InputError(f"unknown setting {name!r}{did_you_mean(name, field_types())} (--help lists them)")
 
 
+def require_choice(setting: str, value: str, known: Iterable[str]) -> None:
+    """Raise `InputError`, with the nearest of the `known` names, when a setting's value is none of them."""
+    names = list(known)
+    if value not in names:
+        raise InputError(f"{setting} = {value!r} is not one of {', '.join(names)}{did_you_mean(value, names)}")
+
+
 def did_you_mean(name: str, known: Any) -> str:
     """`; did you mean NAME?` for the nearest of the `known` names; nothing where none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
@@ -258,6 +292,11 @@ def takes_several(kind: Any) -> bool:
     return is_optional(kind) or get_origin(kind) is tuple
 
 
+def is_list(kind: Any) -> bool:
+    """Whether a type is a tuple of any length, as `tuple[str, ...]`."""
+    return get_origin(kind) is tuple and get_args(kind)[1:] == (...,)
+
+
 def is_optional(kind: Any) -> bool:
     """Whether a type is a union, as `tuple[int, int] | None`."""
     return get_origin(kind) in (Union, types.UnionType)
@@ -269,8 +308,8 @@ def format_type(kind: Any) -> str:
         return " or ".join(format_type(k) for k in get_args(kind))
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
-    if get_origin(kind) is tuple and get_args(kind)[1:] == (...,):
-        return f"values, each {format_type(get_args(kind)[0])}"
+    if is_list(kind):
+        return f"values, each {format_type(get_args(kind)[0])}, or none"
     if get_origin(kind) is tuple:
         return f"{len(get_args(kind))} values ({', '.join(format_type(k) for k in get_args(kind))})"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(kind, "none")
@@ -285,8 +324,12 @@ def parse_option(name: str, words: list[str]) -> Any:
     require_field(name)
     kind = field_types()[name]
     value: Any = words if takes_several(kind) else " ".join(words)
-    if is_optional(kind) and words == ["none"]:
+    if get_origin(kind) is Literal:
+        value = {str(choice): choice for choice in get_args(kind)}.get(value, value)
+    if words == ["none"] and is_optional(kind):
         return None
+    if words == ["none"] and is_list(kind):
+        return ()
     try:
         if kind is bool and value.lower() not in ("true", "false"):
             raise ValueError(value)

@@ -1,5 +1,6 @@
 """What a person sees in the terminal: lines, progress bars, and errors of one sentence."""
 
+import io
 import os
 import sys
 import time
@@ -12,6 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chestfold.core.errors import ChestfoldError
 
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, io.TextIOWrapper):  # names of files and classes in a terminal that cannot show them
+        _stream.reconfigure(errors="backslashreplace")
 console = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
 PIPED = 300
 """Characters in a line of what goes into a file or another program: enough for every column of the board."""

@@ -15,6 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from chestfold.core.device import AUTO, chosen_device
+
 T = TypeVar("T")
 
 
@@ -34,18 +36,20 @@ def is_main() -> bool:
 
 
 def device() -> torch.device:
-    """This process's own GPU, or the CPU."""
-    if torch.cuda.is_available():
+    """What was chosen for this command, else this process's own GPU, or the CPU."""
+    chosen = chosen_device()
+    if chosen == "cuda" or (chosen == AUTO and torch.cuda.is_available()):
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+    return torch.device("cpu" if chosen == AUTO else chosen)
 
 
 def setup() -> None:
     """Join the other processes, once."""
     if world() > 1 and not dist.is_initialized():
-        if torch.cuda.is_available():
+        on_cuda = device().type == "cuda"
+        if on_cuda:
             torch.cuda.set_device(device())
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("nccl" if on_cuda else "gloo")
 
 
 def cleanup() -> None:

@@ -157,6 +157,24 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_text(path: Path) -> str:
+    """The text of a file that a person wrote: UTF-8, without the mark that some editors put in front (BOM).
+
+    Raises:
+        InputError: it is missing, cannot be read, or is in another encoding.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f'{path} is not a readable text: it is not in UTF-8; save it as UTF-8 (in Excel: as "CSV UTF-8")'
+        ) from error
+
+
 def read_json(path: Path) -> Any:
     """The value in a JSON file; a damaged one is `InputError`."""
     try:

@@ -58,9 +58,13 @@ def machine() -> str:
     """The accelerator, else the CPU and the number of threads in use."""
     import torch  # seconds of work, which a reader of manifests does not need
 
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{_cpu_name()}, {plural(torch.get_num_threads(), 'thread')}"
+    from chestfold.core import distributed
+
+    device = distributed.device()
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    gpu = "" if device.type == "cpu" else f"{device.type} of "
+    return f"{gpu}{_cpu_name()}, {plural(torch.get_num_threads(), 'thread')}"
 
 
 def _cpu_name() -> str:

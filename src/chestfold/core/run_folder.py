@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from chestfold.core import hooks
 from chestfold.core.config import Experiment, difference
@@ -23,7 +23,9 @@ from chestfold.core.files import (
 )
 from chestfold.core.provenance import Provenance
 from chestfold.core.records import Record
-from chestfold.core.task import Task, create_task
+
+if TYPE_CHECKING:
+    from chestfold.core.task import Task
 
 History = list[dict[str, Any]]
 """The rows of a metrics.jsonl, one for each epoch or interval of steps."""
@@ -189,8 +191,10 @@ class FoldConfig(Config):
         predicted = {"fold": self.fold, "classes": list(self.classes), "positive": self.positive, "task": self.task}
         return Experiment().to_dict() | super().deciding() | predicted
 
-    def create_task(self) -> Task:
+    def create_task(self) -> "Task":
         """What its labels and probabilities mean."""
+        from chestfold.core.task import create_task  # it needs numpy, which --help does without
+
         return create_task(self.task, self.classes, self.positive)
 
     def exp(self) -> Experiment:

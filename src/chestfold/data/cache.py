@@ -1,4 +1,4 @@
-"""Decoded images: one uint8 memory map per (data set, size), made once, shared by all folds and experiments."""
+"""Decoded images: one memory map per (data set, form), made once, shared by all folds and experiments."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from chestfold.core.console import progress
+from chestfold.core.console import progress, say
 from chestfold.core.errors import InputError
 from chestfold.core.files import (
     atomic_path,
@@ -21,14 +21,21 @@ from chestfold.core.files import (
     sha256_json,
     write_text,
 )
+from chestfold.data.channels import Form, decode_form, neighbours, places_of
 from chestfold.data.dataset import Index
-from chestfold.data.decode import TRANSFORM, decode, read_bytes
+from chestfold.data.decode import DEEP_TRANSFORM, TRANSFORM, is_deep, read_bytes, split_place
 from chestfold.data.dicom import DICOM_SUFFIXES, DICOM_TRANSFORM
+
+FORM_TRANSFORM = "form-1"
+"""Names how three channels and 16 bits are made; part of the key of a cache that holds them."""
 
 
 @dataclass(frozen=True)
 class Cache:
-    """`images`: uint8 (N, size, size), in the order of the index; `row_of`: id -> row; `content`: their hash."""
+    """`images`: uint8 or uint16 (N, size, size) or (N, size, size, 3), in the order of the index.
+
+    `row_of`: id -> row; `content`: the hash of ids and files.
+    """
 
     images: np.ndarray
     row_of: dict[str, int]
@@ -63,12 +70,18 @@ def content_hashes(index: Index) -> list[str]:
 
 
 def _stamp(root: Path, place: str) -> str:
-    status = (root / place.partition("#")[0]).stat()
+    path = root / split_place(place)[0]
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); replace or remove it") from error
     return f"{root / place}|{status.st_size}|{status.st_mtime_ns}"
 
 
-def open_cache(index: Index, size: int) -> Cache:
+def open_cache(index: Index, size: int, channels: int = 1, depth: int = 8) -> Cache:
     """The decoded images of `index` at `size` pixels a side; decoded now if they are not there yet.
+
+    `channels` is 1, or 3 as the data set declares them; `depth`: bits a channel, 8 or 16.
 
     Safe when several processes start at once: one builds, the others wait for it.
 
@@ -78,7 +91,9 @@ def open_cache(index: Index, size: int) -> Cache:
     ids = index.table["id"].tolist()
     digests = content_hashes(index)
     content = sha256_json([[i, d] for i, d in zip(ids, digests, strict=True)])
-    key = sha256_json([content, TRANSFORM, size, index.dataset.value_range, *_dicom_key(index)])[:16]
+    form = Form(size, channels, depth)
+    rest = [*_dicom_key(index), *_deep_key(index), *_form_key(index, form)]
+    key = sha256_json([content, TRANSFORM, size, index.dataset.value_range, *rest])[:16]
     path = cache_dir() / index.dataset.name / f"{size}px-{key}.npy"
     if not path.exists():
         with explained_disk_errors(path):
@@ -86,7 +101,7 @@ def open_cache(index: Index, size: int) -> Cache:
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
                 remove_temporary(path.parent, path.name)
-                _build(index, size, path)
+                _build(index, form, path)
     return Cache(np.load(path, mmap_mode="r"), {i: n for n, i in enumerate(ids)}, content)
 
 
@@ -96,24 +111,45 @@ def _dicom_key(index: Index) -> list[str]:
     return [DICOM_TRANSFORM, index.dataset.ct_window] if holds else []
 
 
-def _build(index: Index, size: int, path: Path) -> None:
-    places = index.table["path"].tolist()
+def _deep_key(index: Index) -> list[str]:
+    """The same for files that were once decoded with a loss."""
+    suspects = (place for place in index.table["path"] if place.lower().endswith((".png", ".tif", ".tiff")))
+    return [DEEP_TRANSFORM] if any(is_deep(index.root / place) for place in suspects) else []
+
+
+def _form_key(index: Index, form: Form) -> list[object]:
+    """What else decides the pixels of another form than 8 bits of grey, of which caches were made first."""
+    dataset = index.dataset
+    kind: list[object] = [FORM_TRANSFORM, form.channels, form.depth, dataset.levels]
+    if form.channels == 3:
+        kind += [dataset.three_channels, dataset.windows]
+        return [*kind, neighbours(index).tolist()] if dataset.three_channels == "slices" else kind
+    return kind if form.depth == 16 or dataset.windows else []
+
+
+def _build(index: Index, form: Form, path: Path) -> None:
+    places = places_of(index, form)
+    shallow = [False] * len(places)
     with atomic_path(path) as temporary:
-        images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(places), size, size))
+        images = np.lib.format.open_memmap(temporary, mode="w+", dtype=form.dtype, shape=(len(places), *form.shape))
         _reserve(temporary)
 
         def fill(n: int) -> str | None:
             try:
-                images[n] = decode(index.root, places[n], size, *index.dataset.levels)
+                image = decode_form(index.dataset, index.root, places[n], form, index.dataset.levels)
             except InputError as error:
                 return str(error)
+            shallow[n] = form.depth == 16 and not (image % 257).any()
+            images[n] = image
             return None
 
-        errors = [e for e in in_threads(fill, len(places), f"decoding to {size} px") if e]
+        errors = [e for e in in_threads(fill, len(places), f"decoding to {form.size} px") if e]
         images.flush()
         if errors:
             more = f" (and {len(errors) - 1} more: `chestfold data check {index.dataset.name}`)"
             raise InputError(errors[0] + (more if len(errors) > 1 else ""))
+    if any(shallow):
+        say(f"depth = 16: {sum(shallow)} of {len(shallow)} images of {index.dataset.name} hold 8 bits; they are scaled")
 
 
 def _reserve(path: Path) -> None:

@@ -4,11 +4,13 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from chestfold.core.errors import InputError
+from chestfold.core.task import create_task
 from chestfold.data.cache import content_hashes, in_threads
-from chestfold.data.dataset import Index
-from chestfold.data.decode import decode, open_header, read_bytes
+from chestfold.data.dataset import Dataset, Index
+from chestfold.data.decode import decode, open_header, read_bytes, split_place
 from chestfold.data.dicom import describe, is_dicom
 from chestfold.data.duplicates import exact_groups, near_pairs
 from chestfold.data.folds import DEFAULT_COUNT, large_groups
@@ -62,13 +64,27 @@ def check(index: Index) -> Report:
 
 
 def _format(index: Index, place: str) -> str:
-    if "#" in place:
+    if split_place(place)[1]:
         return "array"
     data = read_bytes(index.root, place)
     if is_dicom(data):
         return describe(data, place)
     header = open_header(data, index.root / place)
     return f"{header.format} {header.mode} {header.width}x{header.height}"
+
+
+def _label_counts(dataset: Dataset, labels: pd.Series) -> str:
+    """How many images have each label, the most frequent one first."""
+    if dataset.task != "multilabel":
+        return ", ".join(f"{name or 'unlabelled'} {count}" for name, count in labels.value_counts().items())
+    truth = create_task(dataset.task, dataset.classes).labels(labels[labels != ""].tolist())
+    counts = [f"{name} {int((column == 1).sum())}" for name, column in zip(dataset.classes, truth.T, strict=True)]
+    others = {
+        "none of them": int((truth == 0).all(axis=1).sum()),
+        "not known in part": int(np.isnan(truth).any(axis=1).sum()),
+        "unlabelled": int((labels == "").sum()),
+    }
+    return ", ".join([*counts, *(f"{what} {count}" for what, count in others.items() if count)])
 
 
 def _conflicts(links: list, ids: list[str], labels: list[str]) -> list[tuple[str, str]]:
@@ -83,8 +99,10 @@ def _conflicts(links: list, ids: list[str], labels: list[str]) -> list[tuple[str
 def summary(index: Index, report: Report) -> list[str]:
     """The report in lines for a person."""
     lines = [f"{index.dataset.name}: {index.root}", *index.notes]
+    if index.dataset.warning:
+        lines.insert(1, f"warning: {index.dataset.warning}")
     for split, part in (("train", index.train), ("test", index.test)):
-        counts = ", ".join(f"{n or 'unlabelled'} {c}" for n, c in part["label"].value_counts().items())
+        counts = _label_counts(index.dataset, part["label"])
         sizes = part["group"].value_counts()
         lines.append(
             f"{split}: {len(part)} images ({counts}), {len(sizes)} groups, {int((sizes > 1).sum())} of them with "

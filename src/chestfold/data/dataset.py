@@ -1,19 +1,30 @@
 """What is declared about a data set, and the index that every reader ends in."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import sha256_json
 from chestfold.core.records import Record
+from chestfold.core.task import TASKS, create_task
 from chestfold.data.dicom import CT_WINDOWS
 
+Levels = tuple[tuple[int, int] | None, str]
+"""A declared range or none, and the name of a CT window or none."""
+WINDOWS = f"a list of three: names of CT windows ({', '.join(CT_WINDOWS)}) or ranges of two different whole numbers"
 COLUMNS = ["id", "path", "label", "group", "split"]
+ID = "{id}"
+"""What stands for an image's id in a template."""
+ANY_OTHER = "*"
+"""The key of `labels` for every value that it does not name."""
+FOLDER_IS_PATIENT = "folder"
+"""The `group` of the reader folders: the first folder below the class folder is the patient."""
 
 
 def declared(default: Any, meaning: str, **limits: Any) -> Any:
@@ -22,76 +33,145 @@ def declared(default: Any, meaning: str, **limits: Any) -> Any:
 
 
 class Submission(Record):
-    """The `[submission]` of a declaration: what the competition wants of an answer."""
+    """What a competition wants to be sent."""
 
-    file: str = "sample_submission.csv"
-    id: str = ""
-    """Column of the images; empty: the one that the data set's table has, else the file's first."""
-    columns: dict[str, str] = {}
-    """Column of the file -> class; empty: the columns are classes, or a single one is the positive one's."""
-    answer: Literal["probability", "class"] = "probability"
-    """`class`: what is decided, at the threshold that the out-of-fold predictions gave."""
+    file: str = declared("sample_submission.csv", "a path in the data folder")
+    """The sample; of its cells only the ids are ever read."""
+    id: str = declared("", "a text")
+    """Its column of ids. Empty: called as that of the data set, else the first."""
+    columns: dict[str, str] = declared({}, "a table of texts: column of the file = class")
+    """Column -> class. Empty: the columns are called like classes, or there is one, for the positive class."""
+    answer: Literal["probability", "class"] = declared("probability", "probability or class")
+
+    @field_validator("file")
+    @classmethod
+    def _is_in_the_folder(cls, path: str) -> str:
+        _require(stays_inside(path))
+        return path
 
 
 class Dataset(Record):
-    """The declaration of one data set: a dataset.toml, or an entry of catalogue.toml. Nothing is guessed from files."""
+    """The declaration of one data set: a dataset.toml, or an entry of catalogue.toml. Nothing is guessed from files.
+
+    Which fields belong together is proven by `declaration.read_declaration`.
+    """
 
     name: str
     about: str = declared("declared by you", "a text")
     origin: str = declared("your own", "a text")
     licence: str = declared("your own", "a text")
-    classes: tuple[str, ...] = declared(..., "a list of different texts", min_length=1)
-    """In the order of the prediction columns."""
+    task: str = declared("multiclass", f"one of {', '.join(TASKS)}")
+    """One class an image, any number of labels an image, or one of the grades in `classes`: a name of core.task."""
+    classes: tuple[str, ...] = declared((), "a list of different texts", min_length=1)
+    """In the order of the prediction columns. Not given: the columns that `labels` lists."""
     positive: str = declared("", "a text")
-    """The class that precision, recall and a binary submission are about."""
-    task: Literal["multiclass", "multilabel", "ordinal"] = declared(
-        "multiclass", "one of multiclass, multilabel, ordinal"
-    )
+    """The class that precision, recall and a binary submission are about. Of grades the last, if not given."""
     metric: str = declared("", "a text")
-    """The competition's metric, a name of evaluate.metrics; empty: the task's own."""
-    metric_weights: dict[str, float] = declared({}, "a table of numbers")
-    """Class -> its weight in `weighted_log_loss`; 1 where it is not named."""
-    reader: Literal["folders", "csv", "npz", "joined"] = declared(..., "folders, csv or npz")
+    """The competition's metric, a name of evaluate.metrics. Empty: the task's."""
+    metric_weights: dict[str, float] = declared({}, "a table of numbers: class = weight")
+    """Class -> weight, for the metric weighted_log_loss."""
+    reader: str = declared(..., "a text")
+    """folders, csv, npz, or the name of a reader that an experiment's hooks define."""
     patient: str = declared("as declared", "a text")
     """What one group is, in words; for people."""
     patient_pattern: str = declared("", "a regular expression")
-    """folders: regular expression on the file name; its groups, joined, are the patient (without groups:
-    all that it matches). Empty: each image."""
+    """folders: regular expression on the file name, csv: on the id; its groups, joined, are the patient (without
+    groups: all that it matches). Empty: each image."""
     class_patterns: dict[str, str] = declared({}, "a table of regular expressions")
-    """folders: class -> regular expression on `<class folder>/<file>`. Empty: the folder names are the classes."""
-    labels: dict[str, str] = declared({}, "a table of texts")
-    """csv, npz: value in the file -> class. Empty: the values are the class names."""
-    table: str = declared("train.csv", "a text")
-    """csv: the file that lists the training images."""
+    """folders: class -> regular expression on `<class folder>/<file>`. Empty: the folder names are the classes. Of
+    several labels each that matches is one."""
+    labels: dict[str, str] | tuple[str, ...] = declared({}, "a table of texts, or a list of columns")
+    """csv, npz, a table: value in the file -> class (of several labels also "": none of them); the key `*` stands for
+    any other value. Empty: the values are the class names. csv, a list: columns of 0 and 1, one a class."""
+    table: str = declared("train.csv", "a path in the data folder")
+    """csv: the file that lists the training images; several rows an image are merged (see readers.cells)."""
+    test_table: str = declared("", "a path in the data folder")
+    """csv: the file that lists the test images, with or without labels. Empty: test.csv, else the sample submission."""
+    id: str = declared("id", "a text")
+    """csv: column of ids, with or without suffix; they may hold folders."""
+    label: str = declared("label", "a text")
+    """csv: column of labels."""
+    separator: str = declared("", "a text")
+    """csv, several labels: what stands between them in a cell. Empty: one label a cell."""
+    unknown: tuple[str, ...] = declared((), "a list of texts")
+    """csv, npz: cells that mean "not known". Of several labels that label is not known; else the image is left out."""
+    no_finding: tuple[str, ...] = declared((), "a list of texts")
+    """csv, several labels: cells that mean "none of the labels" (of a column of 0 and 1: "not this one")."""
+    images: str = declared("images/{id}", f"a path in the data folder with {ID} in it, as train/{ID}.png")
+    """csv: where the training images lie; `*` stands for any part of a name, and a suffix may be left out."""
+    test_images: str = declared("", f"a path in the data folder with {ID} in it, as test/{ID}.png")
+    """csv: where the test images lie. Empty: where the training images do."""
+    tabular: tuple[str, ...] = declared((), "a list of columns")
+    """csv: columns that the index carries on as texts, for networks that see more than pixels."""
     parts: tuple[str, ...] = ()
     """joined: the data sets of the catalogue that this one is made of; their class names are kept."""
-    group_column: str = declared("", "a text")
-    """csv: column that names the patient. Empty: each image is its own."""
+    group: str = declared("", "a text", validation_alias=AliasChoices("group", "group_column"))
+    """csv: column that names the patient. folders: "folder" (see `FOLDER_IS_PATIENT`). Empty: each image is its own."""
+    unknown_group: tuple[str, ...] = declared((), "a list of texts")
+    """csv: cells of `group` that mean "not known": each such image is its own patient, as with an empty cell."""
+    warning: str = declared("", "a text")
+    """What a reader of a score has to know of these images; shown with them."""
+    submission: Submission = declared(Submission(), "a table: file, id, columns, answer")
+    """What is to be sent."""
     value_range: tuple[int, int] | None = declared(None, "two different whole numbers")
     """16-bit images: stored values that become black and white (DICOM: after the rescale)."""
     hu_window: tuple[int, int] | None = declared(None, "two whole numbers, black below white")
     """CT: the Hounsfield units that are shown black and white. None: not known, or not the same for all images."""
     pixel_mm: float | None = declared(None, "a number above 0", gt=0)
     """Millimetres from pixel to pixel. None: not known, or not the same for all images."""
-    ct_window: Literal["", "lung", "mediastinum"] = declared("", f"one of {', '.join(CT_WINDOWS)}")
+    ct_window: Literal["", "lung", "mediastinum", "bone"] = declared("", f"one of {', '.join(CT_WINDOWS)}")
     """DICOM files of CT: a name of dicom.CT_WINDOWS. Empty: the window that each file names itself."""
+    three_channels: Literal["", "rgb", "windows", "slices", "grey"] = declared("", "rgb, windows, slices or grey")
+    """What an experiment with channels = 3 sees: the colours of a file; three `windows` of it; the slice before it, the
+    slice and the one after it; or one grey image three times. Empty: not declared, and there is only channels = 1."""
+    windows: tuple[str | tuple[int, int], ...] = declared((), WINDOWS)
+    """Names of dicom.CT_WINDOWS (DICOM files of CT), or values that become black and white. Where neither
+    `value_range` nor `ct_window` is declared, a single channel shows the first of them."""
+    slice_pattern: str = declared("", "a regular expression with two groups, the series and the number of a slice")
+    """Regular expression on the id."""
     folder: str = declared("", "a text")
     """Folder inside input/; empty: the name."""
     view: Literal["", "axial", "projection", "patch"] = declared("", "one of axial, projection, patch")
     """What one image shows: a slice of CT across the chest, an X-ray of all of it, or a part. Empty: not declared."""
-    id: str = "id"
-    separator: str = ""
-    no_finding: tuple[str, ...] = ()
-    warning: str = ""
-    submission: Submission = Submission()
     kaggle: str = ""
     """`owner/name` of the Kaggle data set that holds exactly this; empty: none does."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Classes are the columns of labels where nothing else is said, and of grades the last is positive."""
+        filled = dict(values)
+        if "classes" not in filled and isinstance(filled.get("labels"), tuple):
+            filled["classes"] = filled["labels"]
+        if filled.get("task") == "ordinal" and filled.get("classes"):
+            filled.setdefault("positive", filled["classes"][-1])
+        return filled
+
+    @field_validator("task")
+    @classmethod
+    def _is_a_task(cls, task: str) -> str:
+        _require(task in TASKS)
+        return task
 
     @field_validator("classes")
     @classmethod
     def _are_different(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        _require(len(set(classes)) == len(classes))
+        _require(len({tidy(name) for name in classes}) == len(classes))
+        _require(all(name and name == name.strip() for name in classes))
         return classes
+
+    @field_validator("images", "test_images")
+    @classmethod
+    def _is_a_template(cls, template: str) -> str:
+        _require(stays_inside(template) and ID in template)
+        _require("{" not in template.replace(ID, ""))
+        return template
+
+    @field_validator("table", "test_table")
+    @classmethod
+    def _is_in_the_folder(cls, path: str) -> str:
+        _require(stays_inside(path))
+        return path
 
     @field_validator("patient_pattern", "class_patterns")
     @classmethod
@@ -109,6 +189,30 @@ class Dataset(Record):
         _require(ends is None or ends[0] != ends[1])
         return ends
 
+    @field_validator("windows", mode="before")
+    @classmethod
+    def _are_pairs(cls, windows: Any) -> Any:
+        if not isinstance(windows, tuple):
+            return windows
+        return tuple(tuple(window) if isinstance(window, list) else window for window in windows)
+
+    @field_validator("windows")
+    @classmethod
+    def _are_windows(cls, windows: tuple[str | tuple[int, int], ...]) -> tuple[str | tuple[int, int], ...]:
+        _require(len(windows) in (0, 3))
+        for window in windows:
+            _require(window in CT_WINDOWS if isinstance(window, str) else window[0] != window[1])
+        return windows
+
+    @field_validator("slice_pattern")
+    @classmethod
+    def _has_two_groups(cls, pattern: str) -> str:
+        try:
+            _require(not pattern or re.compile(pattern).groups == 2)
+        except re.error as error:
+            raise ValueError(str(error)) from error
+        return pattern
+
     @field_validator("hu_window")
     @classmethod
     def _is_rising(cls, ends: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -121,26 +225,68 @@ class Dataset(Record):
         return "." if self.parts else self.folder or self.name
 
     @property
-    def levels(self) -> tuple[tuple[int, int] | None, str]:
-        """What is black and white in 16-bit and DICOM images: a declared range, and the name of a CT window."""
+    def levels(self) -> Levels:
+        """What is black and white in 16-bit and DICOM images."""
+        if self.windows and not self.value_range and not self.ct_window:
+            return self.window_levels[0]
         return self.value_range, self.ct_window
 
-    def patient_of(self, path: Path) -> str:
-        """The patient that `path` belongs to, by `patient_pattern`.
+    @property
+    def window_levels(self) -> list[Levels]:
+        """The same of each of the three `windows`."""
+        return [(None, window) if isinstance(window, str) else (window, "") for window in self.windows]
+
+    def patient_of(self, name: str, where: str) -> str:
+        """The patient that the file name or id `name` belongs to, by `patient_pattern`.
 
         Raises:
-            InputError: the pattern does not match the file's name.
+            InputError: the pattern does not match; says `where`.
         """
-        match = re.search(self.patient_pattern, path.name)
+        patient = self.patient_in(name)
+        if not patient:
+            raise InputError(f"{where}: no patient can be read from this name (expected {self.patient_pattern!r})")
+        return patient
+
+    def patient_in(self, name: str) -> str:
+        """The patient in a file name or id, by `patient_pattern`; "" where it does not match or there is none."""
+        match = re.search(self.patient_pattern, name)
         if match is None:
-            raise InputError(f"{path}: no patient can be read from this name (expected {self.patient_pattern!r})")
+            return ""
         return "_".join(part for part in match.groups() if part) or match.group()
+
+
+def id_column_of(header: list[str], source: str, dataset: Dataset) -> str:
+    """The column of ids in a sample submission: declared, else called like the data set's, else the first of `header`.
+
+    Raises:
+        InputError: the one that is declared is not in `source`.
+    """
+    declared_id = dataset.submission.id
+    if declared_id and declared_id not in header:
+        raise InputError(f"[submission] id = {declared_id!r}: {source} has no such column (it has {', '.join(header)})")
+    return declared_id or (dataset.id if dataset.id in header else header[0])
 
 
 def _require(right: bool) -> None:
     """Refuse a value; the sentence says what the field is."""
     if not right:
         raise ValueError
+
+
+def stays_inside(path: str) -> bool:
+    """Whether a path, as it is written, is a relative one that climbs out of nothing."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not path.startswith("/") and ".." not in parts and "\0" not in path
+
+
+def tidy(text: str) -> str:
+    """A cell or name as it is compared: composed letters (NFC), no spaces around it."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def tidy_patient(text: str) -> str:
+    """A patient as it is compared: full-width and half-width are one (NFKC), no spaces around it."""
+    return unicodedata.normalize("NFKC", text).strip()
 
 
 @dataclass(frozen=True)
@@ -172,20 +318,45 @@ class Index:
 
 
 def make_index(dataset: Dataset, root: Path, rows: list[dict[str, str]], notes: list[str]) -> Index:
-    """Check the rows and put them in order.
+    """Check the rows and put them in order; different spellings of a patient become the first one.
 
     Raises:
         InputError: a doubled id, an unknown class, a class without images, no image at all.
     """
     if not rows:
         raise InputError(f"{root} holds no images for {dataset.name}; its README in input/ says how to get them")
-    table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["split", "id"], ascending=[False, True])
+    notes = [*notes, *_one_spelling_a_patient(rows)]
+    columns = [*COLUMNS, *dataset.tabular]
+    table = pd.DataFrame(rows, columns=columns).sort_values(["split", "id"], ascending=[False, True])
     doubled = table[table["id"].duplicated(keep=False)]
     if len(doubled):
         where = " and ".join(doubled["path"].iloc[:2])
         raise InputError(f"{root}: id {doubled['id'].iloc[0]!r} occurs twice ({where}); ids must be unique")
-    train = table[table["split"] == "train"]
-    for name in dataset.classes:
-        if not (train["label"] == name).any():
-            raise InputError(f"{root}: class {name!r} has no training image; add some or change the declaration")
+    _require_images_of_each_class(dataset, root, table.loc[table["split"] == "train", "label"].tolist())
     return Index(dataset, root, table.reset_index(drop=True), tuple(notes))
+
+
+def _one_spelling_a_patient(rows: list[dict[str, str]]) -> list[str]:
+    """Give each patient the spelling that comes first; a note where there were others."""
+    first: dict[str, str] = {}
+    others: set[str] = set()
+    for row in rows:
+        if row["group"] == row["id"]:
+            continue  # nobody wrote this down as a patient
+        spelling = first.setdefault(tidy_patient(row["group"]), row["group"])
+        if spelling != row["group"]:
+            others.add(row["group"])
+            row["group"] = spelling
+    if not others:
+        return []
+    example = sorted(others)[0]
+    same = first[tidy_patient(example)]
+    return [f"patients: {len(others)} other spelling(s) of the same name were joined, as {example!r} and {same!r}"]
+
+
+def _require_images_of_each_class(dataset: Dataset, root: Path, labels: list[str]) -> None:
+    task = create_task(dataset.task, dataset.classes, dataset.positive)
+    found = (task.truth(task.labels(labels)) == 1).any(axis=0)
+    for name, has_images in zip(dataset.classes, found, strict=True):
+        if not has_images:
+            raise InputError(f"{root}: class {name!r} has no training image; add some or change the declaration")

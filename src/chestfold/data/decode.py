@@ -1,65 +1,104 @@
-"""One image file to one grey array: any mode, any depth, DICOM too, the same result."""
+"""One image file to one array: any mode, any depth, DICOM too, the same result."""
 
 import io
+import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from chestfold.core.errors import InputError
 from chestfold.data.dicom import is_dicom, read_dicom
+from chestfold.data.levels import LUMA, Reading, at_depth, quantised, repeated
 from chestfold.data.readers import load_arrays
 
 cv2.setNumThreads(1)  # parallel over images, not inside one
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a file that it cannot read is one sentence here
 
 TRANSFORM = "grey-area-1"
 """Names what `decode` does to an image; part of the cache's key, changed whenever the pixels would change."""
 
+DEEP_TRANSFORM = "deep-1"
+"""The same for TIFFs and for colours of 16 bits, of which caches held 8 bits once; for sets that hold such files."""
+
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-_REDUCED = {
+_REDUCED_GREY = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    1: cv2.IMREAD_GRAYSCALE,
 }
+_REDUCED_COLOUR = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    1: cv2.IMREAD_COLOR,
+}
+_TIFF = (b"II*\0", b"MM\0*")
+_PNG_BITS = 24
+"""Where a PNG says how many bits a sample has."""
 _UNREDUCED = 1 << 30
 """A size that no codec reduces to."""
+_NPZ_MEMBER = re.compile(r"(?P<file>.+\.npz)#(?P<member>\w+/\d+)", re.DOTALL)
+"""No image of a file: those are called like one, and this ends in a bare number."""
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """A place of an index as a file and the member of an .npz, `array/row`; "" where it is a file of its own."""
+    match = _NPZ_MEMBER.fullmatch(place)
+    return (match["file"], match["member"]) if match else (place, "")
 
 
 def read_bytes(root: Path, place: str) -> bytes:
     """The bytes that decide an image: of its file, or of its row in an .npz."""
-    name, _, member = place.partition("#")
+    name, member = split_place(place)
     if not member:
         return _file_bytes(root / name)
     return _npz_image(root / name, member).tobytes()
 
 
 def decode(
-    root: Path, place: str, size: int, value_range: tuple[int, int] | None = None, ct_window: str = ""
+    root: Path,
+    place: str,
+    size: int,
+    value_range: tuple[int, int] | None = None,
+    ct_window: str = "",
+    *,
+    colour: bool = False,
+    depth: int = 8,
 ) -> np.ndarray:
     """The image at `place` as uint8 (size, size), one channel, 0 black to 255 white; aspect is not kept.
 
     JPEGs are scaled down in the codec (DCT) to at least `size`, then by area. DICOM is known by its content, whatever
-    the file is called; `ct_window` is for DICOM alone (see `read_dicom`).
+    the file is called; `ct_window` is for DICOM alone (see `read_dicom`). With `colour` it is RGB, (size, size, 3), in
+    which grey files have three equal channels; with a `depth` of 16 it is uint16, 65535 is white, and what is read from
+    a file of 8 bits is multiplied by 257.
 
     Raises:
-        InputError: the file is empty, truncated, no image, or 16-bit without a declared `value_range`.
+        InputError: the file is empty, truncated, no image, of several pages, or of more than 8 bits without a declared
+            `value_range`.
     """
-    name, _, member = place.partition("#")
+    reading = Reading(value_range, ct_window, colour, depth)
+    name, member = split_place(place)
     if member:
-        return resize(_grey(Image.fromarray(_npz_image(root / name, member)), place, value_range), size)
-    data = _file_bytes(root / name)
-    return resize(_decode_file(data, root / name, size, value_range, ct_window), size)
+        image = _of_array(_npz_image(root / name, member), place, reading)
+    else:
+        image = _decode_file(_file_bytes(root / name), root / name, size, reading)
+    return at_depth(resize(image, size), depth)
 
 
 def decode_native(
     root: Path, place: str, value_range: tuple[int, int] | None = None, ct_window: str = ""
 ) -> np.ndarray:
     """The image at `place` in its own size, uint8 (H, W); else as `decode`."""
-    name, _, member = place.partition("#")
+    reading = Reading(value_range, ct_window)
+    name, member = split_place(place)
     if member:
-        return _grey(Image.fromarray(_npz_image(root / name, member)), place, value_range)
-    return _decode_file(_file_bytes(root / name), root / name, _UNREDUCED, value_range, ct_window)
+        return _of_array(_npz_image(root / name, member), place, reading)
+    return _decode_file(_file_bytes(root / name), root / name, _UNREDUCED, reading)
 
 
 def _file_bytes(path: Path) -> bytes:
@@ -74,21 +113,33 @@ def _npz_image(path: Path, member: str) -> np.ndarray:
     return load_arrays(path)[array][int(row)]
 
 
-def _decode_file(data: bytes, path: Path, size: int, value_range: tuple[int, int] | None, ct_window: str) -> np.ndarray:
+def _decode_file(data: bytes, path: Path, size: int, reading: Reading) -> np.ndarray:
     if is_dicom(data):
-        return read_dicom(data, str(path), value_range, ct_window)
+        return read_dicom(
+            data, str(path), reading.value_range, reading.ct_window, colour=reading.colour, depth=reading.depth
+        )
     header = open_header(data, path)
     if header.format == "JPEG" and header.mode in ("L", "RGB"):
-        factor = next((f for f in (8, 4, 2) if min(header.size) >= f * size), 0)
-        flag = _REDUCED.get(factor, cv2.IMREAD_GRAYSCALE)
-        grey = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-        if grey is None:
-            raise InputError(f"{path} is damaged; replace or remove it")
-        return grey
+        return _decode_jpeg(data, path, min(header.size) // size, reading.colour)
+    _require_one_page(header, path)
     try:
-        return _grey(ImageOps.exif_transpose(header), str(path), value_range)
+        upright = ImageOps.exif_transpose(header)
+        values = _deep_values(header, upright, data, str(path))
+        if values is None:
+            return _pixels(upright, reading)
+        return _shown(values, str(path), reading, negative=_tiff_tag(header, 262, 1) == 0)
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); replace or remove it") from error
+
+
+def _decode_jpeg(data: bytes, path: Path, smaller: int, colour: bool) -> np.ndarray:
+    """Grey (H, W) or RGB (H, W, 3), scaled down in the codec by a factor of at most `smaller`."""
+    factor = next((f for f in (8, 4, 2) if smaller >= f), 1)
+    flags = _REDUCED_COLOUR if colour else _REDUCED_GREY
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags[factor])
+    if image is None:
+        raise InputError(f"{path} is damaged; replace or remove it")
+    return np.ascontiguousarray(image[:, :, ::-1]) if colour else image
 
 
 def open_header(data: bytes, path: Path) -> Image.Image:
@@ -102,6 +153,10 @@ def open_header(data: bytes, path: Path) -> Image.Image:
     try:
         header = Image.open(io.BytesIO(data))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        if data[:4] in _TIFF:
+            raise InputError(
+                f"{path} is a TIFF of a kind that is not read here; save it as grey or RGB of 8 or 16 bits"
+            ) from error
         raise InputError(f"{path} is not an image that can be read; replace or remove it") from error
     end = _ENDS.get(header.format or "")
     start = data.rfind(b"\xff\xda") if header.format == "JPEG" else 0
@@ -110,20 +165,111 @@ def open_header(data: bytes, path: Path) -> Image.Image:
     return header
 
 
-def _grey(image: Image.Image, name: str, value_range: tuple[int, int] | None) -> np.ndarray:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        if value_range is None:
-            raise InputError(f"{name} is a 16-bit image; declare its value_range (chestfold predict: --range)")
-        low, high = value_range
-        values = (np.asarray(image, np.float32) - low) / (high - low)
-        return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+def is_deep(path: Path) -> bool:
+    """Whether `DEEP_TRANSFORM` is about a file: a TIFF, or a PNG with colours of 16 bits."""
+    with path.open("rb") as file:
+        head = file.read(_PNG_BITS + 2)
+    return head[:4] in _TIFF or (head[:4] == b"\x89PNG" and head[_PNG_BITS] == 16 and head[_PNG_BITS + 1] != 0)
+
+
+def _require_one_page(header: Image.Image, path: Path) -> None:
+    """Raise `InputError` for a stack of slices or an animation, of which Pillow would show the first image, silently.
+
+    A smaller copy of the image or its transparency (NewSubfileType of TIFF 6.0) is no page of its own.
+    """
+    if header.format == "MPO":  # a photograph and its preview
+        return
+    pages = 0
+    for page in range(getattr(header, "n_frames", 1)):
+        header.seek(page)
+        pages += not (_tiff_tag(header, 254, 0) & 5)
+    header.seek(0)
+    if pages > 1:
+        raise InputError(f"{path} holds {pages} images; save the one that is meant as a file of its own")
+
+
+def _tiff_tag(header: Image.Image, number: int, default: Any) -> Any:
+    """A tag of a TIFF; `default` where it has none, or is none."""
+    return header.tag_v2.get(number, default) if isinstance(header, TiffImageFile) else default
+
+
+def _deep_values(header: Image.Image, upright: Image.Image, data: bytes, name: str) -> np.ndarray | None:
+    """Stored values, (H, W) or RGB (H, W, 3), of a file of more than 8 bits a sample; None for other files.
+
+    Pillow reads them in grey PNGs and TIFFs. Of colours it keeps the upper 8 bits, silently: of a radiograph of 12 bits
+    in a file of 16 that leaves 16 greys. And it scales JPEG 2000 and PGM of 9 to 15 bits up to 16.
+    """
+    rare = header.format in ("JPEG2000", "PPM")
+    if _is_deep_grey(header) and not rare:
+        return _grey_values(header, upright)
+    if header.format == "PNG":
+        deep = data[_PNG_BITS] == 16
+    else:
+        deep = max(_tiff_tag(header, 258, (1,))) > 8 or _is_signed(header)
+    if not deep and not rare:
+        return None
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)  # without alpha
+    if values is not None and values.dtype != np.uint8:
+        return values[:, :, ::-1]
+    if deep:
+        raise InputError(f"{name} is a {header.format} of a kind that is not read here; save it as grey or RGB")
+    return None
+
+
+def _is_deep_grey(image: Image.Image) -> bool:
+    """Whether Pillow itself has all bits of a grey image."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _is_signed(header: Image.Image) -> bool:
+    return _tiff_tag(header, 339, (1,))[0] == 2
+
+
+def _grey_values(header: Image.Image, upright: Image.Image) -> np.ndarray:
+    """Stored values (H, W) of the type that the file has: Pillow takes all but uint16 for int32 or float32."""
+    values = np.asarray(upright)
+    if values.dtype != np.int32:
+        return values
+    bits = _tiff_tag(header, 258, (32,))[0]
+    if _is_signed(header):
+        return values.astype(np.int16) if bits == 16 else values
+    return values.view(np.uint32)
+
+
+def _of_array(values: np.ndarray, name: str, reading: Reading) -> np.ndarray:
+    """An image of an .npz, (H, W) or RGB(A), as `_pixels` or `_shown`."""
+    if values.dtype in (np.uint8, np.bool_):
+        return _pixels(Image.fromarray(values), reading)
+    return _shown(values[..., :3] if values.ndim == 3 else values, name, reading)
+
+
+def _pixels(image: Image.Image, reading: Reading) -> np.ndarray:
+    """A loaded image of 8 bits, uint8: grey (H, W), or RGB (H, W, 3) where colours are wanted."""
+    if reading.colour:
+        return np.asarray(image.convert("RGB"))
     flat = image if image.mode in ("L", "1") else image.convert("RGB")
     return np.asarray(flat.convert("L"))
 
 
-def resize(grey: np.ndarray, size: int) -> np.ndarray:
-    """uint8 (H, W) to (size, size): by area where it shrinks, else bilinear."""
-    if grey.shape == (size, size):
-        return grey
-    shrinks = min(grey.shape) >= size
-    return cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+def _shown(values: np.ndarray, name: str, reading: Reading, negative: bool = False) -> np.ndarray:
+    """Stored values (H, W) or RGB (H, W, 3) by the declared range; `negative`: 0 is white, as some TIFFs say."""
+    if reading.value_range is None:
+        kind = "floating-point" if values.dtype.kind == "f" else f"{8 * values.dtype.itemsize}-bit"
+        raise InputError(f"{name} is a {kind} image; declare its value_range (chestfold predict: --range)")
+    low, high = reading.value_range
+    exact = np.float64 if values.dtype == np.uint32 else np.float32
+    shares = np.subtract(values, low, dtype=exact) / (high - low)
+    if negative:
+        shares = 1 - shares
+    if values.ndim == 3 and not reading.colour:
+        shares = np.clip(shares, 0, 1) @ LUMA
+    image = quantised(shares, reading.depth)
+    return repeated(image) if reading.colour and image.ndim == 2 else image
+
+
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """uint8 or uint16 (H, W) or (H, W, 3) to `size` a side: by area where it shrinks, else bilinear."""
+    if image.shape[:2] == (size, size):
+        return image
+    shrinks = min(image.shape[:2]) >= size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -17,10 +17,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from chestfold.core import distributed
 from chestfold.core.config import Experiment
+from chestfold.core.device import chosen_workers
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.core.task import Labels, Task
 from chestfold.data.sampling import epoch_order
+from chestfold.data.tabular import Cells
 from chestfold.data.transforms.preprocess import (
     NO_PREPROCESSING,
     Lungs,
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Images:
-    """Some images of a data set. `pixels`: uint8 (M, S, S), of which `rows` (N,) count; `labels`: those of the task.
+    """Some images of a data set. `pixels`: (M, S, S) or (M, S, S, 3), of which `rows` (N,) count; `labels`: the task's.
 
-    `preprocess` says how a network sees them, and `lungs` are those of all M images, where it needs them.
+    Pixels are uint8, or uint16 where 16 bits are wanted, also in batches. `preprocess` says how a network sees them,
+    and `lungs` are those of all M images, where it needs them. `cells`: what a table says of the N images, where it
+    needs that.
     """
 
     pixels: np.ndarray
@@ -47,6 +51,7 @@ class Images:
     labels: Labels
     preprocess: Preprocess = NO_PREPROCESSING
     lungs: Lungs | None = None
+    cells: Cells | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,10 +59,11 @@ class Images:
     def take(self, positions: np.ndarray) -> "Images":
         """The images at some positions, int (K,)."""
         ids = [self.ids[n] for n in positions]
-        return replace(self, rows=self.rows[positions], ids=ids, labels=self.labels[positions])
+        cells = self.cells.take(positions) if self.cells else None
+        return replace(self, rows=self.rows[positions], ids=ids, labels=self.labels[positions], cells=cells)
 
     def pre_augmented(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Some rows of `pixels` as augmentation gets them, uint8 (B, S, S), and their lungs of the same shape."""
+        """Some rows of `pixels` as augmentation gets them, (B, S, S) or (B, S, S, 3), and their lungs (B, S, S)."""
         masks = self.lungs.masks[rows] if self.lungs else None
         return pre_augment(self.preprocess, self.pixels[rows], masks), masks
 
@@ -67,15 +73,15 @@ class Images:
 
 
 def images_of(preprocess: Preprocess, pixels: np.ndarray, ids: list[str], labels: Labels) -> Images:
-    """All of `pixels`, uint8 (N, S, S); their lungs are found now where `preprocess` needs them."""
+    """All of `pixels`, (N, S, S) or (N, S, S, 3); their lungs are found now where `preprocess` needs them."""
     return Images(pixels, np.arange(len(pixels)), ids, labels, preprocess, find_lungs(preprocess, pixels))
 
 
 class TrainBatches(Dataset):
     """The batches of one fold's training; `batches[epoch, n]` is uint8 (B, C, H, W) and labels.
 
-    C is 1, or 2 where the lungs are a channel. Of several processes each makes its share. `size`: images of a batch of
-    all processes; `per_epoch`: batches.
+    C is 1, 3, or 2 where the lungs are a channel. Of several processes each makes its share. `size`: images of a batch
+    of all processes; `per_epoch`: batches.
     """
 
     def __init__(self, exp: Experiment, task: Task, fold: int, images: Images, workers: int) -> None:
@@ -107,22 +113,29 @@ class TrainBatches(Dataset):
         wanted = [(epoch, n) for n in range(first, self.per_epoch)]
         if not self._workers:
             return (self[which] for which in wanted)
-        loader = DataLoader(
-            self, batch_size=None, sampler=wanted, num_workers=self._workers, pin_memory=torch.cuda.is_available()
-        )
+        pinned = distributed.device().type == "cuda"
+        loader = DataLoader(self, batch_size=None, sampler=wanted, num_workers=self._workers, pin_memory=pinned)
         return iter(loader)
 
     def __getitem__(self, which: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        epoch, n = which
-        images, size = self._images, self._exp.batch_size
-        batch = self._order(epoch)[n * size : (n + 1) * size]
-        positions = batch[distributed.rank() :: distributed.world()]
+        epoch, _ = which
+        images, positions = self._images, self._positions(which)
         pixels, masks = self._augmented(positions, epoch)
         network_input = post_augment(images.preprocess, pixels, masks)
         return torch.from_numpy(network_input), torch.from_numpy(images.labels[positions])
 
+    def _positions(self, which: tuple[int, int]) -> np.ndarray:
+        """The images of a batch that this process makes."""
+        epoch, n = which
+        size = self._exp.batch_size
+        return self._order(epoch)[n * size : (n + 1) * size][distributed.rank() :: distributed.world()]
+
+    def cells(self, epoch: int, n: int) -> Cells | None:
+        """What the table says of the images of a batch."""
+        return self._images.cells.take(self._positions((epoch, n))) if self._images.cells else None
+
     def _augmented(self, positions: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Augmented pixels uint8 (B, S, S), and the lung masks that moved with them."""
+        """Augmented pixels (B, S, S) or (B, S, S, 3), and the lung masks that moved with them."""
         images = self._images
         pixels, masks = images.pre_augmented(images.rows[positions])
         made, moved = [], []
@@ -138,11 +151,14 @@ class TrainBatches(Dataset):
 
 
 def workers_for(device: torch.device) -> int:
-    """Processes that make batches for a GPU; none beside a CPU that trains.
+    """Processes that make batches: as many as were asked for, else some for a GPU, and none beside a CPU that trains.
 
     There the cores are taken, and a thread would be worse than none: torch's main thread would wait for Python's lock
     after each of its operations.
     """
+    chosen = chosen_workers()
+    if chosen is not None:
+        return chosen
     return 0 if device.type == "cpu" else min(12, os.cpu_count() or 1)
 
 

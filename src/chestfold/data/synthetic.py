@@ -17,7 +17,8 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import input_dir, sha256_file, sha256_json
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
-from chestfold.data.readers import read_table
+from chestfold.data.channels import Form, require_channels
+from chestfold.data.tables import read_table
 
 NEEDED = ("label", "group", "host", "parents", "fold")
 
@@ -35,7 +36,7 @@ class SyntheticPart:
 
     @property
     def pixels(self) -> np.ndarray:
-        """uint8 (N, S, S), in the order of the table."""
+        """(N, S, S) or (N, S, S, 3), in the order of the table."""
         return np.asarray(self.cache.images[self.cache.rows(self.table["id"])])
 
     @property
@@ -48,8 +49,8 @@ class SyntheticPart:
         return {parent for cell in self.table["parents"] for parent in cell.split(";")}
 
 
-def open_part(name: str, fold: int, size: int) -> SyntheticPart:
-    """The synthetic images of the set `name` for `fold`, at `size` pixels.
+def open_part(name: str, fold: int, form: Form) -> SyntheticPart:
+    """The synthetic images of the set `name` for `fold`, in the form of the real ones.
 
     Raises:
         InputError: there is no such part; its table lacks a column, or was made for another fold.
@@ -73,7 +74,8 @@ def open_part(name: str, fold: int, size: int) -> SyntheticPart:
     if len(strays):
         row = strays.iloc[0]
         raise InputError(f"{path}: {row['id']} was made for fold {row['fold'] or '(none)'}, not for fold {fold}")
-    cache = open_cache(index, size)
+    require_channels(form, index.dataset)
+    cache = open_cache(index, form.size, form.channels, form.depth)
     return SyntheticPart(full, path, fold, table, cache, sha256_json([cache.content, sha256_file(path)]))
 
 

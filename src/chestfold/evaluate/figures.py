@@ -9,8 +9,9 @@ import numpy as np
 
 from chestfold.core.files import atomic_path
 from chestfold.core.run_folder import History
+from chestfold.data.levels import eight_bits
 from chestfold.evaluate.fonts import Lettering, families, letter
-from chestfold.evaluate.metrics import OUTCOMES
+from chestfold.evaluate.metrics import confusion_columns
 from chestfold.evaluate.results import ResultRecord
 
 TRAIN, VALIDATION = "#d1702c", "#2c6fb3"
@@ -59,8 +60,9 @@ def confusion(path: Path, record: ResultRecord) -> None:
     class_names.txt beside it explains.
     """
     lettering = letter(record.classes)
-    classes = [lettering.text(name) for name in record.classes]
-    columns = classes if record.create_task().sums_to_one else OUTCOMES
+    task = record.create_task()
+    classes = [lettering.text(name) for name in task.classes]
+    columns = classes if task.sums_to_one else confusion_columns(task)
     title = lettering.text(record.name)
     counts = np.array(record.scores.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -77,10 +79,14 @@ def confusion(path: Path, record: ResultRecord) -> None:
 
 
 def inputs(path: Path, images: np.ndarray) -> None:
-    """What the network is given: the first of `images`, uint8 (B, S, S), four in a row."""
+    """What the network is given: the first of `images`, (B, C, S, S), uint8 or uint16, four in a row.
+
+    Three channels are shown as red, green and blue, whatever they are; of others the first one.
+    """
     import cv2
 
-    tiles = [np.pad(image, 1) for image in images[:INPUTS]]
+    shown = images[:INPUTS, ::-1] if images.shape[1] == 3 else images[:INPUTS, :1]  # cv2 writes blue first
+    tiles = [np.pad(eight_bits(image).transpose(1, 2, 0), ((1, 1), (1, 1), (0, 0))) for image in shown]
     while len(tiles) % COLUMNS:
         tiles.append(np.zeros_like(tiles[0]))
     rows = [np.hstack(tiles[n : n + COLUMNS]) for n in range(0, len(tiles), COLUMNS)]

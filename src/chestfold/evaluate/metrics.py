@@ -392,6 +392,11 @@ def validation_figures(predicted: Predicted, monitored: Mapping[str, Metric]) ->
     return {name: value_of(metric, predicted) for name, metric in (shown | dict(monitored)).items()}
 
 
+def confusion_columns(task: Task) -> tuple[str, ...]:
+    """What the columns of `confusion` count."""
+    return task.classes if task.sums_to_one else OUTCOMES
+
+
 def confusion(predicted: Predicted) -> list[list[int]]:
     """Counts: row = true class, column = predicted class; of several labels each label's `OUTCOMES` in a row."""
     every = Evaluation(predicted, np.ones(len(predicted.probs)), predicted.task.scored_classes)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chestfold.core.extras import require
-from chestfold.data.loader import Images, plain_batches
+from chestfold.data.loader import Images
 from chestfold.explain.layers import Layer, find_layer
 from chestfold.models.runner import Runner
 
@@ -115,11 +115,11 @@ def network_maps(
     """
     parts = []
     outputs = runner.task.outputs_of(classes)
-    first = runner.images(next(plain_batches(images, 1)))
+    first = next(runner.batches(images, 1))
     with open_mapper(runner, first, method, layer) as mapper:
-        for n, pixels in enumerate(plain_batches(images, BATCH)):
-            parts.append(mapper(runner.images(pixels), outputs[n * BATCH : (n + 1) * BATCH]))
-            advance(len(pixels))
+        for n, batch in enumerate(runner.batches(images, BATCH)):
+            parts.append(mapper(batch, outputs[n * BATCH : (n + 1) * BATCH]))
+            advance(len(batch))
         return mapper.layer, np.concatenate(parts)
 
 

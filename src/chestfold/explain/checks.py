@@ -30,9 +30,10 @@ def deletion(runner: Runner, images: Tensor, heat: np.ndarray, classes: np.ndarr
     """Probability of `classes` (B,) while the hottest places turn grey, (B, STEPS + 1).
 
     Petsiuk, Das, Saenko, BMVC 2018 (RISE, arXiv 1806.07421), section 4.1: a good map makes it fall early. `images` is
-    normalised (B, C, S, S), grey values in the first channel; their mean, 0, takes the place of what is deleted.
+    normalised (B, C, S, S), of which the second of two channels are the lungs; the mean of the others, 0, takes the
+    place of what is deleted.
     """
-    return _probabilities(runner, images, torch.zeros_like(images[:, :1]), _part_numbers(-heat), classes)
+    return _probabilities(runner, images, torch.zeros_like(_seen(images)), _part_numbers(-heat), classes)
 
 
 def insertion(runner: Runner, images: Tensor, heat: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -43,17 +44,22 @@ def insertion(runner: Runner, images: Tensor, heat: np.ndarray, classes: np.ndar
     return _probabilities(runner, images, _blurred(images), _part_numbers(heat), classes)[:, ::-1]
 
 
+def _seen(images: Tensor) -> Tensor:
+    """The channels of (B, C, S, S) that hold the image: all, but of two channels the first."""
+    return images[:, :1] if images.shape[1] == 2 else images
+
+
 def _probabilities(
     runner: Runner, images: Tensor, substitute: Tensor, numbers: np.ndarray, classes: np.ndarray
 ) -> np.ndarray:
-    """While part after part, by its number in `numbers` (B, S, S), is replaced by `substitute` (B, 1, S, S)."""
+    """While part after part, by its number in `numbers` (B, S, S), is replaced by `substitute` (B, c, S, S)."""
     parts = torch.from_numpy(numbers).to(images.device)[:, None]
     wanted = torch.from_numpy(classes).to(images.device)[:, None]
     curve = []
     for step in range(STEPS + 1):
-        grey = torch.where(parts < step, substitute, images[:, :1])
+        changed = torch.where(parts < step, substitute, _seen(images))
         with torch.inference_mode():
-            probs = runner.task.probabilities(runner.logits(torch.cat([grey, images[:, 1:]], dim=1)))
+            probs = runner.task.probabilities(runner.logits(torch.cat([changed, images[:, changed.shape[1] :]], dim=1)))
         curve.append(probs.gather(1, wanted)[:, 0].cpu().numpy())
     return np.stack(curve, axis=1)
 
@@ -69,11 +75,12 @@ def _part_numbers(values: np.ndarray) -> np.ndarray:
 
 
 def _blurred(images: Tensor) -> Tensor:
-    """The first channel, (B, 1, S, S)."""
-    grey = images[:, 0].cpu().numpy()
-    sigma = grey.shape[-1] * BLUR
-    blurred = np.stack([cv2.GaussianBlur(image, (0, 0), sigma) for image in grey])
-    return torch.from_numpy(blurred).to(images.device)[:, None]
+    """The channels that hold the image, (B, c, S, S)."""
+    seen = _seen(images)
+    sigma = seen.shape[-1] * BLUR
+    flat = seen.flatten(0, 1).cpu().numpy()
+    blurred = np.stack([cv2.GaussianBlur(channel, (0, 0), sigma) for channel in flat])
+    return torch.from_numpy(blurred).to(images.device).view(seen.shape)
 
 
 def randomized(runner: Runner, stage: str) -> Runner:

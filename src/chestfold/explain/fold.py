@@ -1,5 +1,6 @@
 """The maps of one fold: its own model on its own validation images, and the checks of these maps."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from chestfold.core.files import sha256_file
 from chestfold.core.rng import generator
 from chestfold.core.run_folder import FoldFolder
 from chestfold.core.task import Task
+from chestfold.data.channels import grey_of
 from chestfold.data.loader import Images, plain_batches
 from chestfold.data.transforms.preprocess import preprocess_of, undo_frame
 from chestfold.evaluate import predictions
@@ -52,8 +54,8 @@ class Maps:
 class Explained:
     """A fold's images with their maps. `rows`: id, group, fold, label, predicted, p_predicted, p_true.
 
-    `inputs`: the network's first channel, uint8 (N, S, S). `masks`: of each image. `checked`: areas and similarity of
-    some of the images. `networks`: the hashes of their weights.
+    `inputs`: what the network was given, grey, uint8 (N, S, S). `masks`: of each image. `checked`: areas and similarity
+    of some of the images. `networks`: the hashes of their weights.
     """
 
     rows: pd.DataFrame
@@ -72,17 +74,28 @@ def explain_fold(ready: Prepared, fold: int, ids: list[str], config: ExplainConf
     networks = [in_fp32(runner) for runner in load_networks(folder, ready.exp)]
     maps = fold_maps(networks, images, _target_classes(ready, rows), config, f"fold {fold} maps")
     checked = faithfulness(networks[0], images, maps, fold)
-    decoded = ready.cache.images[ready.cache.rows(ids)]
-    inputs = np.concatenate([pixels[:, 0].numpy() for pixels in plain_batches(images, BATCH)])
+    decoded = grey_images(ready, ids)
+    inputs = np.concatenate([pixels.numpy() for pixels in plain_batches(images, BATCH)])
     preprocess = preprocess_of(ready.exp)
     return Explained(
         rows=rows,
         maps=replace(maps, large=undo_frame(preprocess, maps.large)),
-        inputs=undo_frame(preprocess, inputs),
+        inputs=undo_frame(preprocess, _grey_inputs(ready, inputs)),
         masks=[masks_of(ready.index, image_id, pixels) for image_id, pixels in zip(ids, decoded, strict=True)],
         checked=checked,
         networks=[sha256_file(path) for path in folder.predicting_checkpoints(ready.exp)],
     )
+
+
+def grey_images(ready: Prepared, ids: Iterable[str]) -> np.ndarray:
+    """Decoded images as a person looks at them, uint8 (N, S, S)."""
+    return grey_of(ready.index.dataset, ready.cache.images[ready.cache.rows(ids)])
+
+
+def _grey_inputs(ready: Prepared, inputs: np.ndarray) -> np.ndarray:
+    """The same of a network's inputs (N, C, S, S): of its three channels, or of the first one."""
+    pixels = inputs.transpose(0, 2, 3, 1) if inputs.shape[1] == 3 else inputs[:, 0]
+    return grey_of(ready.index.dataset, pixels)
 
 
 def _predictions(folder: FoldFolder, ids: list[str], task: Task) -> pd.DataFrame:
@@ -111,7 +124,7 @@ def fold_maps(networks: list[Runner], images: Images, classes: np.ndarray, confi
             layer, maps = network_maps(runner, images, classes, config.method, config.layer, advance)
             of_networks.append(normalised(maps))
     raw = normalised(np.sum(of_networks, axis=0))
-    size = images.pixels.shape[-1]
+    size = images.pixels.shape[1]
     large = np.stack([at_image_size(raw[:, k], size) for k in range(len(TARGETS))], axis=1)
     return Maps(raw, large, classes, layer, config.method)
 
@@ -121,7 +134,7 @@ def faithfulness(runner: Runner, images: Images, maps: Maps, fold: int) -> pd.Da
     rows = np.sort(generator("explain", "checked", fold).permutation(len(images))[:CHECKED])
     some = images.take(rows)
     of_some = maps.take(rows)
-    pixels = runner.images(torch.cat(list(plain_batches(some, BATCH))))
+    pixels = torch.cat(list(runner.batches(some, BATCH)))
     predicted = of_some.classes[:, 0]
     heat = of_some.large[:, 0]
     random = checks.random_heat(some.ids, maps.layer.grid, heat.shape[-1])

@@ -49,13 +49,15 @@ class Layer:
 def find_layer(module: nn.Module, images: Tensor, name: str = "") -> Layer:
     """The layer `name`, or the family's last one whose map has at least `FEWEST` cells a side.
 
+    Of a network that does not name the ends of its stages every layer is one.
+
     Args:
         module: a network of the project, with or without a `WithHead`.
         images: normalised (B, C, H, W); one is enough, it tells the sizes of all outputs.
         name: as in `module.named_modules()`; empty: chosen by family.
 
     Raises:
-        InputError: no such layer, its output cannot be read as maps, or the family is not known; lists the layers.
+        InputError: no such layer, or no output can be read as maps; lists the layers.
     """
     trunk = module.trunk if isinstance(module, WithHead) else module
     prefix = "trunk." if isinstance(module, WithHead) else ""
@@ -66,7 +68,7 @@ def find_layer(module: nn.Module, images: Tensor, name: str = "") -> Layer:
             readings[layer] = reading
     wanted = name
     if not name:
-        stages = [_before_pooling(module, prefix + stage) for stage in _stages(trunk)]
+        stages = [_before_pooling(module, prefix + stage) for stage in _stages(trunk)] or list(readings)
         wanted = _last_fine([stage for stage in stages if stage in readings], readings)
     if wanted not in readings:
         raise InputError(_complaint(name, readings, depth=prefix.count(".") + 2))

@@ -19,7 +19,7 @@ from chestfold.core.files import explained_disk_errors, write_bytes
 from chestfold.core.rng import generator
 from chestfold.evaluate.attention import ATTENTION
 from chestfold.explain.cam import METHODS
-from chestfold.explain.fold import TARGETS, Explained, explain_fold
+from chestfold.explain.fold import TARGETS, Explained, explain_fold, grey_images
 from chestfold.explain.masks import why_no_lungs
 from chestfold.explain.overlay import png, side_by_side
 from chestfold.explain.select import ExplainConfig, open_run, select_images
@@ -101,7 +101,7 @@ def _write_maps(path: Path, part: Explained) -> None:
 def _write_pictures(folder: Path, ready: Prepared, fold: int, part: Explained) -> list[str]:
     """Side-by-side pictures; their names in the order of the rows, "" for those that were not drawn."""
     names = [""] * len(part.rows)
-    decoded = ready.cache.images[ready.cache.rows(part.rows["id"])]
+    decoded = grey_images(ready, part.rows["id"])
     for n in _pictured(part.rows, fold):
         names[n] = f"fold{fold}-{n:04d}.png"
         masks = part.masks[n]

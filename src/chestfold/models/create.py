@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,18 @@ from chestfold.core import hooks
 from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
 from chestfold.core.files import sha256_file, weights_dir
+from chestfold.data.tabular import Encoding
 from chestfold.models.checkpointing import checkpoint_gradients
 from chestfold.models.head import HeadPlan, WithHead, count_features, freeze, without_classifier
 from chestfold.models.timm_import import timm
 
 from chestfold.models import cnn, efficientnet  # noqa: F401  isort: skip  (registers our own networks)
 
-INPUTS = {"RGB, x/127.5-1": (0.5, 0.5)}
+Statistics = tuple[float | list[float], float | list[float]]
+"""Mean and standard deviation of an image in 0 to 1, of all channels or of each."""
+INPUTS: dict[str, Statistics] = {"RGB, x/127.5-1": (0.5, 0.5)}
 """What a weight file's header may say of its input -> mean and standard deviation of an image in 0 to 1."""
-UNTRAINED = (0.5, 0.25)
+UNTRAINED: Statistics = (0.5, 0.25)
 """Mean and standard deviation that a network from scratch is fed with: roughly those of a radiograph."""
 
 
@@ -41,13 +45,18 @@ class MissingWeights(InputError):
 
 @dataclass(frozen=True)
 class Blueprint:
-    """All it takes to build a network again without its weights: a checkpoint carries it."""
+    """All it takes to build a network again without its weights: a checkpoint carries it.
+
+    `mean`, `std`: of an image in 0 to 1, one number for all channels, or one for each.
+    """
 
     backbone: str
     arguments: dict[str, Any]
-    mean: float
-    std: float
+    mean: float | list[float]
+    std: float | list[float]
     head: dict[str, Any] | None = None
+    tabular: dict[str, Any] | None = None
+    """How columns from beside the image are encoded; None: it sees none."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +66,17 @@ class Network:
     module: nn.Module
     blueprint: Blueprint
 
+    @cached_property
+    def encoding(self) -> Encoding | None:
+        """Of the columns from beside the image; `models.head.joined` makes them a part of the input."""
+        return Encoding.model_validate(self.blueprint.tabular) if self.blueprint.tabular else None
 
-def create(exp: Experiment, classes: int, like: Blueprint | None = None) -> Network:
+
+def create(exp: Experiment, classes: int, encoding: Encoding | None = None, like: Blueprint | None = None) -> Network:
     """The network of `exp` for its input channels and `classes` outputs, with its weights if it is pretrained.
 
-    `like`: another network, whose arguments and input statistics are taken over where `exp` does not say them.
+    With an `encoding` the numbers that it makes join the pooled features. `like`: another network, whose arguments and
+    input statistics are taken over where `exp` does not say them.
 
     Raises:
         InputError: unknown name; weights that are missing, damaged or of another architecture.
@@ -79,21 +94,26 @@ def create(exp: Experiment, classes: int, like: Blueprint | None = None) -> Netw
         arguments["img_size"] = exp.image_size  # transformers that must know it
     if exp.pretrained:
         module = _load(exp.backbone, arguments, local)
-        statistics = statistics or _hub_statistics(module)
+        statistics = statistics or _hub_statistics(module, channels(exp))
     else:
         module, statistics = create_module(exp.backbone, arguments), statistics or UNTRAINED
     require_classifier(module, exp.backbone)
     plan = None
-    if exp.head_width:
-        trunk = without_classifier(module, exp.backbone)
-        plan = HeadPlan(count_features(trunk, exp.image_size, channels(exp)), exp.head_width, classes, exp.drop_rate)
+    if exp.head_width or encoding:
+        advice = "leave head_width at 0" if exp.head_width else "leave tabular empty"
+        trunk = without_classifier(module, exp.backbone, advice)
+        features = count_features(trunk, exp.image_size, channels(exp))
+        plan = HeadPlan(features, exp.head_width, classes, exp.drop_rate, encoding.width if encoding else 0)
         module = WithHead(trunk, plan)
     _zero_head(module)
     if exp.freeze:
         freeze(module)
     if exp.gradient_checkpointing:
         checkpoint_gradients(module, exp.backbone)
-    return Network(module, Blueprint(exp.backbone, arguments, *statistics, asdict(plan) if plan else None))
+    head = asdict(plan) if plan else None
+    return Network(
+        module, Blueprint(exp.backbone, arguments, *statistics, head, encoding.to_dict() if encoding else None)
+    )
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = hooks.registry("MODELS", {})
@@ -134,8 +154,8 @@ def require_classifier(module: Any, backbone: str) -> None:
 
 
 def channels(exp: Experiment) -> int:
-    """Input channels: the image, and the lungs where they are a channel of their own."""
-    return 2 if exp.lung_mask == "channel" else 1
+    """Input channels: those of the image, and the lungs where they are a channel of their own."""
+    return 2 if exp.lung_mask == "channel" else exp.channels
 
 
 def rebuild(saved: dict[str, Any]) -> Network:
@@ -169,7 +189,7 @@ def _local_weights(exp: Experiment) -> Path | None:
     return None
 
 
-def _header_demands(path: Path) -> tuple[dict[str, Any], tuple[float, float] | None]:
+def _header_demands(path: Path) -> tuple[dict[str, Any], Statistics | None]:
     """What the header of a weight file asks of the network: constructor arguments, and input statistics."""
     try:
         with safe_open(path, "pt") as file:
@@ -231,9 +251,11 @@ def _classes_of(path: Path, name: str) -> int:
         return file.get_slice(weight).get_shape()[0] if weight in file.keys() else 0  # noqa: SIM118
 
 
-def _hub_statistics(module: Any) -> tuple[float, float]:
-    """timm's three-channel mean and deviation as one channel's: the stem's weights are summed over the colours."""
+def _hub_statistics(module: Any, channels: int) -> Statistics:
+    """timm's mean and deviation of three colours; as one channel's: the stem's weights are summed over these."""
     cfg = module.pretrained_cfg
+    if channels == 3:
+        return list(cfg["mean"]), list(cfg["std"])
     return sum(cfg["mean"]) / 3, sum(cfg["std"]) / 3
 
 

@@ -12,34 +12,66 @@ from torch import Tensor, nn
 from chestfold.core import distributed
 from chestfold.core.config import Experiment
 from chestfold.core.console import bar
-from chestfold.core.errors import TrainingError
+from chestfold.core.errors import InputError, TrainingError
 from chestfold.core.task import Task
 from chestfold.data.loader import Images, plain_batches
+from chestfold.data.tabular import Cells
+from chestfold.data.transforms.normalise import NORMALISATIONS, WEIGHTS
 from chestfold.models import Network
+from chestfold.models.head import joined
 
 PREDICT_BATCH = 64
 
 
 @dataclass(frozen=True)
 class Runner:
-    """A network on a device, in a precision: from uint8 batches to logits."""
+    """A network on a device, in a precision: from uint8 batches to logits.
+
+    `normalise`: `weights`, or a name of `NORMALISATIONS`.
+    """
 
     network: Network
     task: Task
     device: torch.device
     dtype: torch.dtype | None
     call: Callable[[Tensor], Tensor]
+    normalise: str = WEIGHTS
 
     @property
     def module(self) -> nn.Module:
         """The bare module, whose state is saved."""
         return self.network.module
 
-    def images(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) to normalised float32 on the device."""
-        x = pixels.to(self.device, non_blocking=True).float()
-        x = (x / 255 - self.network.blueprint.mean) / self.network.blueprint.std
-        return x.contiguous(memory_format=torch.channels_last)
+    def images(self, pixels: Tensor, cells: Cells | None = None) -> Tensor:
+        """uint8 or uint16 (B, C, H, W) to normalised float32 on the device; `cells` become further channels.
+
+        Raises:
+            InputError: the network sees columns from beside the image, and the cells do not have them.
+        """
+        white = torch.iinfo(pixels.dtype).max
+        x = pixels.to(self.device, non_blocking=True).float() / white
+        x = self._by_weights(x) if self.normalise == WEIGHTS else NORMALISATIONS[self.normalise](x)
+        return self._with_numbers(x, cells).contiguous(memory_format=torch.channels_last)
+
+    def _with_numbers(self, x: Tensor, cells: Cells | None) -> Tensor:
+        """With the numbers from beside the images as channels, where the network sees some."""
+        encoding = self.network.encoding
+        if encoding is None:
+            return x
+        if cells is None or cells.names != encoding.names:
+            raise InputError(f"the network sees the columns {', '.join(encoding.names)} too, which are not given")
+        return joined(x, torch.from_numpy(encoding.encode(cells.texts)).to(self.device))
+
+    def _by_weights(self, x: Tensor) -> Tensor:
+        """By the statistics that the weights were trained with."""
+        blueprint = self.network.blueprint
+        return (x - _of_channels(blueprint.mean, x)) / _of_channels(blueprint.std, x)
+
+    def batches(self, images: Images, size: int) -> Iterator[Tensor]:
+        """All images in order, without augmentation, as the network takes them."""
+        for n, pixels in enumerate(plain_batches(images, size)):
+            cells = images.cells.take(np.arange(n * size, n * size + len(pixels))) if images.cells else None
+            yield self.images(pixels, cells)
 
     def logits(self, images: Tensor) -> Tensor:
         """Normalised (B, C, H, W) to float32 logits (B, M)."""
@@ -52,13 +84,20 @@ class Runner:
         return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
 
 
+def _of_channels(numbers: float | list[float], like: Tensor) -> float | Tensor:
+    """What is subtracted from a batch (B, C, H, W), or divides it: one number, or one for each channel."""
+    if isinstance(numbers, list):
+        return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+    return numbers
+
+
 def make_runner(network: Network, exp: Experiment, task: Task) -> Runner:
     """Put `network` on the GPU if there is one, in the precision that `exp` asks for or the device gains by."""
     device = distributed.device()
     module: Any = network.module
     module = module.to(device, memory_format=torch.channels_last)
     call = torch.compile(module) if exp.compile else module
-    return Runner(network, task, device, _dtype(exp.precision, device, module), call)
+    return Runner(network, task, device, _dtype(exp.precision, device, module), call, exp.normalise)
 
 
 def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dtype | None:
@@ -67,7 +106,8 @@ def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dty
         return named[precision]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if cpu_has_bf16() and not _depthwise(module) else None
+    on_cpu = device.type == "cpu"  # Apple keeps fp32, which is all that it surely has
+    return torch.bfloat16 if on_cpu and cpu_has_bf16() and not _depthwise(module) else None
 
 
 def cpu_has_bf16() -> bool:
@@ -101,8 +141,7 @@ def predict(
     (module or runner.module).eval()
     parts = []
     with bar(label, len(images)) as advance:
-        for pixels in plain_batches(images, PREDICT_BATCH):
-            batch = runner.images(pixels)
+        for batch in runner.batches(images, PREDICT_BATCH):
             views = [runner.task.probabilities(runner.logits(view)) for view in TTA[tta](batch)]
             parts.append(torch.stack(views).mean(dim=0).cpu())
             advance(len(batch))

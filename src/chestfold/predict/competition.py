@@ -15,7 +15,8 @@ from chestfold.core.console import bar, fail, plural, say
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import write_bytes
 from chestfold.data.catalogue import find_dataset
-from chestfold.data.readers import IMAGE_SUFFIXES, read_table
+from chestfold.data.readers.files import IMAGE_SUFFIXES
+from chestfold.data.tables import open_table
 from chestfold.evaluate.results import find_result
 from chestfold.integrations.kaggle.answers import answer_format
 from chestfold.integrations.kaggle.kernel import CONTENTS, Contents
@@ -48,7 +49,7 @@ def predict_competition(root: Path, project: Path) -> None:
     predictor = Predictor(name)
     record = find_result(name).record
     dataset = find_dataset(record.data)
-    sample = read_table(the_one(files, dataset.submission.file))
+    sample = open_table(the_one(files, Path(dataset.submission.file).name)).frame
     form = answer_format(sample, dataset.submission.file, dataset, predictor.task, record.scores)
     by_stem = images_by_stem(files)
     ids = sample[form.id_column]

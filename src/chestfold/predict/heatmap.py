@@ -8,13 +8,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from chestfold.core.files import sha256, write_bytes
+from chestfold.data.channels import form_of
 from chestfold.data.decode import decode_native
 from chestfold.data.transforms.preprocess import preprocess_of, undo_frame
 from chestfold.evaluate.fonts import Lettering, letter, pillow_font
 from chestfold.explain.cam import BATCH, at_image_size, network_maps, normalised
 from chestfold.explain.overlay import GAP, as_rgb, beside, overlay, png
 from chestfold.predict.predictor import NOTICE, Prediction, Predictor, ReadImage
-from chestfold.predict.trained_run import weights_hash
+from chestfold.predict.trained_run import Values, weights_hash
 
 LONGEST, SHORTEST = 512, 224
 """Pixels of a panel's longer side: no more, and a smaller image is enlarged to the second."""
@@ -38,7 +39,8 @@ class HeatmapWriter:
         self._weights = weights_hash(predictor.name)
         self._lettering = letter(predictor.classes)
         for run in predictor.runs:
-            blank = run.images(np.zeros((1, run.exp.image_size, run.exp.image_size), np.uint8))
+            form = form_of(run.exp)
+            blank = run.images(np.zeros((1, *form.shape), form.dtype), [dict.fromkeys(run.exp.tabular, "")])
             network_maps(run.folds[0].networks[0], blank, np.zeros((1, 1), np.int64), METHOD, layer)
 
     def write(self, images: Sequence[tuple[Path, ReadImage]]) -> dict[Path, Path]:
@@ -47,7 +49,7 @@ class HeatmapWriter:
         The name ends in a hash of the image's content, the weights and the levels: another image of the same name has
         another, and the same prediction made again finds its heat map. Nothing is ever overwritten.
         """
-        targets = {path: self._target(path) for path, _ in images}
+        targets = {path: self._target(path, image.values) for path, image in images}
         missing = [(path, image) for path, image in images if not targets[path].exists()]
         for start in range(0, len(missing), BATCH):
             batch = missing[start : start + BATCH]
@@ -60,11 +62,12 @@ class HeatmapWriter:
         """Say which class each number in the heat maps is, where no font here has the letters of the names."""
         self._lettering.write_legend(self._folder)
 
-    def _target(self, path: Path) -> Path:
+    def _target(self, path: Path, values: Values) -> Path:
         about = f"{VERSION} {self._weights} {self._predictor.levels} {self._layer}"
         shown = "".join(self._lettering.shown.values())
         if shown != "".join(self._predictor.classes) or not shown.isascii():
             about += f" {shown}"  # another picture once a font is installed
+        about += "".join(f" {name}={text}" for name, text in values.items())  # which change prediction and map
         return self._folder / f"{path.stem}-{sha256(path.read_bytes() + about.encode())[:8]}.png"
 
     def _draw(self, path: Path, prediction: Prediction, heat: np.ndarray) -> np.ndarray:
@@ -79,11 +82,12 @@ def mean_maps(predictor: Predictor, images: Sequence[ReadImage], layer: str = ""
 
     Each network's map counts alike: its scale says nothing of how much it matters.
     """
-    size = max(images[0].pixels)
+    size = max(form.size for form in images[0].pixels)
     classes = np.array([[predictor.classes.index(image.prediction.label)] for image in images])
     total = np.zeros((len(images), size, size), np.float32)
     for run in predictor.runs:
-        inputs = run.images(np.stack([image.pixels[run.exp.image_size] for image in images]))
+        pixels = np.stack([image.pixels[form_of(run.exp)] for image in images])
+        inputs = run.images(pixels, [image.values for image in images])
         for fold in run.folds:
             for network in fold.networks:
                 _, maps = network_maps(network, inputs, classes, METHOD, layer)

@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chestfold.core.errors import InputError
-from chestfold.data.dicom import is_dicom
-from chestfold.data.readers import IMAGE_SUFFIXES
-
-DICOM_DIRECTORY = "DICOMDIR"
-"""The table of contents of an exported disc: DICOM, and no image."""
+from chestfold.data.readers.files import is_image_file
 
 
 def find_images(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
@@ -28,7 +24,7 @@ def find_images(places: Sequence[Path]) -> tuple[list[Path], list[str]]:
         if not place.exists():
             raise InputError(f"{place} does not exist; name an image or a folder of them")
         for path in _files_in(place) if place.is_dir() else [place]:
-            if path == place or _is_image(path):
+            if path == place or is_image_file(path):
                 found[path] = None
             else:
                 others[path.suffix.lower() or path.name] += 1
@@ -44,12 +40,3 @@ def _files_in(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         found += [Path(base) / name for name in names if not name.startswith(".")]
     return sorted(found)
-
-
-def _is_image(path: Path) -> bool:
-    if path.suffix:
-        return path.suffix.lower() in IMAGE_SUFFIXES
-    if path.name == DICOM_DIRECTORY or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return is_dicom(file.read(132))

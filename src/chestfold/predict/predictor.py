@@ -8,28 +8,31 @@ Not for clinical use.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from chestfold.core import hooks
 from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset
+from chestfold.data.channels import Form, decode_form, file_places, form_of
+from chestfold.data.dataset import Dataset, Levels
 from chestfold.data.decode import decode, resize
 from chestfold.data.dicom import require_window
+from chestfold.data.levels import at_depth, repeated
 from chestfold.models.runner import PREDICT_BATCH
-from chestfold.predict.trained_run import load_members
+from chestfold.predict.trained_run import Values, load_members
+from chestfold.predict.values import ValueTable
 
 NOTICE = "Not for clinical use"
 
-Levels = tuple[tuple[int, int] | None, str]
-"""A declared range or none, and the name of a CT window or none."""
-Pixels = dict[int, np.ndarray]
-"""Side -> an image at that size, uint8 (side, side)."""
+Pixels = dict[Form, np.ndarray]
+"""An image in every form that a network wants."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,17 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class ReadImage:
-    """An image that was read, and its prediction."""
+class Decoded:
+    """An image that was read, and the values of the columns that the networks see beside it."""
 
     pixels: Pixels
+    values: Values
+
+
+@dataclass(frozen=True)
+class ReadImage(Decoded):
+    """The same with its prediction."""
+
     prediction: Prediction
 
 
@@ -89,13 +99,20 @@ class Predictor:
         value_range: of 16-bit and DICOM images: the values that are black and white; else as the data set declares.
         window: of DICOM files: the name of a CT window; else as the data set declares.
         trust_hooks: run the hooks.py of a run that came from elsewhere: it is code.
+        table: a CSV with the values of files, where the networks see columns beside the image.
 
     Raises:
-        InputError: there is no finished fold, a checkpoint is damaged, or the ensemble cannot predict single images.
+        InputError: there is no finished fold, a checkpoint is damaged, the ensemble cannot predict single images, or
+            the table lacks a column.
     """
 
     def __init__(
-        self, name: str, value_range: tuple[int, int] | None = None, window: str = "", trust_hooks: bool = False
+        self,
+        name: str,
+        value_range: tuple[int, int] | None = None,
+        window: str = "",
+        trust_hooks: bool = False,
+        table: Path | None = None,
     ) -> None:
         if trust_hooks:
             hooks.trust()
@@ -107,18 +124,52 @@ class Predictor:
         self.runs, self._blend = load_members(name)
         self.task = self.runs[0].task
         self.classes = self.task.classes
+        self.columns = tuple(dict.fromkeys(name for run in self.runs for name in run.exp.tabular))
+        self._table = ValueTable(table, self.columns) if table else None
+        if table and not self.columns:
+            raise InputError(f"{name} sees nothing but the image; leave the table away")
 
-    def __call__(self, image: str | Path | np.ndarray) -> Prediction:
+    def __call__(self, image: str | Path | np.ndarray, values: Mapping[str, Any] | None = None) -> Prediction:
         """The prediction for a file of any format, or for grey pixels uint8 (H, W), 0 black to 255 white.
 
+        For networks of three channels pixels are (H, W, 3); for those of 16 bits they may be uint16. Neighbouring
+        slices of a file are looked for in its folder.
+
+        `values`: column -> value, None where it is not known, for networks that see columns beside the image; else
+        those of the table are taken.
+
         Raises:
-            InputError: the file cannot be read.
+            InputError: the file cannot be read; a value is not given.
         """
-        return self.predictions([self.pixels(image)])[0]
+        if values is None and isinstance(image, str | Path):
+            given = self._values_of(Path(image))
+        else:
+            given = {name: "" if value is None else str(value) for name, value in (values or {}).items()}
+        return self.predictions([Decoded(self.pixels(image), self._checked(given))])[0]
+
+    def require_values(self) -> None:
+        """Raise `InputError` where the networks see columns beside the image, and no table has them."""
+        if self.columns and self._table is None:
+            raise InputError(
+                f"{self.name} sees {', '.join(self.columns)} beside the image: give --table CSV with these columns "
+                "and a column file or id"
+            )
+
+    def _values_of(self, path: Path) -> Values:
+        """Those of a file; raises as `require_values`, and where the table has no row of it."""
+        self.require_values()
+        return self._table.of(path) if self._table else {}
+
+    def _checked(self, values: Values) -> Values:
+        missing = [name for name in self.columns if name not in values]
+        if missing:
+            raise InputError(f"{self.name} sees {', '.join(missing)} beside the image: give values, None if not known")
+        return values
 
     def many(self, paths: Sequence[Path]) -> Iterator[list[tuple[Path, ReadImage | InputError]]]:
         """Files by the batch, in order, each with its prediction, or with the reason why it was not read."""
         _ = self.levels  # a data set that is not declared here is one complaint, not one for each file
+        self.require_values()
         batches = [paths[start : start + PREDICT_BATCH] for start in range(0, len(paths), PREDICT_BATCH)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             decoding = pool.map(self._read, batches[0] if batches else [])
@@ -128,22 +179,29 @@ class Predictor:
                     decoding = pool.map(self._read, batches[n + 1])
                 yield list(zip(batch, self._with_predictions(decoded), strict=True))
 
-    def _read(self, path: Path) -> Pixels | InputError:
+    def _read(self, path: Path) -> Decoded | InputError:
         try:
-            return self.pixels(path)
+            return Decoded(self.pixels(path), self._values_of(path))
         except InputError as error:
             return error
 
-    def _with_predictions(self, decoded: Sequence[Pixels | InputError]) -> list[ReadImage | InputError]:
+    def _with_predictions(self, decoded: Sequence[Decoded | InputError]) -> list[ReadImage | InputError]:
         """Each image with its prediction; an error stays what it is."""
-        made = iter(self.predictions([pixels for pixels in decoded if not isinstance(pixels, InputError)]))
-        return [pixels if isinstance(pixels, InputError) else ReadImage(pixels, next(made)) for pixels in decoded]
+        made = iter(self.predictions([image for image in decoded if not isinstance(image, InputError)]))
+        found: list[ReadImage | InputError] = []
+        for image in decoded:
+            found.append(image if isinstance(image, InputError) else ReadImage(image.pixels, image.values, next(made)))
+        return found
 
-    def predictions(self, images: Sequence[Pixels]) -> list[Prediction]:
+    def predictions(self, images: Sequence[Decoded]) -> list[Prediction]:
         """Those for decoded images."""
         if not images:
             return []
-        of_runs = [run.predict(np.stack([pixels[run.exp.image_size] for pixels in images])) for run in self.runs]
+        values = [image.values for image in images]
+        of_runs = []
+        for run in self.runs:
+            pixels = np.stack([image.pixels[form_of(run.exp)] for image in images])
+            of_runs.append(run.predict(pixels, values))
         members = np.stack([run.probs for run in of_runs])
         folds = [self._blend_members(members[:, fold]) for fold in range(members.shape[1])]
         blended = self._blend_members(members.mean(axis=1))
@@ -169,19 +227,39 @@ class Predictor:
         return dict(zip(self.classes, probs.tolist(), strict=True))
 
     def pixels(self, image: str | Path | np.ndarray) -> Pixels:
-        """An image at every size that a member wants."""
-        sizes = {run.exp.image_size for run in self.runs}
+        """An image in every form that a member wants."""
+        forms = {form_of(run.exp) for run in self.runs}
         if isinstance(image, np.ndarray):
-            if image.dtype != np.uint8 or image.ndim != 2 or not image.size:
-                given = f"{image.dtype} {image.shape}"
-                raise InputError(f"an image as an array is uint8 (H, W), not {given}; convert it first")
-            return {size: resize(image, size) for size in sizes}
-        path = Path(image)
-        return {size: decode(path.parent, path.name, size, *self.levels) for size in sizes}
+            return {form: self._of_array(image, form) for form in forms}
+        return {form: self._of_file(Path(image), form) for form in forms}
+
+    def _of_file(self, path: Path, form: Form) -> np.ndarray:
+        if form.channels == 1:
+            return decode(path.parent, path.name, form.size, *self.levels, depth=form.depth)
+        places = file_places(self.dataset, path, form)
+        return decode_form(self.dataset, path.parent, places, form, self.levels)
+
+    def _of_array(self, image: np.ndarray, form: Form) -> np.ndarray:
+        if form.channels == 3 and image.ndim == 2 and self.dataset.three_channels in ("rgb", "grey"):
+            image = repeated(image)
+        is_pixels = image.ndim == len(form.shape) and image.shape[2:] == form.shape[2:] and image.size > 0
+        if not is_pixels or image.dtype not in (np.uint8, form.dtype):
+            kinds = "uint8" if form.depth == 8 else "uint8 or uint16"
+            wanted = f"{kinds} {'(H, W)' if form.channels == 1 else '(H, W, 3)'}"
+            given = f"{image.dtype} {image.shape}"
+            raise InputError(f"an image as an array is {wanted}, not {given}; convert it first")
+        return at_depth(resize(image, form.size), form.depth)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The declaration of the data set that the networks were trained on."""
+        return find_dataset(self.runs[0].exp.data)
 
     @cached_property
     def levels(self) -> Levels:
         """What is black and white in 16-bit and DICOM images: as given, else as the data set declares."""
-        if any(self._given):
-            return self._given
-        return find_dataset(self.runs[0].exp.data).levels
+        if not any(self._given):
+            return self.dataset.levels
+        if any(run.exp.channels == 3 for run in self.runs) and self.dataset.three_channels == "windows":
+            raise InputError(f"{self.name} sees three windows that its data set declares; give no window and no range")
+        return self._given

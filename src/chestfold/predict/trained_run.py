@@ -1,6 +1,6 @@
 """Runs and ensembles back in memory, with each fold's detector of out-of-distribution images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from chestfold.core.files import sha256_file, sha256_json
 from chestfold.core.run_folder import FoldFolder, RunFolder
 from chestfold.core.task import Task
 from chestfold.data.loader import Images, images_of
+from chestfold.data.tabular import Cells
 from chestfold.data.transforms.preprocess import preprocess_of
 from chestfold.evaluate.ensemble import create_blender, gather
 from chestfold.evaluate.results import Result, find_result
@@ -21,6 +22,8 @@ from chestfold.models.runner import PREDICT_BATCH, Runner
 
 Blend = Callable[[np.ndarray], np.ndarray]
 """Probabilities of the members (M, N, K) to one (N, K)."""
+Values = Mapping[str, str]
+"""Column of a table -> text of an image."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,9 @@ class TrainedRun:
     numbers: tuple[int, ...]
     folds: list[FoldModels]
 
-    def predict(self, pixels: np.ndarray) -> RunPrediction:
-        """Of uint8 pixels (N, S, S)."""
-        images = self.images(pixels)
+    def predict(self, pixels: np.ndarray, values: Sequence[Values] = ()) -> RunPrediction:
+        """Of decoded pixels in the form of the experiment, (N, S, S) or (N, S, S, 3), and the values of its columns."""
+        images = self.images(pixels, values)
         predicted = [fold.predict(images, self.exp.tta) for fold in self.folds]
         return RunPrediction(
             probs=np.stack([probs for probs, _ in predicted]),
@@ -77,10 +80,17 @@ class TrainedRun:
             no_lungs=images.lungs.reasons if images.lungs else [""] * len(pixels),
         )
 
-    def images(self, pixels: np.ndarray) -> Images:
-        """Decoded pixels, uint8 (N, S, S), preprocessed as in training."""
+    def images(self, pixels: np.ndarray, values: Sequence[Values] = ()) -> Images:
+        """Decoded pixels, (N, S, S) or (N, S, S, 3), preprocessed as in training, with their `values`."""
         names = [f"image {n}" for n in range(len(pixels))]
-        return images_of(preprocess_of(self.exp), pixels, names, self.task.labels([""] * len(pixels)))
+        images = images_of(preprocess_of(self.exp), pixels, names, self.task.labels([""] * len(pixels)))
+        return replace(images, cells=self._cells(values))
+
+    def _cells(self, values: Sequence[Values]) -> Cells | None:
+        if not self.exp.tabular or not values:
+            return None
+        texts = [[of_image[name] for name in self.exp.tabular] for of_image in values]
+        return Cells(self.exp.tabular, frozenset(), np.array(texts, str))
 
 
 def load_members(name: str) -> tuple[list[TrainedRun], Blend]:

@@ -24,17 +24,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Board:
-    """A leaderboard. `rows`: each with its cells by column; `ends`: of the axis that the AUCs of all rows share."""
+    """A leaderboard. `rows`: each with its cells by column.
+
+    `measured`: the column by which it is sorted; `ends`: of the axis that the figures of all rows in it share.
+    """
 
     title: str
     columns: list[str]
     rows: list[tuple[Row, dict[str, Cell]]]
+    measured: str
     ends: Ends
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Scores on a leaderboard over validation. `points`: a result's name, its AUC, and its scores by leaderboard."""
+    """Scores on a leaderboard over validation. `points`: a result's name, its figure, and its scores by leaderboard."""
 
     caption: str
     axes: Axes
@@ -52,7 +56,8 @@ def _board(title: str, rows: list[Row], known: Mapping[str, Standing]) -> Board:
     for name in lines[0][1]:
         if name not in OPTIONAL or any(cells[name].text != "-" for _, cells in lines):
             columns.append(name)
-    return Board(title, columns, lines, spread(_ends(rows)))
+    measured = leaderboard.competition_column(rows[0].result.record) or "AUC"
+    return Board(title, columns, lines, measured, spread(_ends(rows)))
 
 
 def _ends(rows: list[Row]) -> list[float]:

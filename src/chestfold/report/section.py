@@ -1,13 +1,13 @@
 """The section of one result: what it is, its figures, its charts and its worst errors."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chestfold.core.run_folder import FoldFolder
 from chestfold.evaluate import leaderboard, predictions
 from chestfold.evaluate.leaderboard import Row
-from chestfold.evaluate.metrics import OUTCOMES, find_metric
+from chestfold.evaluate.metrics import confusion_columns, find_metric
 from chestfold.evaluate.results import Result, ResultRecord
+from chestfold.evaluate.thresholds import have_thresholds
 from chestfold.report import curves
 from chestfold.report.attention import AttentionView, attention_view
 from chestfold.report.charts import Curve
@@ -43,9 +43,14 @@ class Section:
         return self.row.result.record
 
     @property
-    def confusion_columns(self) -> Sequence[str]:
-        """Titles of the confusion table's columns: the classes, or the outcomes of each of several labels."""
-        return self.record.classes if self.record.create_task().sums_to_one else OUTCOMES
+    def has_thresholds(self) -> bool:
+        """Whether what is predicted depends on a threshold."""
+        return have_thresholds(self.record.create_task())
+
+    @property
+    def confusion_columns(self) -> tuple[str, ...]:
+        """Titles of the columns of the confusion matrix."""
+        return confusion_columns(self.record.create_task())
 
     @property
     def label_metrics(self) -> dict[str, str]:

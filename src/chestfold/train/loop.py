@@ -23,6 +23,7 @@ from chestfold.core.rng import key
 from chestfold.core.run_folder import FoldFolder, History
 from chestfold.core.task import Task
 from chestfold.data.loader import Images, TrainBatches, workers_for
+from chestfold.data.tabular import Cells, fit_encoding
 from chestfold.data.transforms.mixup import Mix, create_mix
 from chestfold.evaluate.metrics import Metric, Predicted, find_metric, validation_figures
 from chestfold.models import channels, create, training_mode
@@ -119,10 +120,18 @@ class State:
         return self.ema.module if self.ema else self.runner.module
 
 
-def start(exp: Experiment, fold: int, task: Task, earlier: Start | None = None) -> State:
-    """A fold before its first step; weights that are not those of an `earlier` run are a function of (seed, fold)."""
+def start(exp: Experiment, fold: int, task: Task, cells: Cells | None = None, earlier: Start | None = None) -> State:
+    """A fold before its first step; the new weights are a function of (seed, fold).
+
+    `cells`: of its training images. `earlier`: weights of an earlier run, which it begins with.
+    """
+    if exp.tabular and cells is None:
+        raise InputError(f"tabular: the training images come without the columns {', '.join(exp.tabular)}")
     torch.manual_seed(key(exp.seed, fold, "weights") >> 1)
-    network = create_from(earlier, exp, task.outputs) if earlier else create(exp, task.outputs)
+    if earlier:
+        network = create_from(earlier, exp, task.outputs)
+    else:
+        network = create(exp, task.outputs, fit_encoding(cells) if cells else None)
     runner = make_runner(network, exp, task)
     require_size(exp, runner)
     runner = replace(runner, call=distributed.data_parallel(runner.call, runner.device))
@@ -134,9 +143,10 @@ def start(exp: Experiment, fold: int, task: Task, earlier: Start | None = None) 
 @torch.inference_mode()
 def require_size(exp: Experiment, runner: Runner) -> None:
     """Raise `InputError` when the network cannot take images of this size."""
-    size = exp.image_size
+    size, encoding = exp.image_size, runner.network.encoding
+    planes = channels(exp) + (encoding.width if encoding else 0)
     try:
-        runner.module.eval()(torch.zeros(1, channels(exp), size, size, device=runner.device))
+        runner.module.eval()(torch.zeros(1, planes, size, size, device=runner.device))
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{exp.backbone} cannot take images of {size} px ({reason}); choose another") from error
@@ -187,7 +197,7 @@ def fit(
         ServiceError: the disk is full.
     """
     task = goal.task
-    state = start(exp, fold, task, goal.start)
+    state = start(exp, fold, task, train.cells, goal.start)
     resume(state, fold, folder, log)
     device = state.runner.device
     batches = TrainBatches(exp, task, fold, train, workers_for(device))
@@ -229,7 +239,8 @@ def train_epoch(recipe: Recipe, state: State, folder: FoldFolder) -> None:
         for pixels, labels in batches.epoch(state.epoch, state.batch):
             torch.manual_seed(key(exp.seed, fold, "step", state.epoch, state.batch, distributed.rank()) >> 1)
             targets = recipe.task.targets(labels).to(runner.device)
-            images, targets = recipe.mix(runner.images(pixels), targets)
+            cells = batches.cells(state.epoch, state.batch)
+            images, targets = recipe.mix(runner.images(pixels, cells), targets)
             state.batch += 1
             last = state.batch == batches.per_epoch
             whole_step = last or state.batch % exp.grad_accum_steps == 0

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chestfold.core import hooks
-from chestfold.core.config import Experiment, did_you_mean
-from chestfold.core.errors import InputError
+from chestfold.core.config import Experiment, require_choice
 from chestfold.core.task import Labels, Task
 from chestfold.data.sampling import balanced_weights
 
@@ -126,8 +125,7 @@ LOSSES: dict[str, Callable[[LossContext], Loss]] = hooks.registry(
 
 def require_loss(name: str) -> None:
     """Raise `InputError`, with the nearest name, when there is no such loss."""
-    if name not in LOSSES:
-        raise InputError(f"unknown loss {name!r}{did_you_mean(name, LOSSES)}; there are {', '.join(LOSSES)}")
+    require_choice("loss", name, LOSSES)
 
 
 def create_loss(exp: Experiment, task: Task, labels: Labels, device: torch.device) -> Loss:

@@ -10,6 +10,7 @@ from chestfold.core import hooks
 from chestfold.core.config import Experiment, Request
 from chestfold.core.console import plural, say
 from chestfold.core.errors import InputError
+from chestfold.core.files import sha256_json
 from chestfold.core.hooks import Hooks
 from chestfold.core.rng import generator
 from chestfold.core.run_folder import FoldConfig, FoldFolder, RunFolder, SyntheticCount
@@ -18,11 +19,15 @@ from chestfold.data import folds
 from chestfold.data.additions import Addition, join
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import find_dataset, open_index
+from chestfold.data.channels import form_of, require_channels
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.loader import Images, images_of
 from chestfold.data.sampling import random_share, sample_per_class
+from chestfold.data.tabular import Cells, fit_encoding, read_cells
 from chestfold.data.transforms import preprocess
+from chestfold.data.transforms.augment import require_augmentation
 from chestfold.data.transforms.corruptions import corrupt
+from chestfold.data.transforms.normalise import require_normalisation
 from chestfold.evaluate.metrics import find_metric, metric_name, require_metric
 from chestfold.models import weights_identity
 from chestfold.models.create import require_known
@@ -71,6 +76,7 @@ class FoldImages:
         """What a person should know of them, in lines."""
         lines = [f"{len(self.train)} training, {len(self.val)} validation and {len(self.test)} test images"]
         lines += [f"{len(addition)} of the training images are {addition.about}" for addition in self.additions]
+        lines += self._describe_tabular()
         parts = {"training": self.train, "validation": self.val, "test": self.test}
         for name, images in parts.items():
             reasons = images.lungs_not_found()
@@ -78,6 +84,18 @@ class FoldImages:
                 why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
                 count = f"{reasons.total()} of {plural(len(images), f'{name} image')}"
                 lines.append(f"no lungs were found in {count}, which stay unmasked ({why})")
+        return lines
+
+    def _describe_tabular(self) -> list[str]:
+        """The columns beside the images, and which categories training does not know."""
+        if not self.train.cells:
+            return []
+        encoding = fit_encoding(self.train.cells)
+        lines = [f"columns beside the images: {encoding.describe()}"]
+        for name, images in {"validation": self.val, "test": self.test}.items():
+            for column, count in encoding.unknown(images.cells).items() if images.cells else []:
+                where = f"{count} of {plural(len(images), f'{name} image')}"
+                lines.append(f"{column}: {where} have a category that no training image has; it counts as missing")
         return lines
 
 
@@ -127,7 +145,7 @@ class Prepared:
     def sources(self) -> Sources:
         """What the folds take over from elsewhere."""
         name, fingerprint = self.request.name, self.fingerprint()
-        return Sources(name, self.exp, self.index, self.folds, self.cache, self.task, fingerprint)
+        return Sources(name, self.exp, self.index, self.folds, self.cache, self.cells, self.task, fingerprint)
 
     @property
     def test_rows(self) -> pd.DataFrame:
@@ -139,7 +157,25 @@ class Prepared:
         """The pixels and labels of some rows (id, label)."""
         labels = self.task.labels(rows["label"].tolist())
         seen_as = preprocess.preprocess_of(self.exp)
-        return Images(self.cache.images, self.cache.rows(rows["id"]), rows["id"].tolist(), labels, seen_as, self.lungs)
+        ids = rows["id"].tolist()
+        return Images(
+            self.cache.images, self.cache.rows(rows["id"]), ids, labels, seen_as, self.lungs, self._cells_of(ids)
+        )
+
+    def _cells_of(self, ids: list[str]) -> Cells | None:
+        """What the table says of some images; None where the network does not see it."""
+        return self.cells.take(self._row_of_id.loc[ids].to_numpy()) if self.cells else None
+
+    @cached_property
+    def cells(self) -> Cells | None:
+        """What the table says of all images of the index, in its order."""
+        if not self.exp.tabular:
+            return None
+        return read_cells(self.index.table, self.exp.tabular, self.exp.data)
+
+    @cached_property
+    def _row_of_id(self) -> pd.Series:
+        return pd.Series(np.arange(len(self.index.table)), index=self.index.table["id"])
 
     @cached_property
     def lungs(self) -> preprocess.Lungs | None:
@@ -159,8 +195,14 @@ class Prepared:
             "weights": weights_identity(self.exp),
             **preprocess.lung_method(self.exp),
             **task_identity(self.task),
+            **self._tabular_identity(),
             **hooks.identity(self.used_hooks),
         }
+
+    def _tabular_identity(self) -> dict[str, str]:
+        if not self.cells:
+            return {}
+        return {"tabular_sha256": sha256_json([self.index.table["id"].tolist(), self.cells.texts.tolist()])}
 
     def fold_config(self, fold: int, threads: int) -> FoldConfig:
         """All that decides the bytes of a fold's predictions."""
@@ -223,15 +265,21 @@ def prepare(request: Request, trained: FoldFolder | None = None) -> Prepared:
     used = _load_hooks(request.exp, trained)
     require_known(request.exp.backbone)
     require_optimizer(request.exp.optimizer)
+    require_augmentation(request.exp)
+    require_normalisation(request.exp)
     request = resolved(request, find_dataset(request.exp.data))
     index = open_index(request.exp.data)
+    require_channels(form_of(request.exp), index.dataset)
     preprocess.require_lungs(request.exp, index.dataset)
     for note in index.notes:
         say(f"{request.exp.data}: {note}")
+    if request.exp.tabular:
+        read_cells(index.table, request.exp.tabular, request.exp.data)
     chosen = folds.load(request.exp.fold_file, index)
     if request.is_debug:
         chosen = chosen.sample(DEBUG_IMAGES)
-    return Prepared(request, index, chosen, open_cache(index, request.exp.image_size), used)
+    form = form_of(request.exp)
+    return Prepared(request, index, chosen, open_cache(index, form.size, form.channels, form.depth), used)
 
 
 def _load_hooks(exp: Experiment, trained: FoldFolder | None) -> Hooks | None:
@@ -262,4 +310,4 @@ def limit_per_class(exp: Experiment, fold: int, train: Images, task: Task) -> Im
 def corrupted_images(name: str, images: Images) -> Images:
     """The same images under a corruption; their lungs are found anew, as they would be at another machine."""
     pixels = corrupt(name, images.pixels[images.rows], images.ids)
-    return images_of(images.preprocess, pixels, images.ids, images.labels)
+    return replace(images_of(images.preprocess, pixels, images.ids, images.labels), cells=images.cells)

@@ -141,7 +141,7 @@ def draw_inputs(ready: Prepared, fold: int, folder: FoldFolder, train: Images) -
     path = folder.path / "inputs.png"
     if not path.exists():
         pixels, _ = TrainBatches(ready.exp, ready.task, fold, train, workers=0)[0, 0]
-        figures.inputs(path, pixels[:, 0].numpy())
+        figures.inputs(path, pixels.numpy())
 
 
 def predict_fold(

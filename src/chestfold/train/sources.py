@@ -17,10 +17,12 @@ from chestfold.core.run_folder import FoldFolder
 from chestfold.core.task import Task
 from chestfold.data.additions import Addition
 from chestfold.data.cache import Cache
+from chestfold.data.channels import form_of
 from chestfold.data.dataset import Index
 from chestfold.data.extra import ExtraSet, open_extra
 from chestfold.data.folds import Folds
 from chestfold.data.synthetic import SyntheticPart, open_part, require_unrelated
+from chestfold.data.tabular import Cells
 from chestfold.data.transforms import preprocess
 from chestfold.data.twins import Twin, find_twins
 from chestfold.models.warm_start import Start
@@ -36,6 +38,7 @@ class Sources:
     index: Index
     folds: Folds
     cache: Cache
+    cells: Cells | None
     task: Task
     fingerprint: dict[str, str]
 
@@ -97,7 +100,7 @@ class Sources:
             found.append(self._synthetic(fold, trained_on))
         if self.extra:
             self._require_no_extra_twins(fold)
-            found.append(self.extra.addition(self.exp.image_size))
+            found.append(self.extra.addition(form_of(self.exp)))
         if self.exp.pseudo:
             self._require_no_test_twins(fold)
             found.append(self._pseudo(fold))
@@ -108,7 +111,7 @@ class Sources:
         return [*self.folds.ids(fold), *self.index.test["id"]]
 
     def _synthetic_part(self, fold: int) -> SyntheticPart:
-        return open_part(self.exp.synthetic, fold, self.exp.image_size)
+        return open_part(self.exp.synthetic, fold, form_of(self.exp))
 
     def _synthetic(self, fold: int, trained_on: Sequence[str]) -> Addition:
         part = self._synthetic_part(fold)
@@ -136,7 +139,7 @@ class Sources:
             return None
         if self.exp.extra == self.exp.data:
             raise InputError(f"extra = {self.exp.extra!r}: this is the experiment's own data set; name another one")
-        found = open_extra(self.exp.extra, self.task)
+        found = open_extra(self.exp.extra, self.task, self.exp.tabular)
         preprocess.require_lungs(self.exp, found.index.dataset)
         return found
 
@@ -181,12 +184,12 @@ class Sources:
         return earlier_test_predictions(self._of_pseudo, earlier, self._test_ids, self.task, self.fingerprint)
 
     def _pseudo(self, fold: int) -> Addition:
-        pixels = self.cache.images[self.cache.rows(self._test_ids)]
+        rows = self.cache.rows(self._test_ids)
         labels = self._soft_labels(fold).astype(np.float32)
         about = f"test images, with what fold {fold} of {self.exp.pseudo} predicted for them"
-        return Addition(
-            "pseudo", np.asarray(pixels), [f"test/{image_id}" for image_id in self._test_ids], labels, about
-        )
+        ids = [f"test/{image_id}" for image_id in self._test_ids]
+        cells = self.cells.take(rows) if self.cells else None
+        return Addition("pseudo", np.asarray(self.cache.images[rows]), ids, labels, about, cells)
 
     @cached_property
     def _test_twins(self) -> list[Twin]:

@@ -8,14 +8,12 @@ import os
 from pathlib import Path
 
 from chestfold.core.config import Experiment
+from chestfold.core.device import has_gpu
 
 BYTES_OF_A_JOB = 1.5e9
 """What a training process takes before its first image: Python, torch, weights, optimizer."""
 BYTES_OF_A_PIXEL = 2500
 """What a batch takes for each pixel of each image: that of VGG16's activations and their gradients, the largest."""
-
-GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
-"""What a Linux system has where it has a driver: its own, or that of WSL."""
 
 
 def usable_cores() -> int:
@@ -40,15 +38,6 @@ def jobs_that_fit(exp: Experiment, folds: int) -> int:
     need = BYTES_OF_A_JOB + BYTES_OF_A_PIXEL * exp.batch_size * exp.image_size**2
     by_memory = int(available_memory() // need)
     return max(1, min(folds, usable_cores(), by_memory))
-
-
-def has_gpu() -> bool:
-    """Whether torch finds a CUDA device; torch is imported only where the system has a driver for one."""
-    if not any(map(os.path.exists, GPU_FILES)) and os.name != "nt":
-        return False
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def available_memory() -> float:

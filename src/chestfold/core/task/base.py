@@ -58,6 +58,8 @@ class Task(ABC):
 
     def require_classes(self) -> None:
         """Raise `InputError` where a class has a name that files need for something else."""
+        if "" in self.classes:
+            raise InputError("a class cannot be called '': an empty label is one that is withheld; rename it")
         for name in self.classes:
             if name in RESERVED or name.startswith(TRUTH):
                 raise InputError(

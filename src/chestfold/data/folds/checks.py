@@ -24,7 +24,7 @@ LeakReport = dict[str, dict[str, int]]
 def task_of(index: Index) -> Task:
     """What the labels of a data set mean."""
     dataset = index.dataset
-    return create_task(getattr(dataset, "task", "multiclass"), dataset.classes, dataset.positive)
+    return create_task(dataset.task, dataset.classes, dataset.positive)
 
 
 # What every fold must hold

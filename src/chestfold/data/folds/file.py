@@ -21,7 +21,7 @@ from chestfold.data.folds.checks import (
     task_of,
 )
 from chestfold.data.folds.splitting import COVERED, Images, Split, linked_images, split_images
-from chestfold.data.readers import read_table
+from chestfold.data.tables import read_table
 
 
 class Repeat(Record):

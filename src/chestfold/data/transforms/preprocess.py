@@ -19,6 +19,7 @@ from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
 from chestfold.data.cache import in_threads
 from chestfold.data.dataset import Dataset
+from chestfold.data.levels import eight_bits
 from chestfold.data.transforms.lungs import METHOD, SMALLEST, lungs_or_reason
 
 CENTRE = 0.8
@@ -33,11 +34,6 @@ class Preprocess:
 
     lung_mask: Literal["none", "zero", "channel"] = "none"
     frame: Literal["none", "centre", "border"] = "none"
-
-    @property
-    def channels(self) -> int:
-        """How many channels a network takes."""
-        return 2 if self.lung_mask == "channel" else 1
 
 
 NO_PREPROCESSING = Preprocess()
@@ -89,13 +85,13 @@ class Lungs:
 
 
 def find_lungs(preprocess: Preprocess, pixels: np.ndarray) -> Lungs | None:
-    """The lungs in uint8 (N, S, S), where `preprocess` needs them."""
+    """The lungs in uint8 or uint16 (N, S, S), where `preprocess` needs them."""
     if preprocess.lung_mask == "none":
         return None
     masks, reasons = np.ones(pixels.shape, np.uint8), [""] * len(pixels)
 
     def find(n: int) -> None:
-        found, reasons[n] = lungs_or_reason(np.asarray(pixels[n]))
+        found, reasons[n] = lungs_or_reason(eight_bits(np.asarray(pixels[n])))
         if found is not None:
             masks[n] = found
 
@@ -104,7 +100,7 @@ def find_lungs(preprocess: Preprocess, pixels: np.ndarray) -> Lungs | None:
 
 
 def pre_augment(preprocess: Preprocess, pixels: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
-    """uint8 (..., S, S) as augmentation gets it: framed, and black outside the lungs.
+    """Pixels (B, S, S) or (B, S, S, 3) as augmentation gets them: framed, and black outside the lungs.
 
     Augmentation is given the black already, because some of its operations (equalizing, automatic contrast) look at the
     image: what is cut out must have no influence through them.
@@ -117,32 +113,34 @@ def pre_augment(preprocess: Preprocess, pixels: np.ndarray, masks: np.ndarray | 
 
 
 def post_augment(preprocess: Preprocess, pixels: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
-    """uint8 (B, S, S) and masks that went the same way, to what the network is given: uint8 (B, channels, S, S).
+    """Pixels (B, S, S) or (B, S, S, 3), and masks that went the same way, to a network's input (B, channels, S, S).
 
-    Black is made black once more, because augmentation moves grey values too.
+    Black is made black once more, because augmentation moves grey values too. The type stays: uint8 or uint16.
     """
+    if pixels.ndim == 4:
+        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     if masks is None:
         return pixels[:, None]
     if preprocess.lung_mask == "zero":
         return (pixels * masks)[:, None]
-    return np.stack([pixels, masks * np.uint8(255)], axis=1)
+    lungs = masks.astype(pixels.dtype) * np.iinfo(pixels.dtype).max
+    return np.stack([pixels, lungs], axis=1)
 
 
 def apply_frame(frame: str, pixels: np.ndarray) -> np.ndarray:
-    """uint8 (..., S, S) without its edges, where text and markers are burnt in; a copy.
+    """Pixels (B, S, S) or (B, S, S, 3) without their edges, where text and markers are burnt in; a copy.
 
     `centre`: the middle part of each side, scaled back. `border`: the outer band is black, the scale stays.
     """
-    size = pixels.shape[-1]
+    size = pixels.shape[1]
     if frame == "border":
         band = round(BORDER * size)
         inner = np.zeros_like(pixels)
-        inner[..., band : size - band, band : size - band] = pixels[..., band : size - band, band : size - band]
+        inner[:, band : size - band, band : size - band] = pixels[:, band : size - band, band : size - band]
         return inner
     part = _centre(size)
-    flat = pixels.reshape(-1, size, size)[:, part, part]
-    scaled = [cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR) for image in flat]
-    return np.stack(scaled).reshape(pixels.shape)
+    scaled = [cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR) for image in pixels[:, part, part]]
+    return np.stack(scaled)
 
 
 def undo_frame(preprocess: Preprocess, values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from chestfold.core.errors import InputError
 from chestfold.core.task import Task
-from chestfold.data.dataset import Dataset
+from chestfold.data.dataset import ANY_OTHER, Dataset, id_column_of
 from chestfold.evaluate.results import Scores
 
 DIGITS = 6
@@ -67,7 +67,7 @@ def cell_of(name: str, dataset: Dataset) -> str:
     """How a class is called in the competition's own table: the first value that stands for it."""
     mapping = dataset.labels if isinstance(dataset.labels, Mapping) else {}
     for value, meaning in mapping.items():
-        if meaning == name and value != "*":
+        if meaning == name and value != ANY_OTHER:
             return value
     return name
 
@@ -97,18 +97,6 @@ def answer_format(sample: pd.DataFrame, source: str, dataset: Dataset, task: Tas
     if missing:
         raise InputError(f"{source} asks for {missing[0]!r} too; name its class under columns in [submission]")
     return AnswerFormat(task, dataset, id_column, dict(columns), _threshold(task, scores))
-
-
-def id_column_of(header: list[str], source: str, dataset: Dataset) -> str:
-    """The column of a sample submission that names the images."""
-    declared = dataset.submission.id
-    if declared:
-        if declared not in header:
-            raise InputError(
-                f"[submission] id = {declared!r}: {source} has no such column (it has {', '.join(header)})"
-            )
-        return declared
-    return dataset.id if dataset.id in header else header[0]
 
 
 def _columns_by_name(wanted: list[str], source: str, dataset: Dataset, task: Task) -> dict[str, str]:

@@ -109,6 +109,8 @@ def _add_run(weights: _FlatFolder, name: str) -> None:
     exp = folders[0].config().exp()
     if find_dataset(exp.data).reader == "npz":
         raise InputError(f"{exp.data} is an .npz file; a kernel predicts image files only")
+    if exp.tabular:
+        raise InputError(f"{name} sees {', '.join(exp.tabular)} beside the image; a kernel predicts from images only")
     declaration = Path(exp.data, "dataset.toml")
     if (input_dir() / declaration).exists():
         weights.copy(input_dir() / declaration, f"input/{declaration}")

@@ -13,8 +13,9 @@ from chestfold.core.files import input_dir, lock, sha256_file, submissions_dir, 
 from chestfold.core.records import Record
 from chestfold.core.run_folder import RunFolder
 from chestfold.data.catalogue import find_dataset
-from chestfold.data.dataset import Submission
-from chestfold.data.readers import read_table
+from chestfold.data.dataset import Submission, tidy
+from chestfold.data.readers.files import split_suffix
+from chestfold.data.tables import open_table
 from chestfold.evaluate import predictions
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.results import FoldsOfResult, Result, find_result
@@ -129,7 +130,7 @@ def expected_answers(result: Result) -> tuple[pd.DataFrame, Path | None, AnswerF
     dataset, task = find_dataset(record.data), record.create_task()
     path = input_dir() / dataset.input_folder / dataset.submission.file
     if path.exists():
-        sample = read_table(path)
+        sample = open_table(path).frame
         return sample, path, answer_format(sample, dataset.submission.file, dataset, task, record.scores)
     if dataset.submission != Submission():
         raise InputError(
@@ -149,14 +150,15 @@ def submission_csv(result: Result, sample: pd.DataFrame, form: AnswerFormat) -> 
     """
     table, _ = result.test()
     ids = sample[form.id_column]
-    strays = sorted(set(ids) ^ set(table["id"]))
+    keys = [id_key(image_id) for image_id in ids]
+    rows = table.set_index(table["id"].map(id_key))
+    strays = sorted(set(keys) ^ set(rows.index))
     if strays:
         raise InputError(
             f"{form.dataset.submission.file} and the test predictions of {result.name} differ in {len(strays)} ids, "
             f"the first is {strays[0]!r}; train again on the present test images"
         )
-    ordered = table.set_index("id").loc[ids].reset_index()
-    answers = form.table(ids, predictions.probabilities(ordered), list(sample.columns))
+    answers = form.table(ids, predictions.probabilities(rows.loc[keys]), list(sample.columns))
     return answers_csv(answers)
 
 
@@ -172,7 +174,7 @@ def check_submission(path: Path, sample: pd.DataFrame, form: AnswerFormat) -> No
         InputError: columns, missing, doubled, foreign or reordered ids, not a number, out of range, constant
             columns, or class probabilities that do not sum to 1.
     """
-    given = read_table(path)
+    given = open_table(path).frame
     if list(given.columns) != list(sample.columns):
         raise InputError(f"{path}: columns are {list(given.columns)}, not {list(sample.columns)}")
     _check_ids(path, given[form.id_column], sample[form.id_column])
@@ -209,8 +211,13 @@ def _check_probabilities(path: Path, given: pd.DataFrame, form: AnswerFormat) ->
         require(np.abs(values.sum(axis=1) - 1) <= 1e-3, "probabilities of {} do not sum to 1")
 
 
+def id_key(image_id: str) -> str:
+    """An id as a sample and a table of images may both write it: without the suffix of an image, composed letters."""
+    return split_suffix(tidy(image_id))[0]
+
+
 def _check_ids(path: Path, given: pd.Series, wanted: pd.Series) -> None:
-    if given.duplicated().any():
+    if given.duplicated().any() and not wanted.duplicated().any():
         raise InputError(f"{path}: id {given[given.duplicated()].iloc[0]!r} occurs twice")
     missing, foreign = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
     if missing:

@@ -20,6 +20,7 @@ from chestfold.core.run_folder import FoldConfig, FoldFolder
 from chestfold.core.task import Task
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
+from chestfold.data.channels import grey_of
 from chestfold.evaluate import leaderboard, predictions
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.results import Result, all_results, find_result
@@ -161,15 +162,16 @@ def _worst_errors(config: FoldConfig, table: pd.DataFrame) -> list[wandb.Image]:
     """The images whose truth was given the lowest probability; none where the images are gone."""
     if not input_dir().is_dir():
         return []
-    settings, task = config.settings, config.create_task()
-    cache = open_cache(open_index(settings["data"]), settings["image_size"])
+    exp, task = config.exp(), config.create_task()
+    index = open_index(exp.data)
+    cache = open_cache(index, exp.image_size, exp.channels, exp.depth)
     probs = predictions.probabilities(table)
     of_truth = task.of_truth(probs, task.labels(table["label"].tolist()))
     shown = []
     for n in np.argsort(of_truth)[:WORST]:
         row = table.iloc[int(n)]
         caption = f"{row['id']}: {row['label']}, predicted {task.name_of(probs[n])} ({probs[n].max():.2f})"
-        pixels = np.array(cache.images[cache.row_of[row["id"]]])  # wandb casts what is not uint8
+        pixels = grey_of(index.dataset, cache.images[cache.rows([row["id"]])])[0]  # wandb casts what is not uint8
         shown.append(wandb.Image(pixels, caption=caption))
     return shown
 

@@ -5,7 +5,6 @@ patient of the hosts. So `group`, the host's patient, joins all that is related:
 from its parents' patient.
 """
 
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from chestfold.core.provenance import code_commit
 from chestfold.core.rng import generator
 from chestfold.data.catalogue import catalogue
 from chestfold.data.dataset import Dataset
+from chestfold.data.declaration import declaration_text
 from chestfold.data.decode import decode_native
 from chestfold.synth.blend.contact_sheet import write_sheet
 from chestfold.synth.blend.donors import Donors, Nodule, open_donors, training_part
@@ -295,7 +295,7 @@ class DatasetBuilder:
             "classes": [self.hosts.label, nodules.positive],
             "positive": nodules.positive,
             "reader": "csv",
-            "group_column": "group",
+            "group": "group",
             "patient": f"of the host: {hosts.patient}",
             "view": hosts.view,
             "hu_window": list(self.hosts.window),
@@ -304,12 +304,6 @@ class DatasetBuilder:
         if pixel_mm:
             values["pixel_mm"] = pixel_mm
         return values
-
-
-def declaration_text(values: dict[str, Any]) -> str:
-    """The text of a dataset.toml; TOML of plain names, texts, numbers and lists is written as JSON writes them."""
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
-    return "\n".join(lines) + "\n"
 
 
 def _box_text(mask: Mask) -> str:

@@ -28,6 +28,7 @@ from chestfold.data import folds
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.decode import resize
+from chestfold.models import channels
 from chestfold.models.load import load_networks
 from chestfold.models.ood import captured_features, middle_layer
 from chestfold.models.runner import PREDICT_BATCH, Runner
@@ -116,6 +117,8 @@ def open_feature_network(name: str, fold: int, folds_sha256: str) -> tuple[Runne
     if config.fingerprint["folds_sha256"] != folds_sha256:
         raise InputError(f"{folder.path} was trained on other folds than the generator; take a run on the same ones")
     exp = config.exp()
+    if channels(exp) != 1:
+        raise InputError(f"{name} sees {channels(exp)} channels, and patches have one; take a run with channels = 1")
     network = load_networks(folder, exp)[-1]
     if not hasattr(network.module, "forward_head"):
         raise InputError(f"{name}: a network with a head of its own does not give its features; take a run without")

@@ -9,7 +9,7 @@ import pandas as pd
 from chestfold.core.errors import InputError
 from chestfold.core.files import input_dir, read_json, sha256_file
 from chestfold.data.decode import decode_native
-from chestfold.data.readers import read_table
+from chestfold.data.tables import read_table
 from chestfold.synth.blend.paste import Grey
 from chestfold.synth.blend.poisson import Mask
 

@@ -20,8 +20,8 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import input_dir, sha256_json, write_bytes, write_text
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
+from chestfold.data.declaration import declaration_text
 from chestfold.evaluate.results import Result, find_result
-from chestfold.synth.blend.dataset import declaration_text
 from chestfold.synth.blend.paste import Grey
 from chestfold.synth.blend.poisson import bounding_box
 from chestfold.synth.blend.seam import changed_pixels
@@ -83,7 +83,7 @@ def write_data(blended_set: BlendedSet, data: str, surroundings: bool) -> None:
         "classes": ["real", "synthetic"],
         "positive": "synthetic",
         "reader": "csv",
-        "group_column": "group",
+        "group": "group",
         "patient": "as in the hosts",
         "view": "patch",
     }

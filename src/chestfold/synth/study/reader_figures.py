@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from chestfold.core.errors import InputError
-from chestfold.data.readers import read_table
+from chestfold.data.tables import read_table
 from chestfold.evaluate.bootstrap import Score
 
 NORMAL = NormalDist()

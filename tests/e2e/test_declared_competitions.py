@@ -13,7 +13,7 @@ import pytest
 from conftest import Project, draw_image, enter, tiny_experiment
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from chestfold.cli import main
 from chestfold.core.rng import generator
@@ -40,7 +40,7 @@ def write_dicom(path: Path, image: np.ndarray) -> None:
     header.file_meta = FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     header.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    header.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    header.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3")
     header.SOPClassUID, header.SOPInstanceUID, header.Modality = SecondaryCaptureImageStorage, "1.2.3", "CR"
     header.Rows, header.Columns = image.shape
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -50,7 +50,7 @@ def write_dicom(path: Path, image: np.ndarray) -> None:
     dcmwrite(path, header, enforce_file_format=True)
 
 
-def draw(folder: Path, place: str, write: Callable[[Path, np.ndarray], None], ids: dict[str, Sequence[str]]) -> None:
+def draw(folder: Path, place: str, write: Callable[[Path, np.ndarray], None], ids: dict[str, list[str]]) -> None:
     """The images of both splits; every second one has the disc."""
     for split, names in ids.items():
         rng = generator("declared", split)

@@ -249,3 +249,45 @@ def test_one_of_several_classes_does_not_join_several_labels(project):
     write_more(project)
     with pytest.raises(InputError, match="it is declared as multiclass, and this experiment's data set as multilabel"):
         open_extra("more", create_task("multilabel", ("healthy", "ill")))
+
+
+# Columns beside the image
+
+
+def with_age(project, name: str, other: bool = False) -> None:
+    """Give a data set a column `age`: numbers, or a word in one cell."""
+    folder = project.input / name
+    lines = (folder / "train.csv").read_text().splitlines()
+    rows = [f"{line},{'old' if other and n == 1 else n}" for n, line in enumerate(lines[1:], start=1)]
+    (folder / "train.csv").write_text("\n".join([f"{lines[0]},age", *rows]) + "\n")
+    declaration = folder / "dataset.toml"
+    declaration.write_text(declaration.read_text() + 'tabular = ["age"]\n')
+
+
+def test_its_columns_join_too(project):
+    write_more(project)
+    with_age(project, "tiny")
+    with_age(project, "more")
+    (project.input / "tiny" / "sample_submission.csv").unlink()
+    train = ready(tabular=("age",)).fold_images(0).train
+    assert train.cells.texts.shape == (len(train), 1)
+    assert train.cells.texts[[i.startswith("more/") for i in train.ids], 0].tolist() == list("123456")
+
+
+def test_a_data_set_without_the_columns_is_refused(project):
+    write_more(project)
+    with_age(project, "tiny")
+    (project.input / "tiny" / "sample_submission.csv").unlink()
+    with pytest.raises(InputError, match="more declares no column 'age'"):
+        project.run(exp(tabular=("age",)), "--fold", "0", name="exp200")
+
+
+def test_changed_cells_are_another_set(project):
+    write_more(project)
+    with_age(project, "more")
+    task = create_task("multiclass", ("healthy", "ill"), "ill")
+    before, without = open_extra("more", task, ["age"]).sha256(), open_extra("more", task).sha256()
+    table = project.input / "more" / "train.csv"
+    table.write_text(table.read_text().replace("t000,ill,1", "t000,ill,99"))
+    assert open_extra("more", task, ["age"]).sha256() != before
+    assert open_extra("more", task).sha256() == without

@@ -43,7 +43,7 @@ def best(fold: int, run: str = "exp100") -> dict[str, torch.Tensor]:
 def begun(exp: Experiment, fold: int) -> dict[str, torch.Tensor]:
     """The weights before the first step."""
     goal = ready(exp).goal(fold)
-    return loop.start(exp, fold, goal.task, goal.start).runner.module.state_dict()
+    return loop.start(exp, fold, goal.task, earlier=goal.start).runner.module.state_dict()
 
 
 @pytest.mark.parametrize("fold", [0, 2])
@@ -233,3 +233,9 @@ def test_a_warm_start_predicts_better_than_one_step_from_scratch(trained):
     there = predictions.read(RunFolder("exp100").fold(0).table_path("test"))[0]
     here = predictions.read(RunFolder("exp200").fold(0).table_path("test"))[0]
     assert np.abs(predictions.probabilities(there) - predictions.probabilities(here)).max() < 0.2
+
+
+def test_other_columns_beside_the_image_are_refused(trained):
+    start = Start(RunFolder("exp100").fold(0).best_checkpoint, True)
+    with pytest.raises(InputError, match=r"sees the columns \(none\) beside the image, not age; keep tabular"):
+        create_from(start, warm(tabular=("age",)), 2)

@@ -189,9 +189,6 @@ class Experiment:
             (headed and layered, f"head_width = {self.head_width} and {new_head}"),
             (joined and layered, f"tabular and {new_head}"),
             (joined and bool(self.synthetic), "tabular and synthetic (those images have no columns)"),
-            (joined and bool(self.extra), "tabular and extra (those images have no columns)"),
-            (joined and bool(self.pseudo), "tabular and pseudo (those images join without columns)"),
-            (joined and bool(self.start_from), "tabular and start_from (the new columns have no weights there)"),
             (self.channels == 3 and masked, f"channels = 3 and {lung_mask} (lungs are found in one grey channel)"),
             (
                 self.normalise == "image" and self.lung_mask == "channel",

@@ -1,20 +1,22 @@
 """Images of elsewhere that join the training part of a fold, whatever they are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from chestfold.core.task import Labels, Task
 from chestfold.data.loader import Images, images_of
+from chestfold.data.tabular import Cells
 
 
 @dataclass(frozen=True)
 class Addition:
-    """Images that join. `pixels`: uint8 (N, S, S); `labels`: those of the task, or soft ones.
+    """Images that join. `pixels`: (N, S, S) or (N, S, S, 3), as the fold's own; `labels`: the task's, or soft ones.
 
     `ids` carry the name of where they are from: those of the fold's own images may be the same. `about`: how a sentence
-    goes on that begins with `7 of the training images are`. `made_from`: how many real ones synthetic ones stem from.
+    goes on that begins with `7 of the training images are`. `cells`: what a table says of them, where the network needs
+    that. `made_from`: how many real ones synthetic ones stem from.
     """
 
     kind: str
@@ -22,6 +24,7 @@ class Addition:
     ids: list[str]
     labels: Labels
     about: str
+    cells: Cells | None = None
     made_from: int = 0
 
     def __len__(self) -> int:
@@ -42,4 +45,13 @@ def join(train: Images, additions: Sequence[Addition], task: Task) -> Images:
         labels.append(addition.labels)
     if any(part.ndim == 2 for part in labels):
         labels = [task.soft_labels(part) for part in labels]
-    return images_of(train.preprocess, np.concatenate(pixels), ids, np.concatenate(labels))
+    joined = images_of(train.preprocess, np.concatenate(pixels), ids, np.concatenate(labels))
+    return replace(joined, cells=_joined_cells(train.cells, additions))
+
+
+def _joined_cells(own: Cells | None, additions: Sequence[Addition]) -> Cells | None:
+    """Those of all images. Whether a column holds numbers is decided by the data set itself."""
+    if own is None:
+        return None
+    texts = [addition.cells.texts for addition in additions if addition.cells]
+    return Cells(own.names, own.numbers, np.concatenate([own.texts, *texts]))

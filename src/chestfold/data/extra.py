@@ -1,5 +1,6 @@
 """Another data set whose labelled images join the training part of every fold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,16 +15,21 @@ from chestfold.data.catalogue import open_index
 from chestfold.data.channels import Form, require_channels
 from chestfold.data.dataset import Index
 from chestfold.data.folds.checks import task_of
+from chestfold.data.tabular import Cells, read_cells
 from chestfold.data.twins import digests
 
 
 @dataclass(frozen=True)
 class ExtraSet:
-    """The labelled training images of another data set. `rows`: its index's; `labels`: in the order of the rows."""
+    """The labelled training images of another data set. `rows`: its index's; `labels`: in the order of the rows.
+
+    `cells`: what its table says of them, where that is asked for.
+    """
 
     index: Index
     rows: pd.DataFrame
     labels: Labels
+    cells: Cells | None = None
 
     @property
     def name(self) -> str:
@@ -36,27 +42,29 @@ class ExtraSet:
         return self.rows["id"].tolist()
 
     def sha256(self) -> str:
-        """Of the images and their labels."""
+        """Of the images, their labels and their cells."""
         digest_of = digests(self.index)
         rows = [[row.id, digest_of[row.id], row.label] for row in self.rows.itertuples()]
-        return sha256_json([list(self.index.dataset.classes), rows])
+        cells = [self.cells.texts.tolist()] if self.cells else []
+        return sha256_json([list(self.index.dataset.classes), rows, *cells])
 
     def addition(self, form: Form) -> Addition:
-        """Its images in the form that a network wants."""
+        """Its images in the form of the experiment's own."""
         require_channels(form, self.index.dataset)
         cache = open_cache(self.index, form.size, form.channels, form.depth)
         ids = [f"{self.name}/{image_id}" for image_id in self.ids]
         about = f"of the data set {self.name}"
-        return Addition("extra", np.asarray(cache.images[cache.rows(self.ids)]), ids, self.labels, about)
+        pixels = np.asarray(cache.images[cache.rows(self.ids)])
+        return Addition("extra", pixels, ids, self.labels, about, self.cells)
 
 
-def open_extra(name: str, task: Task) -> ExtraSet:
-    """The data set `name` as more images for `task`.
+def open_extra(name: str, task: Task, columns: Sequence[str] = ()) -> ExtraSet:
+    """The data set `name` as more images for `task`, with the `columns` beside the image.
 
     Of several labels, those that it does not declare are unknown for its images.
 
     Raises:
-        InputError: there is no such data set, or its classes are others.
+        InputError: there is no such data set, its classes are others, or it lacks a column.
     """
     index = open_index(name)
     theirs = task_of(index)
@@ -64,7 +72,9 @@ def open_extra(name: str, task: Task) -> ExtraSet:
     rows = index.train
     labels = theirs.labels(rows["label"].tolist())
     known = ~np.isnan(theirs.truth(labels)).all(axis=1)
-    return ExtraSet(index, rows[known].reset_index(drop=True), _translated(labels[known], theirs, task))
+    kept = rows[known].reset_index(drop=True)
+    cells = read_cells(kept, columns, name) if columns else None
+    return ExtraSet(index, kept, _translated(labels[known], theirs, task), cells)
 
 
 def _require_same_classes(name: str, theirs: Task, task: Task) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from chestfold.core import checkpoint
 from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
+from chestfold.data.tabular import Encoding
 from chestfold.models.create import Blueprint, Network, create, rebuild
 from chestfold.models.head import WithHead
 
@@ -24,7 +25,9 @@ class Start:
 
 
 def create_from(start: Start, exp: Experiment, outputs: int) -> Network:
-    """The network of `exp` with `outputs` logits, which begins with the weights and input statistics of another.
+    """The network of `exp` with `outputs` logits, which begins with the weights of another.
+
+    Its input statistics, and the encoding of columns beside the image, are the other one's too.
 
     Raises:
         InputError: another backbone or head, or a layer of another shape.
@@ -32,7 +35,7 @@ def create_from(start: Start, exp: Experiment, outputs: int) -> Network:
     saved = checkpoint.load_weights(start.checkpoint)
     _require_same_kind(start, Blueprint(**saved["network"]), exp)
     source = rebuild(saved)
-    network = create(replace(exp, pretrained=False), outputs, like=source.blueprint)
+    network = create(replace(exp, pretrained=False), outputs, source.encoding, source.blueprint)
     _resize(source, exp.image_size)
     module: Any = network.module
     weights, own = source.module.state_dict(), module.state_dict()
@@ -54,6 +57,12 @@ def _require_same_kind(start: Start, theirs: Blueprint, exp: Experiment) -> None
     if width != exp.head_width:
         raise InputError(
             f"{start.checkpoint} has head_width = {width}, not {exp.head_width}; keep it, or leave start_from empty"
+        )
+    columns = Encoding.model_validate(theirs.tabular).names if theirs.tabular else ()
+    if columns != exp.tabular:
+        raise InputError(
+            f"{start.checkpoint} sees the columns {', '.join(columns) or '(none)'} beside the image, not "
+            f"{', '.join(exp.tabular) or '(none)'}; keep tabular, or leave start_from empty"
         )
 
 

@@ -121,15 +121,17 @@ class State:
 
 
 def start(exp: Experiment, fold: int, task: Task, cells: Cells | None = None, earlier: Start | None = None) -> State:
-    """A fold before its first step; weights that are not those of an `earlier` run are a function of (seed, fold).
+    """A fold before its first step; the new weights are a function of (seed, fold).
 
-    `cells`: of its training images.
+    `cells`: of its training images. `earlier`: weights of an earlier run, which it begins with.
     """
     if exp.tabular and cells is None:
         raise InputError(f"tabular: the training images come without the columns {', '.join(exp.tabular)}")
     torch.manual_seed(key(exp.seed, fold, "weights") >> 1)
-    encoding = fit_encoding(cells) if cells else None
-    network = create_from(earlier, exp, task.outputs) if earlier else create(exp, task.outputs, encoding)
+    if earlier:
+        network = create_from(earlier, exp, task.outputs)
+    else:
+        network = create(exp, task.outputs, fit_encoding(cells) if cells else None)
     runner = make_runner(network, exp, task)
     require_size(exp, runner)
     runner = replace(runner, call=distributed.data_parallel(runner.call, runner.device))

@@ -145,7 +145,7 @@ class Prepared:
     def sources(self) -> Sources:
         """What the folds take over from elsewhere."""
         name, fingerprint = self.request.name, self.fingerprint()
-        return Sources(name, self.exp, self.index, self.folds, self.cache, self.task, fingerprint)
+        return Sources(name, self.exp, self.index, self.folds, self.cache, self.cells, self.task, fingerprint)
 
     @property
     def test_rows(self) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from chestfold.data.dataset import Index
 from chestfold.data.extra import ExtraSet, open_extra
 from chestfold.data.folds import Folds
 from chestfold.data.synthetic import SyntheticPart, open_part, require_unrelated
+from chestfold.data.tabular import Cells
 from chestfold.data.transforms import preprocess
 from chestfold.data.twins import Twin, find_twins
 from chestfold.models.warm_start import Start
@@ -37,6 +38,7 @@ class Sources:
     index: Index
     folds: Folds
     cache: Cache
+    cells: Cells | None
     task: Task
     fingerprint: dict[str, str]
 
@@ -137,7 +139,7 @@ class Sources:
             return None
         if self.exp.extra == self.exp.data:
             raise InputError(f"extra = {self.exp.extra!r}: this is the experiment's own data set; name another one")
-        found = open_extra(self.exp.extra, self.task)
+        found = open_extra(self.exp.extra, self.task, self.exp.tabular)
         preprocess.require_lungs(self.exp, found.index.dataset)
         return found
 
@@ -182,12 +184,12 @@ class Sources:
         return earlier_test_predictions(self._of_pseudo, earlier, self._test_ids, self.task, self.fingerprint)
 
     def _pseudo(self, fold: int) -> Addition:
-        pixels = self.cache.images[self.cache.rows(self._test_ids)]
+        rows = self.cache.rows(self._test_ids)
         labels = self._soft_labels(fold).astype(np.float32)
         about = f"test images, with what fold {fold} of {self.exp.pseudo} predicted for them"
-        return Addition(
-            "pseudo", np.asarray(pixels), [f"test/{image_id}" for image_id in self._test_ids], labels, about
-        )
+        ids = [f"test/{image_id}" for image_id in self._test_ids]
+        cells = self.cells.take(rows) if self.cells else None
+        return Addition("pseudo", np.asarray(self.cache.images[rows]), ids, labels, about, cells)
 
     @cached_property
     def _test_twins(self) -> list[Twin]:

@@ -5,8 +5,6 @@ Here the pattern is declared beside the data set and held against names and coun
 not fit stops the run.
 """
 
-from pathlib import Path
-
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
@@ -33,7 +31,7 @@ TWO_CHILDREN = [
 
 
 def patient(name: str, data: str = "chest_xray") -> str:
-    return find_dataset(data).patient_of(Path(name))
+    return find_dataset(data).patient_of(name, name)
 
 
 @pytest.mark.parametrize("data", NAMES)

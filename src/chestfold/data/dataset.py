@@ -4,7 +4,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import AliasChoices, Field, field_validator, model_validator
@@ -195,20 +195,16 @@ class Dataset(Record):
         """What is black and white in 16-bit and DICOM images: a declared range, and the name of a CT window."""
         return self.value_range, self.ct_window
 
-    def patient_of(self, path: Path) -> str:
-        """The patient that `path` belongs to, by `patient_pattern`.
+    def patient_of(self, name: str, where: str) -> str:
+        """The patient that the file name or id `name` belongs to, by `patient_pattern`.
 
         Raises:
-            InputError: the pattern does not match the file's name.
+            InputError: the pattern does not match; says `where`.
         """
-        return self.patient_in(path.name) or self._refuse(str(path))
-
-    def patient_of_id(self, image_id: str, where: str) -> str:
-        """The patient that the id of a table's row belongs to; as `patient_of`."""
-        return self.patient_in(image_id) or self._refuse(where)
-
-    def _refuse(self, where: str) -> NoReturn:
-        raise InputError(f"{where}: no patient can be read from this name (expected {self.patient_pattern!r})")
+        patient = self.patient_in(name)
+        if not patient:
+            raise InputError(f"{where}: no patient can be read from this name (expected {self.patient_pattern!r})")
+        return patient
 
     def patient_in(self, name: str) -> str:
         """The patient in a file name or id, by `patient_pattern`; "" where it does not match or there is none."""

@@ -132,7 +132,7 @@ class _Reading:
 
     def _patient(self, class_folder: Path, path: Path) -> str:
         if self.dataset.patient_pattern:
-            return self.dataset.patient_of(path)
+            return self.dataset.patient_of(path.name, str(path))
         return self._folder_below(class_folder, path) or path_id(self.root, path)
 
     def _folder_below(self, folder: Path, path: Path) -> str:

@@ -149,7 +149,7 @@ class _Reading:
         if dataset.group not in table.frame:
             ids = table.cells(dataset.id)
             if split == "train" and dataset.patient_pattern and not dataset.group:
-                return [dataset.patient_of_id(image_id, table.where(row)) for row, image_id in enumerate(ids)]
+                return [dataset.patient_of(image_id, table.where(row)) for row, image_id in enumerate(ids)]
             return [dataset.patient_in(image_id) for image_id in ids]
         cells = table.cells(dataset.group)
         unknown = {_patient_key(text) for text in dataset.unknown_group}

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -24,7 +25,7 @@ from chestfold.core.device import choose_device, choose_workers
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import folds_dir, read_json
 from chestfold.core.garbage import collect_rarely
-from chestfold.core.run_folder import RunFolder
+from chestfold.core.run_folder import FULL, FULL_FOLDER, RunFolder
 from chestfold.integrations.tracker import TRACKERS, open_tracker
 
 
@@ -105,9 +106,16 @@ def read_command(exp: Experiment, argv: list[str] | None = None, main: Path | No
     base = exp if tag else exp.parent or exp
     changed = difference(base.to_dict(), final.to_dict())
     parent = main.stem if tag else _module_of(base)
-    request = Request(name, final, tuple(given["fold"] or ()), given["overwrite"], parent, changed)
+    request = Request(name, final, _wanted_folds(given["fold"] or ()), given["overwrite"], parent, changed)
     machine = [given[name] for name in ("jobs", "threads", "workers", "device")]
     return Command(request, given["tracker"], given["wandb"], *machine)
+
+
+def _wanted_folds(given: Sequence[int]) -> tuple[int, ...]:
+    """The folds of `--fold`; `InputError` where the training on all images is one of several."""
+    if FULL in given and len(given) > 1:
+        raise InputError("--fold full is a training of its own, after all folds; give it alone")
+    return tuple(given)
 
 
 def _words(value: str | list[str]) -> list[str]:
@@ -160,7 +168,13 @@ def _parser(exp: Experiment, main: Path) -> Parser:
 
 
 def _add_run_options(group: Any) -> None:
-    group.add_argument("--fold", nargs="+", type=int, metavar="K", help="train these folds only [all]")
+    group.add_argument(
+        "--fold",
+        nargs="+",
+        type=_fold,
+        metavar="K",
+        help="train these folds only [all]; full: all training images, once all folds are finished, for as many epochs",
+    )
     group.add_argument(
         "--jobs", type=_count, default=0, metavar="N", help="folds at once [CPU: one a core, if memory allows; GPU: 1]"
     )
@@ -199,6 +213,17 @@ def _count_or_0(text: str) -> int:
 
 _count_or_0.__name__ = "number"
 _count.__name__ = "number above 0"  # argparse names the type in its complaint
+
+
+def _fold(text: str) -> int:
+    if text == FULL_FOLDER:
+        return FULL
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+_fold.__name__ = "fold number"
 
 
 def _metavar(kind: Any) -> str:

@@ -33,18 +33,26 @@ def drawn(task: Task, rows: int = 200, seed: int = 0, skill: float = 1.0) -> tup
 
     Of several labels some are not known.
     """
-    rng = generator("drawn", task.name, len(task.classes), rows, seed)
-    noise = rng.normal(0, 1, (rows, len(task.classes)))
+    labels = drawn_labels(task, rows, seed)
+    return labels, drawn_probs(task, labels, skill, seed)
+
+
+def drawn_labels(task: Task, rows: int = 200, seed: int = 0) -> Labels:
+    """Of each class as many; of several labels as `RATES` says."""
+    rng = generator("labels", task.name, len(task.classes), rows, seed)
     if task.sums_to_one:
-        labels = rng.permutation(np.arange(rows) % len(task.classes))
-        odds = np.exp(noise + skill * np.eye(len(task.classes))[labels])
-        rounded = np.round(odds / odds.sum(axis=1, keepdims=True), 1) + 0.01
-        return labels, rounded / rounded.sum(axis=1, keepdims=True)
-    truth = rng.random(noise.shape) < RATES
-    probs = np.round(1 / (1 + np.exp(-noise - skill * (2 * truth - 1))), 1) * 0.98 + 0.01
-    labels = truth.astype(np.float32)
-    labels[rng.random(noise.shape) < UNKNOWN] = np.nan
-    return labels, probs
+        return rng.permutation(np.arange(rows) % len(task.classes))
+    labels = (rng.random((rows, len(task.classes))) < RATES).astype(np.float32)
+    labels[rng.random(labels.shape) < UNKNOWN] = np.nan
+    return labels
+
+
+def drawn_probs(task: Task, labels: Labels, skill: float, *draw: int | str) -> np.ndarray:
+    """Probabilities that know `skill` deviations of labels, and nothing of unknown ones."""
+    truth = task.truth(labels)
+    odds = generator("probs", *draw).normal(0, 1, truth.shape) + skill * np.nan_to_num(2 * truth - 1)
+    probs = np.round(1 / (1 + np.exp(-odds)), 1) * 0.98 + 0.01
+    return probs / probs.sum(axis=1, keepdims=True) if task.sums_to_one else probs
 
 
 def auc(labels: Labels, probs: np.ndarray, task: Task | None = None) -> float:

@@ -43,7 +43,7 @@ def test_missing_weights_leave_a_note(project, weights):
     about = read_json(note(project))
     assert str(refusal.value).startswith(f"{weights / 'test_resnet.safetensors'} does not exist")
     assert (about["name"], about["why"], about["data"]) == ("exp100", "weights", "tiny")
-    assert about["settings"] == EXP.to_dict()
+    assert about["settings"] == EXP.to_dict() | {"monitor": "auc"}, "that of the data set"
     assert str(project.root) not in note(project).read_text(), "the note is published"
     assert set(results.not_run(runs_dir())) == {"exp100"} and results.all_results() == []
 

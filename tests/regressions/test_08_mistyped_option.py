@@ -46,8 +46,7 @@ OTHER = {
     "start_from": "exp100", "extra": "other", "pseudo": "exp100",
     "lr_cycles": "7", "lr_power": "0.5", "lr_milestones": "0.1 0.2 0.3", "gradient_checkpointing": "true",
     "channels": "3", "depth": "16", "normalise": "image",
-    "tabular": "age sex", "lr_cycles": "7", "lr_power": "0.5", "lr_milestones": "0.1 0.2 0.3",
-    "gradient_checkpointing": "true",
+    "tabular": "age sex",
 }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """extra: another data set joins the training part of every fold, and no twin of a held-out image does."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -224,7 +226,7 @@ def labelled(monkeypatch, classes: tuple[str, ...], texts: list[str]):
 
     dataset = Dataset(name="more", classes=classes, task="multilabel", reader="csv")
     rows = [{"id": f"m{n}", "path": "", "label": text, "group": "", "split": "train"} for n, text in enumerate(texts)]
-    monkeypatch.setattr(extra, "open_index", lambda _: Index(dataset, None, pd.DataFrame(rows)))
+    monkeypatch.setattr(extra, "open_index", lambda _: Index(dataset, Path(), pd.DataFrame(rows)))
     return open_extra("more", create_task("multilabel", ("A", "B", "C")))
 
 

@@ -226,7 +226,7 @@ def test_layer_decay_of_a_network_that_does_not_name_its_layers_is_refused():
 
 
 def test_layer_decay_under_a_new_head_is_refused():
-    with pytest.raises(InputError, match=r"head_width = 8 and layer_decay = 0\.5: .* choose one of the two"):
+    with pytest.raises(InputError, match=r"head_width = 8 and layer_decay = 0\.5 .*: choose one of the two"):
         tiny_experiment(layer_decay=0.5, head_width=8)
 
 

@@ -2,33 +2,14 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from layouts import declared, put, rows, table
 
 from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset, open_index
-from chestfold.data.dataset import Dataset, Index
+from chestfold.data.dataset import Dataset
 from chestfold.data.readers import read_index
-
-PIXELS = cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()
-
-
-def put(root: Path, *places: str) -> Path:
-    for place in places:
-        (root / place).parent.mkdir(parents=True, exist_ok=True)
-        (root / place).write_bytes(PIXELS)
-    return root
-
-
-def declared(**changes) -> Dataset:
-    fields = dict(name="mine", about="", origin="", licence="", patient="", reader="folders")
-    return Dataset(**(fields | {"classes": ("healthy", "ill"), "positive": "ill"} | changes))
-
-
-def rows(index: Index, *columns: str) -> list[tuple]:
-    return list(index.table[list(columns)].itertuples(index=False, name=None))
-
 
 # Folder per class
 
@@ -130,10 +111,6 @@ def test_a_patient_is_what_the_groups_of_the_pattern_match_or_all_of_it(tmp_path
 
 
 # CSV beside a folder
-
-
-def table(root: Path, name: str, *lines: str) -> None:
-    (root / name).write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 from chestfold.cli.parser import add_hooks, add_verb
 from chestfold.core.console import say, show
 from chestfold.core.errors import InputError
-from chestfold.core.files import input_dir
+from chestfold.core.files import input_dir, require_plain_name
 
 
 def add_verbs(verbs: Any) -> None:

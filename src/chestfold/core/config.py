@@ -171,30 +171,35 @@ class Experiment:
             raise InputError(f"tabular = {self.tabular}: each column once")
 
     def _require_compatible(self) -> None:
-        """Settings that contradict each other."""
-        contradictions = {
-            f"sampling = {self.sampling} and class_weights = {self.class_weights}": self.sampling != "natural"
-            and self.class_weights != "none",
-            "compile and gradient_checkpointing": self.compile and self.gradient_checkpointing,
-            f"head_width = {self.head_width} and layer_decay = {self.layer_decay} (a new head takes all layers before "
-            "it as one)": self.head_width and self.layer_decay != 1,
-            "tabular and synthetic (those images have no columns)": self.tabular and self.synthetic,
-            "tabular and layer_decay (a new head takes all layers before it as one)": self.tabular
-            and self.layer_decay != 1,
-            f"channels = 3 and lung_mask = {self.lung_mask} (lungs are found in one grey channel)": self.channels == 3
-            and self.lung_mask != "none",
-            "normalise = image and lung_mask = channel (the lungs would count as a part of the image)": self.normalise
-            == "image"
-            and self.lung_mask == "channel",
-            "depth = 16 and randaugment (its operations equalize and posterize are for 8 bits)": self.depth == 16
-            and self.randaugment,
-            f"lung_mask = {self.lung_mask} (for CT slices) and frame = {self.frame} (for X-rays)": self.lung_mask
-            != "none"
-            and self.frame != "none",
-        }
-        for settings, contradict in contradictions.items():
+        """Raise `InputError` where settings contradict each other."""
+        for contradict, settings in self._contradictions():
             if contradict:
                 raise InputError(f"{settings}: choose one of the two")
+
+    def _contradictions(self) -> list[tuple[bool, str]]:
+        """Whether two settings contradict each other, and which."""
+        sampled, weighted = self.sampling != "natural", self.class_weights != "none"
+        masked, framed = self.lung_mask != "none", self.frame != "none"
+        layered, headed, joined = self.layer_decay != 1, self.head_width > 0, bool(self.tabular)
+        lung_mask = f"lung_mask = {self.lung_mask}"
+        new_head = f"layer_decay = {self.layer_decay} (a new head takes all layers before it as one)"
+        return [
+            (sampled and weighted, f"sampling = {self.sampling} and class_weights = {self.class_weights}"),
+            (self.compile and self.gradient_checkpointing, "compile and gradient_checkpointing"),
+            (headed and layered, f"head_width = {self.head_width} and {new_head}"),
+            (joined and layered, f"tabular and {new_head}"),
+            (joined and bool(self.synthetic), "tabular and synthetic (those images have no columns)"),
+            (self.channels == 3 and masked, f"channels = 3 and {lung_mask} (lungs are found in one grey channel)"),
+            (
+                self.normalise == "image" and self.lung_mask == "channel",
+                "normalise = image and lung_mask = channel (the lungs would count as a part of the image)",
+            ),
+            (
+                self.depth == 16 and self.randaugment is not None,
+                "depth = 16 and randaugment (equalize and posterize are for 8 bits)",
+            ),
+            (masked and framed, f"{lung_mask} (for CT slices) and frame = {self.frame} (for X-rays)"),
+        ]
 
     def but(self, **changes: Any) -> "Experiment":
         """A copy with some fields changed that remembers this one as its parent."""

@@ -163,14 +163,15 @@ class Dataset(Record):
     @field_validator("images", "test_images")
     @classmethod
     def _is_a_template(cls, template: str) -> str:
-        _require(stays_inside(template) and ID in template)
-        _require("{" not in template.replace(ID, ""))
+        if template:
+            _require(stays_inside(template) and ID in template)
+            _require("{" not in template.replace(ID, ""))
         return template
 
     @field_validator("table", "test_table")
     @classmethod
     def _is_in_the_folder(cls, path: str) -> str:
-        _require(stays_inside(path))
+        _require(not path or stays_inside(path))
         return path
 
     @field_validator("patient_pattern", "class_patterns")
@@ -330,8 +331,9 @@ def make_index(dataset: Dataset, root: Path, rows: list[dict[str, str]], notes: 
     table = pd.DataFrame(rows, columns=columns).sort_values(["split", "id"], ascending=[False, True])
     doubled = table[table["id"].duplicated(keep=False)]
     if len(doubled):
-        where = " and ".join(doubled["path"].iloc[:2])
-        raise InputError(f"{root}: id {doubled['id'].iloc[0]!r} occurs twice ({where}); ids must be unique")
+        first = doubled["id"].iloc[0]
+        where = " and ".join(doubled.loc[doubled["id"] == first, "path"].iloc[:2])
+        raise InputError(f"{root}: id {first!r} occurs twice ({where}); ids must be unique")
     _require_images_of_each_class(dataset, root, table.loc[table["split"] == "train", "label"].tolist())
     return Index(dataset, root, table.reset_index(drop=True), tuple(notes))
 

@@ -59,9 +59,9 @@ def declaration_text(values: dict[str, Any]) -> str:
 def toml_value(value: Any) -> str:
     """A text, number, list or table as TOML has it."""
     if isinstance(value, dict):
-        pairs = [f"{json.dumps(key, ensure_ascii=False)} = {toml_value(inner)}" for key, inner in value.items()]
+        pairs = [f"{toml_value(key)} = {toml_value(inner)}" for key, inner in value.items()]
         return "{ " + ", ".join(pairs) + " }"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON leaves DEL as it is, TOML does not
 
 
 def key_lines(text: str) -> dict[Key, int]:

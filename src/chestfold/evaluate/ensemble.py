@@ -105,30 +105,45 @@ class LogisticStack(Blender):
 
     def fit(self, probs: np.ndarray, labels: Labels, groups: np.ndarray) -> Self:
         """The coefficients; of two classes they are the weights."""
+        self._models: list[LogisticRegression | None] = []
         if self.task.sums_to_one:
-            self._models = [_regression(_log_odds(probs), labels)]
+            model = _regression(_log_odds(probs), labels)
+            self._models.append(model)
             if probs.shape[2] == 2:
-                self.weights = self._models[0].coef_[0].tolist()
+                self.weights = model.coef_[0].tolist()
             return self
-        self._models = []
         for number in range(probs.shape[2]):
             known = ~np.isnan(labels[:, number])
-            self._models.append(_regression(_log_odds_of(probs[:, known], number), labels[known, number]))
+            self._models.append(_regression_of_label(_log_odds_of(probs[:, known], number), labels[known, number]))
         return self
 
     def predict(self, probs: np.ndarray) -> np.ndarray:
-        """The regression's probabilities."""
+        """The regression's probabilities; a class that it was not shown has none."""
         if not self.task.sums_to_one:
-            of_labels = [model.decision_function(_log_odds_of(probs, n)) for n, model in enumerate(self._models)]
+            of_labels = [_decision(model, _log_odds_of(probs, n)) for n, model in enumerate(self._models)]
             return expit(np.stack(of_labels, axis=1))
-        logits = self._models[0].decision_function(_log_odds(probs))
+        (model,) = self._models
+        assert model is not None
+        logits = model.decision_function(_log_odds(probs))
         if logits.ndim == 1:
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
-        return softmax(logits, axis=1)
+        blended = np.zeros(probs.shape[1:])
+        blended[:, model.classes_] = softmax(logits, axis=1)
+        return blended
 
 
 def _regression(features: np.ndarray, labels: np.ndarray) -> LogisticRegression:
     return LogisticRegression(max_iter=2000).fit(features, labels)
+
+
+def _regression_of_label(features: np.ndarray, labels: np.ndarray) -> LogisticRegression | None:
+    """None where all rows have the label, or none has: there is nothing to be learned."""
+    return _regression(features, labels) if len(np.unique(labels)) == 2 else None
+
+
+def _decision(model: LogisticRegression | None, features: np.ndarray) -> np.ndarray:
+    """Log-odds (N,) of a label; without a model the mean of the members'."""
+    return features.mean(axis=1) if model is None else model.decision_function(features)
 
 
 def _log_odds(probs: np.ndarray) -> np.ndarray:

@@ -108,9 +108,13 @@ class Evaluation:
         return (self.predicted.truth * self.weights[:, None]).T @ self.predicted.decided
 
     def mean_share(self, part: np.ndarray, whole: np.ndarray) -> float:
-        """The mean over the classes of `part` / `whole` (K,), 0 where there is no whole."""
+        """The mean over the classes of `part` / `whole` (K,), 0 where there is no whole.
+
+        A label that no row knows does not count.
+        """
         shares = np.divide(part, whole, out=np.zeros_like(part, float), where=whole > 0)
-        return float(shares[self.classes].mean())
+        counted = [number for number in self.classes if self.total[number]]
+        return float(shares[counted].mean()) if counted else float("nan")
 
     def mean_of(self, figure: Callable[[int], float]) -> float:
         """The mean over the classes of a figure of each.

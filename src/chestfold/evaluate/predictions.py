@@ -130,8 +130,14 @@ def without_truth(table: pd.DataFrame, task: Task, name: str) -> pd.DataFrame:
     present = [column for column in table.columns if column.startswith(TRUTH)]
     if not present:
         return table
+    wanted = [TRUTH + label for label in task.classes]
+    if sorted(present) != sorted(wanted):
+        raise InputError(f"{name}: its columns of truth are {', '.join(present)}, and not {', '.join(wanted)}")
     bare = table.drop(columns=present)
-    expected = with_truth(bare, task)
+    try:
+        expected = with_truth(bare, task)
+    except KeyError as error:
+        raise InputError(f"{name}: {error.args[0]!r} in its column label is none of the labels") from error
     for column in present:
         differs = ~np.isclose(table[column], expected[column], equal_nan=True)
         if differs.any():

@@ -10,6 +10,8 @@ from chestfold.evaluate.metrics import METRICS, Evaluation, Metric, Predicted
 
 CANDIDATES = 200
 """Thresholds that are tried for a metric, at most: quantiles of the scores."""
+UNFITTED = 0.5
+"""The threshold of a label of which nothing is known."""
 
 
 def have_thresholds(task: Task) -> bool:
@@ -30,7 +32,9 @@ def best_thresholds(task: Task, labels: Labels, probs: np.ndarray, metric: Metri
     for number in task.scored_classes:
         truth = task.truth(labels)[:, number]
         known = ~np.isnan(truth)
-        if metric is None or not metric.decides or metric is METRICS["f1"]:
+        if not known.any():
+            chosen.append(UNFITTED)
+        elif metric is None or not metric.decides or metric is METRICS["f1"]:
             chosen.append(best_f1_threshold(truth[known] == 1, probs[known, number]))
         else:
             rows = Predicted(task, labels[known], probs[known])

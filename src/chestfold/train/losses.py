@@ -95,7 +95,7 @@ def asymmetric(context: LossContext) -> Loss:
         probs = log_odds.sigmoid()
         shifted = (probs - ASYMMETRIC_SHIFT).clamp(min=0)
         present = -F.logsigmoid(log_odds) * (1 - probs) ** of_positive
-        absent = -torch.log1p(-shifted.clamp(max=1 - 1e-6)) * shifted**of_negative
+        absent = -torch.log1p(-shifted) * shifted**of_negative
         return targets * present + (1 - targets) * absent
 
     return of_each_target(context, loss)

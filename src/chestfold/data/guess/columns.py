@@ -29,7 +29,7 @@ NOT_A_LABEL = _words(
     "sex", "gender", "^age", "view", "fold", "split", "width", "height", "date", "性別", "年齢", "日付"
 )
 NORMAL = _words(
-    *("normal", "health", "negative", "benign", "no[ _-]?finding", "none", "^no[ _-]", "^0$"),
+    *("normal", "health", "negative", "benign", "no[ _-]?finding", "none", "^(no|not|non)[ _-]", "^0$"),
     *("正常", "陰性", "異常なし", "所見なし", "健常"),
 )
 ABNORMAL = _words("abnormal", "unhealth", "not[ _-]?normal")

@@ -96,12 +96,10 @@ def _class_of(dataset: Dataset, text: str) -> str:
 
 def _way_on(text: str, known: Iterable[str]) -> str:
     """What could be declared, or written, about a text that is no class."""
-    near = did_you_mean(text, known)
-    if near:
-        return near
     if "|" in text:
         return '; several labels in a cell: task = "multilabel", separator = "|"'
-    return '; words for them are declared in labels, and those for "not known" in unknown'
+    near = did_you_mean(text, known)
+    return near or '; words for them are declared in labels, and those for "not known" in unknown'
 
 
 def _one_hot(dataset: Dataset, table: Table) -> np.ndarray:

@@ -75,7 +75,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _with_readable_name(path: Path) -> Path:
-    """The path itself, where tables and result files can hold it."""
+    """The path itself, where tables and result files can hold it: a carriage return ends a row of a CSV."""
+    if "\r" in path.name:
+        raise InputError(f"the name {str(path)!a} holds a carriage return; rename the file")
     try:
         str(path).encode()
     except UnicodeEncodeError as error:

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from chestfold.core.errors import InputError
-from chestfold.data.tables import read_table
+from chestfold.data.tables import open_table
 from chestfold.evaluate.bootstrap import Score
 
 NORMAL = NormalDist()
@@ -94,11 +94,12 @@ def load_answers(path: Path) -> pd.DataFrame:
     Raises:
         InputError: it is not such a file, or a line of it holds something else.
     """
-    table = read_table(path)
-    if list(table.columns) != ANSWER_COLUMNS:
+    table = open_table(path)
+    table.require("id")
+    if table.columns != ANSWER_COLUMNS:
         raise InputError(f"{path} is not a quiz's CSV: its columns are not {', '.join(ANSWER_COLUMNS)}")
     for column in ("truth", "answer"):
-        wrong = table[~table[column].isin(["real", "synthetic"])]
+        wrong = table.frame.index[~table.frame[column].isin(["real", "synthetic"])]
         if len(wrong):
-            raise InputError(f"{path}, line {wrong.index[0] + 2}: {column} is real or synthetic")
-    return table
+            raise InputError(f"{table.where(wrong[0])}: {column} is real or synthetic")
+    return table.frame

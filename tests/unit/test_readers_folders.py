@@ -1,0 +1,222 @@
+"""Class folders with folders below them, links, and names in any letters."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from layouts import declared, put, rows
+
+from chestfold.core.errors import InputError
+from chestfold.data.catalogue import find_dataset, open_index
+from chestfold.data.check import check, summary
+from chestfold.data.dataset import Index
+from chestfold.data.readers import read_index
+
+PLAIN = ("train/healthy/a.png", "train/ill/b.png")
+
+
+def read(root: Path, *places: str, **changes) -> Index:
+    return read_index(declared(**changes), put(root, *places))
+
+
+def ids(index: Index) -> list[str]:
+    return index.table["id"].tolist()
+
+
+def test_folders_below_the_class_folders_are_read(tmp_path):
+    index = read(tmp_path, *PLAIN, "train/ill/second/c.png", "train/ill/second/third/d.JPG")
+    assert rows(index, "id", "label", "group")[1:] == [
+        ("train/ill/b", "ill", "train/ill/b"),
+        ("train/ill/second/c", "ill", "train/ill/second/c"),
+        ("train/ill/second/third/d", "ill", "train/ill/second/third/d"),
+    ]
+    assert any("2 image(s) lie in folders below their class folder" in note for note in index.notes)
+
+
+def test_a_folder_for_each_patient(tmp_path):
+    places = [f"train/{kind}/{who}/{n}.png" for kind in ("healthy", "ill") for who in ("p1", "p2") for n in (0, 1)]
+    index = read(tmp_path, *places, "train/ill/p3/ct/slice.png", "train/ill/alone.png", "test/p2/x.png", group="folder")
+    assert sorted(set(index.train["group"])) == ["p1", "p2", "p3", "train/ill/alone"]
+    assert rows(index, "id", "group")[-1] == ("p2/x", "p2")
+    assert index.notes == ()
+
+
+def test_a_test_folder_with_folders_is_unlabelled(tmp_path):
+    index = read(tmp_path, *PLAIN, "test/x0.png", "test/b/x1.png", "test/b/c/x2.png")
+    assert rows(index, "id", "label")[2:] == [("b/c/x2", ""), ("b/x1", ""), ("x0", "")]
+
+
+def test_a_test_folder_that_is_labelled_in_part_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"test/x0\.png is outside a class folder"):
+        read(tmp_path, *PLAIN, "test/x0.png", "test/ill/x1.png")
+    with pytest.raises(InputError, match="'sick' is not a declared class"):
+        read(tmp_path / "other", *PLAIN, "test/sick/x0.png", "test/ill/x1.png")
+
+
+@pytest.mark.parametrize("name", ["valid", "validation", "Validation", "Val", "TRAIN", "Training"])
+def test_other_names_of_the_splits(tmp_path, name):
+    places = [f"{name}/healthy/a.png", f"{name}/ill/b.png", "Testing/x.png"]
+    index = read(tmp_path, *places)
+    assert len(index.train) == 2 and len(index.test) == 1
+    assert f"{name}/ is read as a part of train" in index.notes
+    assert "Testing/ is read as a part of test" in index.notes
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path):
+    index = read(tmp_path, "valid/a.png", "broken/b.png", classes=("valid", "broken"), positive="broken")
+    assert index.train["label"].tolist() == ["broken", "valid"]
+
+
+def test_what_lies_beside_the_splits_is_said(tmp_path):
+    index = read(tmp_path, *PLAIN, "extra/x/c.png", "extra/d.png", "e.png", "train/f.txt", "train/ill/.cache/g.png")
+    (tmp_path / "dataset.toml").touch()
+    notes = read_index(declared(), tmp_path).notes
+    assert set(notes) == {
+        "ignored: extra/ with 2 image(s)",
+        "ignored: 1 image(s) beside the folders train",
+        "ignored: 1 file(s) .txt in train/",
+        "ignored: 1 folder(s) .cache in ill/",
+    }
+    assert len(index.table) == 2
+
+
+def test_the_declaration_is_not_said_to_be_ignored(tmp_path):
+    put(tmp_path, "healthy/a.png", "ill/b.png")
+    (tmp_path / "dataset.toml").touch()
+    assert read_index(declared(), tmp_path).notes == ()
+
+
+# Links
+
+
+def test_links_to_files_and_folders_are_followed(tmp_path):
+    root, elsewhere = put(tmp_path / "set", "train/healthy/a.png"), put(tmp_path / "else", "b.png", "deep/c.png")
+    (root / "train" / "ill").symlink_to(elsewhere)
+    (root / "train" / "healthy" / "d.png").symlink_to(elsewhere / "b.png")
+    assert ids(read_index(declared(), root)) == [
+        "train/healthy/a",
+        "train/healthy/d",
+        "train/ill/b",
+        "train/ill/deep/c",
+    ]
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "../../.."])
+def test_a_link_back_is_no_endless_loop(tmp_path, target):
+    put(tmp_path / "set", *PLAIN)
+    (tmp_path / "set/train/ill/loop").symlink_to(target)
+    index = read_index(declared(), tmp_path / "set")
+    assert ids(index) == ["train/healthy/a", "train/ill/b"]
+    assert "ignored: 1 link(s) to the folder that they lie in in ill/" in index.notes
+
+
+def test_a_link_to_nothing_is_an_unreadable_image(project):
+    from chestfold.data import folds
+
+    root = put(project.input / "wards", *PLAIN, "train/ill/c.png", "train/healthy/d.png")
+    (root / "dataset.toml").write_text('classes = ["healthy", "ill"]\npositive = "ill"\nreader = "folders"\n')
+    for n in range(3):
+        (root / f"train/ill/gone{n}.png").symlink_to(f"/nowhere/{n}.png")
+    index = open_index("wards")
+    report = check(index)
+    assert len(index.table) == 7 and len(report.unreadable) == 3
+    assert f"{root / 'train/ill/gone0.png'} cannot be read (No such file or directory)" in report.unreadable[0]
+    assert "unreadable: 3" in summary(index, report)
+    with pytest.raises(InputError, match=r"gone0\.png cannot be read"):
+        folds.make(index, "wards", 2)
+
+
+# Names
+
+
+def test_class_folders_are_compared_in_composed_letters(tmp_path):
+    names = ("正常", "が(肺がん)")
+    for name in names:
+        put(tmp_path, f"{unicodedata.normalize('NFD', name)}/é.png")
+    index = read_index(declared(classes=names, positive=names[1]), tmp_path)
+    assert sorted(index.train["label"]) == sorted(names)
+    assert all(unicodedata.is_normalized("NFC", image_id) for image_id in ids(index))
+    assert all((tmp_path / place).exists() for place in index.table["path"])
+
+
+def test_names_that_look_the_same_are_a_clash(tmp_path):
+    put(tmp_path, "healthy/a.png", "ill/\u00e9.png", "ill/e\u0301.png")
+    with pytest.raises(InputError, match="occurs twice"):
+        read_index(declared(), tmp_path)
+
+
+def test_names_that_no_table_can_hold_are_refused(tmp_path):
+    put(tmp_path, "healthy/a.png", "ill/b.png")
+    (tmp_path / "ill" / "\udc90\udcb3.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"the name '.*\\udc90\\udcb3\.png' is not in UTF-8; rename the file"):
+        read_index(declared(), tmp_path)
+    (tmp_path / "ill" / "\udc90\udcb3.png").rename(tmp_path / "ill" / "c\r.png")
+    with pytest.raises(InputError, match="holds a carriage return"):
+        read_index(declared(), tmp_path)
+
+
+ODD = ["a #1", "#", "x.npz#train_images", "50%20", "[1](a)+&=é", "a\nb", 'q"q', "c,d", "s;t", "back\\slash", "{id}"]
+ODD += ["star*", "?", " lead", "trail ", "~", "$x", "日本 語", "1.2.3", "😀", "[bold]", "nan", "-1"]
+
+
+def test_every_letter_that_a_file_system_allows(project):
+    from chestfold.data import folds
+
+    root = project.input / "odd"
+    (root / "images").mkdir(parents=True)
+    images = [(project.input / "tiny/images" / f"t{n:03d}.png").read_bytes() for n in range(len(ODD))]
+    lines = ["id,label"]
+    for n, (name, image) in enumerate(zip(ODD, images, strict=True)):
+        (root / "images" / f"{name}.png").write_bytes(image)
+        quoted = name.replace('"', '""')
+        lines.append(f'"{quoted}",{"ill" if n % 2 else "healthy"}')
+    (root / "train.csv").write_text("\n".join(lines) + "\n")
+    (root / "dataset.toml").write_text('classes = ["healthy", "ill"]\npositive = "ill"\nreader = "csv"\n')
+    index = open_index("odd")
+    assert sorted(ids(index)) == sorted(ODD) and check(index).unreadable == []
+    assert sorted(folds.make(index, "odd", 2)[0].table["id"]) == sorted(ODD)
+
+
+# Files
+
+
+def test_dicom_without_a_suffix_is_an_image(tmp_path):
+    put(tmp_path, "healthy/a.png", "ill/b.png")
+    for name in ("IM0001", "DICOMDIR", "README"):
+        (tmp_path / "ill" / name).write_bytes(b"\0" * 128 + b"DICM" if name != "README" else b"text")
+    index = read_index(declared(), tmp_path)
+    assert ids(index) == ["healthy/a", "ill/IM0001", "ill/b"]
+    assert index.notes == ("ignored: 1 file(s) DICOMDIR in ill/", "ignored: 1 file(s) README in ill/")
+
+
+def test_several_labels_by_patterns(tmp_path):
+    places = [
+        "train/NORMAL/IM-0115-0001.jpeg",
+        "train/PNEUMONIA/person1_bacteria_1.jpeg",
+        "train/PNEUMONIA/deep/person2_virus_6.jpeg",
+        "train/PNEUMONIA/person3_fungus_6.jpeg",
+        "test/x.jpeg",
+    ]
+    put(tmp_path, *places)
+    dataset = find_dataset("chest_xray_multilabel").model_copy(update={"patient_pattern": ""})
+    index = read_index(dataset, tmp_path)
+    assert index.table["label"].tolist() == ["-", "PNEUMONIA|VIRUS", "PNEUMONIA|BACTERIA", "PNEUMONIA", ""]
+
+
+def test_labels_are_counted_one_by_one(project):
+    root = put(project.input / "wards", "x/a_1.png", "x/b_1.png", "x/ab_1.png", "x/c_1.png")
+    (root / "dataset.toml").write_text(
+        'reader = "folders"\ntask = "multilabel"\nclasses = ["A", "B"]\nwarning = "all are drawn"\n'
+        'class_patterns.A = "a"\nclass_patterns.B = "b"\n'
+    )
+    index = open_index("wards")
+    lines = summary(index, check(index))
+    assert lines[1] == "warning: all are drawn"
+    assert lines[2].startswith("train: 4 images (A 2, B 2, none of them 1), 4 groups")
+
+
+def test_the_real_chest_x_rays_with_several_labels(real_data):
+    index = read_index(find_dataset("chest_xray_multilabel"), real_data / "chest_xray")
+    counts = index.train["label"].value_counts().to_dict()
+    assert counts == {"PNEUMONIA|BACTERIA": 2538, "-": 1349, "PNEUMONIA|VIRUS": 1345}
+    assert set(index.test["label"]) == {""}

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -19,12 +20,12 @@ from chestfold.core.config import (
     settings_of,
     takes_several,
 )
-from chestfold.core.console import fail, say
+from chestfold.core.console import fail, plural, say
 from chestfold.core.device import choose_device, choose_workers
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import folds_dir, read_json
 from chestfold.core.garbage import collect_rarely
-from chestfold.core.run_folder import RunFolder
+from chestfold.core.run_folder import FULL, FULL_FOLDER, RunFolder
 from chestfold.integrations.tracker import TRACKERS, open_tracker
 
 
@@ -33,7 +34,8 @@ class Command:
     """What was typed after `python exps/expNNN.py`.
 
     `wandb`: the mode; None: that of the environment. `jobs`, `threads`: 0: chosen for this machine. `workers`,
-    `device`: None: chosen for this machine, too.
+    `device`: None: chosen for this machine, too. `seeds`: the runs of several seeds, whose blend has the name of the
+    request.
     """
 
     request: Request
@@ -43,6 +45,11 @@ class Command:
     threads: int = 0
     workers: int | None = None
     device: str | None = None
+    seeds: tuple[Request, ...] = ()
+
+    def of_seeds(self) -> "list[Command]":
+        """A command for the run of each of several seeds."""
+        return [replace(self, request=request, seeds=()) for request in self.seeds]
 
 
 def main(exp: Experiment) -> None:
@@ -58,7 +65,15 @@ def main(exp: Experiment) -> None:
 
 
 def run_command(command: Command) -> None:
-    """Train the wanted folds: side by side in processes of their own, or one after the other in this one."""
+    """Train the wanted folds: side by side in processes of their own, or one after the other in this one.
+
+    Of several seeds one after the other; then they are blended.
+    """
+    if command.seeds:
+        for one in command.of_seeds():
+            run_command(one)
+        blend_seeds(command)
+        return
     from chestfold.train.jobs import describe_plan, plan, run_jobs
 
     choose_device(command.device)
@@ -74,6 +89,27 @@ def run_command(command: Command) -> None:
     from chestfold.train.run import run_request
 
     run_request(command.request, open_tracker(command.tracker, command.wandb), threads)
+
+
+def blend_seeds(command: Command) -> None:
+    """The mean of the runs of several seeds as a result of its own; nothing is done where it is there already."""
+    from chestfold.core import distributed
+    from chestfold.evaluate.ensemble import ensemble, find_blend
+
+    name, members = command.request.name, [request.name for request in command.seeds]
+    if not distributed.is_main():
+        return
+    if find_blend(name, members, "mean"):
+        say(f"{name} is finished")
+        return
+    if (RunFolder(name).path / "scores.json").exists():
+        say(f"{name} is blended again, of the seeds as they are now")
+    tracker = open_tracker(command.tracker, command.wandb)
+    result, _ = ensemble(members, name, "mean", overwrite=True)
+    title = result.record.competition_metric.title
+    say(f"{name}: the mean of {plural(len(members), 'seed')} in {result.folder}, {title} {result.competition_score}")
+    tracker.result_written(name)
+    tracker.close()
 
 
 def unfinished_folds(request: Request) -> list[int]:
@@ -98,16 +134,56 @@ def read_command(exp: Experiment, argv: list[str] | None = None, main: Path | No
     given = vars(_parser(exp, main).parse(sys.argv[1:] if argv is None else argv))
     chosen = {name: parse_option(name, _words(given[name])) for name in field_types() if given[name] is not None}
     final = replace(exp, **chosen)
-    tag = _checked_tag(given["tag"])
-    name = _run_name(main.stem, tag, final.data if final.data != exp.data else "")
+    tag, seeds = _checked_tag(given["tag"]), _checked_seeds(given)
+    request = _request(exp, final, f"{tag}-seeds".lstrip("-") if seeds else tag, main.stem, given)
+    of_seeds = tuple(_request_of_seed(exp, replace(final, seed=seed), tag, main.stem, given) for seed in seeds)
+    machine = [given[name] for name in ("jobs", "threads", "workers", "device")]
+    return Command(request, given["tracker"], given["wandb"], *machine, of_seeds)
+
+
+def _request(exp: Experiment, final: Experiment, tag: str, stem: str, given: dict[str, Any]) -> Request:
+    """The run that the settings `final` and a tag make of `exp`, whose file is called `stem`."""
+    name = _run_name(stem, tag, final.data if final.data != exp.data else "")
     if given["debug"]:
         final, name = debug_settings(final), f"{name}-debug"
     base = exp if tag else exp.parent or exp
     changed = difference(base.to_dict(), final.to_dict())
-    parent = main.stem if tag else _module_of(base)
-    request = Request(name, final, tuple(given["fold"] or ()), given["overwrite"], parent, changed)
-    machine = [given[name] for name in ("jobs", "threads", "workers", "device")]
-    return Command(request, given["tracker"], given["wandb"], *machine)
+    parent = stem if tag else _module_of(base)
+    return Request(name, final, _wanted_folds(given["fold"] or ()), given["overwrite"], parent, changed)
+
+
+def _request_of_seed(exp: Experiment, final: Experiment, tag: str, stem: str, given: dict[str, Any]) -> Request:
+    """The run of one of several seeds. It is compared with the experiment, on the same data set."""
+    same_data = replace(exp, data=final.data)
+    of_seed = _request(exp, final, f"{tag}-seed{final.seed}".lstrip("-"), stem, given)
+    parent = stem if tag else _run_name(stem, "", final.data if final.data != exp.data else "")
+    changed = difference(same_data.to_dict(), of_seed.exp.to_dict()) | {"seed": (exp.seed, final.seed)}
+    return replace(of_seed, parent=parent, changed=changed)
+
+
+def _checked_seeds(given: dict[str, Any]) -> tuple[int, ...]:
+    """The seeds of `--seeds`; none where it is not given.
+
+    Raises:
+        InputError: fewer than two, one twice, or an option beside them that contradicts.
+    """
+    seeds = tuple(given["seeds"] or ())
+    if not seeds:
+        return ()
+    if given["seed"] is not None:
+        raise InputError("--seed and --seeds: give one seed or several, not both")
+    if len(set(seeds)) < len(seeds) or len(seeds) < 2:
+        raise InputError(f"--seeds {' '.join(map(str, seeds))}: two or more different seeds are needed")
+    if FULL in (given["fold"] or ()):
+        raise InputError("--seeds and --fold full: train each on all images by itself, with --tag seedN --seed N")
+    return seeds
+
+
+def _wanted_folds(given: Sequence[int]) -> tuple[int, ...]:
+    """The folds of `--fold`; `InputError` where the training on all images is one of several."""
+    if FULL in given and len(given) > 1:
+        raise InputError("--fold full is a training of its own, after all folds; give it alone")
+    return tuple(given)
 
 
 def _words(value: str | list[str]) -> list[str]:
@@ -160,7 +236,13 @@ def _parser(exp: Experiment, main: Path) -> Parser:
 
 
 def _add_run_options(group: Any) -> None:
-    group.add_argument("--fold", nargs="+", type=int, metavar="K", help="train these folds only [all]")
+    group.add_argument(
+        "--fold",
+        nargs="+",
+        type=_fold,
+        metavar="K",
+        help="train these folds only [all]; full: all training images, once all folds are finished, for as many epochs",
+    )
     group.add_argument(
         "--jobs", type=_count, default=0, metavar="N", help="folds at once [CPU: one a core, if memory allows; GPU: 1]"
     )
@@ -175,6 +257,13 @@ def _add_run_options(group: Any) -> None:
         "--debug",
         action="store_true",
         help="a pass through everything in two minutes: 2 short epochs, 64 px, few images",
+    )
+    group.add_argument(
+        "--seeds",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="train a run with each of these seeds, EXP-seedN, and blend them by mean into the result EXP-seeds",
     )
     group.add_argument("--tag", help="name of this variant: runs/EXP-TAG, compared with the experiment itself")
     group.add_argument(
@@ -199,6 +288,17 @@ def _count_or_0(text: str) -> int:
 
 _count_or_0.__name__ = "number"
 _count.__name__ = "number above 0"  # argparse names the type in its complaint
+
+
+def _fold(text: str) -> int:
+    if text == FULL_FOLDER:
+        return FULL
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+_fold.__name__ = "fold number"
 
 
 def _metavar(kind: Any) -> str:

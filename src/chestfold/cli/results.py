@@ -55,6 +55,9 @@ def _add_kaggle(verbs: Any) -> None:
     submit.add_argument("-m", "--message", help="description of the submission at Kaggle [NAME]")
     submit.add_argument("--wait", type=float, default=30, metavar="MINUTES", help="for the score, at most [30]")
     submit.add_argument("--partial", action="store_true", help="also where folds are not trained yet")
+    submit.add_argument(
+        "--full", action="store_true", help="what --fold full predicts, beside the figures of the folds"
+    )
     submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
     kernel = add_verb(verbs, "kernel", write_kernel, "write submissions/kernel_NAME/ for a code competition")
     kernel.add_argument("name", help="a run in runs/, with its checkpoints, or an ensemble of such runs")
@@ -93,7 +96,7 @@ def submit_result(arguments: argparse.Namespace) -> None:
 
     if not (arguments.dry_run or arguments.competition):
         raise InputError("say where to: --competition and the competition's slug, or --dry-run to send nothing")
-    path, new = write_submission(arguments.name, arguments.partial)
+    path, new = write_submission(arguments.name, arguments.partial, arguments.full)
     say(f"{'wrote' if new else 'the same content is already in'} {path}; it passes every check")
     if arguments.dry_run:
         say(f"nothing was sent; to send it: chestfold submit {arguments.name} --competition SLUG -m MESSAGE")

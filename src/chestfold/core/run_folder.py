@@ -31,6 +31,16 @@ History = list[dict[str, Any]]
 """The rows of a metrics.jsonl, one for each epoch or interval of steps."""
 
 
+FULL = -1
+"""Number of the training on all training images, which stands beside the folds."""
+FULL_FOLDER = "full"
+
+
+def fold_title(number: int) -> str:
+    """What a fold is called in a sentence: `fold 3`, or `full`."""
+    return FULL_FOLDER if number == FULL else f"fold {number}"
+
+
 class Config(Record):
     """config.json: what a training was begun with. `fingerprint`: the hashes of its data and weights."""
 
@@ -117,12 +127,16 @@ class TrainingFolder(Generic[C, M]):
         The scores of its run go only where this training is a part of them.
         """
         if self.manifest_path.exists():
-            (self.path.parent / "scores.json").unlink(missing_ok=True)
+            self._withdraw_scores()
             self.manifest_path.unlink()
         for file in self.path.iterdir():
             if file.name not in (".lock", "config.json"):
                 file.unlink()
         self.config_path.unlink(missing_ok=True)
+
+    def _withdraw_scores(self) -> None:
+        """Delete the scores that this training is a part of."""
+        (self.path.parent / "scores.json").unlink(missing_ok=True)
 
     def is_finished(self) -> bool:
         """Whether the manifest is there and every file that it names has its hash.
@@ -224,7 +238,7 @@ class FoldManifest(Manifest):
 
 
 class FoldFolder(TrainingFolder[FoldConfig, FoldManifest]):
-    """runs/NAME/foldK."""
+    """runs/NAME/foldK, or runs/NAME/full."""
 
     config_type = FoldConfig
     manifest_type = FoldManifest
@@ -237,8 +251,12 @@ class FoldFolder(TrainingFolder[FoldConfig, FoldManifest]):
 
     @property
     def number(self) -> int:
-        """Of the fold, from 0."""
-        return int(self.path.name.removeprefix("fold"))
+        """Of the fold, from 0; `FULL` of the training on all images."""
+        return FULL if self.path.name == FULL_FOLDER else int(self.path.name.removeprefix("fold"))
+
+    def _withdraw_scores(self) -> None:
+        if self.number != FULL:  # which is not a part of any scores
+            super()._withdraw_scores()
 
     def load_hooks(self) -> hooks.Hooks | None:
         """Run the hooks that the fold was trained with; None where it has none. Raises as `hooks.load_stored`."""
@@ -276,8 +294,8 @@ class RunFolder:
         self.path = runs_dir() / name
 
     def fold(self, number: int) -> FoldFolder:
-        """The folder of one fold, which need not exist."""
-        return FoldFolder(self.path / f"fold{number}")
+        """The folder of one fold, or of the training on all images; it need not exist."""
+        return FoldFolder(self.path / (FULL_FOLDER if number == FULL else f"fold{number}"))
 
     def begun_folds(self) -> list[FoldFolder]:
         """The folds that hold a config.json, by number."""

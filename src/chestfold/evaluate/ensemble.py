@@ -344,6 +344,17 @@ def ensemble(
         return write_result(folder.path, oof, test, corrupted, origin, about, used[0]), compared
 
 
+def find_blend(target: str, names: list[str], method: str) -> Result | None:
+    """The result runs/TARGET, where it is the blend of these members as they are now; else None."""
+    if not (RunFolder(target).path / "scores.json").exists():
+        return None
+    found = find_result(target)
+    if (list(found.record.members), found.record.method) != (names, method):
+        return None
+    now = {name: find_result(name).record.files["oof.parquet"] for name in names}
+    return found if found.oof()[1]["members"] == now else None
+
+
 def _claim(folder: RunFolder, names: list[str], method: str, overwrite: bool) -> None:
     if folder.begun_folds():
         raise InputError(f"{folder.name} is the name of an experiment's run; choose another --name")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, sha256_json
-from chestfold.core.run_folder import FoldFolder, RunFolder
+from chestfold.core.run_folder import FoldFolder, RunFolder, fold_title
 from chestfold.core.task import Task
 from chestfold.evaluate import predictions
 from chestfold.evaluate.results import find_result
@@ -41,13 +41,13 @@ def earlier_fold(source: str, name: str, fold: int, ours: Mapping[str, str]) -> 
         raise InputError(f"{source}: {folder.config_path} is not the one that the fold was trained with; restore it")
     if config.fold != fold:
         raise InputError(
-            f"{source}: {folder.path} holds fold {config.fold}, whose model has seen images that fold {fold} is "
-            "validated on; restore the folder"
+            f"{source}: {folder.path} holds {fold_title(config.fold)}, whose model has seen images that "
+            f"{fold_title(fold)} is validated on; restore the folder"
         )
     for key, what in SPLIT.items():
         if config.fingerprint.get(key) != ours[key]:
             raise InputError(
-                f"{source}: {folder.path} was trained with {what}, and may have seen images that fold {fold} "
+                f"{source}: {folder.path} was trained with {what}, and may have seen images that {fold_title(fold)} "
                 "is validated on; take a run on the same folds"
             )
     return folder
@@ -57,7 +57,7 @@ def _why_missing(name: str, fold: int) -> str:
     """Why there is no finished fold, and what to do."""
     run = RunFolder(name)
     if run.begun_folds():
-        return f"fold {fold} of it is not finished in {run.path}; train it first"
+        return f"{fold_title(fold)} of it is not finished in {run.path}; train it first"
     result = find_result(name)
     if result.record.kind != "experiment":
         members = ", ".join(result.record.members)
@@ -84,7 +84,7 @@ def earlier_test_predictions(
     path = file_of_test_predictions(source, folder)
     table, origin = predictions.read(path)
     if origin["fold"] != folder.config().fold or origin["folds_sha256"] != ours["folds_sha256"]:
-        raise InputError(f"{source}: {path} was made by fold {origin['fold']} of another run; restore it")
+        raise InputError(f"{source}: {path} was made by {fold_title(origin['fold'])} of another run; restore it")
     if set(table["id"]) != set(ids) or origin["content_sha256"] != ours["content_sha256"]:
         raise InputError(
             f"{source}: {path} is not about the {len(ids)} test images that are here now, but about {len(table)} of "

@@ -20,7 +20,7 @@ from chestfold.core.config import Experiment
 from chestfold.core.console import bar
 from chestfold.core.errors import InputError, TrainingError
 from chestfold.core.rng import key
-from chestfold.core.run_folder import FoldFolder, History
+from chestfold.core.run_folder import FoldFolder, History, fold_title
 from chestfold.core.task import Task
 from chestfold.data.loader import Images, TrainBatches, workers_for
 from chestfold.data.tabular import Cells, fit_encoding
@@ -67,8 +67,8 @@ class Meter:
         for loss, hits in values:
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"the loss of fold {fold} became {loss} at epoch {epoch + 1}, batch {len(self.losses) + 1}; lower "
-                    "--lr, set --max-grad-norm 1 or --precision fp32 (with --overwrite); the last checkpoint is "
+                    f"the loss of {fold_title(fold)} became {loss} at epoch {epoch + 1}, batch {len(self.losses) + 1}; "
+                    "lower --lr, set --max-grad-norm 1 or --precision fp32 (with --overwrite); the last checkpoint is "
                     "untouched"
                 )
             self.losses.append(loss)
@@ -156,12 +156,24 @@ def require_size(exp: Experiment, runner: Runner) -> None:
 class Goal:
     """What a fold learns, and by which figure its best epoch is chosen: `monitored` holds that of the experiment.
 
-    `start`: the weights that it begins with, where they are those of an earlier run.
+    `start`: the weights that it begins with, where they are those of an earlier run. `unvalidated`: so many epochs are
+    trained without validation, of which the last one is kept; 0: as many as the experiment says, and the best.
     """
 
     task: Task
     monitored: dict[str, Metric]
     start: Start | None = None
+    unvalidated: int = 0
+
+    def is_reached(self, exp: Experiment, history: History) -> bool:
+        """Whether no further epoch is wanted."""
+        if self.unvalidated:
+            return len(history) >= self.unvalidated
+        return len(history) >= exp.epochs or stopped_early(exp, history)
+
+    def kept_epoch(self, exp: Experiment, history: History) -> int:
+        """Number (from 1) of the epoch whose weights predict."""
+        return history[-1]["epoch"] if self.unvalidated else best_epoch(exp, history)
 
 
 @dataclass(frozen=True)
@@ -203,7 +215,7 @@ def fit(
     batches = TrainBatches(exp, task, fold, train, workers_for(device))
     loss = create_loss(exp, task, train.labels, device)
     recipe = Recipe(exp, fold, batches, loss, create_mix(exp.mixup_alpha, exp.cutmix_alpha), task)
-    while state.epoch < exp.epochs and not stopped_early(exp, state.history):
+    while not goal.is_reached(exp, state.history):
         began, first = time.perf_counter(), state.batch
         train_epoch(recipe, state, folder)
         seconds = time.perf_counter() - began
@@ -226,7 +238,7 @@ def resume(state: State, fold: int, folder: FoldFolder, log: Callable[[str], Non
     state.restore(saved)
     if distributed.is_main():
         write_metrics(folder, state.history)  # the kill may have come before its last line
-    log(f"fold {fold}: resuming at epoch {state.epoch + 1}, batch {state.batch + 1}")
+    log(f"{fold_title(fold)}: resuming at epoch {state.epoch + 1}, batch {state.batch + 1}")
 
 
 def train_epoch(recipe: Recipe, state: State, folder: FoldFolder) -> None:
@@ -234,7 +246,7 @@ def train_epoch(recipe: Recipe, state: State, folder: FoldFolder) -> None:
     exp, fold, batches, runner = recipe.exp, recipe.fold, recipe.batches, state.runner
     saved_at = time.monotonic()
     training_mode(runner.module, exp.freeze)
-    label = f"fold {fold} epoch {state.epoch + 1}/{exp.epochs}"
+    label = f"{fold_title(fold)} epoch {state.epoch + 1}/{exp.epochs}"
     with bar(label, batches.per_epoch, done=state.batch) as advance:
         for pixels, labels in batches.epoch(state.epoch, state.batch):
             torch.manual_seed(key(exp.seed, fold, "step", state.epoch, state.batch, distributed.rank()) >> 1)
@@ -313,11 +325,12 @@ def close_epoch(
         "train_accuracy": float(np.mean(meter.hits)),
         "grad_norm": float(np.mean(meter.norms)) if meter.norms else None,
     }
-    row |= distributed.broadcast_from_main(lambda: validate(fold, state, val, goal))
+    if not goal.unvalidated:
+        row |= distributed.broadcast_from_main(lambda: validate(fold, state, val, goal))
     state.history = [*state.history, row]
     state.epoch, state.batch, state.meter = state.epoch + 1, 0, Meter()
     if distributed.is_main():
-        keep(exp, fold, state, folder)
+        keep(exp, fold, state, goal, folder)
     return row
 
 
@@ -327,11 +340,11 @@ def validate(fold: int, state: State, val: Images, goal: Goal) -> dict[str, floa
     return validation_figures(Predicted(goal.task, val.labels, probs), goal.monitored)
 
 
-def keep(exp: Experiment, fold: int, state: State, folder: FoldFolder) -> None:
+def keep(exp: Experiment, fold: int, state: State, goal: Goal, folder: FoldFolder) -> None:
     """Write the checkpoints of a finished epoch. `last.ckpt` is written last: if it exists, the others are complete."""
     weights: dict[str, Any] = {"module": state.kept_module.state_dict(), "epoch": state.epoch, "fold": fold}
     weights["network"] = asdict(state.runner.network.blueprint)
-    if best_epoch(exp, state.history) == state.epoch:
+    if goal.kept_epoch(exp, state.history) == state.epoch:
         checkpoint.save(folder.best_checkpoint, weights)
     if exp.average_last:
         checkpoint.save(folder.epoch_checkpoint(state.epoch), weights)
@@ -368,5 +381,5 @@ def stopped_early(exp: Experiment, history: History) -> bool:
 def describe(exp: Experiment, fold: int, row: dict[str, Any]) -> str:
     """An epoch in a line."""
     names = dict.fromkeys([*SHOWN, exp.monitor])
-    figures = "  ".join(f"{name} {row[name]:.4f}" for name in names)
-    return f"fold {fold}  epoch {row['epoch']:>2}/{exp.epochs}  {figures}  {row['images_per_second']:.0f} img/s"
+    figures = "  ".join(f"{name} {row[name]:.4f}" for name in names if name in row)
+    return f"{fold_title(fold)}  epoch {row['epoch']:>2}/{exp.epochs}  {figures}  {row['images_per_second']:.0f} img/s"

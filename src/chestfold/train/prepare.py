@@ -13,7 +13,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import sha256_json
 from chestfold.core.hooks import Hooks
 from chestfold.core.rng import generator
-from chestfold.core.run_folder import FoldConfig, FoldFolder, RunFolder, SyntheticCount
+from chestfold.core.run_folder import FULL, FoldConfig, FoldFolder, RunFolder, SyntheticCount
 from chestfold.core.task import Task, create_task
 from chestfold.data import folds
 from chestfold.data.additions import Addition, join
@@ -31,6 +31,7 @@ from chestfold.data.transforms.normalise import require_normalisation
 from chestfold.evaluate.metrics import find_metric, metric_name, require_metric
 from chestfold.models import weights_identity
 from chestfold.models.create import require_known
+from chestfold.train.full import FullPlan, plan_full
 from chestfold.train.loop import Goal
 from chestfold.train.losses import require_loss
 from chestfold.train.optim import require_optimizer
@@ -139,7 +140,13 @@ class Prepared:
         """What a fold learns, and what it begins with."""
         weights = self.index.dataset.metric_weights
         monitored = {self.exp.monitor: find_metric(self.exp.monitor, weights)}
-        return Goal(self.task, monitored, self.sources.start(fold))
+        epochs = self.full_plan.epochs if fold == FULL else 0
+        return Goal(self.task, monitored, self.sources.start(fold), epochs)
+
+    @cached_property
+    def full_plan(self) -> FullPlan:
+        """How all training images are trained on; raises as `plan_full`."""
+        return plan_full(self.run, self.folds.count, self.exp)
 
     @cached_property
     def sources(self) -> Sources:
@@ -207,6 +214,9 @@ class Prepared:
     def fold_config(self, fold: int, threads: int) -> FoldConfig:
         """All that decides the bytes of a fold's predictions."""
         request = self.request
+        fingerprint = self.fingerprint() | self.sources.hashes(fold)
+        if fold == FULL:
+            fingerprint |= self.full_plan.fingerprint()
         return FoldConfig(
             experiment=request.name,
             fold=fold,
@@ -216,7 +226,7 @@ class Prepared:
             classes=self.classes,
             positive=self.index.dataset.positive,
             task=self.task.name,
-            fingerprint=self.fingerprint() | self.sources.hashes(fold),
+            fingerprint=fingerprint,
             threads=threads,
         )
 

@@ -12,7 +12,7 @@ from chestfold.core.console import detail, say
 from chestfold.core.files import Locked, explained_disk_errors, sha256_file, sha256_json, write_bytes
 from chestfold.core.provenance import provenance, today
 from chestfold.core.rng import generator
-from chestfold.core.run_folder import FoldConfig, FoldFolder, FoldManifest
+from chestfold.core.run_folder import FULL, FoldConfig, FoldFolder, FoldManifest, fold_title
 from chestfold.data.loader import Images, TrainBatches
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, predictions, results
@@ -50,7 +50,7 @@ def run_request(request: Request, tracker: Tracker | None = None, threads: int =
             train_fold(ready, fold, tracker, threads)
         except Locked as error:
             locked.append(error)
-            say(f"fold {fold} is passed over: {error}")
+            say(f"{fold_title(fold)} is passed over: {error}")
     distributed.cleanup()
     if len(locked) == len(folds):
         raise locked[0]
@@ -67,6 +67,8 @@ def wanted_folds(ready: Prepared) -> tuple[int, ...]:
     for fold in wanted:
         ready.folds.require(fold)
         ready.sources.require(fold)
+        if fold == FULL:
+            _ = ready.full_plan  # refused before anything is trained
     for folder in ready.run.begun_folds():
         replaced = ready.request.overwrite and folder.number in wanted
         if folder.has_progress() and not replaced:
@@ -79,6 +81,9 @@ def finish_run(ready: Prepared, tracker: Tracker) -> results.Result:
     result = collect(ready) if distributed.is_main() else None
     if result is not None:
         report(result)
+        if FULL in ready.request.folds:
+            say(f"all images were trained on in {ready.run.fold(FULL).path}")
+            detail(f"next: chestfold submit {result.name} --full --dry-run")
         tracker.result_written(result.name)
         tracker.close()
     return result  # type: ignore[return-value]  # the other processes end here
@@ -130,10 +135,13 @@ def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: Fold
             write_bytes(folder.hooks_path, ready.used_hooks.data)
         draw_inputs(ready, fold, folder, images.train)
     for n, line in enumerate(images.describe()):
-        log(f"{ready.request.name} fold {fold}: {line}" if n == 0 else line)
+        log(f"{ready.request.name} {fold_title(fold)}: {line}" if n == 0 else line)
     loop.fit(ready.exp, fold, images.train, images.val, ready.goal(fold), folder, log)
     manifest = distributed.broadcast_from_main(lambda: predict_fold(ready, fold, folder, images, config))
-    log(f"fold {fold} is finished: best epoch {manifest.best_epoch} by {ready.exp.monitor}")
+    if fold == FULL:
+        log(f"full is finished: {manifest.best_epoch} epochs, as many as the folds chose")
+    else:
+        log(f"fold {fold} is finished: best epoch {manifest.best_epoch} by {ready.exp.monitor}")
 
 
 def draw_inputs(ready: Prepared, fold: int, folder: FoldFolder, train: Images) -> None:
@@ -150,7 +158,8 @@ def predict_fold(
     """Predict with the best epoch and write the manifest, which is what makes a fold finished."""
     networks = load_networks(folder, ready.exp)
     write_predictions(ready, fold, folder, networks, images, config)
-    write_ood(ready, fold, folder, images, networks[-1])
+    if fold != FULL:  # whose threshold would be one of images that it was trained on
+        write_ood(ready, fold, folder, images, networks[-1])
     checkpoint.previous(folder.last_checkpoint).unlink(missing_ok=True)
     names = [*FOLD_FILES, *(path.name for path in folder.averaged_checkpoints())]
     manifest = FoldManifest(
@@ -176,27 +185,28 @@ def write_predictions(
     images: FoldImages,
     config: FoldConfig,
 ) -> None:
-    """oof.parquet and corrupted.parquet, proven against the fold file, and test.parquet where there is a test split.
+    """oof.parquet and corrupted.parquet, proven against the fold file, and test.parquet, where there are such images.
 
     The eight corruptions are predicted from one view: with the views of `tta` they would cost more than some trainings.
     """
     exp, name = ready.exp, f"{ready.request.name}/{folder.path.name}"
     origin: dict[str, Any] = config.fingerprint | {"experiment": ready.request.name, "fold": fold, "data": exp.data}
     origin |= {"folds": ready.folds.name, "config_sha256": sha256_json(config.to_dict())}
-    rows = ready.rows(images.val.ids)
 
     def predicted(of: Images, tta: str, label: str) -> np.ndarray:
-        return predict_mean(networks, of, tta, label=f"fold {fold} predicting: {label}")
+        return predict_mean(networks, of, tta, label=f"{fold_title(fold)} predicting: {label}")
 
-    table = predictions.predictions(rows, fold, ready.classes, predicted(images.val, exp.tta, "validation"))
-    predictions.check_against_folds(table, ready.folds, [fold], name, ready.task)
-    predictions.write(folder.table_path("oof"), table, origin)
-    corrupted = {}
-    for n, corruption in enumerate(CORRUPTIONS, start=1):
-        label = f"corrupted {n}/{len(CORRUPTIONS)}"
-        probs = predicted(corrupted_images(corruption, images.val), "none", label)
-        corrupted[corruption] = predictions.predictions(rows, fold, ready.classes, probs)
-    predictions.write(folder.table_path("corrupted"), predictions.stacked(corrupted), origin)
+    if len(images.val):
+        rows = ready.rows(images.val.ids)
+        table = predictions.predictions(rows, fold, ready.classes, predicted(images.val, exp.tta, "validation"))
+        predictions.check_against_folds(table, ready.folds, [fold], name, ready.task)
+        predictions.write(folder.table_path("oof"), table, origin)
+        corrupted = {}
+        for n, corruption in enumerate(CORRUPTIONS, start=1):
+            label = f"corrupted {n}/{len(CORRUPTIONS)}"
+            probs = predicted(corrupted_images(corruption, images.val), "none", label)
+            corrupted[corruption] = predictions.predictions(rows, fold, ready.classes, probs)
+        predictions.write(folder.table_path("corrupted"), predictions.stacked(corrupted), origin)
     if len(images.test):
         probs = predicted(images.test, exp.tta, "test")
         test = predictions.predictions(ready.test_rows, fold, ready.classes, probs)

@@ -13,7 +13,7 @@ import pandas as pd
 from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
 from chestfold.core.files import sha256_file
-from chestfold.core.run_folder import FoldFolder
+from chestfold.core.run_folder import FULL, FoldFolder, fold_title
 from chestfold.core.task import Task
 from chestfold.data.additions import Addition
 from chestfold.data.cache import Cache
@@ -62,6 +62,11 @@ class Sources:
 
     def require(self, fold: int) -> None:
         """Raise `InputError` where a fold cannot have what it takes over from other runs and data sets."""
+        if self.exp.synthetic and fold == FULL:
+            raise InputError(
+                f"synthetic = {self.exp.synthetic!r}: these images are made for single folds, and there are none for "
+                "--fold full"
+            )
         self.start(fold)
         if self.extra:
             self._require_no_extra_twins(fold)
@@ -159,7 +164,7 @@ class Sources:
         if not guilty:
             return
         first = guilty[0]
-        what = f"validated on in fold {fold}" if first.own in set(self.folds.ids(fold)) else "a test image"
+        what = f"validated on in {fold_title(fold)}" if first.own in set(self.folds.ids(fold)) else "a test image"
         more = f" (and {len(guilty) - 1} more such pairs)" if len(guilty) > 1 else ""
         raise InputError(f"{source}: {first}, which is {what}{more}; {advice}")
 
@@ -186,7 +191,7 @@ class Sources:
     def _pseudo(self, fold: int) -> Addition:
         rows = self.cache.rows(self._test_ids)
         labels = self._soft_labels(fold).astype(np.float32)
-        about = f"test images, with what fold {fold} of {self.exp.pseudo} predicted for them"
+        about = f"test images, with what {fold_title(fold)} of {self.exp.pseudo} predicted for them"
         ids = [f"test/{image_id}" for image_id in self._test_ids]
         cells = self.cells.take(rows) if self.cells else None
         return Addition("pseudo", np.asarray(self.cache.images[rows]), ids, labels, about, cells)

@@ -9,6 +9,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import folds_dir, sha256, write_bytes
 from chestfold.core.records import Record
 from chestfold.core.rng import key
+from chestfold.core.run_folder import FULL
 from chestfold.core.task import Task
 from chestfold.data.dataset import Index
 from chestfold.data.folds.checks import (
@@ -91,12 +92,12 @@ class Folds:
         return self.table["fold"].value_counts().sort_index().tolist()
 
     def ids(self, fold: int) -> list[str]:
-        """Ids of the validation images of `fold`."""
+        """Ids of the validation images of `fold`; none where that is `FULL`."""
         self.require(fold)
         return self.table.loc[self.table["fold"] == fold, "id"].tolist()
 
     def other_ids(self, fold: int) -> list[str]:
-        """Ids of the training images of `fold`: those of all other folds."""
+        """Ids of the training images of `fold`: those of all other folds; of `FULL` all."""
         self.require(fold)
         return self.table.loc[self.table["fold"] != fold, "id"].tolist()
 
@@ -110,7 +111,7 @@ class Folds:
 
     def require(self, fold: int) -> None:
         """Raise `InputError` when there is no such fold."""
-        if not 0 <= fold < self.count:
+        if fold != FULL and not 0 <= fold < self.count:
             raise InputError(f"fold {fold} does not exist: folds/{self.name}.csv has folds 0 to {self.count - 1}")
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 
 from chestfold.core.console import say
 from chestfold.core.errors import InputError
-from chestfold.core.files import input_dir, lock, sha256_file, submissions_dir, write_bytes
+from chestfold.core.files import input_dir, lock, sha256_file, sha256_json, submissions_dir, write_bytes
 from chestfold.core.records import Record
-from chestfold.core.run_folder import RunFolder
+from chestfold.core.run_folder import FULL, FULL_FOLDER, RunFolder
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.dataset import Submission, tidy
 from chestfold.data.readers.files import split_suffix
@@ -49,6 +49,8 @@ class SubmissionRecord(Record):
     folds: FoldsOfResult
     sample_sha256: str | None = None
     sha256: str
+    full: bool = False
+    """Whether it is what `--fold full` predicts, whose score is not that of the result."""
     uploads: tuple[Upload, ...] = ()
 
 
@@ -58,12 +60,13 @@ def all_submissions() -> list[tuple[Path, SubmissionRecord]]:
     return [(path, SubmissionRecord.from_json(path)) for path in paths]
 
 
-def write_submission(name: str, partial: bool = False) -> tuple[Path, bool]:
+def write_submission(name: str, partial: bool = False, full: bool = False) -> tuple[Path, bool]:
     """Write submissions/NNN_NAME.csv and .json for a result; the same content again keeps its number.
 
     Args:
         name: of a result.
         partial: also where folds are not trained yet.
+        full: predictions of the training on all images, submissions/NNN_NAME-full.csv.
 
     Returns the CSV's path and whether it is new.
 
@@ -71,21 +74,52 @@ def write_submission(name: str, partial: bool = False) -> tuple[Path, bool]:
         InputError: no such result, no test split, folds that are missing or not collected, or the file would be
             refused.
     """
+    if full and partial:
+        raise InputError("--full and --partial: all folds stand beside a training on all images; leave one of them out")
     result = find_result(name)
     require_all_folds(result, partial)
     if result.is_published:
         say(f"{name} is the published result of {result.folder}, not a run of yours")
     sample, source, form = expected_answers(result)
-    data = submission_csv(result, sample, form)
-    folder = submissions_dir()
+    table = full_table(result) if full else result.test()[0]
+    data = submission_csv(table, name, sample, form)
+    folder, stem = submissions_dir(), f"{name}-{FULL_FOLDER}" if full else name
     with lock(folder):
-        same = (p for p in sorted(folder.glob(f"[0-9][0-9][0-9]_{name}.csv")) if p.read_bytes() == data)
-        path = next(same, folder / f"{_next_number(folder):03d}_{name}.csv")
+        same = (p for p in sorted(folder.glob(f"[0-9][0-9][0-9]_{stem}.csv")) if p.read_bytes() == data)
+        path = next(same, folder / f"{_next_number(folder):03d}_{stem}.csv")
         _write_checked(path, data, sample, form)
         new = not path.with_suffix(".json").exists()
         if new:
-            _record_of(result, path, source).write(path.with_suffix(".json"))
+            record = _record_of(result, path, source)
+            if full:
+                record = of_full(record, result)
+            record.write(path.with_suffix(".json"))
     return path, new
+
+
+def full_table(result: Result) -> pd.DataFrame:
+    """What the training on all images predicts for the test images.
+
+    Raises:
+        InputError: it is not finished, was changed, or was trained beside other folds than those that are scored.
+    """
+    folder = RunFolder(result.name).fold(FULL)
+    if not folder.is_finished():
+        raise InputError(f"{folder.path} is not finished; train it: python exps/..., with --fold full")
+    beside = folder.config().fingerprint.get("cv_sha256")
+    if folder.config().fold != FULL or beside != sha256_json(result.oof()[1].get("members")):
+        raise InputError(
+            f"{folder.path} was trained beside other folds than those that the scores of {result.name} are of; train "
+            "it again: --fold full --overwrite"
+        )
+    return predictions.read(folder.table_path("test"))[0]
+
+
+def of_full(record: SubmissionRecord, result: Result) -> SubmissionRecord:
+    """The record of a submission of the training on all images: its predictions, and the figures of the folds."""
+    path = RunFolder(result.name).fold(FULL).table_path("test")
+    files = {"oof.parquet": record.files["oof.parquet"], f"{FULL_FOLDER}/test.parquet": sha256_file(path)}
+    return record.model_copy(update={"full": True, "files": files})
 
 
 def require_all_folds(result: Result, partial: bool) -> None:
@@ -142,20 +176,25 @@ def expected_answers(result: Result) -> tuple[pd.DataFrame, Path | None, AnswerF
     return pd.DataFrame({"id": ids, **dict.fromkeys(columns, "0.5")}), None, form
 
 
-def submission_csv(result: Result, sample: pd.DataFrame, form: AnswerFormat) -> bytes:
+def submission_csv(table: pd.DataFrame, name: str, sample: pd.DataFrame, form: AnswerFormat) -> bytes:
     """The predictions in the sample's order, matched by id, in its columns.
+
+    Args:
+        table: test predictions.
+        name: of the result that they are of, for a complaint.
+        sample: the competition's sample submission.
+        form: how it is filled in.
 
     Raises:
         InputError: the sample asks for ids that there are no predictions for, or leaves some out.
     """
-    table, _ = result.test()
     ids = sample[form.id_column]
     keys = [id_key(image_id) for image_id in ids]
     rows = table.set_index(table["id"].map(id_key))
     strays = sorted(set(keys) ^ set(rows.index))
     if strays:
         raise InputError(
-            f"{form.dataset.submission.file} and the test predictions of {result.name} differ in {len(strays)} ids, "
+            f"{form.dataset.submission.file} and the test predictions of {name} differ in {len(strays)} ids, "
             f"the first is {strays[0]!r}; train again on the present test images"
         )
     answers = form.table(ids, predictions.probabilities(rows.loc[keys]), list(sample.columns))
@@ -265,7 +304,7 @@ def standings(results: Sequence[Result]) -> dict[str, Standing]:
     hashes = {result.name: result.record.files["oof.parquet"] for result in results}
     found = {}
     for _, record in all_submissions():
-        if record.files["oof.parquet"] != hashes.get(record.result):
+        if record.full or record.files["oof.parquet"] != hashes.get(record.result):
             continue
         for upload in record.uploads:
             public, private = _number(upload.public), _number(upload.private)

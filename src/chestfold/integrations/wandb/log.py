@@ -92,7 +92,7 @@ def follow_fold(path: Path, mode: str, parent: int) -> None:
     if config.settings.get("hooks"):
         hooks.load_own(config.settings["hooks"])  # it may have the reader of the data set
     name = config.experiment
-    run = open_run(mode, f"{name}-fold{config.fold}", name, "train", _run_config(config), tags_of(config.settings))
+    run = open_run(mode, f"{name}-{path.name}", name, "train", _run_config(config), tags_of(config.settings))
     shown = 0
     while True:
         finished = folder.manifest_path.exists()
@@ -104,7 +104,7 @@ def follow_fold(path: Path, mode: str, parent: int) -> None:
         if finished or not alive:
             break
         time.sleep(POLL)
-    if finished:
+    if finished and folder.table_path("oof").exists():  # not of a training on all images
         _log_predictions(run, folder, config)
     run.finish(exit_code=0 if finished else 1)
 

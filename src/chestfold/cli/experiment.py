@@ -137,8 +137,8 @@ def read_command(exp: Experiment, argv: list[str] | None = None, main: Path | No
     tag, seeds = _checked_tag(given["tag"]), _checked_seeds(given)
     request = _request(exp, final, f"{tag}-seeds".lstrip("-") if seeds else tag, main.stem, given)
     of_seeds = tuple(_request_of_seed(exp, replace(final, seed=seed), tag, main.stem, given) for seed in seeds)
-    machine = [given[name] for name in ("jobs", "threads", "workers", "device")]
-    return Command(request, given["tracker"], given["wandb"], *machine, of_seeds)
+    machine = {name: given[name] for name in ("jobs", "threads", "workers", "device")}
+    return Command(request, given["tracker"], given["wandb"], seeds=of_seeds, **machine)
 
 
 def _request(exp: Experiment, final: Experiment, tag: str, stem: str, given: dict[str, Any]) -> Request:

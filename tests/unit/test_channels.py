@@ -226,7 +226,7 @@ def declared(project, lines: str) -> Dataset:
 
 @pytest.mark.parametrize("line", WRONG)
 def test_a_declaration_that_cannot_be(project, line):
-    with pytest.raises(InputError, match=rf"dataset\.toml: {WRONG[line]}"):
+    with pytest.raises(InputError, match=rf"dataset\.toml, line \d+: {WRONG[line]}"):
         declared(project, line)
 
 

@@ -173,7 +173,7 @@ def test_all_colours_are_deleted_and_inserted():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.stack([x[:, 2].mean(dim=(1, 2)), torch.zeros(len(x))], dim=1)
 
-    runner = Runner(None, torch.device("cpu"), None, Last())
+    runner = Runner(None, exclusive(), torch.device("cpu"), None, Last())
     images, heat = torch.ones(1, 3, 16, 16), np.random.default_rng(0).random((1, 16, 16)).astype(np.float32)
     images[:, 2, :8] = 3.0
     falling = checks.deletion(runner, images, heat, np.array([0]))

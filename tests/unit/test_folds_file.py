@@ -22,6 +22,11 @@ LABELS = ("effusion", "mass", "nodule")
 KEYS = ["data", "scheme", "seed", "folds", "patient", "index_sha256", "sha256", "leaks", "images"]
 
 
+def split_here() -> list[str]:
+    """The committed fold files that were split here; others were imported."""
+    return [path.stem for path in sorted((CHECKOUT / "folds").glob("*.json")) if "seed" in read_json(path)]
+
+
 @pytest.fixture
 def findings(project):
     """`tiny` with three labels an image, some unknown."""
@@ -33,7 +38,7 @@ def findings(project):
 # What is written
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted((CHECKOUT / "folds").glob("*.csv"))])
+@pytest.mark.parametrize("name", split_here())
 def test_a_committed_file_is_made_again_byte_for_byte(name):
     """Its own ids, labels and groups, in which duplicates are joined already, are all that a split depends on."""
     path = CHECKOUT / "folds" / f"{name}.csv"

@@ -200,8 +200,8 @@ def test_a_class_without_a_weight_counts_as_1():
 
 
 def test_kappa_sees_how_far_off_a_grade_is():
-    labels = np.array([0, 0, 3, 3])
-    near, far = (np.eye(4)[chosen] for chosen in ([0, 1, 3, 3], [0, 3, 3, 3]))
+    labels = np.array([0, 1, 2, 3])
+    near, far = (np.eye(4)[chosen] for chosen in ([1, 0, 2, 3], [3, 1, 2, 0]))
     kappas = [found("quadratic_kappa", graded(4), labels, probs) for probs in (np.eye(4)[labels], near, far)]
     assert kappas[0] == 1 > kappas[1] > kappas[2]
 
@@ -287,9 +287,13 @@ def test_the_confusion_of_labels_counts_the_outcomes_of_the_known_ones():
 # Names
 
 
-@pytest.mark.parametrize(("other", "name"), ALIASES.items())
+OTHERWISE = {"macro_auc": "auc", "qwk": "quadratic_kappa", "probabilistic_f1": "pf1", "loss": "log_loss"}
+
+
+@pytest.mark.parametrize(("other", "name"), OTHERWISE.items())
 def test_a_competition_may_call_a_metric_otherwise(other, name):
     assert find_metric(other) is METRICS[name] and metric_name(other) == metric_name(name) == name
+    assert set(OTHERWISE) == set(ALIASES)
 
 
 @pytest.mark.parametrize(

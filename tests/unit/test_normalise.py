@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_experiment
+from tasks import exclusive
 
 from chestfold.core.errors import InputError
 from chestfold.data.transforms.normalise import NORMALISATIONS, require_normalisation, standardised
@@ -29,7 +30,7 @@ def test_an_image_of_one_value_is_0(value):
 
 
 def test_a_dark_image_and_a_bright_one_are_the_same_to_the_network():
-    runner = make_runner(create(tiny_experiment(), 2), tiny_experiment(normalise="image"))
+    runner = make_runner(create(tiny_experiment(), 2), tiny_experiment(normalise="image"), exclusive())
     dark = torch.randint(20, 80, (1, 1, 32, 32), dtype=torch.uint8)
     torch.testing.assert_close(runner.images(dark), runner.images(dark * 2 + 40), atol=1e-5, rtol=0)
     assert runner.images(dark).is_contiguous(memory_format=torch.channels_last)
@@ -39,7 +40,7 @@ def test_one_that_was_added_by_name(monkeypatch):
     monkeypatch.setitem(NORMALISATIONS, "negative", lambda images: 1 - images)
     exp = tiny_experiment(normalise="negative")
     require_normalisation(exp)
-    runner = make_runner(create(exp, 2), exp)
+    runner = make_runner(create(exp, 2), exp, exclusive())
     assert runner.images(torch.full((1, 1, 4, 4), 255, dtype=torch.uint8)).max() == 0
 
 
@@ -63,13 +64,12 @@ def test_the_statistics_of_three_colours(tmp_path, monkeypatch):
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     expected = (pixels.numpy() / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
     for network in (made, again):
-        np.testing.assert_allclose(make_runner(network, exp).images(pixels).numpy(), expected, atol=1e-5)
+        np.testing.assert_allclose(make_runner(network, exp, exclusive()).images(pixels).numpy(), expected, atol=1e-5)
 
 
 def test_16_bits_are_0_to_1_too():
-    runner = make_runner(
-        Network(create(tiny_experiment(), 2).module, Blueprint("test_resnet", {}, 0.0, 1.0)), tiny_experiment()
-    )
+    network = Network(create(tiny_experiment(), 2).module, Blueprint("test_resnet", {}, 0.0, 1.0))
+    runner = make_runner(network, tiny_experiment(), exclusive())
     pixels = np.array([0, 1, 257, 40000, 65535], np.uint16).reshape(1, 1, 1, 5)
     torch.testing.assert_close(
         runner.images(torch.from_numpy(pixels)).flatten(), torch.tensor(pixels.flatten() / 65535).float()

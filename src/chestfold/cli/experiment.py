@@ -137,8 +137,16 @@ def read_command(exp: Experiment, argv: list[str] | None = None, main: Path | No
     tag, seeds = _checked_tag(given["tag"]), _checked_seeds(given)
     request = _request(exp, final, f"{tag}-seeds".lstrip("-") if seeds else tag, main.stem, given)
     of_seeds = tuple(_request_of_seed(exp, replace(final, seed=seed), tag, main.stem, given) for seed in seeds)
-    machine = {name: given[name] for name in ("jobs", "threads", "workers", "device")}
-    return Command(request, given["tracker"], given["wandb"], seeds=of_seeds, **machine)
+    return Command(
+        request,
+        given["tracker"],
+        given["wandb"],
+        jobs=given["jobs"],
+        threads=given["threads"],
+        workers=given["workers"],
+        device=given["device"],
+        seeds=of_seeds,
+    )
 
 
 def _request(exp: Experiment, final: Experiment, tag: str, stem: str, given: dict[str, Any]) -> Request:

@@ -243,10 +243,12 @@ def test_more_folds_than_patients_in_a_class(project, refused):
     assert refused("folds", "make", "tiny", "--folds", "1").startswith("--folds 1")
 
 
-@pytest.mark.parametrize("fold", ["3", "-1"])
-def test_a_fold_that_does_not_exist(project, fold):
-    sentence = run_refused(project, tiny_experiment(), "--fold", fold)
-    assert sentence == f"fold {fold} does not exist: folds/tiny.csv has folds 0 to 2"
+@pytest.mark.parametrize(
+    ("fold", "complaint"),
+    [("3", "fold 3 does not exist: folds/tiny.csv has folds 0 to 2"), ("-1", "invalid fold number value: '-1'")],
+)
+def test_a_fold_that_does_not_exist(project, fold, complaint):
+    assert complaint in run_refused(project, tiny_experiment(), "--fold", fold)
     assert not project.runs.exists()
 
 
@@ -337,7 +339,7 @@ def test_help_imports_nothing_heavy(project, file):
         (["--randaugment", "2"], "randaugment takes 2 values"),
         (["--monitor", "acuracy"], "unknown metric 'acuracy'; did you mean accuracy?; there are auc, precision"),
         (["--loss", "focl"], "unknown loss 'focl'; did you mean focal?; there are ce, bce, focal, asymmetric"),
-        (["--fold", "one"], "invalid int value: 'one'"),
+        (["--fold", "one"], "invalid fold number value: 'one'"),
         (["--backbone", "resnet81"], "unknown backbone 'resnet81'; near are"),
         (["--image-size", "4"], "image_size = 4 is outside 8 to 4096"),
         (["--image-size", "16", "--backbone", "five_block_cnn"], "five_block_cnn cannot take images of 16 px"),
@@ -549,11 +551,11 @@ with lock(Path({str(folder)!r})):
 # What comes after training
 
 
-def test_predictions_of_different_folds_are_not_blended(trained, refused):
+def test_no_weights_are_fitted_to_predictions_of_different_folds(trained, refused):
     folds.make(open_index("tiny"), "other", 3, seed=1)
-    trained.run(tiny_experiment(folds="other", epochs=1), name="exp102")
-    sentence = refused("ensemble", "exp100", "exp102", "--name", "mixed")
-    assert sentence.startswith("exp102 (folds other,") and "were trained on different folds" in sentence
+    trained.run(tiny_experiment(folds="other", epochs=1, max_steps=1), name="exp102")
+    sentence = refused("ensemble", "exp100", "exp102", "--name", "mixed", "--method", "greedy")
+    assert sentence.startswith("--method greedy fits weights on other folds, and the members were trained on different")
     assert not (trained.runs / "mixed" / "scores.json").exists()
 
 

@@ -99,12 +99,20 @@ def test_a_run_with_a_foreign_file_is_not_collected(trained):
         trained.run(tiny_experiment())
 
 
-def test_results_of_different_fold_files_are_not_blended(trained):
+@pytest.mark.parametrize(
+    ("differs", "method", "complaint"),
+    [
+        (["folds_sha256", "index_sha256"], "mean", r"exp102 .* and exp100 .* were trained on different folds of diff"),
+        (["folds_sha256"], "greedy", "--method greedy fits weights on other folds, and the members were trained on"),
+        (["folds_sha256"], "stack", "--method stack fits weights on other folds, and the members were trained on diff"),
+    ],
+)
+def test_results_of_different_fold_files_are_not_blended(trained, differs, method, complaint):
     member = results.find_result("exp101")
     table, origin = member.oof()
-    other = origin | {"folds_sha256": "0" * 64}
+    other = origin | dict.fromkeys(differs, "0" * 64)
     about = member.record.model_dump(exclude={"name", "scores", "files"})
     results.write_result(trained.runs / "exp102", table, member.test()[0], None, other, about)
-    with pytest.raises(InputError, match=r"exp102 .* and exp100 .* were trained on different folds"):
-        ensemble(["exp100", "exp102"], "blend", "mean")
-    assert not (trained.runs / "blend").exists()
+    with pytest.raises(InputError, match=complaint):
+        ensemble(["exp100", "exp102"], "blend", method)
+    assert not (trained.runs / "blend" / "scores.json").exists()

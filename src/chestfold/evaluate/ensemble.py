@@ -189,6 +189,11 @@ class Members:
         return self.record.create_task()
 
     @property
+    def are_of_one_split(self) -> bool:
+        """Whether all were trained on the same folds; else on several splits of the same images."""
+        return not self.origin.get("other_folds")
+
+    @property
     def labels(self) -> Labels:
         """The truth, as the task has it."""
         return self.task.labels(self.table["label"].tolist())
@@ -208,27 +213,48 @@ def gather(members: list[Result]) -> Members:
     """The members' OOF predictions side by side.
 
     Raises:
-        InputError: a member was trained on other folds, or its ids or classes differ.
+        InputError: a member was trained on other images or lacks folds, or its ids or classes differ.
     """
     first = members[0]
     table, origin = first.oof()
     tables = []
     for member in members:
         theirs, their_origin = member.oof()
-        if their_origin["folds_sha256"] != origin["folds_sha256"]:
-            raise InputError(
-                f"{member.name} (folds {their_origin['folds']}, {their_origin['folds_sha256'][:8]}) and {first.name} "
-                f"(folds {origin['folds']}, {origin['folds_sha256'][:8]}) were trained on different folds; their OOF "
-                "files cannot be blended"
-            )
+        _require_same_images(member, their_origin, first, origin)
+        tables.append(theirs)
+        origin = origin | _other_folds(origin, their_origin)
+    names = [member.name for member in members]
+    return Members(names, table, _stack(table, tables), first.record, origin, _corrupted(table, members))
+
+
+def _require_same_images(member: Result, theirs: dict[str, Any], first: Result, origin: dict[str, Any]) -> None:
+    """Raise `InputError` where two members do not predict the same images, each by a model that did not see it."""
+    if theirs["folds_sha256"] == origin["folds_sha256"]:
         if member.record.folds.trained != first.record.folds.trained:
             raise InputError(
                 f"{_with_origin(member)} holds {member.record.folds} and {_with_origin(first)} {first.record.folds}; "
                 "train the missing ones first"
             )
-        tables.append(theirs)
-    names = [member.name for member in members]
-    return Members(names, table, _stack(table, tables), first.record, origin, _corrupted(table, members))
+        return
+    if "index_sha256" not in origin or theirs.get("index_sha256") != origin["index_sha256"]:
+        raise InputError(
+            f"{member.name} (folds {theirs['folds']}, {theirs['folds_sha256'][:8]}) and {first.name} (folds "
+            f"{origin['folds']}, {origin['folds_sha256'][:8]}) were trained on different folds of different images; "
+            "their OOF files cannot be blended"
+        )
+    for result in (member, first):
+        if result.record.folds.missing:
+            raise InputError(
+                f"{member.name} and {first.name} were trained on different folds, and {_with_origin(result)} holds "
+                f"{result.record.folds}; train the missing ones first"
+            )
+
+
+def _other_folds(origin: dict[str, Any], theirs: dict[str, Any]) -> dict[str, list[str]]:
+    """Name in a provenance -> hashes of the other fold files that a blend's predictions come from; {} without any."""
+    known = {*origin.get("other_folds", []), theirs["folds_sha256"], *theirs.get("other_folds", [])}
+    others = sorted(known - {origin["folds_sha256"]})
+    return {"other_folds": others} if others else {}
 
 
 def _with_origin(result: Result) -> str:
@@ -268,8 +294,11 @@ def cross_fit(method: str, members: Members, probs: np.ndarray) -> np.ndarray:
 
 
 def possible_methods(members: Members) -> list[str]:
-    """All methods, or with a single fold those that fit nothing: there are no other folds to fit on."""
-    return list(BLENDERS) if len(np.unique(members.folds)) > 1 else list(UNFITTED)
+    """All methods, or those that fit nothing where there are no other folds to fit on.
+
+    So it is with a single fold, and with several splits, of which none holds out an image from all members.
+    """
+    return list(BLENDERS) if len(np.unique(members.folds)) > 1 and members.are_of_one_split else list(UNFITTED)
 
 
 @dataclass(frozen=True)
@@ -331,9 +360,8 @@ def ensemble(
     with lock(folder.path):
         _claim(folder, names, method, overwrite)
         if method not in possible_methods(members):
-            raise InputError(
-                f"--method {method} fits weights on other folds, and {names[0]} holds one; take mean or rank"
-            )
+            why = f"{names[0]} holds one" if members.are_of_one_split else "the members were trained on different ones"
+            raise InputError(f"--method {method} fits weights on other folds, and {why}; take mean or rank")
         compared = compare(members)
         blender = create_blender(method, members).fit(members.probs, members.labels, members.groups)
         oof = _with(members.table, cross_fit(method, members, members.probs), members.task)

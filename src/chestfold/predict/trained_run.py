@@ -108,7 +108,7 @@ def load_members(name: str) -> tuple[list[TrainedRun], Blend]:
         if run.numbers != runs[0].numbers:
             raise InputError(
                 f"{run.name} has the folds {list(run.numbers)} in runs/ and {runs[0].name} {list(runs[0].numbers)}; "
-                "restore or train the missing ones"
+                "restore or train the missing ones, or predict with one of them where they are of different fold files"
             )
     return runs, blend
 

@@ -13,6 +13,7 @@ import pytest
 
 from chestfold.cli.experiment import read_command
 from chestfold.cli.main import create_parser
+from chestfold.core import hooks
 from chestfold.core.errors import InputError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -99,6 +100,8 @@ def script_complaint(path: Path, words: list[str]) -> str:
 @pytest.fixture(autouse=True)
 def _experiments(monkeypatch):
     monkeypatch.syspath_prepend(str(CHECKOUT / "exps"))
+    monkeypatch.setattr(hooks, "load_own", lambda name: None)  # an option that runs a file, as soon as it is read
+    monkeypatch.setattr(hooks, "trust", lambda: None)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-from chestfold.cli.experiment import _format
+from chestfold.cli.experiment import _format, _parser
 from chestfold.cli.main import create_parser
 from chestfold.core.config import Experiment, field_types, settings_of
 
@@ -104,3 +104,12 @@ def test_every_command_is_described_with_its_options(page):
         assert line, f"{command} is not in {page}"
         missing = {option for option in options if not re.search(rf"{option}\b", line)}
         assert missing == set(), command
+
+
+@pytest.mark.parametrize("page", ["docs/reference/commands.md", "docs/ja/reference/commands.md"])
+def test_every_option_of_an_experiment_is_described(page):
+    actions = _parser(Experiment(), Path("exp000.py"))._actions
+    options = {option for action in actions for option in action.option_strings if option.startswith("--")}
+    settings = {f"--{name.replace('_', '-')}" for name in field_types()}
+    described = {row.split()[0] for row in rows(page) if row.startswith("--")}
+    assert described == options - settings - {"--help"}

@@ -72,7 +72,9 @@ def confusion(path: Path, record: ResultRecord) -> None:
         for (row, column), share in np.ndenumerate(shares):
             text = f"{counts[row, column]}\n{share:.1%}"
             axis.text(column, row, text, ha="center", va="center", color="white" if share > 0.6 else "black")
-        axis.set(title=title, xlabel="predicted", ylabel="true")
+        axis.set(title=title)
+        if task.sums_to_one:
+            axis.set(xlabel="predicted", ylabel="true")
         axis.set_xticks(range(len(columns)), columns)
         axis.set_yticks(range(len(classes)), classes)
     lettering.write_legend(path.parent)

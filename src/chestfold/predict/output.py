@@ -85,7 +85,7 @@ def _cells(prediction: Prediction | None) -> list[str]:
     if len(prediction.folds) > 1:
         low, high = prediction.spread[prediction.label]
         spread = f"{low:.3f}-{high:.3f}"
-    return [prediction.label, f"{prediction.probability:.3f}", spread, _remark(prediction)]
+    return [prediction.decision, f"{prediction.probability:.3f}", spread, _remark(prediction)]
 
 
 def _remark(prediction: Prediction) -> str:
@@ -120,7 +120,7 @@ def _record(line: Line) -> dict[str, Any]:
     if prediction is None:
         return record
     return record | {
-        "class": prediction.label,
+        "class": prediction.decision,
         "probability": prediction.probability,
         "probabilities": prediction.probabilities,
         "spread": {name: list(ends) for name, ends in prediction.spread.items()},

@@ -48,8 +48,12 @@ class Prediction:
     folds: tuple[dict[str, float], ...]
     ood_score: float | None
     no_lungs: str = ""
-    labels: str = ""
-    """What is decided at 0.5: a class, or labels joined by `|`."""
+    decided: str = ""
+
+    @property
+    def decision(self) -> str:
+        """What is decided at 0.5: a class or grade; of several labels those that are there, joined by `|`, or `-`."""
+        return self.decided or self.label
 
     @property
     def label(self) -> str:
@@ -214,7 +218,7 @@ class Predictor:
                 folds=tuple(self._by_class(fold[n]) for fold in folds),
                 ood_score=None if np.isnan(scores[n]) else float(scores[n]),
                 no_lungs=reasons[0] if reasons else "",
-                labels=self.task.name_of(blended[n]),
+                decided=self.task.name_of(blended[n]),
             )
             made.append(prediction)
         return made

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
-from tasks import exclusive
+from tasks import drawn as labels_drawn
+from tasks import exclusive, labelled
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, submissions_dir, write_json
 from chestfold.core.task import create_task
+from chestfold.core.task.multilabel import label_text
 from chestfold.evaluate import leaderboard, results
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.metrics import METRICS, Predicted, value_of
@@ -323,6 +325,29 @@ def test_more_than_two_classes_draw_a_line_each(trained):
     for drawing in ("ROC", "precision over recall"):
         assert whole.split(f'aria-label="three: {drawing}"')[1].split("</svg>")[0].count("<path") == 3
     assert "b, AUC 0." in whole and "under each corruption" not in whole
+
+
+def test_several_labels_have_the_competition_s_metric_in_front_and_outcomes_in_words(trained):
+    """Its declared metric heads the section and the board, whose bars are of it."""
+    task = labelled()
+    first, origin = results.find_result("exp100").oof()
+    labels, probs = labels_drawn(task, len(first))
+    texts = [label_text(task.classes, row) for row in labels]
+    frame = first[["id", "group", "fold"]].assign(label=texts)
+    frame[list(task.classes)] = probs
+    about = results.find_result("exp100").record.model_dump(exclude={"name", "scores", "files"})
+    about |= {"task": task.name, "classes": task.classes, "positive": "", "metric": "log_loss"}
+    result = results.write_result(trained.runs / "several", frame, None, None, origin | {"task": task.name}, about)
+    text = made()
+    whole, score = section(text, "several"), result.competition_score
+    assert f"log loss {score.value:.4f}" in whole.split('class="headline">')[1][:40]
+    (head, *lines) = Tables(whole).found["confusion"][0]
+    assert head[1:] == ["true negative", "false positive", "false negative", "true positive"]
+    assert [line[0] for line in lines] == list(task.classes)
+    assert [[int(cell.split()[0]) for cell in line[1:]] for line in lines] == result.record.scores.confusion
+    assert whole.split('aria-label="several: ROC"')[1].split("</svg>")[0].count("<path") == 3
+    assert {rows[0][1] for rows in Tables(text).found["board"]} == {"AUC", "log loss (competition)"}
+    assert "Bars: log loss (competition) with its 95 % interval" in text and "Bars: AUC with its" in text
 
 
 def submission(number: int, name: str, *scores: tuple[str, str], competition: str = "", **changes) -> None:

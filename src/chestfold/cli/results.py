@@ -1,4 +1,4 @@
-"""What comes after training: `ensemble`, `submit`, `kernel`, `board`, `report`, `publish`."""
+"""What comes after training: `ensemble`, `import`, `submit`, `kernel`, `board`, `report`, `publish`."""
 
 import argparse
 from pathlib import Path
@@ -16,6 +16,7 @@ METHODS = ["mean", "rank", "greedy", "stack"]
 def add_verbs(verbs: Any) -> None:
     """Add the verbs of this module."""
     _add_ensemble(verbs)
+    _add_import(verbs)
     _add_kaggle(verbs)
     board = add_verb(verbs, "board", show_board, "the leaderboard of all results, or another table")
     board.add_argument(
@@ -46,6 +47,20 @@ def _add_ensemble(verbs: Any) -> None:
     blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
     blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
     add_trust(blend)
+
+
+def _add_import(verbs: Any) -> None:
+    text = "take over out-of-fold predictions that were made elsewhere, after the proofs that ours pass"
+    importer = add_verb(verbs, "import", import_result, text)
+    importer.add_argument("name", help="name of the new result")
+    importer.add_argument("--data", required=True, metavar="DATA", help="the data set that they are of")
+    importer.add_argument("--folds", default="", metavar="FOLDS", help="the fold file that they were made with [DATA]")
+    importer.add_argument(
+        "--oof", required=True, type=Path, metavar="FILE", help="CSV: a row for each training image, a column a class"
+    )
+    importer.add_argument("--test", type=Path, metavar="FILE", help="CSV: the same for the test images")
+    importer.add_argument("--id-column", default="", metavar="NAME", help="column of the images [the data set's, id]")
+    importer.add_argument("--overwrite", action="store_true", help="replace another result of this name")
 
 
 def _add_kaggle(verbs: Any) -> None:
@@ -88,6 +103,20 @@ def ensemble(arguments: argparse.Namespace) -> None:
     say(f"next: chestfold submit {result.name} --dry-run")
     tracker.result_written(result.name)
     tracker.close()
+
+
+def import_result(arguments: argparse.Namespace) -> None:
+    """Import a stranger's predictions, and say what they score here."""
+    from chestfold.evaluate import imported
+
+    source = imported.Source(arguments.oof, arguments.test, arguments.id_column)
+    made = imported.import_result(arguments.name, arguments.data, arguments.folds, source, arguments.overwrite)
+    for note in made.notes:
+        say(note)
+    title, score = made.result.record.competition_metric.title, made.result.competition_score
+    there = "is in" if made.is_new else "is already in"
+    say(f"{made.result.name} {there} {made.result.folder}, {title} {score}, scored here")
+    say(f"next: chestfold board; chestfold ensemble {made.result.name} RUN --name NAME")
 
 
 def submit_result(arguments: argparse.Namespace) -> None:

@@ -150,7 +150,9 @@ def paired_predictions(ours: Result, theirs: Result) -> tuple[Any, Any, Any, Any
 
 
 def describe(record: ResultRecord) -> str:
-    """What a result is: its members, or its parent and what was changed."""
+    """What a result is: its members, its parent and what was changed, or the file that it was imported from."""
+    if record.kind == "imported":
+        return f"imported from {record.source}"
     if record.kind == "ensemble":
         return f"{record.method} of {' + '.join(record.members)}"
     if not record.parent:

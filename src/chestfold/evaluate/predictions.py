@@ -43,6 +43,11 @@ def task_of(table: pd.DataFrame, provenance: dict[str, Any]) -> Task:
     return create_task(provenance.get("task", "multiclass"), class_columns(table))
 
 
+def task_identity(task: Task) -> dict[str, str]:
+    """What a prediction table says of its task, where that is not one of exclusive classes."""
+    return {} if task.name == "multiclass" else {"task": task.name}
+
+
 def probabilities(table: pd.DataFrame) -> np.ndarray:
     """float64 (N, K), a copy."""
     return table[class_columns(table)].to_numpy(np.float64, copy=True)

@@ -19,6 +19,7 @@ from chestfold.core.files import published_dir, require_plain_name, runs_dir, sh
 from chestfold.core.records import Record
 from chestfold.core.run_folder import RunFolder, SyntheticCount
 from chestfold.core.task import Task, create_task
+from chestfold.data.dataset import Dataset
 from chestfold.evaluate import comparisons, metrics, predictions, thresholds
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.bootstrap import Score
@@ -112,13 +113,14 @@ class MethodScores(Record):
 
 class ResultRecord(Record):
     """scores.json. An experiment has settings, a parent and what was changed against it; an ensemble has members.
+    What was imported has a `source`, the name of the file.
 
     `metric`: the competition's, with `metric_weights` of its classes, and whether more of it is better. `warning`: what
     the data set says that must be read beside its scores.
     """
 
     name: str
-    kind: Literal["experiment", "ensemble"]
+    kind: Literal["experiment", "ensemble", "imported"]
     data: str
     classes: tuple[str, ...]
     positive: str
@@ -144,6 +146,7 @@ class ResultRecord(Record):
     python: str = ""
     versions: dict[str, str] = {}
 
+    source: str = ""
     method: str = ""
     members: tuple[str, ...] = ()
     weights: tuple[float, ...] | None = None
@@ -209,6 +212,8 @@ class Result:
     def test(self) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Test predictions and their provenance; `InputError` when there is no test split."""
         if self.record.files.get("test.parquet") is None:
+            if self.record.kind == "imported":
+                raise InputError(f"{self.name} was imported without test predictions; import it again with --test")
             raise InputError(f"{self.name}: the data set {self.record.data} has no test split")
         return self._table("test.parquet")
 
@@ -254,6 +259,21 @@ class Result:
         """Where the model looks, as `chestfold explain` left it; None where it was not explained."""
         path = self.folder / ATTENTION
         return Attention.from_json(path) if path.exists() else None
+
+
+def about_dataset(dataset: Dataset, task: Task) -> dict[str, Any]:
+    """What the record of a result says of its data set."""
+    metric = metric_name(dataset.metric or task.metric)
+    return {
+        "data": dataset.name,
+        "classes": task.classes,
+        "positive": dataset.positive,
+        "task": task.name,
+        "metric": metric,
+        "metric_weights": dataset.metric_weights,
+        "warning": dataset.warning,
+        "higher_is_better": find_metric(metric).higher_is_better,
+    }
 
 
 def metrics_of(record_metric: str, metric_weights: dict[str, float]) -> dict[str, Metric]:

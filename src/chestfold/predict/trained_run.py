@@ -124,6 +124,13 @@ def _ensemble(name: str) -> Result | None:
     return result if result.record.kind == "ensemble" else None
 
 
+def _is_imported(name: str) -> bool:
+    try:
+        return find_result(name).record.kind == "imported"
+    except InputError:  # it is a run that is not finished, which is said by others
+        return False
+
+
 def _blend_of(result: Result) -> Blend:
     """The ensemble's own blend; `InputError` for one that needs a whole test set, or whose members have changed."""
     record = result.record
@@ -146,6 +153,8 @@ def _blend_of(result: Result) -> Blend:
 
 def load_run(name: str) -> TrainedRun:
     """The finished folds of runs/NAME."""
+    if not RunFolder(name).finished_folds() and _is_imported(name):
+        raise InputError(f"{name} was imported: it has predictions and no networks; predict with a run of your own")
     folders = RunFolder(name).require_finished_folds()
     config = folders[0].config()
     exp = replace(config.exp(), compile=False)  # it would cost a minute at every start

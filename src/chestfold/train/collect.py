@@ -10,7 +10,6 @@ from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldManifest
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, predictions, results
-from chestfold.evaluate.metrics import find_metric
 from chestfold.train.prepare import Prepared
 
 
@@ -93,16 +92,8 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
     trained = results.FoldsOfResult(
         file=ready.folds.name, count=ready.folds.count, sha256=ready.folds.sha256, trained=tuple(manifests)
     )
-    about: dict[str, Any] = {
+    about: dict[str, Any] = results.about_dataset(ready.index.dataset, ready.task) | {
         "kind": "experiment",
-        "data": request.exp.data,
-        "classes": ready.classes,
-        "positive": ready.index.dataset.positive,
-        "task": ready.task.name,
-        "metric": ready.metric,
-        "metric_weights": ready.index.dataset.metric_weights,
-        "warning": ready.index.dataset.warning,
-        "higher_is_better": find_metric(ready.metric).higher_is_better,
         "folds": trained,
         "settings": ready.exp.to_dict(),
         "parent": request.parent,

@@ -59,6 +59,8 @@ def _why_missing(name: str, fold: int) -> str:
     if run.begun_folds():
         return f"{fold_title(fold)} of it is not finished in {run.path}; train it first"
     result = find_result(name)
+    if result.record.kind == "imported":
+        return f"it was imported from {result.record.source}, without networks; take a run of your own"
     if result.record.kind != "experiment":
         members = ", ".join(result.record.members)
         return f"it is not a run but a blend; take one of its members ({members})"

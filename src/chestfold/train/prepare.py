@@ -28,6 +28,7 @@ from chestfold.data.transforms import preprocess
 from chestfold.data.transforms.augment import require_augmentation
 from chestfold.data.transforms.corruptions import corrupt
 from chestfold.data.transforms.normalise import require_normalisation
+from chestfold.evaluate import predictions
 from chestfold.evaluate.metrics import find_metric, metric_name, require_metric
 from chestfold.models import weights_identity
 from chestfold.models.create import require_known
@@ -131,11 +132,6 @@ class Prepared:
         dataset = self.index.dataset
         return create_task(dataset.task, dataset.classes, dataset.positive)
 
-    @property
-    def metric(self) -> str:
-        """Name of the competition's metric: as the data set declares it, else the task's own."""
-        return metric_name(self.index.dataset.metric or self.task.metric)
-
     def goal(self, fold: int) -> Goal:
         """What a fold learns, and what it begins with."""
         weights = self.index.dataset.metric_weights
@@ -201,7 +197,7 @@ class Prepared:
             "folds_sha256": self.folds.sha256,
             "weights": weights_identity(self.exp),
             **preprocess.lung_method(self.exp),
-            **task_identity(self.task),
+            **predictions.task_identity(self.task),
             **self._tabular_identity(),
             **hooks.identity(self.used_hooks),
         }
@@ -242,11 +238,6 @@ class Prepared:
         val, test = self.images(self.rows(self.folds.ids(fold))), self.images(self.test_rows)
         additions = self.sources.additions(fold, train.ids)
         return FoldImages(join(train, additions, self.task), val, test, tuple(additions))
-
-
-def task_identity(task: Task) -> dict[str, str]:
-    """What a prediction table says of its task, where that is not one of exclusive classes."""
-    return {} if task.name == "multiclass" else {"task": task.name}
 
 
 def resolved(request: Request, dataset: Dataset) -> Request:

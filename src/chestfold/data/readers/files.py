@@ -108,6 +108,11 @@ def split_suffix(name: str) -> tuple[str, str]:
     return name, ""
 
 
+def id_key(image_id: str) -> str:
+    """An id as two tables may both write it: composed letters, no spaces around it, without the suffix of an image."""
+    return split_suffix(normalize("NFC", image_id).strip())[0]
+
+
 def image_row(root: Path, path: Path, image_id: str, label: str, group: str, split: str) -> dict[str, str]:
     """A row of an index."""
     place = path.relative_to(root).as_posix()

@@ -13,8 +13,8 @@ from chestfold.core.files import input_dir, lock, sha256_file, sha256_json, subm
 from chestfold.core.records import Record
 from chestfold.core.run_folder import FULL, FULL_FOLDER, RunFolder
 from chestfold.data.catalogue import find_dataset
-from chestfold.data.dataset import Submission, tidy
-from chestfold.data.readers.files import split_suffix
+from chestfold.data.dataset import Submission
+from chestfold.data.readers.files import id_key
 from chestfold.data.tables import open_table
 from chestfold.evaluate import predictions
 from chestfold.evaluate.bootstrap import Score
@@ -248,11 +248,6 @@ def _check_probabilities(path: Path, given: pd.DataFrame, form: AnswerFormat) ->
             raise InputError(f"{path}: the column {name!r} is constant; the model predicts the same for every image")
     if form.sums_to_one:
         require(np.abs(values.sum(axis=1) - 1) <= 1e-3, "probabilities of {} do not sum to 1")
-
-
-def id_key(image_id: str) -> str:
-    """An id as a sample and a table of images may both write it: without the suffix of an image, composed letters."""
-    return split_suffix(tidy(image_id))[0]
 
 
 def _check_ids(path: Path, given: pd.Series, wanted: pd.Series) -> None:

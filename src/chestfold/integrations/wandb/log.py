@@ -185,7 +185,7 @@ def show_result_run(name: str, mode: str) -> None:
     if record.kind == "experiment":
         run = open_run(mode, f"{name}-cv", name, "cv", config, [record.data])
     else:
-        run = open_run(mode, name, name, "ensemble", config, [record.data])
+        run = open_run(mode, name, name, record.kind, config, [record.data])
     run.summary.update(summary_of(result))
     run.finish()
 

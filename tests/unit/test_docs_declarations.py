@@ -11,13 +11,15 @@ from layouts import put
 from chestfold.core.task import create_task
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Dataset, Index, Submission
+from chestfold.data.declaration import read_declaration
 from chestfold.data.readers.files import split_suffix
 from chestfold.data.tables import open_table
 from chestfold.evaluate.metrics import require_metric
 from chestfold.evaluate.results import Scores
 from chestfold.integrations.kaggle.answers import answer_format
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+CHECKOUT = Path(__file__).resolve().parents[2]
+DOCS = CHECKOUT / "docs"
 PAGES = ("how-to/own-data.md", "how-to/competition.md")
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 ENTRY = re.compile(r"^([│├└─ \xa0]*)([^│├└─\s].*)$")
@@ -193,3 +195,13 @@ def test_every_field_of_a_declaration_is_described(page):
     described = set(re.findall(r"`(\w+)`", " ".join(row.split(" | ")[0] for row in rows)))
     only_in_the_catalogue = {"name", "kaggle", "parts", "submission"}
     assert described == {*Dataset.model_fields, *Submission.model_fields} - only_in_the_catalogue
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "input/README.md", "input/README.ja.md"])
+def test_the_short_declarations_of_the_readmes_are_right(page, tmp_path):
+    blocks = BLOCK.findall((CHECKOUT / page).read_text(encoding="utf-8"))
+    shown = [text for language, _, text in blocks if language == "toml"]
+    assert shown
+    for text in shown:
+        (tmp_path / "dataset.toml").write_text(text, encoding="utf-8")
+        read_declaration("mine", tmp_path / "dataset.toml")

@@ -338,7 +338,7 @@ def test_help_imports_nothing_heavy(project, file):
         (["--epochs", "1.5"], "epochs takes a whole number"),
         (["--randaugment", "2"], "randaugment takes 2 values"),
         (["--monitor", "acuracy"], "unknown metric 'acuracy'; did you mean accuracy?; there are auc, precision"),
-        (["--loss", "focl"], "unknown loss 'focl'; did you mean focal?; there are ce, bce, focal, asymmetric"),
+        (["--loss", "focl"], "loss = 'focl' is not one of ce, bce, focal, asymmetric; did you mean focal?"),
         (["--fold", "one"], "invalid fold number value: 'one'"),
         (["--backbone", "resnet81"], "unknown backbone 'resnet81'; near are"),
         (["--image-size", "4"], "image_size = 4 is outside 8 to 4096"),
@@ -589,8 +589,8 @@ def test_a_result_that_changed_after_it_was_scored(trained, refused):
         (5, None, "differ in 1 ids, the first is 'x003'"),
         (5, "x900,0.5", "differ in 2 ids, the first is 'x003'"),
         (5, "x003,0.5\nx003,0.5", "id 'x003' occurs twice"),
-        (1, "id,sick", "asks for 'sick'; exp100 has ['healthy', 'ill']"),
-        (1, "image,ill", "has no column 'id'"),
+        (1, "id,sick,well", "asks for 'sick', which is none of the classes healthy, ill; say what it is in"),
+        (1, "id", "line 2 has 2 cells, its header 1"),
     ],
 )
 def test_a_sample_that_does_not_fit(trained, refused, line, row, complaint):

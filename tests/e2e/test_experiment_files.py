@@ -118,7 +118,8 @@ def test_a_network_of_ones_own_trains_and_is_missed_elsewhere_in_a_sentence(proj
             main.main(words)
         assert stopped.value.code == 2
         assert capsys.readouterr().err == (
-            "error: unknown backbone 'small_net'; one of your own is known once the file is imported that registers it "
+            "error: unknown backbone 'small_net'; one of your own is known by --hooks (a table MODELS), "
+            "or once the file is imported that registers it "
             "(chestfold.register_model)\n"
         )
 

@@ -59,6 +59,7 @@ def finished(project):
         ill = rng.uniform(0.1, 0.9, len(rows)) * 0.5 + 0.4 * (rows["label"] == "ill").to_numpy()
         tables.append(rows[predictions.KEYS].assign(healthy=1 - ill, ill=ill).reset_index(drop=True))
     about = {"kind": "experiment", "data": "tiny", "classes": ("healthy", "ill"), "positive": "ill"}
+    about |= {"task": "multiclass", "metric": "auc", "metric_weights": {}}
     about |= {"minutes": 0.1, "machine": "none", "date": "2026-11-21"}
     about["folds"] = FoldsOfResult(file="tiny", count=3, sha256="0" * 64, trained=(0, 1, 2))
     results.write_result(project.runs / "exp100", *tables, None, {"experiment": "exp100"}, about)

@@ -137,7 +137,8 @@ def lose_the_sample(inputs: Path) -> None:
 
 def ask_for_another_class(inputs: Path) -> None:
     sample = next(inputs.rglob("sample_submission.csv"))
-    sample.write_text(sample.read_text().replace("id,ill", "id,Malignant"))
+    lines = sample.read_text().splitlines()
+    sample.write_text("\n".join(["id,Malignant,Benign", *(f"{line},0.5" for line in lines[1:])]))
 
 
 def flip_a_byte(inputs: Path) -> None:
@@ -150,11 +151,14 @@ def flip_a_byte(inputs: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
-        (lose_an_image, "0 images were found for the id 'x003' of sample_submission.csv; exactly one is needed"),
+        (lose_an_image, "0 images were found for the id 'x003' of the sample submission; exactly one is needed"),
         (double_an_image, "2 images were found for the id 'x003'"),
         (damage_an_image, "x003.png"),
         (lose_the_sample, "0 files are called sample_submission.csv; exactly one is needed: add the input"),
-        (ask_for_another_class, "sample_submission.csv has a column 'Malignant'; the classes of exp101 are"),
+        (
+            ask_for_another_class,
+            "sample_submission.csv asks for 'Malignant', which is none of the classes",
+        ),
         (flip_a_byte, r"is damaged \(its hash does not fit\)"),
     ],
 )

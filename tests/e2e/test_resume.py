@@ -22,6 +22,7 @@ from chestfold.core.files import read_json
 from chestfold.core.run_folder import RunFolder
 from chestfold.data import cache
 from chestfold.data.catalogue import open_index
+from chestfold.data.decode import decode
 from chestfold.evaluate import figures
 from chestfold.integrations.kaggle import submission
 from chestfold.train import loop
@@ -218,7 +219,7 @@ def test_a_killed_fold_averages_the_same_epochs(project, undisturbed_average, po
 
 def test_a_run_killed_again_and_again_ends_in_the_same_submission(project, trained_reference):
     fold_points = [POINTS[k] for k in ("in the first epoch", "in the middle of last.ckpt", "before the manifest")]
-    for point in [("at", "data.cache.decode", 20), *fold_points, ("at", "train.run.fit_and_predict", 3)]:
+    for point in [("at", "data.cache.decode_form", 20), *fold_points, ("at", "train.run.fit_and_predict", 3)]:
         assert outcome(project, train, {}, (), point, True) == -signal.SIGKILL
     assert outcome(project, train, {}, (), ("torn", "scores.json", 1), False) == -signal.SIGKILL
     assert outcome(project, train, {}, (), (), False) == 0
@@ -337,7 +338,7 @@ def test_a_killed_overwrite_leaves_no_checkpoint_without_its_settings(torn, monk
 
 
 def test_a_killed_cache_is_built_anew(project):
-    point = ("at", "data.cache.decode", 20)
+    point = ("at", "data.cache.decode_form", 20)
     assert outcome(project, train, {"image_size": 24}, ("--fold", "0"), point, False) == -signal.SIGKILL
     folder = project.input / ".cache" / "tiny"
     assert not list(folder.glob("24px*.npy"))
@@ -353,7 +354,7 @@ def test_two_processes_build_one_cache_once(project, tmp_path):
     index = open_index("tiny")
     opened = cache.open_cache(index, 20)
     last = index.table["path"].iloc[-1]
-    assert (opened.images[-1] == cache.decode(index.root, last, 20)).all()
+    assert (opened.images[-1] == decode(index.root, last, 20)).all()
 
 
 def test_two_processes_train_two_folds_of_a_run(project, trained_reference):

@@ -66,7 +66,8 @@ def wanted_folds(ready: Prepared) -> tuple[int, ...]:
     wanted = ready.request.folds or tuple(range(ready.folds.count))
     for fold in wanted:
         ready.folds.require(fold)
-        ready.sources.require(fold)
+        with noted_when_not_run(ready.request):
+            ready.sources.require(fold)
         if fold == FULL:
             _ = ready.full_plan  # refused before anything is trained
     for folder in ready.run.begun_folds():

@@ -88,6 +88,8 @@ def answer_format(sample: pd.DataFrame, source: str, dataset: Dataset, task: Tas
     header = list(sample.columns)
     id_column = id_column_of(header, source, dataset)
     wanted = [column for column in header if column != id_column]
+    if not wanted:
+        raise InputError(f"{source} names no column for an answer beside {id_column!r}")
     declared = dataset.submission.columns
     for column in declared:
         if column not in wanted:

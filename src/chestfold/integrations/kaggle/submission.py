@@ -251,7 +251,7 @@ def _check_probabilities(path: Path, given: pd.DataFrame, form: AnswerFormat) ->
 
 
 def _check_ids(path: Path, given: pd.Series, wanted: pd.Series) -> None:
-    if given.duplicated().any() and not wanted.duplicated().any():
+    if given.duplicated().any():
         raise InputError(f"{path}: id {given[given.duplicated()].iloc[0]!r} occurs twice")
     missing, foreign = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
     if missing:

@@ -68,7 +68,7 @@ def write_lines(path: Path, lines: Sequence[str]) -> None:
 
 def histology(folder: Path) -> None:
     """train_labels.csv, train/ID.tif, test/ID.tif, and a sample whose only column has the name of the label."""
-    ids = names_of("{}f3{:04d}ab")
+    ids = names_of("{}c0{:04d}de")
     draw(folder, "{split}/{id}.tif", write_tif, ids)
     write_lines(folder / "train_labels.csv", ["id,label", *(f"{i},{n % 2}" for n, i in enumerate(ids["train"]))])
     write_lines(folder / "sample_submission.csv", ["id,label", *(f"{i},0" for i in ids["test"])])
@@ -120,11 +120,11 @@ def catheters(folder: Path) -> None:
 
 def boxes(folder: Path) -> None:
     """A row for each box, so that some images have several; DICOM files; the answer is a class at a threshold."""
-    ids = names_of("{}-0004cfab-{:02d}")
+    ids = names_of("{}-77d0aa10-{:02d}")
     draw(folder, "stage_2_{split}_images/{id}.dcm", write_dicom, ids)
     rows = ["patientId,x,y,width,height,Target"]
     for n, image_id in enumerate(ids["train"]):
-        rows += [f"{image_id},{x}.0,152.0,213.0,379.0,1" for x in (264, 562)] if is_ill(n) else [f"{image_id},,,,,0"]
+        rows += [f"{image_id},{x}.0,120.0,200.0,300.0,1" for x in (100, 500)] if is_ill(n) else [f"{image_id},,,,,0"]
     write_lines(folder / "stage_2_train_labels.csv", rows)
     write_lines(folder / "stage_2_sample_submission.csv", ["patientId,Target", *(f"{i},0" for i in ids["test"])])
     write_lines(

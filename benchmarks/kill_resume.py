@@ -7,6 +7,7 @@ byte of oof.parquet, test.parquet, a fold's weights or the submission differs.
 """
 
 import argparse
+import io
 import json
 import os
 import random
@@ -15,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
+from chestfold.cli.main import main as main_command
 from chestfold.core.console import say
 from chestfold.core.files import project_dir, sha256_file
 
@@ -45,8 +48,16 @@ def call(words: list[str], env: dict[str, str]) -> None:
     subprocess.run(words, env=env, check=True, capture_output=True, text=True)
 
 
-def chestfold(*words: str) -> list[str]:
-    return [sys.executable, "-m", "chestfold.cli.main", *words]
+def chestfold(env: dict[str, str], *words: str) -> None:
+    """A short command, in this process: nobody kills it."""
+    before = os.environ.copy()
+    os.environ.update(env)
+    try:
+        with redirect_stdout(io.StringIO()):
+            main_command([*words])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def where(runs: Path) -> str:
@@ -80,7 +91,7 @@ def run_with_kills(command: list[str], env: dict[str, str], kills: int, seed: in
 
 def digests(env: dict[str, str]) -> dict[str, str]:
     """Hashes of everything that must be the same."""
-    call(chestfold("submit", "exp001", "--dry-run", "--partial"), env)
+    chestfold(env, "submit", "exp001", "--dry-run", "--partial")
     runs = Path(env["CHESTFOLD_RUNS"]) / "exp001"
     files = [*runs.glob("*.parquet"), *runs.glob("fold*/*.parquet"), *runs.glob("fold*/*.ckpt")]
     files += Path(env["CHESTFOLD_SUBMISSIONS"]).glob("*.csv")
@@ -102,8 +113,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         calm = environment(Path(folder), "calm")
         killed = environment(Path(folder), "killed")
-        call(chestfold("data", "fetch", "phantom"), calm)
-        call(chestfold("folds", "make", "phantom"), calm)
+        chestfold(calm, "data", "fetch", "phantom")
+        chestfold(calm, "folds", "make", "phantom")
         start = time.perf_counter()
         call(command, calm)
         undisturbed = time.perf_counter() - start

@@ -157,10 +157,10 @@ def test_the_sample_beside_a_declaration_can_be_filled_in(index_of, name, tmp_pa
         ("xray", {"train/肺炎/0003_1": "肺炎", "0005_1": ""}),
         ("ward", {"CT001/001": "-", "CT002/001": "結節|胸水"}),
         ("nih", {"00000001_001.png": "Cardiomegaly|Effusion", "00000002_000.png": "-"}),
-        ("pneumonia", {"00436515-870c": "opacity", "0000a175-0e68": ""}),
+        ("pneumonia", {"a153f228-400a": "opacity", "f62b1226-1c0f": ""}),
         ("pneumothorax", {"1.2.276.0.7230010.3.1.4.2": "pneumothorax", "1.2.276.0.7230010.3.1.4.3": "none"}),
         ("skin", {"ISIC_0000003": "BCC"}),
-        ("grades", {"001639a390f0": "4"}),
+        ("grades", {"b20678c96248": "4"}),
     ],
 )
 def test_labels_are_what_the_page_says(index_of, name, labels):

@@ -257,7 +257,7 @@ def confidences(predicted: Predicted) -> tuple[np.ndarray, np.ndarray]:
     if not predicted.task.sums_to_one:
         known = predicted.known == 1
         return probs[known], truth[known]
-    top = probs.argmax(axis=1)
+    top = predicted.task.most_probable(probs)
     rows = np.arange(len(probs))
     return probs[rows, top], truth[rows, top]
 

@@ -73,8 +73,8 @@ def merged_corruptions(ready: Prepared, manifests: dict[int, FoldManifest]) -> p
         parts[fold] = predictions.unstacked(table)
     merged_tables = {}
     for name in CORRUPTIONS:
-        of_folds = {fold: tables[name] for fold, tables in parts.items()}
-        merged_tables[name] = predictions.merge_oof(of_folds, ready.folds, trained, ready.task)
+        merged_tables[name] = pd.concat([tables[name] for tables in parts.values()], ignore_index=True)
+        predictions.check_against_folds(merged_tables[name], ready.folds, trained, f"OOF under {name}", ready.task)
     return predictions.stacked(merged_tables)
 
 
@@ -113,6 +113,8 @@ def report(result: results.Result) -> None:
     title = record.competition_metric.title
     detail("")
     say(f"{result.name}: {record.folds} collected in {result.folder}, {title} {result.competition_score}")
+    if record.warning:
+        say(record.warning)
     for name, score in record.scores.at_half.items():
         detail(f"  {name:<13} {score}")
     for label, of_label in (record.scores.by_label or {}).items():

@@ -128,7 +128,8 @@ def submit_result(arguments: argparse.Namespace) -> None:
     path, new = write_submission(arguments.name, arguments.partial, arguments.full)
     say(f"{'wrote' if new else 'the same content is already in'} {path}; it passes every check")
     if arguments.dry_run:
-        say(f"nothing was sent; to send it: chestfold submit {arguments.name} --competition SLUG -m MESSAGE")
+        name = f"{arguments.name} --full" if arguments.full else arguments.name
+        say(f"nothing was sent; to send it: chestfold submit {name} --competition SLUG -m MESSAGE")
         return
     from chestfold.integrations.kaggle.upload import format_lines, send
 

@@ -226,7 +226,7 @@ def check_submission(path: Path, sample: pd.DataFrame, form: AnswerFormat) -> No
 def _check_classes(path: Path, given: pd.DataFrame, form: AnswerFormat) -> None:
     """That something is decided differently for different images."""
     if len(given) > 1 and all(given[column].nunique() == 1 for column in form.columns):
-        raise InputError(f"{path}: every image has the same answer; see the thresholds of the result")
+        raise InputError(f"{path}: every image has the same answer; the model decides the same for all of them")
 
 
 def _check_probabilities(path: Path, given: pd.DataFrame, form: AnswerFormat) -> None:

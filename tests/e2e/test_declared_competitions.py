@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from chestfold.cli import main
+from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.evaluate.results import find_result
 
@@ -200,3 +201,26 @@ def test_rows_of_boxes_are_one_image_and_a_class_is_answered_at_the_threshold(em
     assert sent["Target"].tolist() == (probs >= threshold).astype(int).tolist()
     assert result.record.metric == "balanced_accuracy" and "balanced_accuracy" in result.record.scores.at_half
     assert result.record.settings["monitor"] == "balanced_accuracy"
+
+
+@pytest.mark.parametrize(
+    ("metric", "complaint"),
+    [
+        ("macro_aucc", "unknown metric 'macro_aucc'; did you mean macro_auc?"),
+        ("quadratic_kappa", "not for a multilabel"),
+    ],
+)
+def test_a_metric_that_there_is_not_is_refused_with_the_line_that_declares_it(empty, capsys, metric, complaint):
+    folder = empty.input / "contest"
+    folder.mkdir()
+    catheters(folder)
+    declaration = folder / "dataset.toml"
+    declaration.write_text(declaration.read_text().replace('metric = "macro_auc"', f'metric = "{metric}"'))
+    line = declaration.read_text().splitlines().index(f'metric = "{metric}"') + 1
+    main.main(["folds", "make", "contest", "--folds", "2"])
+    with pytest.raises(SystemExit):
+        main.main(["data", "check", "contest"])
+    said = capsys.readouterr().err
+    assert f"dataset.toml, line {line}: " in said and complaint in said
+    with pytest.raises(InputError, match=rf"dataset\.toml, line {line}: "):
+        empty.run(tiny_experiment(data="contest"), name="exp100")

@@ -79,10 +79,14 @@ def guess_declaration(arguments: argparse.Namespace) -> None:
 
 def check_data(arguments: argparse.Namespace) -> None:
     """Print a data set's report; exit code 2 when a file cannot be read."""
+    from chestfold.core.task import create_task
     from chestfold.data.catalogue import open_index
     from chestfold.data.check import check, summary
+    from chestfold.evaluate.metrics import declared_metric
 
     index = open_index(arguments.name)
+    dataset = index.dataset
+    declared_metric(dataset, create_task(dataset.task, dataset.classes, dataset.positive))
     report = check(index)
     for line in summary(index, report):
         say(line)

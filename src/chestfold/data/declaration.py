@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_text
+from chestfold.core.files import input_dir, read_text
 from chestfold.core.task import create_task
 from chestfold.data.channels import what_is_missing
 from chestfold.data.dataset import ANY_OTHER, COLUMNS, FOLDER_IS_PATIENT, Dataset, Submission
@@ -106,6 +106,14 @@ def _refusal(path: Path, text: str, key: Key, complaint: str) -> InputError:
         key = key[:-1]
     where = f"{path}, line {lines[key]}" if key else str(path)
     return InputError(f"{where}: {complaint}")
+
+
+def refusal(dataset: Dataset, field: str, complaint: str) -> InputError:
+    """A complaint about a field that is found later, with file and line where a person declared it."""
+    path = input_dir() / dataset.name / "dataset.toml"
+    if not path.exists():
+        return InputError(f"{dataset.name}: {complaint}")
+    return _refusal(path, read_text(path), (field,), complaint)
 
 
 def _unknown_fields(values: dict[str, Any]) -> Iterator[Complaint]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from chestfold.core.errors import InputError
 from chestfold.core.task import Labels, Task
 from chestfold.evaluate.bootstrap import Score, bootstrap
 from chestfold.evaluate.ranking import Ranking
+
+if TYPE_CHECKING:
+    from chestfold.data.dataset import Dataset
 
 ECE_BINS = 15
 SMALLEST = 1e-12
@@ -354,6 +358,22 @@ def require_metric(name: str, task: Task) -> Metric:
     if metric.exclusive and not task.sums_to_one:
         raise InputError(f"the metric {name} is for classes of which an image has one, and not for a {task.name} task")
     return metric
+
+
+def declared_metric(dataset: "Dataset", task: Task) -> str:
+    """Name of the metric that a data set declares, proven to be one for `task`; the task's own where it declares none.
+
+    Raises:
+        InputError: there is none of that name, or not for this task; says which line declares it.
+    """
+    name = metric_name(dataset.metric or task.metric)
+    try:
+        require_metric(name, task)
+    except InputError as error:
+        from chestfold.data.declaration import refusal  # which reads images; those who read scores do not need it
+
+        raise refusal(dataset, "metric", f"{error} (one of your own is known by --hooks)") from error
+    return name
 
 
 # Figures

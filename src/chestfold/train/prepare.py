@@ -29,7 +29,7 @@ from chestfold.data.transforms.augment import require_augmentation
 from chestfold.data.transforms.corruptions import corrupt
 from chestfold.data.transforms.normalise import require_normalisation
 from chestfold.evaluate import predictions
-from chestfold.evaluate.metrics import find_metric, metric_name, require_metric
+from chestfold.evaluate.metrics import declared_metric, find_metric, require_metric
 from chestfold.models import weights_identity
 from chestfold.models.create import require_known
 from chestfold.train.full import FullPlan, plan_full
@@ -248,11 +248,10 @@ def resolved(request: Request, dataset: Dataset) -> Request:
     """
     exp, task = request.exp, create_task(dataset.task, dataset.classes, dataset.positive)
     require_loss(exp.loss)
-    for name in (dataset.metric or task.metric, exp.monitor):
-        if name != "auto":
-            require_metric(name, task)
+    declared = declared_metric(dataset, task)
     if exp.monitor == "auto":
-        exp = replace(exp, monitor=metric_name(dataset.metric or task.metric), parent=exp.parent)
+        exp = replace(exp, monitor=declared, parent=exp.parent)
+    require_metric(exp.monitor, task)
     return replace(request, exp=exp)
 
 

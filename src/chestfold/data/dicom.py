@@ -27,8 +27,8 @@ DICOM_SUFFIXES = (".dcm", ".dicom")
 CT_WINDOWS = {"lung": (-600.0, 1500.0), "mediastinum": (40.0, 400.0), "bone": (400.0, 1800.0)}
 """Name -> level and width in Hounsfield units, as viewers offer them for the chest. There is no standard: a lung window
 of 1500 at -600 is usual, and mediastinal windows are 350 to 400 wide at 30 to 50 (Bae et al., Radiology 2005;
-236:677-684, call 400 at 30 the standard one). Windows for bone differ most: teaching pages name widths of 1000 to 3000 at
-levels of 200 to 1000; this one lies between them."""
+236:677-684, call 400 at 30 the standard one). Windows for bone differ most: teaching pages name widths of 1000 to
+3000 at levels of 200 to 1000; this one lies between them."""
 _KINDS = ["MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"]
 _KINDS += ["YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"]
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import read_grey
 
+from chestfold.core.errors import InputError
 from chestfold.core.files import sha256_json
 from chestfold.data import cache, channels
 from chestfold.data.cache import content_hashes, open_cache
@@ -127,3 +128,11 @@ def test_caches_of_files_that_were_decoded_with_a_loss_are_made_anew(project, in
     np.save(old, np.zeros((len(ids), 32, 32), np.uint8))
     expected = grey if is_colour else np.zeros((32, 32))
     np.testing.assert_array_equal(open_cache(ranged_set, 32).images[0], expected)
+
+
+@pytest.mark.parametrize("length", [0, 4, 10, 24, 25, 26, 60])
+def test_an_image_that_ends_in_its_header_is_one_sentence(project, length):
+    path = project.input / "tiny" / "images" / "t000.png"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=r"t000\.png is (empty|truncated|not an image)"):
+        open_cache(open_index("tiny"), 32)

@@ -78,7 +78,8 @@ def _label_counts(dataset: Dataset, labels: pd.Series) -> str:
     if dataset.task != "multilabel":
         return ", ".join(f"{name or 'unlabelled'} {count}" for name, count in labels.value_counts().items())
     truth = create_task(dataset.task, dataset.classes).labels(labels[labels != ""].tolist())
-    counts = [f"{name} {int((column == 1).sum())}" for name, column in zip(dataset.classes, truth.T, strict=True)]
+    present = (truth == 1).sum(axis=0)
+    counts = [f"{name} {count}" for name, count in zip(dataset.classes, present, strict=True)]
     others = {
         "none of them": int((truth == 0).all(axis=1).sum()),
         "not known in part": int(np.isnan(truth).any(axis=1).sum()),

@@ -169,7 +169,12 @@ def is_deep(path: Path) -> bool:
     """Whether `DEEP_TRANSFORM` is about a file: a TIFF, or a PNG with colours of 16 bits."""
     with path.open("rb") as file:
         head = file.read(_PNG_BITS + 2)
-    return head[:4] in _TIFF or (head[:4] == b"\x89PNG" and head[_PNG_BITS] == 16 and head[_PNG_BITS + 1] != 0)
+    if head[:4] in _TIFF:
+        return True
+    if head[:4] != b"\x89PNG" or len(head) <= _PNG_BITS + 1:  # a damaged one is refused when it is decoded
+        return False
+    bits, colour_type = head[_PNG_BITS], head[_PNG_BITS + 1]
+    return bits == 16 and colour_type != 0
 
 
 def _require_one_page(header: Image.Image, path: Path) -> None:

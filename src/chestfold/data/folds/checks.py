@@ -110,7 +110,10 @@ def leak_report(table: pd.DataFrame, exact: list[list[int]], near: list[tuple[in
     """How many groups and duplicates there are, and how many of them are in more than one fold."""
     folds = table["fold"].to_numpy()
     kinds: dict[str, Sequence[Sequence[int]]] = {"exact duplicates": exact, "near duplicates": near}
-    straddling = {kind: sum(len(set(folds[list(s)])) > 1 for s in sets) for kind, sets in kinds.items()}
+    straddling = {}
+    for kind, sets in kinds.items():
+        in_folds = [set(folds[list(members)]) for members in sets]
+        straddling[kind] = sum(len(numbers) > 1 for numbers in in_folds)
     straddling["groups"] = int((table.groupby("group")["fold"].nunique() > 1).sum())
     found = {kind: len(sets) for kind, sets in kinds.items()} | {"groups": table["group"].nunique()}
     return {"found": found, "straddling": straddling}

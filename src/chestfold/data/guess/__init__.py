@@ -142,8 +142,9 @@ def _submission_lines(sample: Table, id_column: str) -> Iterator[Line]:
         yield Line("submission.file", sample.path.name, "the sample of what is to be sent")
     if first != id_column:
         yield Line("submission.id", first, "its column of ids")
-    named = ", ".join(answers)
-    yield Line("submission.columns", dict.fromkeys(answers[:1], ""), f"column = class, for: {named}", idea=True)
+    if len(answers) > 1:  # a single one is the positive class's, whatever it is called
+        named = ", ".join(answers)
+        yield Line("submission.columns", dict.fromkeys(answers[:1], ""), f"column = class, for: {named}", idea=True)
 
 
 def _from_folders(folder: Path) -> Iterator[Line]:

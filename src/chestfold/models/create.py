@@ -24,7 +24,7 @@ from chestfold.models.checkpointing import checkpoint_gradients
 from chestfold.models.head import HeadPlan, WithHead, count_features, freeze, without_classifier
 from chestfold.models.timm_import import timm
 
-from chestfold.models import cnn, efficientnet  # noqa: F401  isort: skip  (registers our own networks)
+from chestfold.models import cnn, efficientnet, vgg  # noqa: F401  isort: skip  (registers our own networks)
 
 Statistics = tuple[float | list[float], float | list[float]]
 """Mean and standard deviation of an image in 0 to 1, of all channels or of each."""

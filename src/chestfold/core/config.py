@@ -47,8 +47,10 @@ class Experiment:
         "axial CT slices: zero: black outside the lungs; channel: the lungs as a second input; a slice in which "
         "none are found is left as it is",
     )
-    frame: Literal["none", "centre", "border"] = option(
-        "none", "X-rays, whose burnt-in text is at the edges: centre: the middle 80 %; border: the outer 8 % black"
+    frame: Literal["none", "centre", "border", "lungs_black"] = option(
+        "none",
+        "X-rays, whose burnt-in text is at the edges: centre: the middle 80 %; border: the outer 8 % black; lungs_black: "
+        "the middle 80 % black, to measure what can be told without the lungs",
     )
     tabular: tuple[str, ...] = option(
         (), "columns of the data set's table (its `tabular`), such as age and sex, that join the pooled features"

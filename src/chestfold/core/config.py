@@ -49,8 +49,8 @@ class Experiment:
     )
     frame: Literal["none", "centre", "border", "lungs_black"] = option(
         "none",
-        "X-rays, whose burnt-in text is at the edges: centre: the middle 80 %; border: the outer 8 % black; lungs_black: "
-        "the middle 80 % black, to measure what can be told without the lungs",
+        "X-rays, whose burnt-in text is at the edges: centre: the middle 80 %; border: the outer 8 % black; "
+        "lungs_black: the middle 80 % black, to measure what can be told without the lungs",
     )
     tabular: tuple[str, ...] = option(
         (), "columns of the data set's table (its `tabular`), such as age and sex, that join the pooled features"

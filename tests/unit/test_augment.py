@@ -129,7 +129,8 @@ def three_channels(image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"augment": "plain"}, {"augment": "d4"}, {"augment": "none", "randaugment": (3, 9)}]
+    "settings",
+    [{"augment": "plain"}, {"augment": "photometric"}, {"augment": "d4"}, {"augment": "none", "randaugment": (3, 9)}],
 )
 def test_three_channels_are_moved_together(settings):
     image = three_channels(IMAGE)
@@ -142,7 +143,7 @@ def test_three_channels_are_moved_together(settings):
             np.testing.assert_array_equal(one, three_channels(one[..., 0]))
 
 
-@pytest.mark.parametrize("augment", ["none", "plain", "d4"])
+@pytest.mark.parametrize("augment", ["none", "plain", "photometric", "d4"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bits_go_the_way_of_8_bits(augment, channels):
     """The same draws: what differs is less than three of 256 greys, for each step rounds those of 8 bits."""

@@ -127,8 +127,9 @@ class Experiment:
 
     augment: str = option(
         "none",
-        "none; plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; d4: one of the eight "
-        "rotations and mirrorings, for CT patches, where no side is up and brightness is density",
+        "none; plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; photometric: the same with "
+        "stronger contrast, gamma, tone curves, sharpening and noise, for X-rays of other machines; d4: one of the "
+        "eight rotations and mirrorings, for CT patches, where no side is up and brightness is density",
     )
     crop_scale: float = option(0.7, "plain: smallest share of the area that a random crop keeps, 0 to 1", (0.01, 1.0))
     randaugment: tuple[int, int] | None = option(None, "RandAugment: operations an image, strength 0 to 10")

@@ -154,7 +154,7 @@ def test_16_bits_go_the_way_of_8_bits(augment, greys, channels):
         made = transform(deep, "deep", n)
         assert made.dtype == np.uint16 and made.shape == image.shape
         difference = np.abs(made / 257 - transform(image, "deep", n))
-        assert difference.max() < greys and difference.mean() < 1
+        assert difference.max() < greys and difference.mean() < 3
 
 
 def test_16_bits_keep_the_greys_between():

@@ -43,7 +43,9 @@ def write_gallery(folder: Path) -> Path:
         InputError: attention.json is damaged.
     """
     about = Attention.from_json(folder / "attention.json")
-    rows = pd.read_csv(folder / "images.csv", dtype={"id": str, "group": str, "label": str, "predicted": str})
+    rows = pd.read_csv(
+        folder / "images.csv", encoding="utf-8-sig", dtype={"id": str, "group": str, "label": str, "predicted": str}
+    )
     shown = rows[rows["picture"].notna()].sort_values(["p_true", "id"], kind="stable")
     page = render(
         "gallery.html",

@@ -96,8 +96,7 @@ class GreedySelection(Mean):
         return counts
 
     def _gain(self, probs: np.ndarray, labels: Labels, rows: np.ndarray) -> float:
-        value = value_of(self.metric, Predicted(self.task, labels, probs), rows)
-        return -np.inf if np.isnan(value) else self.metric.gain(value)
+        return self.metric.worth(value_of(self.metric, Predicted(self.task, labels, probs), rows))
 
 
 class LogisticStack(Blender):
@@ -325,7 +324,7 @@ def compare(members: Members) -> dict[str, Comparison]:
     task, metric = members.task, members.record.competition_metric
     labels, groups, folds = members.labels, members.groups, members.folds
     equal_weights = np.ones(len(folds))
-    singles = [metric.gain(FoldMean(task, labels, probs, folds, metric)(equal_weights)) for probs in members.probs]
+    singles = [metric.worth(FoldMean(task, labels, probs, folds, metric)(equal_weights)) for probs in members.probs]
     best = int(np.argmax(singles))
     compared = {}
     for name in possible_methods(members):

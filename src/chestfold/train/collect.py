@@ -7,12 +7,15 @@ from filelock import FileLock
 
 from chestfold.core.console import detail, plural, say
 from chestfold.core.errors import InputError
-from chestfold.core.run_folder import FoldManifest
+from chestfold.core.run_folder import FoldFolder, FoldManifest
 from chestfold.data.transforms.corruptions import CORRUPTIONS
-from chestfold.evaluate import figures, predictions, results
+from chestfold.evaluate import figures, paired, predictions, results
 from chestfold.train.prepare import Prepared
 
 LEAK_WARNING = "These folds leak on purpose: the scores are too good."
+DIGITS = 5
+"""Significant ones, of the figures of an epoch in scores.json."""
+TIMING = ("seconds", "images_per_second")
 
 
 def collect(ready: Prepared) -> results.Result:
@@ -33,6 +36,8 @@ def collect(ready: Prepared) -> results.Result:
         result = results.write_result(
             folder, oof, test, corrupted, origin, describe(ready, manifests), ready.used_hooks
         )
+        if not result.is_debug:
+            result = paired.keep_comparison(result)
         (folder / results.NOT_RUN).unlink(missing_ok=True)
         histories = {fold: ready.run.fold(fold).history() for fold in manifests}
         figures.learning_curves(folder / "curves.png", ready.request.name, histories)
@@ -106,6 +111,7 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
         "changed": request.changed,
         "minutes": round(sum(manifest.minutes for manifest in of_folds), 1),
         "best_epochs": [manifest.best_epoch for manifest in of_folds],
+        "history": {fold: epochs_of(ready.run.fold(fold)) for fold in manifests},
         "precision": first.precision,
     }
     if trained.leaky:
@@ -113,6 +119,15 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
     if request.exp.synthetic:
         about["synthetic"] = [manifest.synthetic for manifest in of_folds]
     return about | {name: getattr(first, name) for name in ("machine", "commit", "date", "versions", "python")}
+
+
+def epochs_of(fold: FoldFolder) -> list[dict[str, float]]:
+    """The figures of a fold's epochs, rounded; without what depends on the machine's speed."""
+    epochs = []
+    for row in fold.history():
+        figures = {name: float(f"{value:.{DIGITS}g}") for name, value in row.items() if name not in TIMING}
+        epochs.append(figures | {"epoch": row["epoch"]})
+    return epochs
 
 
 def report(result: results.Result) -> None:

@@ -12,6 +12,8 @@ from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, predictions, results
 from chestfold.train.prepare import Prepared
 
+LEAK_WARNING = "These folds leak on purpose: the scores are too good."
+
 
 def collect(ready: Prepared) -> results.Result:
     """Merge the finished folds of a run into runs/NAME/{oof,corrupted,test}.parquet, scores.json and its figures.
@@ -90,7 +92,11 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
     request, of_folds = ready.request, list(manifests.values())
     first = of_folds[0]
     trained = results.FoldsOfResult(
-        file=ready.folds.name, count=ready.folds.count, sha256=ready.folds.sha256, trained=tuple(manifests)
+        file=ready.folds.name,
+        count=ready.folds.count,
+        sha256=ready.folds.sha256,
+        trained=tuple(manifests),
+        leaky=ready.folds.record.leaky,
     )
     about: dict[str, Any] = results.about_dataset(ready.index.dataset, ready.task) | {
         "kind": "experiment",
@@ -102,6 +108,8 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
         "best_epochs": [manifest.best_epoch for manifest in of_folds],
         "precision": first.precision,
     }
+    if trained.leaky:
+        about["warning"] = f"{LEAK_WARNING} {about['warning']}".rstrip()
     if request.exp.synthetic:
         about["synthetic"] = [manifest.synthetic for manifest in of_folds]
     return about | {name: getattr(first, name) for name in ("machine", "commit", "date", "versions", "python")}

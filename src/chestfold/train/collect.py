@@ -5,9 +5,10 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
+from chestfold.core.config import Experiment
 from chestfold.core.console import detail, plural, say
 from chestfold.core.errors import InputError
-from chestfold.core.run_folder import FoldFolder, FoldManifest
+from chestfold.core.run_folder import FoldFolder, FoldManifest, History
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, paired, predictions, results
 from chestfold.train.prepare import Prepared
@@ -40,9 +41,17 @@ def collect(ready: Prepared) -> results.Result:
             result = paired.keep_comparison(result)
         (folder / results.NOT_RUN).unlink(missing_ok=True)
         histories = {fold: ready.run.fold(fold).history() for fold in manifests}
-        figures.learning_curves(folder / "curves.png", ready.request.name, histories)
+        kept = {fold: kept_epochs(ready.exp, manifest, histories[fold]) for fold, manifest in manifests.items()}
+        figures.learning_curves(folder / "curves.png", ready.request.name, histories, ready.exp.monitor, kept)
         figures.confusion(folder / "confusion.png", result.record)
         return result
+
+
+def kept_epochs(exp: Experiment, manifest: FoldManifest, history: History) -> list[int]:
+    """The epochs whose weights predict: the best one, or the last ones where these are averaged."""
+    if not exp.average_last:
+        return [manifest.best_epoch]
+    return [row["epoch"] for row in history[-exp.average_last :]]
 
 
 def finished_manifests(ready: Prepared) -> dict[int, FoldManifest]:

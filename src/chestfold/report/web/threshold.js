@@ -166,9 +166,9 @@ views.push({
     const [run] = app.chosen;
     if (!run) return host.append(el("p", {}, t("choose_one")));
     const { show, node } = controls();
-    const [counts, charts] = [el("div"), el("div", { class: "charts" })];
-    const name = el("p", { class: "verdict" }, app.letterOf(run), ` ${run.name}`);
-    host.append(name, classChoice("class"), el("div", { class: "charts" }, node, counts), charts);
+    const counts = el("div");
+    const charts = el("div", { class: "charts" }, el("div", {}, node, counts));
+    host.append(el("p", { class: "verdict" }, app.letterOf(run), ` ${run.name}`), classChoice("class"), charts);
     const update = () => {
       const now = atCutoff(run);
       show(now);
@@ -177,7 +177,7 @@ views.push({
       counts.replaceChildren(app.figure(t("matrix"), app.scroll(t("matrix"), matrixTable(now.counts))));
       const subgroups = app.cases.subgroups.map((subgroup) => subgroupFigure(subgroup, now));
       const drawn = [figures, peopleFigure(now.values), histogramFigure(now), decisionFigure(now), ...subgroups];
-      charts.replaceChildren(...drawn);
+      charts.replaceChildren(charts.firstChild, ...drawn);
     };
     update();
     return update;

@@ -1,0 +1,264 @@
+// Validation against the leaderboard, reliability, settings, and the tables: attention, synthetic images, sources.
+const BINS = 15; // of a reliability diagram, as of the calibration error
+const FEW = 20; // images; a bin of fewer says little
+const ON_BOARDS = ["auc", "corrupted", "f1", "accuracy", "competition"];
+Object.assign(FIRST, { contest: "", across: "" });
+
+/** A choice of one of several values of the state; nothing where there is but one. */
+function choice(key, title, values, chosen, wordsOf = String) {
+  if (values.length < 2) return app.el("p", { class: "note" }, `${title}: ${wordsOf(chosen)}`);
+  const options = values.map((value) => app.el("option", { value, selected: value === chosen }, wordsOf(value)));
+  const onchange = (event) => app.set({ [key]: event.target.value });
+  return app.el("label", { class: "choose" }, `${title} `, app.el("select", { id: `choose-${key}`, onchange }, options));
+}
+
+/** A table of texts, the first column being the rows' names. */
+function gridTable({ title, head, rows }) {
+  const heads = head.map((name) => app.el("th", { scope: "col" }, name));
+  const lines = rows.map(([name, ...cells]) =>
+    app.el("tr", {}, app.el("th", { scope: "row" }, name), cells.map((text) => app.el("td", {}, text))));
+  const table = app.el("table", { class: "grid" }, app.el("thead", {}, app.el("tr", {}, heads)), app.el("tbody", {}, lines));
+  return app.scroll(title, table);
+}
+
+/** A grid that is drawn when it is opened. */
+function foldedGrid(grid, title = grid.title) {
+  const body = app.el("div", {});
+  const ontoggle = () => {
+    if (!body.childElementCount) body.append(gridTable(grid), app.el("p", { class: "note" }, grid.note));
+  };
+  return app.el("details", { ontoggle }, app.el("summary", {}, title), body);
+}
+
+// Validation against the leaderboard
+
+/** Places from 1, equal values sharing the mean of theirs. */
+function ranks(values) {
+  const sorted = d3.sort(values);
+  return values.map((value) => (d3.bisectLeft(sorted, value) + d3.bisectRight(sorted, value) + 1) / 2);
+}
+
+/** Spearman's rank correlation; NaN for fewer than three, or where all values of a side are equal. */
+function spearman(x, y) {
+  if (x.length < 3) return NaN;
+  const [across, up] = [ranks(x), ranks(y)];
+  const middle = (x.length + 1) / 2;
+  const product = (one, other) => d3.sum(one, (rank, n) => (rank - middle) * (other[n] - middle));
+  return product(across, up) / Math.sqrt(product(across, across) * product(up, up));
+}
+
+/** A point for each score of a competition: of the runs of all tables of this data. */
+function leaderboardPoints(contest, across) {
+  const tables = app.data.tables.filter(({ data }) => data === app.table.data);
+  const sent = tables.flatMap(({ runs }) => runs).filter(({ leaderboard }) => leaderboard?.competition === contest);
+  const points = sent.flatMap((run) => ["public", "private"].map((board) =>
+    ({ name: run.name, board, x: run.scores[across]?.[0], y: run.leaderboard[board] })));
+  return points.filter(({ x, y }) => Number.isFinite(x) && Number.isFinite(y));
+}
+
+function contests() {
+  const tables = app.data.tables.filter(({ data }) => data === app.table.data);
+  const boards = tables.flatMap(({ runs }) => runs).map(({ leaderboard }) => leaderboard?.competition);
+  return [...new Set(boards.filter((name) => name !== undefined))];
+}
+
+function drawLeaderboard(host) {
+  const names = contests();
+  if (!names.length) {
+    host.append(app.el("p", { class: "note" }, app.t("nothing_sent")));
+    return;
+  }
+  const contest = names.includes(app.state.contest) ? app.state.contest : names[0];
+  const figures = ON_BOARDS.filter((key) => leaderboardPoints(contest, key).length);
+  const across = figures.includes(app.state.across) ? app.state.across : figures[0];
+  const points = leaderboardPoints(contest, across);
+  host.append(
+    choice("contest", app.t("contest"), names, contest),
+    choice("across", app.t("across"), figures, across, columnTitle),
+    app.legend([["var(--c0)", app.t("public")], ["var(--c1)", app.t("private")]]),
+    leaderboardChart(points, columnTitle(across)),
+    ...["public", "private"].map((board) => correlation(points, board)));
+}
+
+function correlation(points, board) {
+  const some = points.filter((point) => point.board === board);
+  const found = spearman(some.map(({ x }) => x), some.map(({ y }) => y));
+  const text = Number.isNaN(found) ? "-" : found.toFixed(2).replace("-", "−");
+  return app.el("p", {}, some.length ? app.t("rank_correlation", app.t(board), text, some.length) : "");
+}
+
+function leaderboardChart(points, title) {
+  const place = { x: "x", y: "y" };
+  const named = points.filter(({ board, name }) => board === "public" || !points.some((one) => one.name === name && one.board === "public"));
+  const tip = ({ name, board, x, y }) => `${name}\n${title} ${x.toFixed(4)}\n${app.t(board)} ${y.toFixed(4)}`;
+  return app.plot(app.t("leaderboard"), {
+    width: 760,
+    height: 360,
+    grid: true,
+    marginRight: 110,
+    x: { label: title, nice: true },
+    y: { label: app.t("on_leaderboard"), nice: true },
+    marks: [
+      Plot.dot(points, { ...place, r: 4.5, fill: ({ board }) => `var(--c${board === "public" ? 0 : 1})` }),
+      Plot.text(named, { ...place, text: "name", dx: 9, textAnchor: "start" }),
+      Plot.tip(points, Plot.pointer({ ...place, title: tip })),
+    ],
+  });
+}
+
+// Reliability
+
+/** The bins that hold a prediction: {low, high, count, mean: probability, share: of those that are so}. */
+function reliabilityBins(pairs) {
+  const bins = d3.range(BINS).map((n) => ({ low: n / BINS, high: (n + 1) / BINS, pairs: [] }));
+  for (const pair of pairs) bins[Math.min(Math.floor(pair.prob * BINS), BINS - 1)].pairs.push(pair);
+  const filled = bins.filter((bin) => bin.pairs.length);
+  return filled.map(({ low, high, pairs: inside }) => ({
+    low, high, count: inside.length, mean: d3.mean(inside, ({ prob }) => prob), share: d3.mean(inside, ({ so }) => so),
+  }));
+}
+
+/** Probability and truth of every class that is scored and known: {prob, so}. */
+function reliabilityPairs(run) {
+  return app.classes.flatMap((cls) =>
+    app.commonRows([run], cls).map((row) => ({ prob: app.prob(run, row, cls), so: app.label(row, cls) })));
+}
+
+function drawReliability(host) {
+  const runs = chosenOrBest(() => true);
+  const about = app.classes.length === 1 ? app.table.classes[app.classes[0]] : app.t("its_class");
+  host.append(
+    app.el("p", { class: "note" }, app.t("reliability_note", about, FEW)),
+    app.el("div", { class: "charts" }, runs.map((run) => app.figure(run.name, reliabilityChart(run, about)))));
+}
+
+function reliabilityChart(run, about) {
+  const bins = reliabilityBins(reliabilityPairs(run)).map((bin) => {
+    const [from, to] = wilson(bin.share, bin.count);
+    return { ...bin, from, to, strength: bin.count < FEW ? 0.3 : 1 };
+  });
+  const colour = app.chosen.length ? app.colour(run) : "var(--c0)";
+  const tip = ({ low, high, count, mean, share: so }) =>
+    app.t("bin_tip", low.toFixed(2), high.toFixed(2), count, mean.toFixed(3), so.toFixed(3));
+  return app.plot(app.t("reliability_of", run.name), {
+    width: 360,
+    height: 340,
+    grid: true,
+    x: { domain: [0, 1], label: app.t("predicted_share", about) },
+    y: { domain: [0, 1], label: app.t("true_share", about) },
+    r: { range: [2, 11] },
+    marks: [
+      Plot.line([[0, 0], [1, 1]], { strokeDasharray: "3 3", strokeOpacity: 0.5 }),
+      Plot.ruleX(bins, { x: "mean", y1: "from", y2: "to", stroke: colour, strokeOpacity: "strength" }),
+      Plot.dot(bins, { x: "mean", y: "share", r: "count", fill: colour, fillOpacity: "strength" }),
+      Plot.tip(bins, Plot.pointer({ x: "mean", y: "share", title: tip })),
+    ],
+  });
+}
+
+// Settings: an axis for each that varies, a line for each run
+
+/** The settings that are not the same in all runs: {key, values: in order}. */
+function varyingSettings(runs) {
+  const keys = [...new Set(runs.flatMap(({ settings }) => Object.keys(settings)))];
+  const axes = keys.map((key) => ({ key, values: inOrder(runs.map((run) => settingOf(run, key))) }));
+  return axes.filter(({ values }) => values.length > 1);
+}
+
+/** Different values once each, numbers by size. */
+function inOrder(values) {
+  const byText = new Map(values.map((value) => [settingText(value), value]));
+  const numbers = [...byText.values()].every((value) => typeof value === "number");
+  return numbers ? d3.sort(byText.values()).map(settingText) : d3.sort(byText.keys());
+}
+
+function drawSettings(host) {
+  const runs = app.table.runs.filter(({ settings, scores }) => Object.keys(settings).length && scores.auc);
+  const axes = varyingSettings(runs);
+  if (runs.length < 2 || !axes.length) return;
+  host.append(app.el("p", { class: "note" }, app.t("parallel_note", runs.length)), settingsChart(runs, axes));
+}
+
+/** Each axis is a row with its values from left to right; the last one is AUC. */
+function settingsChart(runs, axes) {
+  const [low, high] = d3.extent(runs, ({ scores }) => scores.auc[0]);
+  const places = d3.sort(runs, ({ scores }) => scores.auc[0]);
+  const points = [];
+  places.forEach((run, n) => {
+    const aside = (n / places.length - 0.5) * 0.04; // lines through the same values stay apart
+    const strength = places.length > 1 ? n / (places.length - 1) : 1;
+    for (const { key, values } of axes) {
+      const at = values.indexOf(settingText(settingOf(run, key))) / (values.length - 1);
+      points.push({ run, axis: key, x: at + aside, strength });
+    }
+    points.push({ run, axis: "AUC", x: high > low ? (run.scores.auc[0] - low) / (high - low) : 0.5, strength });
+  });
+  const labels = axes.flatMap(({ key, values }) =>
+    values.map((text, n) => ({ axis: key, x: n / (values.length - 1), text: text.slice(0, 22), n })));
+  labels.push({ axis: "AUC", x: 0, text: low.toFixed(4), n: 0 }, { axis: "AUC", x: 1, text: high.toFixed(4), n: 0 });
+  return app.plot(app.t("parallel"), parallelOptions([...axes.map(({ key }) => key), "AUC"], points, labels));
+}
+
+function parallelOptions(names, points, labels) {
+  const place = { x: "x", y: "axis" };
+  const colour = ({ strength }) => `color-mix(in oklab, var(--c0) ${Math.round(100 * strength)}%, var(--c1))`;
+  const tip = ({ run }) => `${run.name}\nAUC ${run.scores.auc[0].toFixed(4)}`;
+  return {
+    width: 900,
+    height: 50 * names.length + 40,
+    marginLeft: 110,
+    marginRight: 60,
+    x: { axis: null, domain: [-0.03, 1.03] },
+    y: { domain: names, label: null, tickSize: 0 },
+    marks: [
+      Plot.ruleY(names, { strokeOpacity: 0.25 }),
+      Plot.line(points, { ...place, z: ({ run }) => run.name, stroke: colour, strokeOpacity: 0.75, curve: "bump-y" }),
+      Plot.dot(points, { ...place, r: 2.5, fill: colour }),
+      Plot.text(labels, { ...place, text: "text", dy: 13, stroke: "var(--card)", fill: "currentColor", strokeWidth: 4 }),
+      Plot.tip(points, Plot.pointer({ ...place, title: tip })),
+    ],
+  };
+}
+
+// Tables
+
+function drawAttention(host) {
+  const runs = chosenOrBest(({ attention }) => attention).filter(({ attention }) => attention);
+  for (const run of runs) host.append(...run.attention.map((grid) => foldedGrid(grid, `${run.name}: ${grid.title}`)));
+}
+
+function drawSynthetic(host) {
+  const { synthetic } = app.data;
+  if (synthetic) host.append(gridTable(synthetic), app.el("p", { class: "note" }, synthetic.note));
+}
+
+function drawSources(host) {
+  host.append(...app.data.sources.map((grid) => foldedGrid(grid)));
+}
+
+views.push(
+  { id: "leaderboard", keys: ["contest", "across"], draw: drawLeaderboard },
+  { id: "reliability", keys: ["a", "b", "more"], draw: drawReliability },
+  { id: "parallel", keys: [], draw: drawSettings },
+  { id: "attention", keys: ["a", "b", "more"], draw: drawAttention },
+  { id: "synthetic", keys: [], draw: drawSynthetic },
+  { id: "sources", keys: [], draw: drawSources },
+);
+
+// A page that is renewed while runs are training
+
+let lastTouch = 0;
+
+/** Load the newest page, but not under the hands of a reader. */
+function renewLater() {
+  setTimeout(() => {
+    const busy = document.querySelector("dialog[open]") || performance.now() - lastTouch < 10000;
+    if (busy) renewLater();
+    else location.reload();
+  }, app.data.refresh * 1000);
+}
+
+if (app.data.refresh) {
+  for (const kind of ["keydown", "pointerdown", "input"]) addEventListener(kind, () => { lastTouch = performance.now(); });
+  renewLater();
+}

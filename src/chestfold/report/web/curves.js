@@ -1,5 +1,5 @@
 // Training, epoch by epoch: of the chosen runs, and of those that are not finished yet.
-const NO_METRIC = /^(epoch|lr|seconds|images_per_second|grad_norm|train_.*)$/;
+const NO_METRIC = /^(epoch|train_.*)$/;
 const FIRST_METRICS = ["loss", "auc", "accuracy"];
 Object.assign(FIRST, { epochs_of: "" });
 
@@ -48,8 +48,8 @@ function drawCurves(host) {
   const runs = trainings();
   const without = app.chosen.filter(({ history }) => !history).map(({ name }) => name);
   if (runs.length) host.append(learning(runs));
-  if (without.length) host.append(app.el("p", { class: "note" }, app.t("no_history", without.join(", "))));
-  else if (!runs.length) host.append(app.el("p", { class: "note" }, app.t("no_training")));
+  if (without.length) host.append(app.el("p", { class: "soft" }, app.t("no_history", without.join(", "))));
+  else if (!runs.length) host.append(app.el("p", { class: "soft" }, app.t("no_training")));
   host.append(...begunLines());
 }
 
@@ -58,7 +58,7 @@ function learning(runs) {
   const metric = metrics.includes(app.state.epochs_of) ? app.state.epochs_of : metrics[0];
   const choose = choice("epochs_of", app.t("metric"), metrics, metric, wordOf);
   const legend = app.legend(runs.map(({ name, colour }) => [colour, name]));
-  return app.el("div", {}, choose, legend, learningChart(runs, metric), app.el("p", { class: "note" }, app.t("learning_note")));
+  return app.el("div", {}, choose, legend, learningChart(runs, metric), app.el("p", { class: "soft" }, app.t("learning_note")));
 }
 
 /** The word of a key, the key itself where there is none. */

@@ -120,7 +120,7 @@ function drawImages(host) {
   host.append(
     app.el("div", { class: "chips", role: "group", "aria-label": app.t("filter") }, chips),
     app.legend([...runs.map((run) => [stripColour(run, runs), run.name])]),
-    app.el("p", { class: "note" }, imagesNote(chosen.rows.length, listed)),
+    app.el("p", { class: "soft" }, imagesNote(chosen.rows.length, listed)),
     app.el("div", { class: "images" }, listed.map((row) => imageCard(pictures.get(row), runs))),
   );
 }
@@ -141,10 +141,10 @@ function imageCard({ row, id, thumb }, runs) {
   });
   const open = () => app.openImage(row);
   return app.el("button", { id: `image-${row}`, class: "image", type: "button", title: `${id}: ${figures}`, onclick: open },
-    uri ? app.el("img", { src: uri, alt: "" }) : app.el("span", { class: "note" }, figures),
+    uri ? app.el("img", { src: uri, alt: "" }) : app.el("span", { class: "soft" }, figures),
     app.el("strong", {}, labelText(row)),
     app.el("span", { class: "strip", "aria-hidden": "true" }, dots),
-    app.el("span", { class: "note" }, id.split("/").at(-1)));
+    app.el("span", { class: "soft id" }, id.split("/").at(-1)));
 }
 
 /** Chosen runs have their colour of the whole page, the others those that are left. */

@@ -6,7 +6,7 @@ Object.assign(FIRST, { contest: "", across: "" });
 
 /** A choice of one of several values of the state; nothing where there is but one. */
 function choice(key, title, values, chosen, wordsOf = String) {
-  if (values.length < 2) return app.el("p", { class: "note" }, `${title}: ${wordsOf(chosen)}`);
+  if (values.length < 2) return app.el("p", { class: "soft" }, `${title}: ${wordsOf(chosen)}`);
   const options = values.map((value) => app.el("option", { value, selected: value === chosen }, wordsOf(value)));
   const onchange = (event) => app.set({ [key]: event.target.value });
   return app.el("label", { class: "choose" }, `${title} `, app.el("select", { id: `choose-${key}`, onchange }, options));
@@ -25,7 +25,7 @@ function gridTable({ title, head, rows }) {
 function foldedGrid(grid, title = grid.title) {
   const body = app.el("div", {});
   const ontoggle = () => {
-    if (!body.childElementCount) body.append(gridTable(grid), app.el("p", { class: "note" }, grid.note));
+    if (!body.childElementCount) body.append(gridTable(grid), app.el("p", { class: "soft" }, grid.note));
   };
   return app.el("details", { ontoggle }, app.el("summary", {}, title), body);
 }
@@ -65,7 +65,7 @@ function contests() {
 function drawLeaderboard(host) {
   const names = contests();
   if (!names.length) {
-    host.append(app.el("p", { class: "note" }, app.t("nothing_sent")));
+    host.append(app.el("p", { class: "soft" }, app.t("nothing_sent")));
     return;
   }
   const contest = names.includes(app.state.contest) ? app.state.contest : names[0];
@@ -128,7 +128,7 @@ function drawReliability(host) {
   const runs = chosenOrBest(() => true);
   const about = app.classes.length === 1 ? app.table.classes[app.classes[0]] : app.t("its_class");
   host.append(
-    app.el("p", { class: "note" }, app.t("reliability_note", about, FEW)),
+    app.el("p", { class: "soft" }, app.t("reliability_note", about, FEW)),
     app.el("div", { class: "charts" }, runs.map((run) => app.figure(run.name, reliabilityChart(run, about)))));
 }
 
@@ -176,7 +176,7 @@ function drawSettings(host) {
   const runs = app.table.runs.filter(({ settings, scores }) => Object.keys(settings).length && scores.auc);
   const axes = varyingSettings(runs);
   if (runs.length < 2 || !axes.length) return;
-  host.append(app.el("p", { class: "note" }, app.t("parallel_note", runs.length)), settingsChart(runs, axes));
+  host.append(app.el("p", { class: "soft" }, app.t("parallel_note", runs.length)), settingsChart(runs, axes));
 }
 
 /** Each axis is a row with its values from left to right; the last one is AUC. */
@@ -229,7 +229,7 @@ function drawAttention(host) {
 
 function drawSynthetic(host) {
   const { synthetic } = app.data;
-  if (synthetic) host.append(gridTable(synthetic), app.el("p", { class: "note" }, synthetic.note));
+  if (synthetic) host.append(gridTable(synthetic), app.el("p", { class: "soft" }, synthetic.note));
 }
 
 function drawSources(host) {

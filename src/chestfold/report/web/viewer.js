@@ -8,7 +8,7 @@ const ZOOM_STEP = 1.5;
 const UNTOUCHED = { level: 128, window: 256, zoom: 1, x: 0, y: 0 };
 
 /** How images are looked at, all panels alike. x, y: the upper left corner in shares of the picture's sides; `target`:
- * 0 for the map of the predicted class, 1 for that of the positive one; `hidden`: panels that are not seen. */
+ * 0 for the map of the predicted class, 1 for that of the positive one; `hidden`: numbers of panels, 0: the picture. */
 const look = { ...UNTOUCHED, opacity: 0.5, target: 1, contours: true, cells: false, hidden: new Set() };
 
 app.openImage = (row) => {
@@ -36,6 +36,7 @@ function makeDialog() {
     dialog.remove();
     if (app.state.img !== "") app.set({ img: "" });
   });
+  look.hidden = new Set(innerWidth < 700 ? [0, 2] : []);
   dialog.showModal();
   return dialog;
 }
@@ -45,10 +46,10 @@ async function fillViewer(dialog, row, listed) {
   const image = app.cases.shown.find((one) => one.row === row);
   const uri = image && app.data.thumbs[image.thumb];
   const picture = uri ? await loadPicture(uri) : null;
+  const facts = app.el("div", { class: "facts" }, caseFacts(row), probabilityTable(row));
   dialog.replaceChildren(
     viewerHead(dialog, row, listed, image),
-    picture ? pictureParts(picture, row) : app.el("p", { class: "note" }, app.t("no_picture")),
-    app.el("div", { class: "facts" }, caseFacts(row), probabilityTable(row)),
+    picture ? pictureParts(picture, row, facts) : app.el("p", { class: "soft" }, app.t("no_picture"), facts),
     app.el("strong", {}, app.t("not_clinical")));
   (dialog.querySelector(".stage") ?? dialog.querySelector("button")).focus();
 }
@@ -69,7 +70,7 @@ function viewerHead(dialog, row, listed, image) {
   const last = place < 0 || place + 1 === listed.length;
   return app.el("header", {},
     app.el("h3", { id: "viewer-title" }, image ? image.id : app.t("image_number", row + 1)),
-    place >= 0 && app.el("span", { class: "note" }, app.t("place", place + 1, listed.length)),
+    place >= 0 && app.el("span", { class: "soft" }, app.t("place", place + 1, listed.length)),
     button("‹", "image_before", place <= 0, () => app.openImage(listed[place - 1])),
     button("›", "image_after", last, () => app.openImage(listed[place + 1])),
     button("✕", "close", false, () => dialog.close()));
@@ -82,7 +83,7 @@ function caseFacts(row) {
   for (const { name, values, codes } of subgroups) {
     if (codes[row] !== UNKNOWN) facts.push([name, values[codes[row]]]);
   }
-  return app.el("dl", {}, facts.map(([name, value]) => [app.el("dt", {}, name), app.el("dd", {}, value)]));
+  return app.el("dl", {}, facts.flatMap(([name, value]) => [app.el("dt", {}, name), app.el("dd", {}, value)]));
 }
 
 function probabilityTable(row) {
@@ -115,23 +116,22 @@ async function loadPicture(uri) {
 }
 
 /** The stage with its panels, the picture itself first, and the controls. */
-function pictureParts(picture, row) {
-  const mapped = runsByInterest().filter((run) => run.maps?.of[row]);
-  const panels = [{ key: "", title: app.t("untouched") }];
-  for (const run of mapped.slice(0, 2)) panels.push({ key: run.name, title: app.t("map_by", run.name), run });
+function pictureParts(picture, row, facts) {
+  const mapped = runsByInterest().filter((run) => run.maps?.of[row]).slice(0, 2);
+  const panels = [null, ...mapped];
   const stage = app.el("div", { class: "stage", tabindex: 0, role: "group", "aria-label": app.t("stage") });
   const redraw = () => drawStage(stage, picture, panels, row);
   listenToMouse(stage, redraw);
   redraw();
-  const controls = app.el("div", { class: "controls" }, toneControls(redraw));
-  if (mapped.length) controls.append(mapControls(panels, redraw));
-  else controls.append(app.el("p", { class: "note" }, app.t("no_maps")));
-  return app.el("div", { class: "looking" }, stage, controls);
+  const maps = mapped.length ? mapControls(redraw) : app.el("p", { class: "soft" }, app.t("no_maps"));
+  const switches = mapped.length > 0 && app.el("p", { class: "chips" }, panels.map((run, n) => panelSwitch(run, n, redraw)));
+  return app.el("div", { class: "looking" },
+    app.el("div", {}, switches, stage), app.el("div", { class: "controls" }, toneControls(redraw), maps), facts);
 }
 
 function drawStage(stage, picture, panels, row) {
   const toned = applyWindow(picture);
-  const seen = panels.filter(({ key }) => !look.hidden.has(key));
+  const seen = panels.filter((_, n) => !look.hidden.has(n));
   stage.replaceChildren(...(seen.length ? seen : panels.slice(0, 1)).map((panel) => drawPanel(panel, toned, row)));
 }
 
@@ -145,11 +145,11 @@ function applyWindow({ canvas, context, pixels }) {
   return canvas;
 }
 
-function drawPanel({ run, title }, toned, row) {
+function drawPanel(run, toned, row) {
   const scale = PANEL / Math.max(toned.width, toned.height);
   const width = Math.round(toned.width * scale);
   const height = Math.round(toned.height * scale);
-  const caption = run ? `${mapTitle(run, row)} · ${run.date}` : title;
+  const caption = run ? `${mapTitle(run, row)} · ${run.date}` : app.t("untouched");
   const canvas = app.el("canvas", { width, height, role: "img", "aria-label": caption });
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
@@ -171,7 +171,7 @@ function place(context, size = 1) {
 function mapTitle(run, row) {
   const cls = look.target === 1 ? Math.max(0, app.table.positive) : mostProbable(run, row);
   const key = d3.max(mapOf(run, row)) > 0 ? "map_of" : "map_empty";
-  return app.t(key, run.name, app.table.classes[cls]);
+  return app.t(key, `${app.letter(run)} ${run.name}`.trim(), app.table.classes[cls]);
 }
 
 /** The cells of a map row by row, 0 to 255. */
@@ -253,13 +253,15 @@ function colourBar() {
 
 // The controls
 
-function slider(name, low, high, step, redraw) {
+function toneSlider(name, low, high, step, redraw) {
+  const output = app.el("output", {}, look[name]);
   const oninput = (event) => {
     look[name] = Number(event.target.value);
+    output.textContent = look[name];
     redraw();
   };
   const input = app.el("input", { id: `look-${name}`, type: "range", min: low, max: high, step, value: look[name], oninput });
-  return app.el("label", {}, app.t(name), input);
+  return app.el("label", {}, app.t(name), " ", output, input);
 }
 
 function checkbox(name, redraw) {
@@ -282,8 +284,8 @@ function toneControls(redraw) {
     app.el("button", { id, type: "button", title: app.t(id), "aria-label": app.t(id), onclick: press(change) }, text);
   const fill = () => fieldset.replaceChildren(
     app.el("legend", {}, app.t("tones")),
-    slider("level", 0, 255, 1, redraw),
-    slider("window", 2, 512, 2, redraw),
+    toneSlider("level", 0, 255, 1, redraw),
+    toneSlider("window", 2, 512, 2, redraw),
     button("zoom_in", "+", () => zoomAt(0.5, 0.5, ZOOM_STEP)),
     button("zoom_out", "−", () => zoomAt(0.5, 0.5, 1 / ZOOM_STEP)),
     button("as_it_was", app.t("as_it_was"), () => Object.assign(look, UNTOUCHED)));
@@ -291,7 +293,7 @@ function toneControls(redraw) {
   return fieldset;
 }
 
-function mapControls(panels, redraw) {
+function mapControls(redraw) {
   const names = [app.t("predicted_class"), app.table.classes[Math.max(0, app.table.positive)]];
   const onchange = (event) => {
     look.target = event.target.selectedIndex;
@@ -300,21 +302,20 @@ function mapControls(panels, redraw) {
   const options = names.map((name, n) => app.el("option", { selected: n === look.target }, name));
   return app.el("fieldset", {},
     app.el("legend", {}, app.t("heat_maps")),
-    panels.map((panel) => panelSwitch(panel, redraw)),
     app.el("label", {}, app.t("map_class"), app.el("select", { id: "look-target", onchange }, options)),
-    slider("opacity", 0, 1, 0.05, redraw),
+    toneSlider("opacity", 0, 1, 0.05, redraw),
     checkbox("contours", redraw),
     checkbox("cells", redraw));
 }
 
-function panelSwitch({ key, title }, redraw) {
+function panelSwitch(run, number, redraw) {
   const onchange = (event) => {
-    if (event.target.checked) look.hidden.delete(key);
-    else look.hidden.add(key);
+    if (event.target.checked) look.hidden.delete(number);
+    else look.hidden.add(number);
     redraw();
   };
-  const input = app.el("input", { type: "checkbox", checked: !look.hidden.has(key), onchange });
-  return app.el("label", { class: "check" }, input, title);
+  const input = app.el("input", { id: `panel-${number}`, type: "checkbox", checked: !look.hidden.has(number), onchange });
+  return app.el("label", { class: "check" }, input, run ? app.t("map_by", run.name) : app.t("untouched"));
 }
 
 // Zoom and pan

@@ -6,12 +6,17 @@ Object.assign(FIRST, { epochs_of: "" });
 /** What is drawn, as {name, colour, history: {fold: epochs}, best: {fold: epoch}}. */
 function trainings() {
   const finished = chosenOrBest((run) => run.history).filter(({ history }) => history);
-  const begun = app.data.unfinished.filter(({ data, history }) => data === app.table.data && Object.keys(history).length);
+  const begun = begunRuns().filter(({ history }) => Object.keys(history).length);
   const colours = d3.range(finished.length, LETTERS.length).map((n) => `var(--c${n})`);
   return [
     ...finished.map((run, n) => ({ ...run, colour: `var(--c${n})`, best: bestEpochs(run) })),
     ...begun.map((run, n) => ({ ...run, colour: colours[n % colours.length], best: {} })),
   ];
+}
+
+/** Those on this data that are not finished. */
+function begunRuns() {
+  return app.data.unfinished.filter(({ data }) => data === app.table.data);
 }
 
 /** The chosen runs; where none is chosen, the best of those that have what is shown. */
@@ -58,7 +63,8 @@ function learning(runs) {
   const metric = metrics.includes(app.state.epochs_of) ? app.state.epochs_of : metrics[0];
   const choose = choice("epochs_of", app.t("metric"), metrics, metric, wordOf);
   const legend = app.legend(runs.map(({ name, colour }) => [colour, name]));
-  return app.el("div", {}, choose, legend, learningChart(runs, metric), app.el("p", { class: "soft" }, app.t("learning_note")));
+  const note = app.el("p", { class: "soft" }, app.t("learning_note"));
+  return app.el("div", {}, choose, legend, learningChart(runs, metric), note);
 }
 
 /** The word of a key, the key itself where there is none. */
@@ -73,10 +79,12 @@ function learningChart(runs, metric) {
   const dot = { ...place, fill: ({ run }) => run.colour };
   const title = ({ run, fold, epoch, value }) => app.t("epoch_tip", run.name, fold, epoch, value.toFixed(4));
   const last = d3.max(rows, ({ epoch }) => epoch);
+  const ticks = d3.ticks(1, last, 10).filter(Number.isInteger);
   return app.plot(`${wordOf(metric)}: ${runs.map(({ name }) => name).join(", ")}`, {
     width: 760,
     grid: true,
-    x: { label: app.t("epoch"), ticks: d3.ticks(1, last, 10).filter(Number.isInteger), tickFormat: "d", domain: [0.8, last + 0.2] },
+    color: { type: "identity" },
+    x: { label: app.t("epoch"), domain: [0.8, last + 0.2], ticks, tickFormat: "d" },
     y: { label: wordOf(metric), nice: true },
     marks: [
       Plot.line(epochRows(runs, `train_${metric}`), { ...line, strokeDasharray: "2 3", strokeWidth: 1 }),
@@ -90,8 +98,7 @@ function learningChart(runs, metric) {
 
 /** Of each run that is not finished, how far its folds are. */
 function begunLines() {
-  const begun = app.data.unfinished.filter(({ data }) => data === app.table.data);
-  return begun.map(({ name, folds }) => {
+  return begunRuns().map(({ name, folds }) => {
     const texts = folds.map(({ fold, done, epochs }) => app.t("epochs_done", fold, done, epochs));
     return app.el("p", {}, app.el("strong", {}, name), ` ${app.t("not_finished")}: ${texts.join(", ")}`);
   });

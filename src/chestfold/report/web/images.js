@@ -12,54 +12,42 @@ function isBinary() {
 }
 
 function hasPredicted(run, row) {
-  return !Number.isNaN(app.prob(run, row, app.classes[0]));
+  return app.scores(run, app.classes[0])[row] !== MISSING;
 }
 
-function probabilities(run, row) {
-  return app.table.classes.map((_, cls) => app.prob(run, row, cls));
+/** The classes that are decided for: labels and one of two classes by the page's cut-off, of grades the median one. */
+function decidedClasses(run, row) {
+  const { classes, positive, task } = app.table;
+  const parts = classes.map((_, cls) => app.scores(run, cls)[row]);
+  const isCalled = (cls) => parts[cls] >= app.state.t * 600;
+  if (!app.exclusive) return app.classes.filter(isCalled);
+  if (isBinary()) return [isCalled(positive) ? positive : 1 - positive];
+  if (task !== "ordinal") return [d3.maxIndex(parts)];
+  return [d3.range(1, classes.length).filter((grade) => d3.sum(parts.slice(grade)) >= PARTS / 2).length];
 }
 
-function mostProbable(run, row) {
-  return d3.maxIndex(probabilities(run, row));
-}
-
-/** Whether a class is decided for at the page's cut-off. */
-function isCalled(run, row, cls) {
-  return app.scores(run, cls)[row] >= app.state.t * 600;
-}
-
-/** The class that is decided for: of two by the cut-off, of grades the median one, else the most probable. */
-function decidedClass(run, row) {
-  const { positive, task } = app.table;
-  if (isBinary()) return isCalled(run, row, positive) ? positive : 1 - positive;
-  if (task !== "ordinal") return mostProbable(run, row);
-  const atLeast = (grade) => d3.sum(probabilities(run, row).slice(grade));
-  return d3.range(1, app.table.classes.length).filter((grade) => atLeast(grade) >= 0.5).length;
-}
-
-/** Whether the decision is not the truth; of several labels whether any is not. */
+/** Whether a decision is not the truth, as far as that is known. */
 function isWrong(run, row) {
-  if (app.exclusive) return app.label(row, decidedClass(run, row)) === 0;
-  return app.classes.some((cls) => {
-    const truth = app.label(row, cls);
-    return truth !== null && Boolean(truth) !== isCalled(run, row, cls);
+  const decided = decidedClasses(run, row);
+  return app.table.classes.some((_, cls) => {
+    const label = app.label(row, cls);
+    return label !== null && Boolean(label) !== decided.includes(cls);
   });
 }
 
-/** The probability of the truth, of several labels the lowest one; NaN where nothing is known. */
+/** The probability of the truth, of several labels the lowest one; undefined where nothing is known. */
 function probabilityOfTruth(run, row) {
-  const given = [];
-  app.table.classes.forEach((_, cls) => {
-    const truth = app.label(row, cls);
-    if (truth === 1) given.push(app.prob(run, row, cls));
-    if (truth === 0 && !app.exclusive) given.push(1 - app.prob(run, row, cls));
+  const given = app.table.classes.map((_, cls) => {
+    const label = app.label(row, cls);
+    if (label === 1) return app.prob(run, row, cls);
+    return label === 0 && !app.exclusive ? 1 - app.prob(run, row, cls) : NaN;
   });
-  return d3.min(given) ?? NaN;
+  return d3.min(given);
 }
 
 /** What a strip shows: of two classes the probability of the positive one, else that of the truth. */
 function stripShare(run, row) {
-  return isBinary() ? app.prob(run, row, app.table.positive) : probabilityOfTruth(run, row);
+  return isBinary() ? app.prob(run, row, app.table.positive) : probabilityOfTruth(run, row) ?? NaN;
 }
 
 function stripTitle() {
@@ -67,21 +55,25 @@ function stripTitle() {
   return app.t(app.exclusive ? "p_truth" : "p_lowest");
 }
 
+function namesOf(numbers) {
+  return numbers.map((cls) => app.table.classes[cls]).join(" + ") || app.t("no_label");
+}
+
 function labelText(row) {
-  const labels = app.table.classes.map((_, cls) => app.label(row, cls));
-  if (labels.every((label) => label === null)) return app.t("withheld");
-  return app.table.classes.filter((_, cls) => labels[cls] === 1).join(" + ") || app.t("no_label");
+  const numbers = d3.range(app.table.classes.length);
+  if (numbers.every((cls) => app.label(row, cls) === null)) return app.t("withheld");
+  return namesOf(numbers.filter((cls) => app.label(row, cls) === 1));
 }
 
 /** Of each image the runs that have predicted it, and those of them that err. */
 function errorsByRow(runs) {
-  const rows = app.rows(app.table.runs[0]);
-  return rows.map((row) => {
+  return app.rows(app.table.runs[0]).map((row) => {
     const seen = runs.filter((run) => hasPredicted(run, row));
     return { row, seen, wrong: seen.filter((run) => isWrong(run, row)) };
   });
 }
 
+/** {key, title, holds: whether an image is in it}. */
 function imageFilters(runs) {
   const all = { key: "", title: app.t("filter_all"), holds: () => true };
   const everyRun = ({ seen, wrong }) => wrong.length > 0 && wrong.length === seen.length;
@@ -94,57 +86,50 @@ function imageFilters(runs) {
   return [all, { key: "every", title: app.t("filter_every"), holds: everyRun }, ...onlyBy];
 }
 
-/** What the chosen filter leaves, and the images of it that the page has, the hardest first. */
+/** The filters with their rows, and the images of the chosen one that the page has, the hardest first. */
 function filterImages() {
   const runs = runsByInterest().slice(0, STRIP_RUNS);
   const errors = errorsByRow(runs);
-  const filters = imageFilters(runs).map((filter) => ({ ...filter, rows: errors.filter(filter.holds).map(({ row }) => row) }));
+  const rowsIn = ({ holds }) => errors.filter(holds).map(({ row }) => row);
+  const filters = imageFilters(runs).map((filter) => ({ ...filter, rows: rowsIn(filter) }));
   const chosen = filters.find(({ key }) => key === app.state.filter) ?? filters[0];
-  const shown = new Set(app.cases.shown.map(({ row }) => row));
-  const listed = d3.sort(chosen.rows.filter((row) => shown.has(row)), (row) => meanOfTruth(runs, row));
+  const ofTruth = (row) => d3.mean(runs.filter((run) => hasPredicted(run, row)), (run) => probabilityOfTruth(run, row));
+  const pictured = new Set(app.cases.shown.map(({ row }) => row));
+  const listed = d3.sort(chosen.rows.filter((row) => pictured.has(row)), (row) => ofTruth(row) ?? 1);
   return { runs, filters, chosen, listed };
-}
-
-function meanOfTruth(runs, row) {
-  return d3.mean(runs.filter((run) => hasPredicted(run, row)), (run) => probabilityOfTruth(run, row)) ?? 1;
 }
 
 function drawImages(host) {
   if (!app.cases.shown.length) return;
+  const { el, t } = app;
   const { runs, filters, chosen, listed } = filterImages();
   const chips = filters.map((filter, n) => {
-    const choose = () => app.set({ filter: filter.key });
-    return app.button(`filter-${n}`, `${filter.title} · ${app.number(filter.rows.length)}`, filter === chosen, choose);
+    const text = `${filter.title} · ${app.number(filter.rows.length)}`;
+    return app.button(`filter-${n}`, text, filter === chosen, () => app.set({ filter: filter.key }));
   });
-  const pictures = new Map(app.cases.shown.map((image) => [image.row, image]));
-  host.append(
-    app.el("div", { class: "chips", role: "group", "aria-label": app.t("filter") }, chips),
-    app.legend([...runs.map((run) => [stripColour(run, runs), run.name])]),
-    app.el("p", { class: "soft" }, imagesNote(chosen.rows.length, listed)),
-    app.el("div", { class: "images" }, listed.map((row) => imageCard(pictures.get(row), runs))),
-  );
-}
-
-function imagesNote(count, listed) {
-  const parts = [app.t("images_shown", listed.length, count), app.t("strip_note", stripTitle())];
-  if (!app.cases.shown.some(({ thumb }) => app.data.thumbs[thumb])) parts.push(app.t("no_pictures", app.table.data));
-  return parts.join(" ");
+  const images = new Map(app.cases.shown.map((image) => [image.row, image]));
+  const hasPictures = app.cases.shown.some(({ thumb }) => thumb in app.data.thumbs);
+  const notes = [t("images_shown", listed.length, chosen.rows.length), t("strip_note", stripTitle()),
+    hasPictures ? "" : t("no_pictures", app.table.data)];
+  host.replaceChildren(
+    el("div", { class: "chips", role: "group", "aria-label": t("filter") }, chips),
+    app.legend(runs.map((run) => [stripColour(run, runs), run.name])),
+    el("p", { class: "soft" }, notes.join(" ")),
+    el("div", { class: "images" }, listed.map((row) => imageCard(images.get(row), runs))));
 }
 
 function imageCard({ row, id, thumb }, runs) {
-  const uri = app.data.thumbs[thumb];
+  const { el } = app;
   const seen = runs.filter((run) => hasPredicted(run, row));
   const figures = seen.map((run) => `${run.name} ${stripShare(run, row).toFixed(2)}`).join(", ");
-  const dots = seen.map((run) => {
-    const place = `left: ${(100 * stripShare(run, row)).toFixed(1)}%; background: ${stripColour(run, runs)}`;
-    return app.el("i", { style: place });
-  });
-  const open = () => app.openImage(row);
-  return app.el("button", { id: `image-${row}`, class: "image", type: "button", title: `${id}: ${figures}`, onclick: open },
-    uri ? app.el("img", { src: uri, alt: "" }) : app.el("span", { class: "soft" }, figures),
-    app.el("strong", {}, labelText(row)),
-    app.el("span", { class: "strip", "aria-hidden": "true" }, dots),
-    app.el("span", { class: "soft id" }, id.split("/").at(-1)));
+  const placeOf = (run) => `left: ${(100 * stripShare(run, row)).toFixed(1)}%; background: ${stripColour(run, runs)}`;
+  const uri = app.data.thumbs[thumb];
+  const title = `${id}: ${figures}`;
+  return el("button", { id: `image-${row}`, class: "image", type: "button", title, onclick: () => app.openImage(row) },
+    uri ? el("img", { src: uri, alt: "" }) : el("span", { class: "soft" }, figures),
+    el("strong", {}, labelText(row)),
+    el("span", { class: "strip" }, seen.map((run) => el("i", { style: placeOf(run) }))),
+    el("span", { class: "soft id" }, id.split("/").at(-1)));
 }
 
 /** Chosen runs have their colour of the whole page, the others those that are left. */
@@ -154,4 +139,16 @@ function stripColour(run, runs) {
   return `var(--c${app.chosen.length + others.indexOf(run)})`;
 }
 
-views.push({ id: "images", keys: ["a", "b", "more", "t", "filter"], draw: drawImages });
+views.push({
+  id: "images",
+  keys: ["a", "b", "more", "filter"],
+  light: ["t"],
+  draw(host) {
+    drawImages(host);
+    let timer = 0;
+    return () => { // pictures are drawn anew when the slider rests
+      clearTimeout(timer);
+      timer = setTimeout(() => drawImages(host), 150);
+    };
+  },
+});

@@ -1,24 +1,27 @@
 // Validation against the leaderboard, reliability, settings, and the tables: attention, synthetic images, sources.
 const BINS = 15; // of a reliability diagram, as of the calibration error
 const FEW = 20; // images; a bin of fewer says little
+const BOARDS = ["public", "private"];
 const ON_BOARDS = ["auc", "corrupted", "f1", "accuracy", "competition"];
 Object.assign(FIRST, { contest: "", across: "" });
 
-/** A choice of one of several values of the state; nothing where there is but one. */
+/** A choice among several values of the state; where there is but one, a line that names it. */
 function choice(key, title, values, chosen, wordsOf = String) {
-  if (values.length < 2) return app.el("p", { class: "soft" }, `${title}: ${wordsOf(chosen)}`);
-  const options = values.map((value) => app.el("option", { value, selected: value === chosen }, wordsOf(value)));
+  const { el } = app;
+  if (values.length < 2) return el("p", { class: "soft" }, `${title}: ${wordsOf(chosen)}`);
+  const options = values.map((value) => el("option", { value, selected: value === chosen }, wordsOf(value)));
   const onchange = (event) => app.set({ [key]: event.target.value });
-  return app.el("label", { class: "choose" }, `${title} `, app.el("select", { id: `choose-${key}`, onchange }, options));
+  return el("p", {}, el("label", {}, `${title} `, el("select", { id: `choose-${key}`, onchange }, options)));
 }
 
 /** A table of texts, the first column being the rows' names. */
 function gridTable({ title, head, rows }) {
-  const heads = head.map((name) => app.el("th", { scope: "col" }, name));
-  const lines = rows.map(([name, ...cells]) =>
-    app.el("tr", {}, app.el("th", { scope: "row" }, name), cells.map((text) => app.el("td", {}, text))));
-  const table = app.el("table", { class: "grid" }, app.el("thead", {}, app.el("tr", {}, heads)), app.el("tbody", {}, lines));
-  return app.scroll(title, table);
+  const { el } = app;
+  const heads = head.map((name) => el("th", { scope: "col" }, name));
+  const row = ([name, ...texts]) =>
+    el("tr", {}, el("th", { scope: "row" }, name), texts.map((text) => el("td", {}, text)));
+  const parts = [el("thead", {}, el("tr", {}, heads)), el("tbody", {}, rows.map(row))];
+  return app.scroll(title, el("table", { class: "grid" }, parts));
 }
 
 /** A grid that is drawn when it is opened. */
@@ -47,60 +50,74 @@ function spearman(x, y) {
   return product(across, up) / Math.sqrt(product(across, across) * product(up, up));
 }
 
-/** A point for each score of a competition: of the runs of all tables of this data. */
-function leaderboardPoints(contest, across) {
+/** The submitted runs of all tables of this data: a competition has one chart. */
+function sentRuns() {
   const tables = app.data.tables.filter(({ data }) => data === app.table.data);
-  const sent = tables.flatMap(({ runs }) => runs).filter(({ leaderboard }) => leaderboard?.competition === contest);
-  const points = sent.flatMap((run) => ["public", "private"].map((board) =>
-    ({ name: run.name, board, x: run.scores[across]?.[0], y: run.leaderboard[board] })));
+  return tables.flatMap(({ runs }) => runs).filter(({ leaderboard }) => leaderboard);
+}
+
+/** A point for each score of a competition. */
+function leaderboardPoints(contest, across) {
+  const sent = sentRuns().filter(({ leaderboard }) => leaderboard.competition === contest);
+  const points = sent.flatMap((run) => BOARDS.map((board) =>
+    ({ run, name: run.name, board, x: run.scores[across]?.[0], y: run.leaderboard[board] })));
   return points.filter(({ x, y }) => Number.isFinite(x) && Number.isFinite(y));
 }
 
-function contests() {
-  const tables = app.data.tables.filter(({ data }) => data === app.table.data);
-  const boards = tables.flatMap(({ runs }) => runs).map(({ leaderboard }) => leaderboard?.competition);
-  return [...new Set(boards.filter((name) => name !== undefined))];
-}
-
 function drawLeaderboard(host) {
-  const names = contests();
-  if (!names.length) {
-    host.append(app.el("p", { class: "soft" }, app.t("nothing_sent")));
-    return;
-  }
-  const contest = names.includes(app.state.contest) ? app.state.contest : names[0];
+  const { t, state } = app;
+  const names = [...new Set(sentRuns().map(({ leaderboard }) => leaderboard.competition))];
+  const contest = names.includes(state.contest) ? state.contest : names[0];
   const figures = ON_BOARDS.filter((key) => leaderboardPoints(contest, key).length);
-  const across = figures.includes(app.state.across) ? app.state.across : figures[0];
+  if (!figures.length) return host.append(app.el("p", { class: "soft" }, t("nothing_sent")));
+  const across = figures.includes(state.across) ? state.across : figures[0];
   const points = leaderboardPoints(contest, across);
-  host.append(
-    choice("contest", app.t("contest"), names, contest),
-    choice("across", app.t("across"), figures, across, columnTitle),
-    app.legend([["var(--c0)", app.t("public")], ["var(--c1)", app.t("private")]]),
+  return host.append(
+    choice("contest", t("contest"), names, contest),
+    choice("across", t("across"), figures, across, columnTitle),
+    app.legend(BOARDS.map((board) => [boardColour({ board }), t(board)])),
     leaderboardChart(points, columnTitle(across)),
-    ...["public", "private"].map((board) => correlation(points, board)));
+    ...BOARDS.map((board) => correlationLine(points, board)));
 }
 
-function correlation(points, board) {
+function boardColour({ board }) {
+  return `var(--c${BOARDS.indexOf(board)})`;
+}
+
+function correlationLine(points, board) {
   const some = points.filter((point) => point.board === board);
   const found = spearman(some.map(({ x }) => x), some.map(({ y }) => y));
   const text = Number.isNaN(found) ? "-" : found.toFixed(2).replace("-", "−");
-  return app.el("p", {}, some.length ? app.t("rank_correlation", app.t(board), text, some.length) : "");
+  return some.length ? app.el("p", {}, app.t("rank_correlation", app.t(board), text, some.length)) : "";
+}
+
+/** Points whose names do not cover each other, those of chosen runs first. */
+function namedPoints(points) {
+  const spread = (values) => d3.max(values) - d3.min(values);
+  const width = spread(points.map(({ x }) => x));
+  const height = spread(points.map(({ y }) => y));
+  const named = [];
+  for (const point of d3.sort(points, ({ run }) => !app.chosen.includes(run))) {
+    const covers = (other) => Math.abs(point.x - other.x) < 0.2 * width && Math.abs(point.y - other.y) < 0.05 * height;
+    if (!named.some(covers)) named.push(point);
+  }
+  return named;
 }
 
 function leaderboardChart(points, title) {
   const place = { x: "x", y: "y" };
-  const named = points.filter(({ board, name }) => board === "public" || !points.some((one) => one.name === name && one.board === "public"));
   const tip = ({ name, board, x, y }) => `${name}\n${title} ${x.toFixed(4)}\n${app.t(board)} ${y.toFixed(4)}`;
   return app.plot(app.t("leaderboard"), {
     width: 760,
     height: 360,
     grid: true,
     marginRight: 110,
+    color: { type: "identity" },
     x: { label: title, nice: true },
     y: { label: app.t("on_leaderboard"), nice: true },
     marks: [
-      Plot.dot(points, { ...place, r: 4.5, fill: ({ board }) => `var(--c${board === "public" ? 0 : 1})` }),
-      Plot.text(named, { ...place, text: "name", dx: 9, textAnchor: "start" }),
+      Plot.dot(points, { ...place, r: 4.5, fill: boardColour }),
+      Plot.text(namedPoints(points), { ...place, text: "name", dx: 9, textAnchor: "start" }),
       Plot.tip(points, Plot.pointer({ ...place, title: tip })),
     ],
   });
@@ -147,6 +164,7 @@ function reliabilityChart(run, about) {
     x: { domain: [0, 1], label: app.t("predicted_share", about) },
     y: { domain: [0, 1], label: app.t("true_share", about) },
     r: { range: [2, 11] },
+    color: { type: "identity" },
     marks: [
       Plot.line([[0, 0], [1, 1]], { strokeDasharray: "3 3", strokeOpacity: 0.5 }),
       Plot.ruleX(bins, { x: "mean", y1: "from", y2: "to", stroke: colour, strokeOpacity: "strength" }),
@@ -194,8 +212,8 @@ function settingsChart(runs, axes) {
     points.push({ run, axis: "AUC", x: high > low ? (run.scores.auc[0] - low) / (high - low) : 0.5, strength });
   });
   const labels = axes.flatMap(({ key, values }) =>
-    values.map((text, n) => ({ axis: key, x: n / (values.length - 1), text: text.slice(0, 22), n })));
-  labels.push({ axis: "AUC", x: 0, text: low.toFixed(4), n: 0 }, { axis: "AUC", x: 1, text: high.toFixed(4), n: 0 });
+    values.map((text, n) => ({ axis: key, x: n / (values.length - 1), text: text.slice(0, 22) })));
+  labels.push({ axis: "AUC", x: 0, text: low.toFixed(4) }, { axis: "AUC", x: 1, text: high.toFixed(4) });
   return app.plot(app.t("parallel"), parallelOptions([...axes.map(({ key }) => key), "AUC"], points, labels));
 }
 
@@ -208,11 +226,12 @@ function parallelOptions(names, points, labels) {
     height: 50 * names.length + 40,
     marginLeft: 110,
     marginRight: 60,
+    color: { type: "identity" },
     x: { axis: null, domain: [-0.03, 1.03] },
     y: { domain: names, label: null, tickSize: 0 },
     marks: [
       Plot.ruleY(names, { strokeOpacity: 0.25 }),
-      Plot.line(points, { ...place, z: ({ run }) => run.name, stroke: colour, strokeOpacity: 0.75, curve: "bump-y" }),
+      Plot.line(points, { ...place, z: ({ run }) => run.name, stroke: colour, curve: "bump-y" }),
       Plot.dot(points, { ...place, r: 2.5, fill: colour }),
       Plot.text(labels, { ...place, text: "text", dy: 13, stroke: "var(--card)", fill: "currentColor", strokeWidth: 4 }),
       Plot.tip(points, Plot.pointer({ ...place, title: tip })),
@@ -247,18 +266,19 @@ views.push(
 
 // A page that is renewed while runs are training
 
-let lastTouch = 0;
+let isTouched = false;
 
-/** Load the newest page, but not under the hands of a reader. */
+/** Load the newest page, but not under the hands of a reader; the address keeps the state. */
 function renewLater() {
   setTimeout(() => {
-    const busy = document.querySelector("dialog[open]") || performance.now() - lastTouch < 10000;
-    if (busy) renewLater();
+    const isBusy = isTouched || document.querySelector("dialog[open]");
+    isTouched = false;
+    if (isBusy) renewLater();
     else location.reload();
   }, app.data.refresh * 1000);
 }
 
 if (app.data.refresh) {
-  for (const kind of ["keydown", "pointerdown", "input"]) addEventListener(kind, () => { lastTouch = performance.now(); });
+  for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, () => { isTouched = true; });
   renewLater();
 }

@@ -77,30 +77,25 @@ function viewerHead(dialog, row, listed, image) {
 }
 
 function caseFacts(row) {
+  const { el, t } = app;
   const { folds, groups, subgroups } = app.cases;
   const images = groups.filter((group) => group === groups[row]).length;
-  const facts = [[app.t("truth"), labelText(row)], [app.t("fold"), folds[row]], [app.t("patient"), app.t("patient_images", images)]];
+  const facts = [[t("truth"), labelText(row)], [t("fold"), folds[row]], [t("patient"), t("patient_images", images)]];
   for (const { name, values, codes } of subgroups) {
     if (codes[row] !== UNKNOWN) facts.push([name, values[codes[row]]]);
   }
-  return app.el("dl", {}, facts.flatMap(([name, value]) => [app.el("dt", {}, name), app.el("dd", {}, value)]));
+  return el("dl", {}, facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }
 
 function probabilityTable(row) {
-  const head = [app.t("run"), ...app.classes.map((cls) => `P(${app.table.classes[cls]})`), app.t("at_cutoff", app.state.t / 100)];
-  const seen = runsByInterest().filter((run) => hasPredicted(run, row));
-  const rows = seen.map((run) => {
-    const figures = app.classes.map((cls) => app.prob(run, row, cls).toFixed(3));
-    return [run.name, ...figures, decisionText(run, row)];
+  const { classes, t } = app;
+  const head = [t("run"), ...classes.map((cls) => `P(${app.table.classes[cls]})`), t("at_cutoff", app.state.t / 100)];
+  const rows = runsByInterest().filter((run) => hasPredicted(run, row)).map((run) => {
+    const verdict = isWrong(run, row) ? "decided_wrong" : "decided_right";
+    const figures = classes.map((cls) => app.prob(run, row, cls).toFixed(3));
+    return [run.name, ...figures, t(verdict, namesOf(decidedClasses(run, row)))];
   });
-  return gridTable({ title: app.t("probabilities"), head, rows });
-}
-
-function decisionText(run, row) {
-  const { classes } = app.table;
-  const called = app.exclusive ? [decidedClass(run, row)] : app.classes.filter((cls) => isCalled(run, row, cls));
-  const text = called.map((cls) => classes[cls]).join(" + ") || app.t("no_label");
-  return app.t(isWrong(run, row) ? "decided_wrong" : "decided_right", text);
+  return gridTable({ title: t("probabilities"), head, rows });
 }
 
 // The panels
@@ -124,9 +119,10 @@ function pictureParts(picture, row, facts) {
   listenToMouse(stage, redraw);
   redraw();
   const maps = mapped.length ? mapControls(redraw) : app.el("p", { class: "soft" }, app.t("no_maps"));
-  const switches = mapped.length > 0 && app.el("p", { class: "chips" }, panels.map((run, n) => panelSwitch(run, n, redraw)));
-  return app.el("div", { class: "looking" },
-    app.el("div", {}, switches, stage), app.el("div", { class: "controls" }, toneControls(redraw), maps), facts);
+  const switches = mapped.length ? panels.map((run, number) => panelSwitch(run, number, redraw)) : [];
+  const { el } = app;
+  const shown = el("div", {}, el("div", { class: "chips" }, switches), stage);
+  return el("div", { class: "looking" }, shown, el("div", { class: "controls" }, toneControls(redraw), maps), facts);
 }
 
 function drawStage(stage, picture, panels, row) {
@@ -159,14 +155,20 @@ function drawPanel(run, toned, row) {
   return app.el("figure", {}, canvas, app.el("figcaption", {}, caption), run ? colourBar() : []);
 }
 
-/** Let the context draw where the picture is a square with sides of `size`, as zoomed and moved. */
-function place(context, size = 1) {
+/** Let the context draw, as zoomed and moved, in a square with sides of `size`: the picture, or its middle `part`. */
+function place(context, size = 1, part = 1) {
   const { width, height } = context.canvas;
   const [across, down] = [width * look.zoom, height * look.zoom];
-  context.setTransform(across / size, 0, 0, down / size, -look.x * across, -look.y * down);
+  const margin = (1 - part) / 2;
+  const scale = part / size;
+  context.setTransform(across * scale, 0, 0, down * scale, (margin - look.x) * across, (margin - look.y) * down);
 }
 
 // Heat maps
+
+function mostProbable(run, row) {
+  return d3.maxIndex(app.table.classes, (_, cls) => app.prob(run, row, cls));
+}
 
 function mapTitle(run, row) {
   const cls = look.target === 1 ? Math.max(0, app.table.positive) : mostProbable(run, row);
@@ -177,7 +179,7 @@ function mapTitle(run, row) {
 /** The cells of a map row by row, 0 to 255. */
 function mapOf(run, row) {
   const cells = run.maps.rows * run.maps.cols;
-  return decode(run.maps.of[row], Uint8Array).subarray(look.target * cells, (look.target + 1) * cells);
+  return Array.from(decode(run.maps.of[row], Uint8Array)).slice(look.target * cells, (look.target + 1) * cells);
 }
 
 /** HEAT by HEAT values from 0 to 1, bilinear between the middles of the cells. */
@@ -201,13 +203,15 @@ function neighbours(pixel, count) {
   return [first, Math.min(first + 1, count - 1), at - first];
 }
 
-function drawHeat(context, { rows, cols }, cells) {
+function drawHeat(context, { rows, cols, part }, cells) {
   const smooth = enlarge(cells, rows, cols);
+  const layer = look.cells ? colourLayer(cells.map((cell) => cell / 255), cols, rows) : colourLayer(smooth, HEAT, HEAT);
+  place(context, 1, part);
   context.imageSmoothingEnabled = !look.cells;
-  const layer = look.cells ? colourLayer(Array.from(cells, (cell) => cell / 255), cols, rows) : colourLayer(smooth, HEAT, HEAT);
   context.drawImage(layer, 0, 0, 1, 1);
-  if (look.cells) drawGrid(context, rows, cols);
-  if (look.contours) drawContours(context, smooth);
+  const draw = (size, shape, colour, width) => stroke(context, () => place(context, size, part), shape, colour, width);
+  if (look.cells) draw(1, gridLines(rows, cols), "rgba(255, 255, 255, 0.4)", 1);
+  if (look.contours) contoursOf(smooth).forEach((contour, n) => draw(HEAT, contour, `rgb(${HUE})`, 1.5 + 1.5 * n));
 }
 
 /** A picture of one colour whose opacity is the map. */
@@ -219,103 +223,103 @@ function colourLayer(values, width, height) {
   return canvas;
 }
 
-function drawContours(context, values) {
+/** Around CONTOURS of the maximum; none of a map that is empty. */
+function contoursOf(values) {
   const top = d3.max(values);
-  if (top === 0) return;
-  const contours = d3.contours().size([HEAT, HEAT]).thresholds(CONTOURS.map((share) => share * top))(values);
-  contours.forEach((contour, n) => stroke(context, HEAT, contour, `rgb(${HUE})`, 1.5 + 1.5 * n));
+  const levels = top > 0 ? CONTOURS.map((share) => share * top) : [];
+  return d3.contours().size([HEAT, HEAT]).thresholds(levels)(values);
 }
 
-function drawGrid(context, rows, cols) {
-  const across = d3.range(1, rows).map((n) => [[0, n / rows], [1, n / rows]]);
-  const down = d3.range(1, cols).map((n) => [[n / cols, 0], [n / cols, 1]]);
-  stroke(context, 1, { type: "MultiLineString", coordinates: [...across, ...down] }, "rgba(255, 255, 255, 0.4)", 1);
+function gridLines(rows, cols) {
+  const across = d3.range(rows + 1).map((n) => [[0, n / rows], [1, n / rows]]);
+  const down = d3.range(cols + 1).map((n) => [[n / cols, 0], [n / cols, 1]]);
+  return { type: "MultiLineString", coordinates: [...across, ...down] };
 }
 
-/** Lines in the coordinates of `place`, by a pen that does not grow with the zoom. */
-function stroke(context, size, shape, colour, width) {
+/** Lines in the coordinates that `placed` sets, by a pen that does not grow with the zoom. */
+function stroke(context, placed, shape, colour, width) {
   context.beginPath();
-  place(context, size);
+  placed();
   d3.geoPath(null, context)(shape);
   context.resetTransform();
   context.strokeStyle = colour;
   context.lineWidth = width;
   context.stroke();
-  place(context);
 }
 
 function colourBar() {
+  const { el } = app;
   const colours = `linear-gradient(90deg, transparent, rgba(${HUE}, ${look.opacity}))`;
-  const ticks = [0, ...CONTOURS, 1].map((share) => app.el("span", { style: `left: ${100 * share}%` }, `${100 * share}`));
-  return app.el("div", { class: "colours" },
-    app.el("div", { class: "bar", style: `background-image: ${colours}` }, ticks), app.el("small", {}, app.t("of_maximum")));
+  const ticks = [0, ...CONTOURS, 1].map((share) => el("span", { style: `left: ${100 * share}%` }, `${100 * share}`));
+  return el("div", { class: "colours" },
+    el("div", { class: "bar", style: `background-image: ${colours}` }, ticks), el("small", {}, app.t("of_maximum")));
 }
 
 // The controls
 
-function toneSlider(name, low, high, step, redraw) {
-  const output = app.el("output", {}, look[name]);
-  const oninput = (event) => {
-    look[name] = Number(event.target.value);
-    output.textContent = look[name];
+function lookSlider(name, range, redraw) {
+  const { show, node } = slider(name, range, (value) => {
+    look[name] = value;
+    show(value, value);
     redraw();
-  };
-  const input = app.el("input", { id: `look-${name}`, type: "range", min: low, max: high, step, value: look[name], oninput });
-  return app.el("label", {}, app.t(name), " ", output, input);
+  });
+  show(look[name], look[name]);
+  return node;
 }
 
-function checkbox(name, redraw) {
-  const onchange = (event) => {
-    look[name] = event.target.checked;
+function checkbox(id, text, isChecked, set) {
+  const input = app.el("input", { id, type: "checkbox", checked: isChecked, onchange: () => set(input.checked) });
+  return app.el("label", { class: "check" }, input, text);
+}
+
+function lookCheckbox(name, redraw) {
+  return checkbox(name, app.t(name), look[name], (isChecked) => {
+    look[name] = isChecked;
     redraw();
-  };
-  const input = app.el("input", { id: `look-${name}`, type: "checkbox", checked: look[name], onchange });
-  return app.el("label", { class: "check" }, input, app.t(name));
+  });
+}
+
+function panelSwitch(run, number, redraw) {
+  const text = run ? app.t("map_by", run.name) : app.t("untouched");
+  return checkbox(`panel-${number}`, text, !look.hidden.has(number), (isSeen) => {
+    look.hidden[isSeen ? "delete" : "add"](number);
+    redraw();
+  });
 }
 
 function toneControls(redraw) {
-  const fieldset = app.el("fieldset", {});
-  const press = (change) => () => {
-    change();
-    fill();
-    redraw();
+  const { el, t } = app;
+  const fieldset = el("fieldset", {});
+  const button = (key, text, change) => {
+    const onclick = () => {
+      change();
+      fill();
+      redraw();
+    };
+    return el("button", { id: key, type: "button", "aria-label": t(key), title: t(key), onclick }, text);
   };
-  const button = (id, text, change) =>
-    app.el("button", { id, type: "button", title: app.t(id), "aria-label": app.t(id), onclick: press(change) }, text);
   const fill = () => fieldset.replaceChildren(
-    app.el("legend", {}, app.t("tones")),
-    toneSlider("level", 0, 255, 1, redraw),
-    toneSlider("window", 2, 512, 2, redraw),
+    el("legend", {}, t("tones")),
+    lookSlider("level", { min: 0, max: 255 }, redraw),
+    lookSlider("window", { min: 2, max: 512, step: 2 }, redraw),
     button("zoom_in", "+", () => zoomAt(0.5, 0.5, ZOOM_STEP)),
     button("zoom_out", "−", () => zoomAt(0.5, 0.5, 1 / ZOOM_STEP)),
-    button("as_it_was", app.t("as_it_was"), () => Object.assign(look, UNTOUCHED)));
+    button("as_it_was", t("as_it_was"), () => Object.assign(look, UNTOUCHED)));
   fill();
   return fieldset;
 }
 
 function mapControls(redraw) {
-  const names = [app.t("predicted_class"), app.table.classes[Math.max(0, app.table.positive)]];
-  const onchange = (event) => {
-    look.target = event.target.selectedIndex;
+  const { el, t } = app;
+  const names = [t("predicted_class"), app.table.classes[Math.max(0, app.table.positive)]];
+  const options = names.map((name, number) => el("option", { selected: number === look.target }, name));
+  const select = el("select", { id: "target", onchange() {
+    look.target = select.selectedIndex;
     redraw();
-  };
-  const options = names.map((name, n) => app.el("option", { selected: n === look.target }, name));
-  return app.el("fieldset", {},
-    app.el("legend", {}, app.t("heat_maps")),
-    app.el("label", {}, app.t("map_class"), app.el("select", { id: "look-target", onchange }, options)),
-    toneSlider("opacity", 0, 1, 0.05, redraw),
-    checkbox("contours", redraw),
-    checkbox("cells", redraw));
-}
-
-function panelSwitch(run, number, redraw) {
-  const onchange = (event) => {
-    if (event.target.checked) look.hidden.delete(number);
-    else look.hidden.add(number);
-    redraw();
-  };
-  const input = app.el("input", { id: `panel-${number}`, type: "checkbox", checked: !look.hidden.has(number), onchange });
-  return app.el("label", { class: "check" }, input, run ? app.t("map_by", run.name) : app.t("untouched"));
+  } }, options);
+  return el("fieldset", {}, el("legend", {}, t("heat_maps")), el("label", {}, t("map_class"), select),
+    lookSlider("opacity", { min: 0, max: 1, step: 0.05 }, redraw),
+    lookCheckbox("contours", redraw), lookCheckbox("cells", redraw));
 }
 
 // Zoom and pan
@@ -336,25 +340,26 @@ function panBy(x, y) {
   look.y = Math.min(Math.max(look.y - y / look.zoom, 0), most);
 }
 
+/** The wheel and + and - zoom, dragging moves. */
 function listenToMouse(stage, redraw) {
-  const sizes = () => stage.querySelector("canvas").getBoundingClientRect();
+  const zoom = (x, y, factor) => {
+    zoomAt(x, y, factor);
+    redraw();
+  };
   stage.addEventListener("wheel", (event) => {
     if (!event.target.matches("canvas")) return;
     event.preventDefault();
     const { left, top, width, height } = event.target.getBoundingClientRect();
-    zoomAt((event.clientX - left) / width, (event.clientY - top) / height, Math.exp(-event.deltaY / 400));
-    redraw();
+    zoom((event.clientX - left) / width, (event.clientY - top) / height, Math.exp(-event.deltaY / 400));
   });
-  stage.addEventListener("pointerdown", (event) => stage.setPointerCapture(event.pointerId));
-  stage.addEventListener("pointermove", (event) => {
-    if (!event.buttons || look.zoom === 1) return;
-    panBy(event.movementX / sizes().width, event.movementY / sizes().height);
-    redraw();
+  stage.addEventListener("keydown", ({ key }) => {
+    if (key === "+" || key === "-") zoom(0.5, 0.5, key === "+" ? ZOOM_STEP : 1 / ZOOM_STEP);
   });
-  stage.addEventListener("keydown", (event) => {
-    const factor = { "+": ZOOM_STEP, "-": 1 / ZOOM_STEP }[event.key];
-    if (!factor) return;
-    zoomAt(0.5, 0.5, factor);
+  stage.addEventListener("pointerdown", ({ pointerId }) => stage.setPointerCapture(pointerId));
+  stage.addEventListener("pointermove", ({ buttons, movementX, movementY }) => {
+    if (!buttons || look.zoom === 1) return;
+    const { width, height } = stage.querySelector("canvas").getBoundingClientRect();
+    panBy(movementX / width, movementY / height);
     redraw();
   });
 }

@@ -6,8 +6,8 @@ const LETTERS = "ABCDEFGH";
 const SVG = "http://www.w3.org/2000/svg";
 const SVG_TAGS = ["svg", "g", "path", "line", "circle", "text", "title"];
 
-/** The parts of the page, in its order: {id, title, keys, light, draw(host, app)}. What `draw` returns is called when
- * only keys named in `light` have changed; others that change and stand in `keys` (all, where there is none) draw anew. */
+/** The parts of the page, in its order: {id, title, keys, light, draw(host, app)}. A change of one of `keys` (where it
+ * has none, of any key) draws anew; of one of `light` it calls what `draw` has returned. */
 const views = [];
 
 const app = {
@@ -44,6 +44,10 @@ const app = {
   },
   tableOf(run) {
     return app.data.tables.find((table) => table.runs.includes(run));
+  },
+  /** The coloured letter of a chosen run. */
+  letterOf(run) {
+    return app.chosen.includes(run) && app.el("b", { style: `color: ${app.colour(run)}` }, app.letter(run));
   },
   letter(run) {
     return LETTERS[app.chosen.indexOf(run)] ?? "";
@@ -100,7 +104,8 @@ const app = {
   truth(cls) {
     return app.once(`truth ${app.table.cases} ${cls}`, () => {
       const { labels, n } = app.cases;
-      if (!app.exclusive) return Uint8Array.from({ length: n }, (_, row) => labels[row * app.table.classes.length + cls]);
+      const width = app.table.classes.length;
+      if (!app.exclusive) return Uint8Array.from({ length: n }, (_, row) => labels[row * width + cls]);
       return labels.map((label) => (label === UNKNOWN ? UNKNOWN : Number(label === cls)));
     });
   },
@@ -136,14 +141,16 @@ const app = {
     return node;
   },
   button(id, text, pressed, onclick) {
-    return app.el("button", { id, type: "button", "aria-pressed": pressed === null ? null : String(pressed), onclick }, text);
+    const state = pressed === null ? null : String(pressed);
+    return app.el("button", { id, type: "button", "aria-pressed": state, onclick }, text);
   },
   figure(title, ...children) {
     return app.el("figure", {}, app.el("figcaption", {}, title), ...children);
   },
   /** A table that scrolls by itself where it is too wide; the keyboard reaches it. */
   scroll(name, table) {
-    return app.el("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": app.t("table_region", name) }, table);
+    const label = app.t("table_region", name);
+    return app.el("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": label }, table);
   },
   /** A chart that is one image with a name to a screen reader. */
   plot(label, options) {
@@ -235,7 +242,7 @@ function redraw(changed) {
     view.heading.textContent = app.t(view.title ?? view.id);
     if (view.near) drawView(view);
   }
-  if (focused && document.activeElement?.id !== focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  if (document.activeElement?.id !== focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
 function drawView(view) {
@@ -270,9 +277,9 @@ function watch() {
 
 /** Name, date, remarks, and what everything is shown in. */
 function drawHead() {
-  const { el, t, data, state } = app;
-  const choice = (key, values, words) => el("span", { role: "group", class: "choice", "aria-label": t(words[0]) },
-    values.map((value, n) => app.button(`${key}-${value}`, words[n + 1], state[key] === value, () => app.set({ [key]: value }))));
+  const { el, t, data } = app;
+  const choice = (key, name, texts) => el("span", { role: "group", class: "choice", "aria-label": name },
+    Object.entries(texts).map(([value, text]) => stateButton(key, value, text)));
   const count = d3.sum(data.tables, ({ runs }) => runs.length);
   const skip = () => document.getElementById("main").focus();
   document.querySelector("header").replaceChildren(
@@ -281,14 +288,15 @@ function drawHead() {
     el("span", {}, `${t("results", count)}, ${t("made", data.made.slice(0, 16).replace("T", " "))}`),
     el("strong", {}, t("not_clinical")),
     data.refresh ? el("span", { class: "badge" }, t("live", data.refresh)) : "",
-    choice("profile", ["radiographer", "competitor"], ["profile", t("radiographer"), t("competitor")]),
-    choice("lang", ["en", "ja"], ["language", "English", "日本語"]),
-    drawChips());
+    choice("profile", t("profile"), { radiographer: t("radiographer"), competitor: t("competitor") }),
+    choice("lang", t("language"), { en: "English", ja: "日本語" }),
+    el("nav", { class: "chips", "aria-label": t("data_sets") }, data.tables.map(({ id, title, runs }) =>
+      stateButton("d", id, `${title} · ${runs.length}`))));
 }
 
-function drawChips() {
-  const chip = ({ id, title, runs }) => app.button(`chip-${id}`, `${title} · ${runs.length}`, id === app.state.d, () => app.set({ d: id }));
-  return app.el("nav", { class: "chips", "aria-label": app.t("data_sets") }, app.data.tables.map(chip));
+/** A button that gives a part of the state a value, and is pressed where it has it. */
+function stateButton(key, value, text) {
+  return app.button(`${key}-${value}`, text, app.state[key] === value, () => app.set({ [key]: value }));
 }
 
 function start() {

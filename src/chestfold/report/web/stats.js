@@ -10,15 +10,11 @@ function decode(text, Type) {
   return new Type(bytes.buffer);
 }
 
-/** How many of the rows are found, missed, false alarms and cleared where p >= cut / 100 is called positive. */
-function countAt(cut, scores, truth, rows) {
-  const counts = { found: 0, missed: 0, alarms: 0, cleared: 0 };
-  for (const row of rows) {
-    const called = scores[row] >= cut * 600;
-    if (truth[row] === 1) counts[called ? "found" : "missed"] += 1;
-    else counts[called ? "alarms" : "cleared"] += 1;
-  }
-  return counts;
+/** Which share of the rows has p >= cut / 100, for each cut from 0 to 100. */
+function sharesAbove(scores, rows) {
+  const tally = new Uint32Array(101);
+  for (const row of rows) tally[Math.floor(scores[row] / 600)] += 1;
+  return Array.from(tally, (_, cut) => share(d3.sum(tally.subarray(cut)), rows.length));
 }
 
 /** A share; NaN where it is undefined. */
@@ -30,34 +26,19 @@ function share(part, whole) {
 function wilson(value, n) {
   const z2 = 1.959964 ** 2;
   const middle = (value + z2 / (2 * n)) / (1 + z2 / n);
-  const half = (Math.sqrt(z2 * (value * (1 - value) / n + z2 / (4 * n * n)))) / (1 + z2 / n);
+  const half = Math.sqrt(z2 * (value * (1 - value) / n + z2 / (4 * n * n))) / (1 + z2 / n);
   return [Math.max(0, middle - half), Math.min(1, middle + half)];
 }
 
-/** The share of the rows that are hits, as [value, low, high]: Wilson's interval by the effective number of rows,
- * since images of one patient are alike (variance of a ratio over clusters: Rao & Scott 1992). */
-function clusteredShare(rows, hit, groups) {
-  const patients = new Map();
-  let hits = 0;
-  for (const row of rows) {
-    const patient = patients.get(groups[row]) ?? { rows: 0, hits: 0 };
-    patient.rows += 1;
-    if (hit(row)) patient.hits += 1;
-    patients.set(groups[row], patient);
-    hits += hit(row) ? 1 : 0;
-  }
-  const value = share(hits, rows.length);
-  if (!rows.length) return [NaN, NaN, NaN];
-  return [value, ...wilson(value, effectiveNumber([...patients.values()], value, rows.length))];
-}
-
-/** Of how many independent rows the share would vary as much. */
-function effectiveNumber(patients, value, rows) {
-  const count = patients.length;
-  const squares = d3.sum(patients, (patient) => (patient.hits - value * patient.rows) ** 2);
-  const variance = count / (count - 1) * squares / rows ** 2;
-  if (!(variance > 0)) return count;
-  return Math.max(1, Math.min(rows, value * (1 - value) / variance));
+/** The share of the rows that are hits, as [value, low, high]; NaN without rows. Images of one patient are alike:
+ * Wilson's interval by the effective number of rows (variance of a ratio over clusters: Rao & Scott 1992). */
+function clusteredShare(rows, isHit, groups) {
+  const patients = d3.rollup(rows, (of) => ({ rows: of.length, hits: of.filter(isHit).length }), (row) => groups[row]);
+  const value = share(d3.sum(patients.values(), ({ hits }) => hits), rows.length);
+  const squares = d3.sum(patients.values(), (of) => (of.hits - value * of.rows) ** 2);
+  const variance = patients.size / (patients.size - 1) * squares / rows.length ** 2;
+  const effective = variance > 0 ? Math.max(1, Math.min(rows.length, value * (1 - value) / variance)) : patients.size;
+  return [value, ...wilson(value, effective)];
 }
 
 /** The rows from the highest score to the lowest. */
@@ -67,15 +48,13 @@ function ranked(scores, rows) {
 
 /** Area under the ROC curve of ranked rows that count with weights; ties count half. NaN where a class is missing. */
 function weightedAuc(order, scores, truth, weights) {
-  let positives = 0;
-  let negatives = 0;
-  let area = 0;
+  let [positives, negatives, area] = [0, 0, 0];
   for (let start = 0, end = 0; start < order.length; start = end) {
-    let up = 0;
-    let along = 0;
+    let [up, along] = [0, 0];
     for (end = start; end < order.length && scores[order[end]] === scores[order[start]]; end += 1) {
-      if (truth[order[end]] === 1) up += weights[order[end]];
-      else along += weights[order[end]];
+      const row = order[end];
+      if (truth[row] === 1) up += weights[row];
+      else along += weights[row];
     }
     area += along * (positives + up / 2);
     positives += up;
@@ -101,12 +80,9 @@ function rocCurve(scores, truth, rows) {
 
 /** The same line with fewer points: only its corners. */
 function withoutStraights(points) {
-  return points.filter((point, n) => {
-    const before = points[n - 1];
-    const after = points[n + 1];
-    if (!before || !after) return true;
-    return !(before.x === point.x && point.x === after.x) && !(before.y === point.y && point.y === after.y);
-  });
+  const isStraight = (key, n) => points[n - 1][key] === points[n][key] && points[n][key] === points[n + 1][key];
+  const isEnd = (n) => n === 0 || n === points.length - 1;
+  return points.filter((_, n) => isEnd(n) || !(isStraight("x", n) || isStraight("y", n)));
 }
 
 /** Difference of the mean AUC of B and A over classes by a paired bootstrap over patients; the same for the same data.
@@ -128,12 +104,8 @@ function pairedDifference(classes, groups) {
 
 /** How often the patient of each row is drawn, once for each replicate. */
 function* patientWeights(classes, groups) {
-  const numbers = new Map();
-  for (const { rows } of classes) {
-    for (const row of rows) {
-      if (!numbers.has(groups[row])) numbers.set(groups[row], numbers.size);
-    }
-  }
+  const drawn = new Set(classes.flatMap(({ rows }) => rows.map((row) => groups[row])));
+  const numbers = new Map(Array.from(drawn, (group, number) => [group, number]));
   const patients = Int32Array.from(groups, (group) => numbers.get(group) ?? -1);
   const draw = d3.randomInt.source(d3.randomLcg(0.5))(numbers.size);
   const times = new Float64Array(numbers.size);
@@ -146,16 +118,14 @@ function* patientWeights(classes, groups) {
 
 /** What follows from sensitivity and specificity at a prevalence; NaN where it is undefined. */
 function predictiveValues(sensitivity, specificity, prevalence) {
-  const found = sensitivity * prevalence;
-  const missed = (1 - sensitivity) * prevalence;
-  const cleared = specificity * (1 - prevalence);
-  const alarms = (1 - specificity) * (1 - prevalence);
+  const [found, missed] = [sensitivity * prevalence, (1 - sensitivity) * prevalence];
+  const [cleared, alarms] = [specificity * (1 - prevalence), (1 - specificity) * (1 - prevalence)];
   return {
     people: { found, missed, alarms, cleared },
     ppv: share(found, found + alarms),
     npv: share(cleared, cleared + missed),
-    lrPositive: share(sensitivity, 1 - specificity),
-    lrNegative: share(1 - sensitivity, specificity),
+    lr_positive: share(sensitivity, 1 - specificity),
+    lr_negative: share(1 - sensitivity, specificity),
   };
 }
 

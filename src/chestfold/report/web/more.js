@@ -14,14 +14,18 @@ function choice(key, title, values, chosen, wordsOf = String) {
   return el("p", {}, el("label", {}, `${title} `, el("select", { id: `choose-${key}`, onchange }, options)));
 }
 
-/** A table of texts, the first column being the rows' names. */
-function gridTable({ title, head, rows }) {
+/** A table of texts, the first column being the rows' names; what stands in brackets goes below its figure. */
+function gridTable({ title, head, rows, figures_from: first }) {
   const { el } = app;
-  const heads = head.map((name) => el("th", { scope: "col" }, name));
-  const row = ([name, ...texts]) =>
-    el("tr", {}, el("th", { scope: "row" }, name), texts.map((text) => el("td", {}, text)));
-  const parts = [el("thead", {}, el("tr", {}, heads)), el("tbody", {}, rows.map(row))];
-  return app.scroll(title, el("table", { class: "grid" }, parts));
+  const side = (n) => (n < first ? "text" : null);
+  const cell = (text, n) => {
+    const [figure, interval] = n < first ? [text] : text.split(/ (?=\[)/);
+    const attributes = n ? { class: side(n) } : { class: "text", scope: "row" };
+    return el(n ? "td" : "th", attributes, figure, interval && el("small", {}, interval));
+  };
+  const heads = head.map((name, n) => el("th", { scope: "col", class: side(n) }, name));
+  const lines = rows.map((texts) => el("tr", {}, texts.map(cell)));
+  return app.scroll(title, el("table", {}, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, lines)));
 }
 
 /** A grid that is drawn when it is opened. */
@@ -233,7 +237,7 @@ function parallelOptions(names, points, labels) {
       Plot.ruleY(names, { strokeOpacity: 0.25 }),
       Plot.line(points, { ...place, z: ({ run }) => run.name, stroke: colour, curve: "bump-y" }),
       Plot.dot(points, { ...place, r: 2.5, fill: colour }),
-      Plot.text(labels, { ...place, text: "text", dy: 13, stroke: "var(--card)", fill: "currentColor", strokeWidth: 4 }),
+      Plot.text(labels, { ...place, text: "text", dy: 13, stroke: "var(--card)", strokeWidth: 4, fill: "var(--ink)" }),
       Plot.tip(points, Plot.pointer({ ...place, title: tip })),
     ],
   };

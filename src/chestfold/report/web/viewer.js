@@ -95,7 +95,7 @@ function probabilityTable(row) {
     const figures = classes.map((cls) => app.prob(run, row, cls).toFixed(3));
     return [run.name, ...figures, t(verdict, namesOf(decidedClasses(run, row)))];
   });
-  return gridTable({ title: t("probabilities"), head, rows });
+  return gridTable({ title: t("probabilities"), head, rows, figures_from: head.length });
 }
 
 // The panels

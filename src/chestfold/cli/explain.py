@@ -46,5 +46,5 @@ def explain(arguments: argparse.Namespace) -> None:
         say(f"wrote {folder / 'report.html'}: the pictures and the figures of {a.name}")
     else:
         say(
-            f"{a.name} is not collected yet: run its experiment again; then chestfold report {a.name} shows the pictures"
+            f"{a.name} is not collected yet: run its experiment again; chestfold report {a.name} then shows the pictures"
         )

@@ -235,6 +235,9 @@ def _require_same_images(member: Result, theirs: dict[str, Any], first: Result, 
                 "train the missing ones first"
             )
         return
+    for result in (member, first):
+        if result.record.folds.leaky:
+            raise InputError(f"the folds of {result.name} leak on purpose; it cannot be blended with another split's")
     if "index_sha256" not in origin or theirs.get("index_sha256") != origin["index_sha256"]:
         raise InputError(
             f"{member.name} (folds {theirs['folds']}, {theirs['folds_sha256'][:8]}) and {first.name} (folds "

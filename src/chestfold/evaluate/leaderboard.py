@@ -1,13 +1,13 @@
 """The leaderboard: one row per result, from files alone."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from chestfold.core.config import Experiment, did_you_mean
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
-from chestfold.core.run_folder import FoldFolder, run_folders
+from chestfold.core.run_folder import FoldFolder, RunFolder, run_folders
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.claims import Comparison
 from chestfold.evaluate.marks import Mark, marks_of, warning_of
@@ -223,15 +223,17 @@ def displaced() -> list[str]:
     return lines
 
 
+def unfinished_runs() -> Iterator[RunFolder]:
+    """Those with folds that are begun and not collected."""
+    for run in run_folders():
+        finished = all(fold.manifest_path.exists() for fold in run.begun_folds())
+        if not (finished and (run.path / "scores.json").exists()):
+            yield run
+
+
 def unfinished() -> list[str]:
     """A line for each run with folds that are begun and not collected: how far each of its folds is."""
-    lines = []
-    for run in run_folders():
-        begun = run.begun_folds()
-        collected = (run.path / "scores.json").exists() and all(fold.manifest_path.exists() for fold in begun)
-        if not collected:
-            lines.append(f"not collected yet: {run.name}: {_states(begun)}")
-    return lines
+    return [f"not collected yet: {run.name}: {_states(run.begun_folds())}" for run in unfinished_runs()]
 
 
 def _states(folds: Sequence[FoldFolder]) -> str:
@@ -241,5 +243,9 @@ def _states(folds: Sequence[FoldFolder]) -> str:
 def _state(fold: FoldFolder) -> str:
     if fold.manifest_path.exists():
         return f"finished (best epoch {fold.manifest().best_epoch})"
-    epochs = fold.config().settings.get("epochs", Experiment.epochs)
-    return f"{len(fold.history())} of {plural(epochs, 'epoch')}"
+    return f"{len(fold.history())} of {plural(epochs_of(fold), 'epoch')}"
+
+
+def epochs_of(fold: FoldFolder) -> int:
+    """How many epochs a fold is to be trained."""
+    return fold.config().settings.get("epochs", Experiment.epochs)

@@ -51,6 +51,8 @@ class FoldsOfResult(Record):
     count: int
     sha256: str
     trained: tuple[int, ...]
+    leaky: bool = False
+    """Whether they leak on purpose."""
 
     def __str__(self) -> str:
         """`5 folds`, or `fold 0 of 5`."""

@@ -7,7 +7,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const SVG_TAGS = ["svg", "g", "path", "line", "circle", "text", "title"];
 
 /** The parts of the page, in its order: {id, title, keys, light, draw(host, app)}. A change of one of `keys` (where it
- * has none, of any key) draws anew; of one of `light` it calls what `draw` has returned. */
+ * has none, of any key) draws anew; of one of `light` it calls what `draw` has returned. `alone`: it is drawn without
+ * any result too. */
 const views = [];
 
 const app = {
@@ -189,12 +190,13 @@ const app = {
 /** Make the state fit the data: what is not there is not chosen. `before`: the state that it was. */
 function settle(before) {
   const { state } = app;
-  if (!app.table) state.d = app.data.tables[0].id;
+  if (!app.table) state.d = app.data.tables[0]?.id ?? "";
+  if (!app.table) return; // a page that waits for the first result
   const moved = before.d !== state.d;
   if (moved) Object.assign(state, { cls: "", prev: null, open: "" });
   const fits = (name) => app.run(name) && app.tableOf(app.run(name)).cases === app.table.cases;
   let names = [...new Set([state.a, state.b, ...state.more.split(",")])].filter((name) => name && fits(name));
-  if (!names.length && (moved || state.a === null)) names = startingRuns();
+  if (!names.length && (moved || state.a !== "")) names = startingRuns();
   state.a = names[0] ?? "";
   state.b = names[1] ?? "";
   state.more = names.slice(2, LETTERS.length).join(",");
@@ -238,7 +240,7 @@ function redraw(changed) {
   for (const view of views) {
     const heavy = ["d", "lang", ...(view.keys ?? Object.keys(FIRST))];
     if (heavy.some((key) => changed.includes(key))) view.stale = true;
-    else if (!view.stale && view.light?.some((key) => changed.includes(key))) view.update();
+    else if (!view.stale && view.light?.some((key) => changed.includes(key))) view.update?.();
     view.heading.textContent = app.t(view.title ?? view.id);
     if (view.near) drawView(view);
   }
@@ -249,7 +251,7 @@ function drawView(view) {
   if (!view.stale) return;
   view.stale = false;
   view.host.replaceChildren();
-  view.update = view.draw(view.host, app);
+  view.update = app.table || view.alone ? view.draw(view.host, app) : null;
   view.section.classList.remove("waiting");
   view.section.hidden = view.host.childElementCount === 0;
 }

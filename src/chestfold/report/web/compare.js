@@ -106,8 +106,10 @@ function scatterFigure(a, b) {
   return app.figure(title, chart, app.legend(keys));
 }
 
-function settingsFigure(runs) {
+function settingsFigure(chosen) {
   const { el, t } = app;
+  const runs = chosen.filter(({ kind }) => kind === "experiment");
+  if (runs.length < 2) return "";
   const differs = (key) => new Set(runs.map((run) => settingText(settingOf(run, key)))).size > 1;
   const keys = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))].filter(differs);
   const title = t("settings_differ");

@@ -71,7 +71,7 @@ function holds(run, key, sign, wanted) {
 
 /** A setting of an experiment; null where the run has none. */
 function settingOf(run, key) {
-  return run.settings[key] ?? (run.kind === "experiment" ? app.data.defaults[key] : null);
+  return run.kind === "experiment" ? run.settings[key] ?? app.data.defaults[key] : null;
 }
 
 function settingText(value) {

@@ -68,7 +68,7 @@ function viewerHead(dialog, row, listed, image) {
   const button = (sign, name, disabled, onclick) =>
     app.el("button", { type: "button", "aria-label": app.t(name), title: app.t(name), disabled, onclick }, sign);
   const last = place < 0 || place + 1 === listed.length;
-  return app.el("header", {},
+  return app.el("div", { class: "viewer-head" },
     app.el("h3", { id: "viewer-title" }, image ? image.id : app.t("image_number", row + 1)),
     place >= 0 && app.el("span", { class: "soft" }, app.t("place", place + 1, listed.length)),
     button("‹", "image_before", place <= 0, () => app.openImage(listed[place - 1])),

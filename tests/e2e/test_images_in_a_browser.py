@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import axe_core_python
@@ -94,7 +95,7 @@ class Drawn:
 
     def _run(self, number: int, name: str) -> Run:
         auc = 0.9 - 0.1 * number
-        scores = {key: (auc, auc - 0.02, auc + 0.02) for key in ("auc", "recall", "specificity", "accuracy", "f1")}
+        scores = dict.fromkeys(("auc", "recall", "specificity", "accuracy", "f1"), (auc, auc - 0.02, auc + 0.02))
         maps = np.zeros((2, 4, 5))
         maps[1, 1, 3] = 1  # for the positive class in row 1, column 3; of the predicted class there is none
         return Run(
@@ -262,7 +263,7 @@ def test_level_window_and_zoom_change_the_pixels_and_a_button_brings_them_back(s
         seen.append(page.value(PIXELS))
     page.click("document.getElementById('zoom_in')")
     seen.append(page.value(PIXELS))
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in pairwise(seen):
         assert all(one != other for one, other in zip(before, after, strict=True))
     page.click("document.getElementById('as_it_was')")
     assert page.value(PIXELS) == untouched

@@ -11,6 +11,8 @@ from chestfold.core.files import runs_dir
 from chestfold.integrations.tracker import TRACKERS
 
 METHODS = ["mean", "rank", "greedy", "stack"]
+WATCH = 10.0
+"""Seconds between two looks at runs/."""
 
 
 def add_verbs(verbs: Any) -> None:
@@ -30,7 +32,11 @@ def add_verbs(verbs: Any) -> None:
     board.add_argument("--own", action="store_true", help="without the published results of exps/results/")
     board.add_argument("--top", type=int, metavar="N", help="the first N of each table [all]")
     report = add_verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
+    report.add_argument("names", nargs="*", metavar="NAME", help="these results only [all]")
     report.add_argument("--out", type=Path, help="the file to write [runs/report.html]")
+    text = f"write it again when a run changes, looking every so many seconds [{WATCH:g}]; Ctrl-C ends it"
+    report.add_argument("--watch", nargs="?", type=float, const=WATCH, metavar="SECONDS", help=text)
+    report.add_argument("--open", action="store_true", help="show it in the browser")
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
     )
@@ -178,13 +184,30 @@ def show_board(arguments: argparse.Namespace) -> None:
 
 
 def write_page(arguments: argparse.Namespace) -> None:
-    """Write the HTML page of all results."""
-    from chestfold.report.page import write_report
+    """Write the HTML page of all results, once or as long as something trains."""
+    from chestfold.report.page import require_file, write_report
+    from chestfold.report.watch import watch
 
     path = arguments.out or runs_dir() / "report.html"
-    count = write_report(path)
+    require_file(path)
+    if arguments.watch is not None:
+        if not 1 <= arguments.watch <= 86400:
+            raise InputError(f"--watch {arguments.watch:g}: 1 to 86400 seconds")
+        watch(path, arguments.names, arguments.watch, lambda: _open(path) if arguments.open else None)
+        return
+    count = write_report(path, arguments.names)
     size = path.stat().st_size / 1e6
     say(f"wrote {path}: {plural(count, 'result')}, {size:.1f} MB; open it in a browser, it needs no network")
+    if arguments.open:
+        _open(path)
+
+
+def _open(path: Path) -> None:
+    """Show a file in the browser, where there is one."""
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        say(f"no browser was found here; open {path} in one")
 
 
 def publish_result(arguments: argparse.Namespace) -> None:

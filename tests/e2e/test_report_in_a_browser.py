@@ -217,8 +217,8 @@ def python_difference(found: dict[str, results.Result], first: str, second: str)
     (a, _), (b, _) = found[first].oof(), found[second].oof()
     record = found[first].record
     task = record.create_task()
-    probs = [table[list(record.classes)].to_numpy() for table in (b, a)]
-    return paired_gain(task, task.labels(a["label"].tolist()), *probs, a["group"].to_numpy())
+    before, after = (table[list(record.classes)].to_numpy() for table in (a, b))
+    return paired_gain(task, task.labels(a["label"].tolist()), after, before, a["group"].to_numpy())
 
 
 def test_a_third_run_is_drawn_over_the_others(browser):

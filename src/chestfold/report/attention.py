@@ -139,7 +139,7 @@ def read_maps(folder: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def small_maps(found: dict[int, np.ndarray], positive: str) -> Maps | None:
+def small_maps(found: dict[int, np.ndarray], part: float, positive: str) -> Maps | None:
     """Row -> maps (2, rows, columns) as the page has them; None where there are none."""
     if not found:
         return None
@@ -149,4 +149,4 @@ def small_maps(found: dict[int, np.ndarray], positive: str) -> Maps | None:
         highest = maps.max(axis=(1, 2), keepdims=True)
         shares = np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
         small[row] = array(np.rint(shares.clip(0) * 255), "uint8")
-    return Maps(rows, columns, positive, small)
+    return Maps(rows, columns, part, positive, small)

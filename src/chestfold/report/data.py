@@ -16,6 +16,7 @@ from chestfold.core.config import Experiment
 from chestfold.core.files import published_dir, runs_dir, sha256_json
 from chestfold.core.run_folder import FoldFolder, History
 from chestfold.core.task import Task
+from chestfold.data.transforms.preprocess import seen_part
 from chestfold.evaluate import leaderboard, predictions, published_baselines, synthetic_gain
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.bootstrap import Score
@@ -276,7 +277,8 @@ def _shown_maps(cases: CaseTable, run: Run, pictures: Pictures) -> Maps | None:
     for row, maps in cases.explained[run.name].items():
         if pictures.key(cases.data, ids[row]):
             found[row] = maps
-    return small_maps(found, cases.task.classes[cases.task.positive_number])
+    part = seen_part(run.settings.get("frame", "none"))
+    return small_maps(found, part, cases.task.classes[cases.task.positive_number])
 
 
 def _run(result: Result, probs: bytes, standing: Standing | None, explained: Path) -> Run:

@@ -74,10 +74,14 @@ class Cases:
 
 @dataclass(frozen=True)
 class Maps:
-    """Heat maps. `of`: row -> uint8 (2, rows, cols), of the predicted and of the positive class, by its own maximum."""
+    """Heat maps of the middle `part` of each side of an image.
+
+    `of`: row -> uint8 (2, rows, cols), of the predicted and of the positive class, by its own maximum.
+    """
 
     rows: int
     cols: int
+    part: float
     positive: str
     of: dict[int, bytes]
 

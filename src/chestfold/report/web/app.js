@@ -313,7 +313,6 @@ function start() {
     redraw(Object.keys(FIRST));
   });
   addEventListener("beforeprint", () => views.forEach(drawView));
-  if (app.data.refresh) setTimeout(() => location.reload(), app.data.refresh * 1000);
 }
 
 document.addEventListener("DOMContentLoaded", start);

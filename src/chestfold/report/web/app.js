@@ -187,6 +187,8 @@ const app = {
   },
 };
 
+const { el, t } = app; // every part needs these two
+
 /** Make the state fit the data: what is not there is not chosen. `before`: the state that it was. */
 function settle(before) {
   const { state } = app;
@@ -241,7 +243,7 @@ function redraw(changed) {
     const heavy = ["d", "lang", ...(view.keys ?? Object.keys(FIRST))];
     if (heavy.some((key) => changed.includes(key))) view.stale = true;
     else if (!view.stale && view.light?.some((key) => changed.includes(key))) view.update?.();
-    view.heading.textContent = app.t(view.title ?? view.id);
+    view.heading.textContent = t(view.title ?? view.id);
     if (view.near) drawView(view);
   }
   if (document.activeElement?.id !== focused) document.getElementById(focused)?.focus({ preventScroll: true });
@@ -257,9 +259,9 @@ function drawView(view) {
 }
 
 function placeView(view) {
-  view.heading = app.el("h2", { id: `${view.id}-title` });
-  view.host = app.el("div", {});
-  view.section = app.el("section", { id: view.id, class: "card waiting", "aria-labelledby": `${view.id}-title` },
+  view.heading = el("h2", { id: `${view.id}-title` });
+  view.host = el("div", {});
+  view.section = el("section", { id: view.id, class: "card waiting", "aria-labelledby": `${view.id}-title` },
     view.heading, view.host);
   view.stale = true;
   return view.section;
@@ -279,7 +281,7 @@ function watch() {
 
 /** Name, date, remarks, and what everything is shown in. */
 function drawHead() {
-  const { el, t, data } = app;
+  const { data } = app;
   const choice = (key, name, texts) => el("span", { role: "group", class: "choice", "aria-label": name },
     Object.entries(texts).map(([value, text]) => stateButton(key, value, text)));
   const count = d3.sum(data.tables, ({ runs }) => runs.length);
@@ -287,7 +289,7 @@ function drawHead() {
   document.querySelector("header").replaceChildren(
     el("button", { class: "skip", id: "skip", onclick: skip }, t("skip")),
     el("h1", {}, "chestfold"),
-    el("span", {}, `${t("results", count)}, ${t("made", data.made.slice(0, 16).replace("T", " "))}`),
+    el("span", {}, `${t("results", count)}${t("comma")}${t("made", d3.timeFormat("%Y-%m-%d %H:%M")(new Date(data.made)))}`),
     el("strong", {}, t("not_clinical")),
     data.refresh ? el("span", { class: "badge" }, t("live", data.refresh)) : "",
     choice("profile", t("profile"), { radiographer: t("radiographer"), competitor: t("competitor") }),
@@ -304,7 +306,7 @@ function stateButton(key, value, text) {
 function start() {
   app.state = readAddress();
   settle(app.state);
-  document.body.append(app.el("header"), app.el("main", { id: "main", tabindex: -1 }, views.map(placeView)));
+  document.body.append(el("header"), el("main", { id: "main", tabindex: -1 }, views.map(placeView)));
   redraw(Object.keys(FIRST));
   watch();
   addEventListener("popstate", () => {

@@ -50,6 +50,8 @@ const TEXT = {
   minutes: ["minutes", "学習時間（分）"],
   intervals_note: ["Small figures: 95 % intervals. An arrow: outside the axis.",
     "小さい数字は 95 % 信頼区間、矢印は軸の範囲外を示します。"],
+  means_note: ["Of more than two classes these figures are means over all.",
+    "3 クラス以上では、各指標は全クラスの平均です。"],
   mark_never: ["never predicts {0}", "{0} と一度も判定しない"],
   mark_base_rate: ["accuracy = base rate", "正解率が多数派クラスの割合と同じ"],
   mark_folds_differ: ["mean of folds {1}", "fold 平均 {1}"],

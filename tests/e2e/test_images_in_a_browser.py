@@ -266,8 +266,8 @@ def test_level_window_and_zoom_change_the_pixels_and_a_button_brings_them_back(s
     for before, after in pairwise(seen):
         assert all(one != other for one, other in zip(before, after, strict=True))
     page.click("document.getElementById('as_it_was')")
+    page.until("document.getElementById('level').value === '128'")
     assert page.value(PIXELS) == untouched
-    assert page.value("document.getElementById('level').value") == "128"
 
 
 def grey(page: Browser, panel: int, x: float, y: float) -> list[int]:
@@ -331,10 +331,10 @@ def test_an_empty_map_says_so_and_a_panel_can_be_hidden(show, two):
     select = "document.getElementById('target')"
     page.value(f"{select}.selectedIndex = 0, {select}.dispatchEvent(new Event('change'))")
     assert all("empty" in caption for caption in page.value(captions)[1:])
-    page.click("document.getElementById('panel-1')")
+    page.click("document.getElementById('panel_1')")
     assert len(page.value(captions)) == 2
     for panel in (0, 2):
-        page.click(f"document.getElementById('panel-{panel}')")
+        page.click(f"document.getElementById('panel_{panel}')")
     assert len(page.value(captions)) == 1  # something is always seen
 
 

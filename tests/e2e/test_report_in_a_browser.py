@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from chestfold.evaluate.comparisons import paired_gain
 from chestfold.evaluate.metrics import METRICS, Predicted, value_of
 from chestfold.report import page as report_page
 from chestfold.report.data import quantised
-from chestfold.report.records import Cases, Page, Run, Table, array
+from chestfold.report.records import Cases, Page, Run, Table, Unfinished, array
 
 AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
 NAMES = "[...document.querySelectorAll('.runs tbody th button')].map(b => b.textContent)"
@@ -342,6 +343,18 @@ def test_the_area_under_the_curve_is_python_s(chromium, every_task, number):
     labels, probs = tasks.drawn(task)
     expected = value_of(METRICS["auc"], Predicted(task, labels, probs))
     assert chromium.value(area) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_page_without_results_waits_and_shows_what_trains(chromium, tmp_path):
+    folds = [{"fold": 0, "done": 1, "epochs": 3, "finished": False}]
+    begun = Unfinished("exp007", "tiny", folds, {0: [{"epoch": 1, "loss": 0.5}]})
+    page = Page(version="", made="2026-01-01T00:00:00", refresh=60, defaults={}, tables=[], cases={}, thumbs={})
+    (tmp_path / "page.html").write_text(report_page.html(replace(page, unfinished=[begun])))
+    open_page(chromium, (tmp_path / "page.html").as_uri())
+    assert "0 results" in text_of(chromium, "header") and "renewed every 60 seconds" in text_of(chromium, "header")
+    assert "exp007" in text_of(chromium, "#training")
+    chromium.click(by_id("lang-ja"))
+    assert "結果 0 件" in text_of(chromium, "header")
 
 
 def test_a_warning_stands_above_the_scores_as_text(chromium, every_task):

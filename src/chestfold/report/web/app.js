@@ -285,11 +285,12 @@ function drawHead() {
   const choice = (key, name, texts) => el("span", { role: "group", class: "choice", "aria-label": name },
     Object.entries(texts).map(([value, text]) => stateButton(key, value, text)));
   const count = d3.sum(data.tables, ({ runs }) => runs.length);
+  const made = d3.timeFormat("%Y-%m-%d %H:%M")(new Date(data.made));
   const skip = () => document.getElementById("main").focus();
   document.querySelector("header").replaceChildren(
     el("button", { class: "skip", id: "skip", onclick: skip }, t("skip")),
     el("h1", {}, "chestfold"),
-    el("span", {}, `${t("results", count)}${t("comma")}${t("made", d3.timeFormat("%Y-%m-%d %H:%M")(new Date(data.made)))}`),
+    el("span", {}, `${t("results", count)}${t("comma")}${t("made", made)}`),
     el("strong", {}, t("not_clinical")),
     data.refresh ? el("span", { class: "badge" }, t("live", data.refresh)) : "",
     choice("profile", t("profile"), { radiographer: t("radiographer"), competitor: t("competitor") }),

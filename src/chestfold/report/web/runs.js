@@ -202,7 +202,8 @@ function runRow(run, scale, keys) {
 
 /** What else is known of a run, in a row below it. */
 function detailRow(run, width) {
-  const facts = { date: run.date, machine: run.machine, command: run.command, commit: run.commit, parent: run.parent };
+  const { what, date, machine, command, commit, parent } = run;
+  const facts = { what, date, machine, command, commit, parent };
   facts.members = run.members?.join(", ");
   facts.settings = Object.entries(run.settings).map(([key, value]) => `${key} ${settingText(value)}`).join(", ");
   facts.fold_scores = run.fold_scores.map((score) => score.toFixed(4)).join(", ");

@@ -351,6 +351,14 @@ def test_without_pictures_the_list_says_why_and_has_the_probabilities(show, two)
     assert page.value("document.querySelectorAll('dialog tbody tr').length") == 3
 
 
+def test_pictures_that_are_left_out_are_counted(show, two):
+    cases = two.page.cases["cases"]
+    shown = [replace(image, thumb=None if image.row < 3 else image.thumb) for image in cases.shown]
+    page = show(replace(two.page, cases={"cases": replace(cases, shown=shown)}))
+    see(page, "images")
+    assert "3 of them have no picture here" in page.value("document.getElementById('images').textContent")
+
+
 def test_an_image_that_the_page_does_not_list_opens_without_a_picture(show, two):
     page = show(two.page, f"img={ROWS - 1}")
     page.until("document.querySelector('dialog p') !== null")

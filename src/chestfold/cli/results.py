@@ -30,7 +30,9 @@ def add_verbs(verbs: Any) -> None:
     board.add_argument("--own", action="store_true", help="without the published results of exps/results/")
     board.add_argument("--top", type=int, metavar="N", help="the first N of each table [all]")
     report = add_verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
-    report.add_argument("--out", type=Path, help="the file to write [runs/report.html]")
+    report.add_argument("--card", metavar="NAME", help="instead: the model card of this result, to print")
+    report.add_argument("--language", default="en", choices=["en", "ja", "both"], help="of the card [en]")
+    report.add_argument("--out", type=Path, help="the file to write [report.html, or card_NAME.html, in runs/]")
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
     )
@@ -178,13 +180,25 @@ def show_board(arguments: argparse.Namespace) -> None:
 
 
 def write_page(arguments: argparse.Namespace) -> None:
-    """Write the HTML page of all results."""
+    """Write the HTML page of all results, or the card of one."""
+    if arguments.card:
+        write_card(arguments)
+        return
     from chestfold.report.page import write_report
 
     path = arguments.out or runs_dir() / "report.html"
     count = write_report(path)
     size = path.stat().st_size / 1e6
     say(f"wrote {path}: {plural(count, 'result')}, {size:.1f} MB; open it in a browser, it needs no network")
+
+
+def write_card(arguments: argparse.Namespace) -> None:
+    """Write a model card."""
+    from chestfold.report import card
+
+    path = arguments.out or runs_dir() / f"card_{arguments.card}.html"
+    card.write_card(arguments.card, arguments.language, path)
+    say(f"wrote {path}; open it in a browser to print it, it needs no network")
 
 
 def publish_result(arguments: argparse.Namespace) -> None:

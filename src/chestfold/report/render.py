@@ -37,9 +37,9 @@ class Table:
     note: str = ""
 
 
-def render(template: str, script: str, styles: Sequence[str], **values: Any) -> str:
-    """The page that `template` makes of `values`, with a script and style sheets of this package in it."""
-    code = _asset(script)
+def render(template: str, styles: Sequence[str], script: str = "", **values: Any) -> str:
+    """The page that `template` makes of `values`, with style sheets and perhaps a script of this package in it."""
+    code = _asset(script) if script else ""
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     style = "".join(_asset(name) for name in styles)
     page = _environment().get_template(template)

@@ -19,7 +19,7 @@ from chestfold.data.tables import read_table
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.results import FoldsOfResult, find_result
 from chestfold.report import card as cards
-from chestfold.report import image_flow, render
+from chestfold.report import hide, image_flow
 from chestfold.report.card import Words, card, gather, write_card
 
 TASKS = [exclusive(2), exclusive(3), exclusive(4), labelled(), graded(4)]
@@ -252,7 +252,7 @@ def test_both_languages_say_the_same_with_the_same_figures(project):
 
 
 def test_names_that_would_be_markup_remain_texts(project, monkeypatch):
-    monkeypatch.setattr(render, "_secrets", lambda: ["0123456789abcdef"])
+    monkeypatch.setattr(hide, "_secrets", lambda: ["0123456789abcdef"])
     task = create_task("multiclass", HOSTILE, HOSTILE[1])
     labels = drawn_labels(task, 60)
     about = dict(warning="0123456789abcdef <img src=x>", machine="/root/secret/place", kind="imported", source="{name}")

@@ -369,7 +369,12 @@ class Request:
     @property
     def is_debug(self) -> bool:
         """Whether this is the short pass of `--debug`, whose scores mean nothing."""
-        return self.name.endswith("-debug")
+        return is_debug(self.name)
+
+
+def is_debug(name: str) -> bool:
+    """Whether a run, a result or an ensemble of this name is a short pass of `--debug`."""
+    return name.endswith("-debug")
 
 
 def debug_settings(exp: Experiment) -> Experiment:

@@ -6,11 +6,13 @@ The texts are in card.toml, their order is in templates/card.html; here is what 
 import tomllib
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from chestfold import __version__
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from chestfold.core.config import Experiment
 from chestfold.core.console import waiting
 from chestfold.core.errors import InputError
@@ -23,8 +25,8 @@ from chestfold.evaluate.attention import Attention
 from chestfold.evaluate.leaderboard import format_score, format_value
 from chestfold.evaluate.metrics import METRICS, OUTCOMES
 from chestfold.evaluate.results import Figures, Result, ResultRecord, find_result
+from chestfold.report.hide import hide_secrets
 from chestfold.report.image_flow import ImageFlow, Part, image_flow
-from chestfold.report.render import render
 
 LANGUAGES = {"en": ["en"], "ja": ["ja"], "both": ["en", "ja"]}
 Row = list[str]
@@ -213,8 +215,22 @@ def gather(result: Result) -> Facts:
 def card(facts: Facts, language: str) -> str:
     """The page as text; `language` is a key of `LANGUAGES`."""
     pages = [Words(code) for code in LANGUAGES[language]]
-    about = {"name": facts.result.name, "version": __version__, "date": today()}
-    return render("card.html", styles=["card.css"], pages=pages, facts=facts, **about)
+    about = {"name": facts.result.name, "version": version("chestfold"), "date": today()}
+    style = files("chestfold.report").joinpath("card.css").read_text(encoding="utf-8")
+    return _environment().get_template("card.html").render(style=style, pages=pages, facts=facts, **about)
+
+
+@cache
+def _environment() -> Environment:
+    """Every value that the template shows is escaped, and gives away no key and no folder of this machine."""
+    loader = PackageLoader("chestfold.report")
+    options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    return Environment(loader=loader, undefined=StrictUndefined, finalize=_shown, **options)
+
+
+def _shown(value: Any) -> Any:
+    """What is shown of a value. Markup was made of values that have been here already."""
+    return value if hasattr(value, "__html__") else hide_secrets(str(value))
 
 
 def write_card(name: str, language: str, path: Path) -> None:

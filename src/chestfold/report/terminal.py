@@ -21,7 +21,7 @@ MEDIUM = 110
 WORDS = ("result", "what", "whose", "run", "with", "without", "sampling")
 """Columns of text: aligned left."""
 EVERYTHING = leaderboard.Selection()
-SYNTHETIC_MAIN = ("share", "with", "without", "sampling", "AUC gained", "recall gained")
+SYNTHETIC_MAIN = ("share", "with", "without", "sampling", "AUC gained", *synthetic_gain.RECALLS)
 
 
 def boards(width: int, chosen: leaderboard.Selection = EVERYTHING) -> list[Table]:

@@ -370,7 +370,7 @@ def best_epoch(exp: Experiment, history: History) -> int:
     An AUC of 1 is soon reached on easy data, long before the probabilities of the folds are comparable.
     """
     metric = find_metric(exp.monitor)
-    return max(history, key=lambda row: (metric.gain(row[exp.monitor]), -row["loss"]))["epoch"]
+    return max(history, key=lambda row: (metric.worth(row[exp.monitor]), -row["loss"]))["epoch"]
 
 
 def stopped_early(exp: Experiment, history: History) -> bool:

@@ -165,6 +165,11 @@ def undo_frame(preprocess: Preprocess, values: np.ndarray) -> np.ndarray:
     return full.reshape(values.shape)
 
 
+def seen_part(frame: str) -> float:
+    """Which part of each side of an image a network is given, from the middle; of it what a heat map is of."""
+    return CENTRE if frame == "centre" else 1.0
+
+
 def _centre(size: int) -> slice:
     """The middle part of a side, in pixels."""
     first = round((1 - CENTRE) / 2 * size)

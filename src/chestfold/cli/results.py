@@ -33,10 +33,12 @@ def add_verbs(verbs: Any) -> None:
     board.add_argument("--top", type=int, metavar="N", help="the first N of each table [all]")
     report = add_verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
     report.add_argument("names", nargs="*", metavar="NAME", help="these results only [all]")
-    report.add_argument("--out", type=Path, help="the file to write [runs/report.html]")
     text = f"write it again when a run changes, looking every so many seconds [{WATCH:g}]; Ctrl-C ends it"
     report.add_argument("--watch", nargs="?", type=float, const=WATCH, metavar="SECONDS", help=text)
     report.add_argument("--open", action="store_true", help="show it in the browser")
+    report.add_argument("--card", metavar="NAME", help="instead: the model card of this result, to print")
+    report.add_argument("--language", default="en", choices=["en", "ja", "both"], help="of the card [en]")
+    report.add_argument("--out", type=Path, help="the file to write [report.html, or card_NAME.html, in runs/]")
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
     )
@@ -184,7 +186,10 @@ def show_board(arguments: argparse.Namespace) -> None:
 
 
 def write_page(arguments: argparse.Namespace) -> None:
-    """Write the HTML page of all results, once or as long as something trains."""
+    """Write the HTML page of all results, once or as long as something trains; or the card of one result."""
+    if arguments.card:
+        write_card(arguments)
+        return
     from chestfold.report.page import require_file, write_report
     from chestfold.report.watch import watch
 
@@ -208,6 +213,15 @@ def _open(path: Path) -> None:
 
     if not webbrowser.open(path.resolve().as_uri()):
         say(f"no browser was found here; open {path} in one")
+
+
+def write_card(arguments: argparse.Namespace) -> None:
+    """Write a model card."""
+    from chestfold.report import card
+
+    path = arguments.out or runs_dir() / f"card_{arguments.card}.html"
+    card.write_card(arguments.card, arguments.language, path)
+    say(f"wrote {path}; open it in a browser to print it, it needs no network")
 
 
 def publish_result(arguments: argparse.Namespace) -> None:

@@ -95,7 +95,8 @@ class Drawn:
 
     def _run(self, number: int, name: str) -> Run:
         auc = 0.9 - 0.1 * number
-        scores = dict.fromkeys(("auc", "recall", "specificity", "accuracy", "f1"), (auc, auc - 0.02, auc + 0.02))
+        score: tuple[float, float, float] | None = (auc, auc - 0.02, auc + 0.02)
+        scores = dict.fromkeys(("auc", "recall", "specificity", "accuracy", "f1"), score)
         maps = np.zeros((2, 4, 5))
         maps[1, 1, 3] = 1  # for the positive class in row 1, column 3; of the predicted class there is none
         return Run(

@@ -19,8 +19,8 @@ from conftest import Project, enter
 from chestfold.cli import main
 from chestfold.core.task import Task
 from chestfold.evaluate import results
-from chestfold.evaluate.comparisons import paired_gain
 from chestfold.evaluate.metrics import METRICS, Predicted, value_of
+from chestfold.evaluate.paired import compare
 from chestfold.report import page as report_page
 from chestfold.report.data import quantised
 from chestfold.report.records import Cases, Page, Run, Table, Unfinished, array
@@ -215,11 +215,7 @@ def test_two_clicks_compare_and_the_difference_is_python_s(browser, shown):
 
 
 def python_difference(found: dict[str, results.Result], first: str, second: str):
-    (a, _), (b, _) = found[first].oof(), found[second].oof()
-    record = found[first].record
-    task = record.create_task()
-    before, after = (table[list(record.classes)].to_numpy() for table in (a, b))
-    return paired_gain(task, task.labels(a["label"].tolist()), after, before, a["group"].to_numpy())
+    return compare(found[second], found[first]).gain
 
 
 def test_a_third_run_is_drawn_over_the_others(browser):

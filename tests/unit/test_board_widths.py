@@ -152,11 +152,12 @@ def test_the_gain_is_that_of_the_paired_comparison(published, capsys, monkeypatc
 
 
 def figures_gain() -> list[str]:
-    values = {name: find_result(name).score("at_half", "auc").value for name in ("exp100", "exp101")}
+    scores = [find_result(name).score("at_half", "auc") for name in ("exp100", "exp101")]
     from chestfold.evaluate import leaderboard
 
     (row,) = leaderboard.rows_by_folds(all_results(), lambda result: result.name == "exp101").popitem()[1]
-    assert row.gain.value == pytest.approx(values["exp101"] - values["exp100"])
+    assert row.gain and scores[0] and scores[1]
+    assert row.gain.value == pytest.approx(scores[1].value - scores[0].value)
     return [f"{number:+.4f}" for number in (row.gain.value, row.gain.low, row.gain.high)]
 
 

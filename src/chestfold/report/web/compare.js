@@ -24,12 +24,11 @@ function verdictLines(a, run) {
   const [value, low, high] = [found.value, found.low, found.high].map(d3.format("+.4f"));
   const word = verdict(found);
   const claim = t(found.value < 0 ? "worse" : "better");
-  const p = found.pFalse ? found.pFalse.toFixed(3) : `< ${1 / REPLICATES}`;
   const name = (who) => el("b", { style: `color: ${app.colour(who)}` }, who.name);
   const badge = el("span", { class: `badge ${word}` }, t(word));
   const where = common < ofA || common < ofRun ? t("common_rows", common, ofA, ofRun) : "";
   return [el("p", { class: "verdict" }, name(run), " − ", name(a), `: ${value} [${low}, ${high}] `, badge),
-    el("p", { class: "soft" }, t("false_claim", run.name, claim, p), " ", where)];
+    el("p", { class: "soft" }, t("false_claim", run.name, claim, found.pFalse.toFixed(3)), " ", where)];
 }
 
 function differenceFigure(a, others) {

@@ -98,8 +98,14 @@ function pairedDifference(classes, groups) {
     const drawn = difference(weights);
     if (drawn !== undefined) draws.push(drawn);
   }
-  const against = draws.filter((drawn) => (value > 0 ? drawn <= 0 : drawn >= 0)).length;
-  return { value, low: d3.quantile(draws, 0.025), high: d3.quantile(draws, 0.975), pFalse: against / draws.length };
+  const [low, high] = [0.025, 0.975].map((part) => d3.quantile(draws, part));
+  return { value, low, high, pFalse: falseByDraws(value, draws) };
+}
+
+/** The probability that a claim is false: the share of replicates of the other sign, never 0; those of 0 count half. */
+function falseByDraws(value, draws) {
+  const others = d3.sum(draws, (drawn) => (drawn === 0 ? 0.5 : Number(drawn > 0 !== value >= 0)));
+  return (others + 0.5) / (draws.length + 1);
 }
 
 /** How often the patient of each row is drawn, once for each replicate. */

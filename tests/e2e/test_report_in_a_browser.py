@@ -476,4 +476,4 @@ def test_no_request_leaves_the_file_and_nothing_is_complained_of(browser, shown)
     files = {url for url in asked if not url.startswith(("data:", "about:"))}
     assert shown[0] in files and all(url.startswith("file:") and url.endswith("page.html") for url in files)
     said = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
-    assert [json.dumps(event) for event in browser.events if event[0] in said] == []
+    assert [json.dumps(event)[-1500:] for event in browser.events if event[0] in said] == []

@@ -95,7 +95,8 @@ class Drawn:
 
     def _run(self, number: int, name: str) -> Run:
         auc = 0.9 - 0.1 * number
-        scores = dict.fromkeys(("auc", "recall", "specificity", "accuracy", "f1"), (auc, auc - 0.02, auc + 0.02))
+        score: tuple[float, float, float] | None = (auc, auc - 0.02, auc + 0.02)
+        scores = dict.fromkeys(("auc", "recall", "specificity", "accuracy", "f1"), score)
         maps = np.zeros((2, 4, 5))
         maps[1, 1, 3] = 1  # for the positive class in row 1, column 3; of the predicted class there is none
         return Run(
@@ -349,6 +350,14 @@ def test_without_pictures_the_list_says_why_and_has_the_probabilities(show, two)
     page.click(f"{CARDS}[0]")
     page.until(f"{TITLE} === 'folder/image{first:02d}'")
     assert page.value("document.querySelectorAll('dialog tbody tr').length") == 3
+
+
+def test_pictures_that_are_left_out_are_counted(show, two):
+    cases = two.page.cases["cases"]
+    shown = [replace(image, thumb=None if image.row < 3 else image.thumb) for image in cases.shown]
+    page = show(replace(two.page, cases={"cases": replace(cases, shown=shown)}))
+    see(page, "images")
+    assert "3 of them have no picture here" in page.value("document.getElementById('images').textContent")
 
 
 def test_an_image_that_the_page_does_not_list_opens_without_a_picture(show, two):

@@ -134,13 +134,16 @@ const TEXT = {
   filter_every: ["wrong in every run", "すべての実験が誤り"],
   filter_only: ["wrong only in {0}", "{0} だけが誤り"],
   filter_wrong: ["wrong in {0}", "{0} が誤り"],
-  images_shown: ["The hardest {0} of {1} are shown.", "{1} 枚のうち、特に難しい {0} 枚を表示しています。"],
+  images_shown: ["The hardest {0} of {1} are listed.", "{1} 枚のうち、特に難しい {0} 枚を表示しています。"],
   strip_note: ["The dots below a picture: {0} by each run, from 0 on the left to 1.", "画像の下の丸：各実験の {0}（左端 0、右端 1）。"],
   p_truth: ["probability of the true class", "正解クラスの確率"],
   p_lowest: ["lowest probability given to the truth", "正解に対する確率の最小値"],
   no_pictures: ["No pictures: the images of {0} are not in the input folder.", "{0} の画像が入力フォルダにないため、画像は表示されません。"],
-  no_picture: ["This page has no picture of this image: only the hardest ones are in it.",
-    "この画像はページに含まれていません（特に難しい画像だけを収録しています）。"],
+  some_pictures: ["1 of them has no picture here: the file is kept small, or it cannot be read."
+    + "|{0} of them have no picture here: the file is kept small, or they cannot be read.",
+  "うち {0} 枚は画像を表示していません（ファイルを小さく保つため、または読み込めないため）。"],
+  no_picture: ["This page has no picture of this image; those of the hardest ones come first.",
+    "この画像はページに含まれていません（特に難しい画像を優先して収録しています）。"],
   image_number: ["Image number {0}", "画像番号 {0}"],
   place: ["{0} of {1}", "{1} 枚中 {0} 枚目"],
   image_before: ["Image before (arrow left)", "前の画像（←キー）"],
@@ -199,19 +202,21 @@ const TEXT = {
   rank_correlation: ["{0}: rank correlation (Spearman) {1}, n = {2}", "{0}：順位相関（Spearman）{1}、n = {2}"],
 
   reliability: ["Reliability", "確率の信頼性（キャリブレーション）"],
-  reliability_note: ["Of the images with such a probability, how many are {0}. On the diagonal probabilities can be taken at their word. "
+  reliability_note: ["Of the images with such a probability, how many belong to {0}. On the diagonal probabilities can be taken at their word. "
     + "Dots grow with the number of images and are faint below {1}; lines: 95 % intervals.",
   "その確率と予測された画像のうち、実際に {0} だった割合です。対角線上なら確率をそのまま信じられます。"
     + "丸の大きさは画像数（{1} 枚未満は薄く表示）、縦線は 95 % 信頼区間です。"],
-  its_class: ["of the class", "そのクラス"],
+  its_class: ["the class", "そのクラス"],
   reliability_of: ["Reliability of {0}", "{0} の信頼性"],
   predicted_share: ["predicted probability of {0}", "{0} の予測確率"],
-  true_share: ["share that is {0}", "実際に {0} だった割合"],
+  true_share: ["share that belongs to {0}", "実際に {0} だった割合"],
   bin_tip: ["{0} to {1}: {2} images\nmean probability {3}\nshare {4}", "{0}〜{1}：{2} 枚\n平均確率 {3}\n実際の割合 {4}"],
 
   parallel: ["Settings", "設定と AUC"],
-  parallel_note: ["Settings that differ among {0} runs, each run a line down to its AUC; values in order, not to scale.",
-    "{0} 件の実験で異なる設定です。線は 1 件の実験を表し、一番下の AUC に至ります。値は順に並べたもので、間隔に意味はありません。"],
+  parallel_note: ["Settings that differ among {0} runs: a line for each, down to its AUC, orange for the lowest to blue for the "
+    + "highest. Values stand in order, not to scale.",
+  "{0} 件の実験で異なる設定です。1 本の線が 1 件の実験で、一番下の AUC につながります（オレンジ：低い、青：高い）。"
+    + "値は順に並べただけで、間隔に意味はありません。"],
   attention: ["Where the models look", "モデルの注目部位"],
   synthetic: ["Synthetic images", "合成画像"],
   sources: ["The sources' tables, with our results", "文献の表と本プロジェクトの結果"],

@@ -332,7 +332,7 @@ def test_the_area_under_the_curve_is_python_s(chromium, every_task, number):
     open_page(chromium, f"{every_task}#d=table{number}")
     area = """d3.mean(app.classes, cls => { const scores = app.scores(app.chosen[0], cls);
         const rows = app.commonRows(app.chosen, cls);
-        return weightedAuc(ranked(scores, rows), scores, app.truth(cls), new Float64Array(200).fill(1)); })"""
+        return weightedAuc(ranked(scores, app.truth(cls), rows), new Float64Array(200).fill(1)); })"""
     labels, probs = tasks.drawn(task)
     expected = value_of(METRICS["auc"], Predicted(task, labels, probs))
     assert chromium.value(area) == pytest.approx(expected, abs=1e-3)

@@ -28,7 +28,7 @@ function verdictLines(a, run) {
   const badge = el("span", { class: `badge ${word}` }, t(word));
   const where = common < ofA || common < ofRun ? t("common_rows", common, ofA, ofRun) : "";
   return [el("p", { class: "verdict" }, name(run), " − ", name(a), `: ${value} [${low}, ${high}] `, badge),
-    el("p", { class: "soft" }, t("false_claim", run.name, claim, found.pFalse.toFixed(3)), " ", where)];
+    el("p", { class: "soft" }, t("false_claim", run.name, claim, found.pFalse.toFixed(3)), " ", where, " ", meansNote())];
 }
 
 function differenceFigure(a, others) {
@@ -37,7 +37,7 @@ function differenceFigure(a, others) {
   if (!rows.length) return "";
   const title = t("difference", a.name);
   const chart = app.plot(title, { height: 50 + 34 * rows.length, x: { label: "ΔAUC", ticks: 5, grid: true },
-    y: { axis: null }, marks: [Plot.ruleX([0]), ...intervals(rows, "value"), Plot.text(rows, { x: "value", y: "name",
+    y: { axis: null, domain: rows.map(({ name }) => name) }, marks: [Plot.ruleX([0]), ...intervals(rows, "value"), Plot.text(rows, { x: "value", y: "name",
       text: "name", dy: -12 })] });
   return app.figure(title, chart, el("p", { class: "soft" }, t("difference_note")));
 }

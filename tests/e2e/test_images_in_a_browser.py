@@ -95,8 +95,9 @@ class Drawn:
 
     def _run(self, number: int, name: str) -> Run:
         auc = 0.9 - 0.1 * number
-        score: tuple[float, float, float] | None = (auc, auc - 0.02, auc + 0.02)
-        scores = dict.fromkeys(("auc", "recall", "specificity", "accuracy", "f1"), score)
+        shown = ("auc", "recall", "specificity", "accuracy", "f1")
+        scores: dict[str, tuple[float, float, float] | None] = {}
+        scores |= dict.fromkeys(shown, (auc, auc - 0.02, auc + 0.02))
         maps = np.zeros((2, 4, 5))
         maps[1, 1, 3] = 1  # for the positive class in row 1, column 3; of the predicted class there is none
         return Run(

@@ -20,7 +20,7 @@ app.openImage = (row) => {
 function showViewer() {
   const open = document.querySelector("dialog.viewer");
   const row = app.state.img === "" ? -1 : Number(app.state.img);
-  if (!(row in app.cases.folds)) {
+  if (!app.table || !(row in app.cases.folds)) {
     open?.close();
     return;
   }

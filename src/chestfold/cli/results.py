@@ -194,10 +194,10 @@ def write_page(arguments: argparse.Namespace) -> None:
 
 def write_card(arguments: argparse.Namespace) -> None:
     """Write a model card."""
-    from chestfold.report import card
+    from chestfold.report.card import page
 
     path = arguments.out or runs_dir() / f"card_{arguments.card}.html"
-    card.write_card(arguments.card, arguments.language, path)
+    page.write_card(arguments.card, arguments.language, path)
     say(f"wrote {path}; open it in a browser to print it, it needs no network")
 
 

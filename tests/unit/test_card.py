@@ -275,6 +275,22 @@ def test_the_command_writes_it(project, capsys):
     assert 'lang="en"' in (project.root / "own.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--language", "ja"], "--language is of a card"),
+        (["other", "--card", "net"], "--card NAME is of one result"),
+        (["--card", "net", "--watch"], "--card NAME is of one result"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(project, capsys, words, said):
+    on_tiny(project)
+    with pytest.raises(SystemExit) as stop:
+        main.main(["report", *words])
+    complaint = capsys.readouterr().err
+    assert stop.value.code == 2 and said in complaint and complaint.count("\n") == 1
+
+
 def test_what_cannot_be_written_is_one_sentence(project):
     on_tiny(project)
     with pytest.raises(InputError, match="no finished result called 'nobody'"):

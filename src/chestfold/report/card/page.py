@@ -11,8 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from chestfold.core.console import waiting
-from chestfold.core.errors import InputError
-from chestfold.core.files import write_text
+from chestfold.core.files import require_file, write_text
 from chestfold.core.provenance import today
 from chestfold.evaluate.results import find_result
 from chestfold.report.card.facts import Facts, gather
@@ -48,8 +47,7 @@ def write_card(name: str, language: str, path: Path) -> None:
     Raises:
         InputError: there is no such result, it is damaged, or `path` cannot be a file.
     """
-    if path.is_dir() or any(parent.is_file() for parent in path.parents):
-        raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
+    require_file(path)
     result = find_result(name)
     with waiting("counting images"):
         facts = gather(result)

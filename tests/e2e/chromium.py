@@ -28,7 +28,8 @@ FLAGS = [
     "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
 ]
-KEYS = {"Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39, "1": 49, "2": 50}
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "+": 187, "-": 189}
+"""Numbers of keys that are not those of their character."""
 LIMIT = 120
 """Seconds that a busy machine may take for one answer."""
 
@@ -131,7 +132,7 @@ class Browser:
 
     def press(self, key: str) -> None:
         """A key, as the keyboard sends it to what has the focus."""
-        about = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+        about = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key] if key in KEYS else ord(key)}
         text = {"text": "\r"} if key == "Enter" else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", **about, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **about)

@@ -113,13 +113,13 @@ def test_every_file_of_a_folder_gets_its_line(predicted, odd, trained):
 def test_the_notice_stands_in_every_output(predicted, trained):
     said, _ = predicted
     assert said["notice"] == "Not for clinical use"
-    rows = list(csv.DictReader(io.StringIO((trained.root / "predictions.csv").read_text())))
+    rows = list(csv.DictReader(io.StringIO((trained.root / "predictions.csv").read_text("utf-8-sig"))))
     assert {row["notice"] for row in rows} == {"Not for clinical use"}
 
 
 def test_the_csv_holds_what_the_json_holds(predicted, trained):
     said, _ = predicted
-    rows = list(csv.DictReader(io.StringIO((trained.root / "predictions.csv").read_text())))
+    rows = list(csv.DictReader(io.StringIO((trained.root / "predictions.csv").read_text("utf-8-sig"))))
     assert [row["file"] for row in rows] == [image["file"] for image in said["images"]]
     for row, image in zip(rows, said["images"], strict=True):
         assert row["error"] == (image["error"] or "")

@@ -21,7 +21,7 @@ def shown(capsys, *options: str) -> str:
 
 
 def names(text: str) -> list[str]:
-    return re.findall(r"^[* ]*(exp\S+)", text, re.MULTILINE)
+    return re.findall(r"^[* ]*(exp[^\s:,]+)(?=\s)", text, re.MULTILINE)
 
 
 def test_names_choose_rows(trained, capsys):
@@ -95,7 +95,7 @@ def test_a_run_that_is_not_shown_is_said_to_be_why(trained, capsys):
 
 
 def test_columns_are_chosen(trained, capsys):
-    header = shown(capsys, "--columns", "auc-shifted,F1 tuned,minutes").splitlines()[1]
+    header = shown(capsys, "--columns", "auc-shifted,F1 tuned,minutes").splitlines()[2]
     assert re.split(r"  +", header.strip()) == ["result", "AUC shifted", "F1 tuned", "minutes"]
 
 

@@ -13,7 +13,7 @@ from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Index
 from chestfold.explain import checks, measures
 from chestfold.explain.masks import masks_of, why_no_lungs
-from chestfold.explain.overlay import GAP, SIDE, overlay, side_by_side
+from chestfold.explain.overlay import BAR, GAP, SIDE, overlay, scale_bar, side_by_side
 from chestfold.models import create
 from chestfold.models.runner import Runner, make_runner
 
@@ -150,14 +150,37 @@ def test_lungs_apply_to_axial_slices_and_to_known_masks_only(project):
     assert not found.lungs[16:].any() and np.array_equal(found.lungs, found.lesion) and why_no_lungs(index) == ""
 
 
-def test_an_image_beside_its_map_shows_outlines_and_leaves_cold_places_as_they_are():
-    grey, heat = np.full((32, 32), 100, np.uint8), np.zeros((32, 32), np.float32)
-    heat[16, 16], lesion = 1.0, np.zeros((32, 32), bool)
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (24, 48), (700, 500)])
+def test_the_plain_image_stays_plain_and_its_map_has_outlines_and_leaves_cold_places(height, width):
+    grey, heat = np.full((height, width), 100, np.uint8), np.zeros((32, 32), np.float32)
+    heat[15:17, 15:17], lesion = 1.0, np.zeros((32, 32), bool)
     lesion[4:8, 4:8] = True
-    shown = side_by_side(grey, grey, heat, None, lesion)
-    assert shown.shape == (SIDE, 2 * SIDE + GAP, 3) and shown.dtype == np.uint8
-    assert (shown[200, 20] == 100).all() and (shown[200, SIDE + GAP + 20] == 100).all()
-    assert not (shown[115, SIDE + GAP + 115] == 100).all() and (shown[:, :SIDE, 1] > 200).any()
+    shown = side_by_side(grey, np.full((32, 32), 100, np.uint8), heat, None, lesion)
+    rows, columns = round(SIDE * height / max(height, width)), round(SIDE * width / max(height, width))
+    assert shown.dtype == np.uint8 and len(shown) == rows
+    plain, drawn = shown[:, :columns], shown[:, columns + GAP : 2 * columns + GAP]
+    assert (plain == 100).all(), "nothing is drawn into the plain image"
+    assert (drawn[rows * 7 // 8, columns // 8] == 100).all() and (drawn[..., 1] > 200).any()
+    assert (drawn[rows // 2, columns // 2] != 100).any()
+
+
+@pytest.mark.parametrize("level", [0, 100, 255], ids=["air", "tissue", "bone"])
+def test_a_map_is_seen_on_every_grey_and_its_hottest_place_most(level):
+    grey = np.full((64, 64), level, np.uint8)
+    heat = np.linspace(0, 1, 64, dtype=np.float32)[None].repeat(64, axis=0)
+    shown = overlay(grey, heat)[32].astype(int)
+    change = np.abs(shown - level).sum(axis=1)
+    assert change[0] == 0 and change[-1] > 150, "the hottest place is the densest"
+    assert (np.diff(np.delete(change, range(28, 56))) >= -2).all(), "denser from cold to hot, beside the lines"
+    assert change[31:34].max() > change[25] + 60 and change[49:53].max() > change[44] + 40, "lines at 50 and 80 %"
+    faded = np.abs(overlay(grey, heat, faded=True)[32].astype(int) - level).sum(axis=1)
+    assert faded[-1] < change[-1]
+
+
+@pytest.mark.parametrize("height", [1, 9, 40, 320])
+def test_the_scale_fits_beside_a_panel_of_any_height(height):
+    bar = scale_bar(height)
+    assert len(bar) == height and bar[:, :BAR].any()
 
 
 def test_a_map_is_stretched_to_an_image_that_is_not_square():

@@ -19,11 +19,12 @@ def record(counts: list[list[int]], *classes: str) -> ResultRecord:
     return record_of("exp100", classes=tuple(names), positive=names[0], scores=Scores(at_half={}, confusion=counts))
 
 
-def history(epochs: int) -> list[dict]:
+def history(epochs: int, monitor: str = "loss") -> list[dict]:
     rows = []
     for n in range(epochs):
         row = {"epoch": n + 1, "train_loss": 1 / (n + 1), "loss": 1.2 / (n + 1)}
         rows.append(row | {"train_accuracy": 0.6 + 0.05 * n, "accuracy": 0.55 + 0.05 * n})
+        rows[-1].setdefault(monitor, 0.7 + 0.05 * n)
     return rows
 
 
@@ -46,12 +47,28 @@ def _no_warning():
         yield
 
 
-def test_learning_curves_show_training_and_validation(tmp_path):
-    figures.learning_curves(tmp_path / "curves.png", "exp100", {0: history(5), 2: history(4)})
+@pytest.mark.parametrize("monitor", ["loss", "accuracy", "auc", "weighted_kappa"])
+def test_learning_curves_show_training_validation_and_what_chose_the_epochs(tmp_path, monitor):
+    kept = {0: [5], 2: [3, 4]}
+    histories = {0: history(5, monitor), 2: history(4, monitor)}
+    figures.learning_curves(tmp_path / "curves.png", "exp100", histories, monitor, kept)
     image = read(tmp_path / "curves.png")
-    for half in np.array_split(image, 2, axis=1):
-        assert share_of(figures.TRAIN, half) > 0.001 < share_of(figures.VALIDATION, half)
+    panels = 2 if monitor in ("loss", "accuracy") else 3
+    parts = np.array_split(image, panels, axis=1)
+    for part in parts[:2]:
+        assert share_of(figures.TRAIN, part) > 0.001 < share_of(figures.VALIDATION, part)
     assert [p.name for p in tmp_path.iterdir()] == ["curves.png"]
+    figures.learning_curves(tmp_path / "none.png", "exp100", histories, monitor, {})
+    chosen = ["loss", "accuracy", monitor].index(monitor)
+    changed = [
+        (a != b).mean() for a, b in zip(parts, np.array_split(read(tmp_path / "none.png"), panels, axis=1), strict=True)
+    ]
+    assert changed[chosen] > 0.001 and sum(changed) == changed[chosen], "dots, and only there"
+
+
+def test_learning_curves_of_a_run_that_lacks_a_figure(tmp_path):
+    figures.learning_curves(tmp_path / "curves.png", "exp100", {0: history(3)}, "auc", {0: [2]})
+    read(tmp_path / "curves.png")
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -121,7 +138,7 @@ def test_with_a_font_the_names_themselves_are_drawn(tmp_path, names):
 
 def test_a_dollar_in_a_name_is_a_dollar(tmp_path):
     figures.confusion(tmp_path / "confusion.png", record([[3, 1], [0, 4]], r"$\frac$", "ill"))
-    figures.learning_curves(tmp_path / "curves.png", r"exp100@$\frac$", {0: history(2)})
+    figures.learning_curves(tmp_path / "curves.png", r"exp100@$\frac$", {0: history(2)}, "loss", {0: [1]})
     read(tmp_path / "confusion.png")
 
 
@@ -131,8 +148,21 @@ def test_a_dollar_in_a_name_is_a_dollar(tmp_path):
 def test_inputs_shows_what_the_network_is_given(tmp_path, channels, dtype):
     scale = 1 if dtype == np.uint8 else 257
     images = np.stack([np.full((5, 6, 6), 60 * n + 60) for n in range(channels)], axis=1).astype(dtype) * dtype(scale)
-    figures.inputs(tmp_path / "inputs.png", images)
+    figures.inputs(tmp_path / "inputs.png", images, ["ill"] * 5)
     shown = cv2.imread(str(tmp_path / "inputs.png"), cv2.IMREAD_UNCHANGED)
-    assert shown is not None and shown.dtype == np.uint8 and shown.shape[:2] == (16, 32)
-    expected = [180, 120, 60] if channels == 3 else 60  # cv2 reads blue first
-    assert shown[3, 3].tolist() == expected and shown[11, 28].max() == 0
+    assert shown is not None and shown.dtype == np.uint8 and min(shown.shape[:2]) > 2 * figures.TILE
+    expected = [180, 120, 60] if channels == 3 else [60] * 3  # cv2 reads blue first
+    assert shown[3, 3].tolist() == expected and shown[figures.TILE - 9, 9].tolist() == expected
+    assert shown[figures.TILE + 2 : figures.TILE + 22, :60].max() > 200, "the class beneath"
+    assert shown[-80:, -80:].max() == 0, "where no image is"
+
+
+@pytest.mark.parametrize("side", [32, 50, 64, 224, 500])
+def test_inputs_are_large_enough_to_look_at(tmp_path, side):
+    figures.inputs(tmp_path / "inputs.png", np.zeros((16, 1, side, side), np.uint8), ["肺炎" * 40, "a"] * 8)
+    height, width = read(tmp_path / "inputs.png").shape[:2]
+    assert width / 4 > 150 and width / 4 < 520 and height > width
+
+
+def test_the_inputs_of_a_run_carry_the_classes_of_its_task(trained):
+    assert min(read(trained.runs / "exp100" / "fold0" / "inputs.png").shape[:2]) > 400

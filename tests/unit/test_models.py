@@ -26,6 +26,7 @@ BACKBONES = (
     "test_vit",
     "vit_tiny_patch16_224",
     "resnet18",
+    "vgg16_features",
 )
 
 
@@ -116,6 +117,24 @@ def test_one_channel_sees_what_three_equal_colours_saw_with_the_padding_of_the_h
     other = features_in_colour("test_efficientnet", state, GREY, pad_type="" if pad_type else "same")
     torch.testing.assert_close(features(made, GREY), expected, rtol=1e-4, atol=1e-6)
     assert (expected - other).norm() > 0.1 * expected.norm(), "the padding matters here"
+
+
+def test_vgg16_starts_from_its_convolutions_alone(folder):
+    """Thirteen, where timm's vgg16 has them; the layers between them hold no weights."""
+    torch.manual_seed(1)
+    numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+    plan = timm.models.vgg.cfgs["vgg16"]
+    state, inside = {}, 3
+    for number, width in zip(numbers, [width for width in plan if width != "M"], strict=True):
+        state[f"features.{number}.weight"] = torch.randn(width, inside, 3, 3).half() / inside
+        state[f"features.{number}.bias"] = torch.zeros(width).half()
+        inside = width
+    save_file(state, folder / "vgg16_features.safetensors")
+    made = network("vgg16_features", pretrained=True, head_width=8)
+    weights = made.module.trunk.state_dict()
+    assert set(weights) == set(state)
+    torch.testing.assert_close(weights["features.28.weight"], state["features.28.weight"].float())
+    assert (made.blueprint.mean, made.blueprint.std) == pytest.approx((0.449, 0.226))
 
 
 def test_a_vit_is_loaded_at_another_size(folder):

@@ -168,7 +168,16 @@ def test_the_border_is_black_and_the_rest_is_left_alone():
     assert not seen[:, ~inner].any() and SLICES[:, ~inner].any()
 
 
-@pytest.mark.parametrize("frame", ["centre", "border"])
+def test_without_the_lungs_only_the_edges_are_seen():
+    seen = apply_frame("lungs_black", SLICES)
+    band = round(0.1 * 128)
+    assert not seen[:, band:-band, band:-band].any() and SLICES[:, band:-band, band:-band].any()
+    outer = np.ones((128, 128), bool)
+    outer[band:-band, band:-band] = False
+    np.testing.assert_array_equal(seen[:, outer], SLICES[:, outer])
+
+
+@pytest.mark.parametrize("frame", ["centre", "border", "lungs_black"])
 def test_training_sees_the_frame_that_validation_sees(frame):
     preprocess = Preprocess(frame=frame)
     exp = tiny_experiment(image_size=128, frame=frame)
@@ -203,7 +212,7 @@ def test_what_was_framed_and_put_back_is_the_image_inside_and_0_around_it():
     assert not around.any()
 
 
-@pytest.mark.parametrize("frame", ["none", "border"])
+@pytest.mark.parametrize("frame", ["none", "border", "lungs_black"])
 def test_a_heat_map_of_another_frame_stays_as_it_is(frame):
     heat = heat_at((10, 80))
     assert undo_frame(Preprocess(frame=frame), heat) is heat

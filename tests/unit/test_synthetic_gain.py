@@ -5,7 +5,7 @@ import pytest
 from chestfold.cli import main
 from chestfold.core.files import read_json, write_json
 from chestfold.evaluate import synthetic_gain
-from chestfold.evaluate.results import all_results
+from chestfold.evaluate.results import all_results, find_result, write_result
 from chestfold.report.page import write_report
 from chestfold.report.publish import publish
 
@@ -31,7 +31,25 @@ def test_a_run_with_synthetic_images_is_compared_with_its_baseline(trained):
     gained = with_.score("at_half", "auc").value - without.score("at_half", "auc").value
     assert pair.auc.value == pytest.approx(gained) and row["AUC gained"].startswith(f"{gained:+.4f} [")
     assert row["share"] == "100%" and row["synthetic"] == "8 from 4 to 6" and row["sampling"] == "natural / natural"
-    assert row["recall with"] == str(with_.score("at_half", "recall"))
+    assert row["recall with, tuned"] == str(with_.score("cross_fitted", "recall"))
+    tuned = with_.score("cross_fitted", "recall").value - without.score("cross_fitted", "recall").value
+    assert pair.tuned_recall.value == pytest.approx(tuned)
+
+
+def test_recall_is_compared_at_the_same_specificity_and_not_at_a_half(trained):
+    """Probabilities that are pushed below 0.5, in the same order, lose nothing."""
+    declare(trained)
+    result = find_result("exp101")
+    table, provenance = result.oof()
+    pushed = (table["ill"] * 0.3).to_numpy()
+    timid = table.assign(ill=pushed, healthy=1 - pushed)
+    provenance["experiment"] = "exp100"
+    about = result.record.model_dump(exclude={"name", "scores", "files", "images", "patients", "against"})
+    about |= {"settings": find_result("exp100").record.settings}
+    write_result(trained.runs / "exp100", timid, None, None, provenance, about)
+    (pair,) = synthetic_gain.pairs(all_results())
+    assert pair.without.score("at_half", "recall").value == 0 < pair.with_.score("at_half", "recall").value
+    assert (pair.recall.value, pair.auc.value) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import tiny_experiment
-from tasks import exclusive
 
 from chestfold.core.config import Request
 from chestfold.core.errors import InputError
@@ -17,7 +16,6 @@ from chestfold.data.catalogue import open_index
 from chestfold.data.channels import Form
 from chestfold.data.synthetic import open_part, require_unrelated
 from chestfold.evaluate import predictions
-from chestfold.evaluate.comparisons import paired_recall
 from chestfold.evaluate.results import find_result
 from chestfold.train.prepare import prepare, with_positive_share
 
@@ -150,12 +148,3 @@ def test_without_synthetic_images_a_fold_from_before_there_were_any_is_finished(
         del config["settings"][name]
     write_json(path, config)
     project.run(exp(), "--fold", "0")  # finished: not refused
-
-
-def test_paired_recall_is_the_difference_of_two_recalls():
-    labels, groups = np.array([1, 1, 1, 1, 0, 0]), np.arange(6)
-    ours, theirs = np.array([0.9, 0.8, 0.7, 0.1, 0.9, 0.1]), np.array([0.9, 0.2, 0.3, 0.1, 0.1, 0.1])
-    ours, theirs = np.stack([1 - ours, ours], axis=1), np.stack([1 - theirs, theirs], axis=1)
-    gap = paired_recall(exclusive(), labels, ours, theirs, groups)
-    assert gap.value == pytest.approx(0.5) and gap.low <= 0.5 <= gap.high
-    assert paired_recall(exclusive(), labels, ours, ours, groups).high == 0

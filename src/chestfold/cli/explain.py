@@ -27,16 +27,24 @@ def add_verbs(verbs: Any) -> None:
 
 
 def explain(arguments: argparse.Namespace) -> None:
-    """Write the heat maps of a run and their gallery, and print their figures."""
+    """Write the heat maps of a run and its page, and print their figures."""
+    from chestfold.evaluate.results import all_results
     from chestfold.explain.run import explain as write_maps
     from chestfold.explain.select import ExplainConfig
-    from chestfold.report.gallery import format_lines, write_gallery
+    from chestfold.report.attention import format_lines
+    from chestfold.report.page import write_report
 
     a = arguments
     choose_device(a.device)
     config = ExplainConfig(a.name, a.method, a.layer, tuple(a.fold), tuple(a.ids), a.count)
     folder = write_maps(config, a.overwrite)
-    page = write_gallery(folder)
     for line in format_lines(folder):
         say(line)
-    say(f"wrote {page}; the maps are in {folder}. Not for clinical use.")
+    say(f"wrote the maps in {folder}. Not for clinical use.")
+    if a.name in [result.name for result in all_results()]:
+        write_report(folder / "report.html", [a.name], explained={a.name: folder})
+        say(f"wrote {folder / 'report.html'}: the pictures and the figures of {a.name}")
+    else:
+        say(
+            f"{a.name} is not collected yet: run its experiment again; then chestfold report {a.name} shows the pictures"
+        )

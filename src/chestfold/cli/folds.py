@@ -12,6 +12,7 @@ from chestfold.core.files import folds_dir, require_plain_name
 if TYPE_CHECKING:
     from chestfold.data.dataset import Index
     from chestfold.data.folds import Folds
+    from chestfold.evaluate.results import Result
 
 OWN_NAME = "name of the fold file [the data set's]"
 
@@ -38,6 +39,47 @@ def add_verbs(verbs: Any) -> None:
     again.add_argument("data", help="a data set")
     add_hooks(again)
     again.add_argument("--name", help=OWN_NAME)
+    cost = add_verb(
+        folds, "cost", show_cost, "what leaks would have added to a run's score: the same run, leaking folds"
+    )
+    cost.add_argument("name", help="a finished run, all folds")
+
+
+def show_cost(arguments: argparse.Namespace) -> None:
+    """Compare a run with its twin on leaking folds; where that is not trained, write the folds and say how."""
+    from chestfold.core.files import runs_dir
+    from chestfold.evaluate.leak_cost import leak_cost, leaky_name
+    from chestfold.evaluate.results import find_result, published_results
+
+    sound = find_result(arguments.name)
+    name = leaky_name(sound.name)
+    if not (runs_dir() / name / "scores.json").exists() and name not in published_results():
+        _prepare_cost(sound, name)
+        return
+    cost = leak_cost(sound, find_result(name))
+    say(f"{cost.title} of {cost.images} images, out-of-fold")
+    say(f"  patients and duplicates together in a fold: {cost.sound}   {sound.name}")
+    say(f"  split by image, as if each were a patient:  {cost.leaky}   {name}")
+    say(f"  what the leak adds:                         {cost.added.format_gain()}   paired, 95 % patient bootstrap")
+
+
+def _prepare_cost(sound: "Result", name: str) -> None:
+    """Write the leaking folds, and say how the run is trained on them."""
+    from chestfold.data import folds
+    from chestfold.data.catalogue import open_index
+    from chestfold.report.publish import command
+
+    record = sound.record
+    if record.kind != "experiment" or record.folds.missing:
+        raise InputError(f"{sound.name}: the cost of leaks is measured on an experiment with all its folds")
+    made, _ = folds.make_leaky(open_index(record.data), f"{record.folds.file}_leaky", record.folds.count, 0)
+    found = ", ".join(f"{count} {kind}" for kind, count in made.record.leaks["straddling"].items())
+    say(f"folds/{made.name}.csv leaks on purpose: in more than one fold are {found}")
+    tag = name.partition("@")[0].partition("-")[2]
+    settings = command(record).partition(" --tag ")
+    rest = settings[2].partition(" ")[2]
+    words = [settings[0], f"--tag {tag}", *filter(None, [rest]), f"--folds {made.name}"]
+    say(f"next: {' '.join(words)}; then this command again")
 
 
 def make_folds(arguments: argparse.Namespace) -> None:

@@ -9,13 +9,14 @@ from chestfold.cli.parser import add_device, add_trust, add_verb
 from chestfold.core.console import say, show
 from chestfold.core.device import choose_device
 from chestfold.core.errors import InputError
-from chestfold.core.files import runs_dir, write_text
+from chestfold.core.files import runs_dir, write_csv
 
 ABOUT = "predict images with a trained run or ensemble: class, probability, heat map. Not for clinical use"
 EPILOG = (
     "For each image: the most probable class, its probability (the mean of the folds' models), the lowest and the "
-    "highest of a fold, and a remark when the image is out of the training distribution. A file that cannot be read "
-    "gets its line and stops no other; the exit code is 2 then. Example: "
+    "highest of a fold, and remarks: out of the training distribution; folds disagree (one would decide otherwise); in "
+    "the training data, and then the answer of the fold that has not seen it; a debug run; folds missing. A file that "
+    "cannot be read gets its line and stops no other; the exit code is 2 then. Example: "
     "chestfold predict exp021 scans/ --csv answers.csv"
 )
 
@@ -65,12 +66,14 @@ def predict(arguments: argparse.Namespace) -> None:
         levels = tuple(arguments.range) if arguments.range else None
         predictor = Predictor(arguments.name, levels, arguments.window, table=arguments.table)
         predictor.require_values()
+        if predictor.seen_images.note:
+            say(predictor.seen_images.note)
         heatmaps = _heatmaps(predictor, arguments)
         lines = output.predict_files(predictor, paths, heatmaps)
         if heatmaps:
             heatmaps.write_legend()
     if arguments.csv:
-        write_text(arguments.csv, output.as_csv(predictor, lines))
+        write_csv(arguments.csv, output.as_csv(predictor, lines))
     if arguments.json:
         print(output.as_json(predictor, lines))
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from chestfold.cli.parser import add_trust, add_verb
-from chestfold.core.console import plural, say, show, show_lines, terminal_width, waiting
+from chestfold.core.console import NATURAL, plural, say, show, show_lines, terminal_width, waiting
 from chestfold.core.errors import InputError
 from chestfold.core.files import runs_dir
 from chestfold.integrations.tracker import TRACKERS
@@ -195,7 +195,8 @@ def _show_results(arguments: argparse.Namespace) -> None:
     if a.written:
         print(export.FORMATS[a.written](boards, view))
         return
-    _show_tables([terminal.fitted(board, view) for board in boards])
+    piped = terminal_width() == NATURAL
+    _show_tables([terminal.fitted(board, view, with_empty=piped) for board in boards])
     for line in [*left_out, *leaderboard.displaced(), *leaderboard.unfinished()]:
         say(line)
     if not boards:

@@ -1,12 +1,12 @@
 """`chestfold synth`: one thin function per verb, as in `cli`."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chestfold.cli.parser import add_verb
+from chestfold.cli.quiz import add_answers_verb, add_quiz_options, write_page
 from chestfold.core.console import say, show
-from chestfold.core.files import input_dir, runs_dir
+from chestfold.core.files import input_dir
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -60,11 +60,8 @@ def _add_blend_verb(verbs: Any) -> None:
 def _add_study_verbs(verbs: Any) -> None:
     quiz = add_verb(verbs, "quiz", synth_quiz, "one HTML page on which readers tell real nodules from blended ones")
     quiz.add_argument("name", help=BLENDED_SET)
-    quiz.add_argument("--out", type=Path, help="the file to write [runs/synth/quiz_NAME.html]")
-    quiz.add_argument("--count", type=int, default=40, help="images, half of them real [40]")
-    quiz.add_argument("--seed", type=int, default=0, help="another choice and order [0]")
-    answers = add_verb(verbs, "answers", synth_answers, "score the CSVs that readers saved from the quiz")
-    answers.add_argument("files", nargs="+", type=Path, metavar="CSV", help="one for each reader")
+    add_quiz_options(quiz)
+    add_answers_verb(verbs)
     about = "train a classifier to tell real nodules from blended ones"
     test = add_verb(verbs, "classifier-test", synth_classifier_test, about)
     test.add_argument("name", help=BLENDED_SET)
@@ -150,32 +147,10 @@ def synth_blend(arguments: argparse.Namespace) -> None:
 
 
 def synth_quiz(arguments: argparse.Namespace) -> None:
-    """Write the readers' quiz."""
-    from chestfold.synth.study.quiz import write_quiz
+    """Write the readers' quiz about real and blended nodules."""
+    from chestfold.synth.study.blended_quiz import blended_quiz
 
-    path = arguments.out or runs_dir() / "synth" / f"quiz_{arguments.name}.html"
-    write_quiz(arguments.name, path, arguments.count, arguments.seed)
-    size = path.stat().st_size / 1e6
-    say(f"wrote {path}: {arguments.count} images, {size:.1f} MB; open it in a browser, it needs no network")
-
-
-def synth_answers(arguments: argparse.Namespace) -> None:
-    """Print the figures of each reader, and of all together."""
-    import pandas as pd
-    from rich.table import Table
-
-    from chestfold.synth.study.reader_figures import load_answers, read_answers
-
-    table = Table("reader", "images", "accuracy", "sensitivity", "specificity", "d'", "p against guessing")
-    readers = [(path.stem, load_answers(path)) for path in arguments.files]
-    if len(readers) > 1:
-        readers.append(("all together", pd.concat([answers for _, answers in readers])))
-    for name, answers in readers:
-        reading = read_answers(answers["truth"].tolist(), answers["answer"].tolist())
-        scores = (reading.accuracy, reading.sensitivity, reading.specificity, reading.d_prime)
-        text = [f"{score.value:.2f} [{score.low:.2f}, {score.high:.2f}]" for score in scores]
-        table.add_row(name, str(len(answers)), *text, f"{reading.p_chance:.3f}")
-    show(table)
+    write_page(blended_quiz(arguments.name, arguments.count, arguments.seed, arguments.blind), arguments.out)
 
 
 def synth_classifier_test(arguments: argparse.Namespace) -> None:

@@ -47,8 +47,10 @@ class Experiment:
         "axial CT slices: zero: black outside the lungs; channel: the lungs as a second input; a slice in which "
         "none are found is left as it is",
     )
-    frame: Literal["none", "centre", "border"] = option(
-        "none", "X-rays, whose burnt-in text is at the edges: centre: the middle 80 %; border: the outer 8 % black"
+    frame: Literal["none", "centre", "border", "lungs_black"] = option(
+        "none",
+        "X-rays, whose burnt-in text is at the edges: centre: the middle 80 %; border: the outer 8 % black; "
+        "lungs_black: the middle 80 % black, to measure what can be told without the lungs",
     )
     tabular: tuple[str, ...] = option(
         (), "columns of the data set's table (its `tabular`), such as age and sex, that join the pooled features"
@@ -125,8 +127,9 @@ class Experiment:
 
     augment: str = option(
         "none",
-        "none; plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; d4: one of the eight "
-        "rotations and mirrorings, for CT patches, where no side is up and brightness is density",
+        "none; plain: random resized crop, flip, shift/scale/rotate, brightness/contrast; photometric: the same with "
+        "stronger contrast, gamma, tone curves, sharpening and noise, for X-rays of other machines; d4: one of the "
+        "eight rotations and mirrorings, for CT patches, where no side is up and brightness is density",
     )
     crop_scale: float = option(0.7, "plain: smallest share of the area that a random crop keeps, 0 to 1", (0.01, 1.0))
     randaugment: tuple[int, int] | None = option(None, "RandAugment: operations an image, strength 0 to 10")
@@ -366,7 +369,12 @@ class Request:
     @property
     def is_debug(self) -> bool:
         """Whether this is the short pass of `--debug`, whose scores mean nothing."""
-        return self.name.endswith("-debug")
+        return is_debug(self.name)
+
+
+def is_debug(name: str) -> bool:
+    """Whether a run, a result or an ensemble of this name is a short pass of `--debug`."""
+    return name.endswith("-debug")
 
 
 def debug_settings(exp: Experiment) -> Experiment:

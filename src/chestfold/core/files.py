@@ -152,6 +152,14 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_csv(path: Path, text: str) -> None:
+    """Atomically replace `path` by a CSV that people open: with the mark in front (BOM) by which Excel knows UTF-8.
+
+    Without it Excel takes the file for the encoding of Windows, which in Japan is Shift_JIS.
+    """
+    write_bytes(path, text.encode("utf-8-sig"))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Atomically replace `path` by indented JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

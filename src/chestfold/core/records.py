@@ -1,13 +1,22 @@
 """JSON files as typed records: what is read back is checked, and a wrong field is one sentence."""
 
 import json
+import math
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, write_json
+
+
+def _nan_for_null(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+Figure = Annotated[float, BeforeValidator(_nan_for_null)]
+"""A number that may be undefined: NaN here, null in a file, because JSON has no NaN."""
 
 
 class Record(BaseModel):
@@ -38,8 +47,8 @@ class Record(BaseModel):
             raise InputError(f"{source}: {field}: {reason}; restore the file, or make it again") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON types; fields that are None are left out."""
-        return json.loads(json.dumps(self.model_dump(exclude_none=True)))
+        """The record as JSON types; fields that are None are left out, and NaN is None."""
+        return json.loads(json.dumps(self.model_dump(exclude_none=True)), parse_constant=lambda _: None)
 
     def write(self, path: Path) -> None:
         """Atomically replace `path` by the record."""

@@ -88,13 +88,9 @@ def open_cache(index: Index, size: int, channels: int = 1, depth: int = 8) -> Ca
     Raises:
         InputError: images that cannot be read, the first of them by name; the disk is full.
     """
-    ids = index.table["id"].tolist()
-    digests = content_hashes(index)
-    content = sha256_json([[i, d] for i, d in zip(ids, digests, strict=True)])
     form = Form(size, channels, depth)
-    rest = [*_dicom_key(index), *_deep_key(index), *_form_key(index, form)]
-    key = sha256_json([content, TRANSFORM, size, index.dataset.value_range, *rest])[:16]
-    path = cache_dir() / index.dataset.name / f"{size}px-{key}.npy"
+    content = _content(index)
+    path = _cache_path(index, form, content)
     if not path.exists():
         with explained_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +98,29 @@ def open_cache(index: Index, size: int, channels: int = 1, depth: int = 8) -> Ca
             if not path.exists():
                 remove_temporary(path.parent, path.name)
                 _build(index, form, path)
-    return Cache(np.load(path, mmap_mode="r"), {i: n for n, i in enumerate(ids)}, content)
+    return _load(path, index, content)
+
+
+def made_cache(index: Index, form: Form) -> Cache | None:
+    """The decoded images where they are there already; nothing is decoded."""
+    content = _content(index)
+    path = _cache_path(index, form, content)
+    return _load(path, index, content) if path.exists() else None
+
+
+def _load(path: Path, index: Index, content: str) -> Cache:
+    return Cache(np.load(path, mmap_mode="r"), {i: n for n, i in enumerate(index.table["id"])}, content)
+
+
+def _content(index: Index) -> str:
+    """The hash of all ids and files."""
+    return sha256_json([[i, d] for i, d in zip(index.table["id"], content_hashes(index), strict=True)])
+
+
+def _cache_path(index: Index, form: Form, content: str) -> Path:
+    rest = [*_dicom_key(index), *_deep_key(index), *_form_key(index, form)]
+    key = sha256_json([content, TRANSFORM, form.size, index.dataset.value_range, *rest])[:16]
+    return cache_dir() / index.dataset.name / f"{form.size}px-{key}.npy"
 
 
 def _dicom_key(index: Index) -> list[str]:

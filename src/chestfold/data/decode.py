@@ -81,24 +81,36 @@ def decode(
         InputError: the file is empty, truncated, no image, of several pages, or of more than 8 bits without a declared
             `value_range`.
     """
-    reading = Reading(value_range, ct_window, colour, depth)
-    name, member = split_place(place)
-    if member:
-        image = _of_array(_npz_image(root / name, member), place, reading)
-    else:
-        image = _decode_file(_file_bytes(root / name), root / name, size, reading)
+    image = _decode(root, place, size, Reading(value_range, ct_window, colour, depth))
     return at_depth(resize(image, size), depth)
+
+
+def decode_fitted(
+    root: Path, place: str, longest: int, value_range: tuple[int, int] | None = None, ct_window: str = ""
+) -> np.ndarray:
+    """The image at `place` in its own shape, uint8 (H, W), no side above `longest`; else as `decode`."""
+    image = _decode(root, place, longest, Reading(value_range, ct_window))
+    height, width = image.shape
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def decode_native(
     root: Path, place: str, value_range: tuple[int, int] | None = None, ct_window: str = ""
 ) -> np.ndarray:
     """The image at `place` in its own size, uint8 (H, W); else as `decode`."""
-    reading = Reading(value_range, ct_window)
+    return _decode(root, place, _UNREDUCED, Reading(value_range, ct_window))
+
+
+def _decode(root: Path, place: str, size: int, reading: Reading) -> np.ndarray:
+    """In its own shape; a JPEG is scaled down in the codec to at least `size`."""
     name, member = split_place(place)
     if member:
         return _of_array(_npz_image(root / name, member), place, reading)
-    return _decode_file(_file_bytes(root / name), root / name, _UNREDUCED, reading)
+    return _decode_file(_file_bytes(root / name), root / name, size, reading)
 
 
 def _file_bytes(path: Path) -> bytes:

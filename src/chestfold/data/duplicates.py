@@ -45,9 +45,16 @@ def near_pairs(images: np.ndarray) -> list[tuple[int, int]]:
     return pairs
 
 
-def near_matches(images: np.ndarray, others: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs (i, j) of an image of the one stack and one of the other, uint8 (N, 64, 64), that look the same."""
-    hashes, other_hashes = perceptual_hashes(images), perceptual_hashes(others)
+def near_matches(
+    images: np.ndarray, others: np.ndarray, other_hashes: np.ndarray | None = None
+) -> list[tuple[int, int]]:
+    """Pairs (i, j) of an image of the one stack and one of the other, uint8 (N, 64, 64), that look the same.
+
+    `other_hashes`: the perceptual hashes of the others, where they were made before.
+    """
+    hashes = perceptual_hashes(images)
+    if other_hashes is None:
+        other_hashes = perceptual_hashes(others)
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(images), _BLOCK):
         left, right = _close(hashes[start : start + _BLOCK], other_hashes)

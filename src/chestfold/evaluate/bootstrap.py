@@ -1,29 +1,46 @@
 """Figures with their doubt: 95 % intervals by a bootstrap over patients."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from chestfold.core.records import Figure
 from chestfold.core.rng import generator
 
 REPLICATES = 1000
+UNDEFINED = "-"
+"""How a figure that is not defined is written, as 0 of 0."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A figure and the ends of its 95 % interval."""
+    """A figure and the ends of its 95 % interval; NaN where it is not defined."""
 
-    value: float
-    low: float
-    high: float
+    value: Figure
+    low: Figure
+    high: Figure
 
     def __str__(self) -> str:
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        return self._text("{:.4f}")
 
     def format_gain(self) -> str:
         """As a difference: with its signs."""
-        return f"{self.value:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+        return self._text("{:+.4f}")
+
+    def _text(self, form: str) -> str:
+        if math.isnan(self.value):
+            return UNDEFINED
+        value = form.format(self.value)
+        if math.isnan(self.low) or math.isnan(self.high):
+            return value
+        return f"{value} [{form.format(self.low)}, {form.format(self.high)}]"
+
+    @property
+    def is_degenerate(self) -> bool:
+        """Whether the interval has no width: all replicates of a bootstrap were equal."""
+        return self.low == self.high
 
 
 def patient_weights(groups: np.ndarray, replicates: int) -> Iterator[np.ndarray]:
@@ -35,19 +52,25 @@ def patient_weights(groups: np.ndarray, replicates: int) -> Iterator[np.ndarray]
         yield np.bincount(drawn, minlength=len(names)).astype(float)[patient]
 
 
-def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndarray) -> list[Score]:
-    """The figures (F,) that `statistic` makes of row weights (N,), with 95 % intervals by resampling patients.
+def draw(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndarray) -> np.ndarray:
+    """The figures (F,) that `statistic` makes of row weights (N,), in each replicate: float (R, F)."""
+    return np.array([statistic(weights) for weights in patient_weights(groups, REPLICATES)])
 
-    A replicate in which a figure is NaN (a class was not drawn) does not count for it.
-    """
+
+def score_of(value: float, draws: np.ndarray) -> Score:
+    """A figure with the interval of its replicates (R,); one that is NaN (a class was not drawn) does not count."""
+    counted = draws[~np.isnan(draws)]
+    if math.isnan(value) or not len(counted):
+        return Score(float(value), math.nan, math.nan)
+    low, high = np.percentile(counted, [2.5, 97.5])
+    return Score(float(value), float(low), float(high))
+
+
+def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndarray) -> list[Score]:
+    """The figures (F,) that `statistic` makes of row weights (N,), with 95 % intervals by resampling patients."""
     point = statistic(np.ones(len(groups)))
-    replicates = np.array([statistic(weights) for weights in patient_weights(groups, REPLICATES)])
-    scores = []
-    for value, draws in zip(point, replicates.T, strict=True):
-        counted = draws[~np.isnan(draws)]
-        low, high = np.percentile(counted, [2.5, 97.5]) if len(counted) else (np.nan, np.nan)
-        scores.append(Score(float(value), float(low), float(high)))
-    return scores
+    replicates = draw(statistic, groups)
+    return [score_of(value, draws) for value, draws in zip(point, replicates.T, strict=True)]
 
 
 def bootstrap_one(statistic: Callable[[np.ndarray], float], groups: np.ndarray) -> Score:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from chestfold.core.task import Labels, Task
-from chestfold.evaluate.bootstrap import Score, bootstrap_one, weighted_mean
-from chestfold.evaluate.metrics import METRICS, Evaluation, Metric, Predicted
+from chestfold.evaluate.bootstrap import Score, bootstrap_one
+from chestfold.evaluate.metrics import METRICS, Evaluation, Metric, Predicted, with_doubt
 
 AUC = METRICS["auc"]
 
@@ -41,17 +41,8 @@ def mean_score(
 ) -> Score:
     """The mean metric of several predictions (N, K) of the same rows, all drawn with the same patients."""
     parts = [Predicted(task, labels, probs) for probs in many]
-    return bootstrap_one(lambda weights: float(np.mean([_value(metric, part, weights) for part in parts])), groups)
-
-
-def paired_gain(
-    task: Task, labels: Labels, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray, metric: Metric = AUC
-) -> Score:
-    """The metric of `ours` (N, K) minus that of `theirs`; as a gain: above 0, ours is better."""
-    a, b = Predicted(task, labels, ours), Predicted(task, labels, theirs)
-    return bootstrap_one(
-        lambda weights: metric.gain(_value(metric, a, weights)) - metric.gain(_value(metric, b, weights)), groups
-    )
+    score = bootstrap_one(lambda weights: float(np.mean([_value(metric, part, weights) for part in parts])), groups)
+    return with_doubt(score, metric, parts[0], task.scored_classes, groups)
 
 
 def paired_fold_gain(
@@ -66,12 +57,3 @@ def paired_fold_gain(
     """`FoldMean` of `ours` minus that of `theirs`, as a gain."""
     a, b = (FoldMean(task, labels, probs, folds, metric) for probs in (ours, theirs))
     return bootstrap_one(lambda weights: metric.gain(a(weights)) - metric.gain(b(weights)), groups)
-
-
-def paired_recall(task: Task, labels: Labels, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray) -> Score:
-    """Recall of the positive class at 0.5: that of `ours` minus that of `theirs`."""
-    number = task.positive_number
-    found = [task.decide(probs)[:, number].astype(float) for probs in (ours, theirs)]
-    positive = task.truth(labels)[:, number] == 1
-    gained = found[0] - found[1]
-    return bootstrap_one(lambda weights: weighted_mean(gained, weights * positive), groups)

@@ -96,8 +96,7 @@ class GreedySelection(Mean):
         return counts
 
     def _gain(self, probs: np.ndarray, labels: Labels, rows: np.ndarray) -> float:
-        value = value_of(self.metric, Predicted(self.task, labels, probs), rows)
-        return -np.inf if np.isnan(value) else self.metric.gain(value)
+        return self.metric.worth(value_of(self.metric, Predicted(self.task, labels, probs), rows))
 
 
 class LogisticStack(Blender):
@@ -236,6 +235,9 @@ def _require_same_images(member: Result, theirs: dict[str, Any], first: Result, 
                 "train the missing ones first"
             )
         return
+    for result in (member, first):
+        if result.record.folds.leaky:
+            raise InputError(f"the folds of {result.name} leak on purpose; it cannot be blended with another split's")
     if "index_sha256" not in origin or theirs.get("index_sha256") != origin["index_sha256"]:
         raise InputError(
             f"{member.name} (folds {theirs['folds']}, {theirs['folds_sha256'][:8]}) and {first.name} (folds "
@@ -322,7 +324,7 @@ def compare(members: Members) -> dict[str, Comparison]:
     task, metric = members.task, members.record.competition_metric
     labels, groups, folds = members.labels, members.groups, members.folds
     equal_weights = np.ones(len(folds))
-    singles = [metric.gain(FoldMean(task, labels, probs, folds, metric)(equal_weights)) for probs in members.probs]
+    singles = [metric.worth(FoldMean(task, labels, probs, folds, metric)(equal_weights)) for probs in members.probs]
     best = int(np.argmax(singles))
     compared = {}
     for name in possible_methods(members):

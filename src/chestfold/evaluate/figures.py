@@ -1,16 +1,17 @@
 """PNG figures of a run: learning curves, confusion matrix, input images. matplotlib is loaded when one is drawn."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chestfold.core.files import atomic_path
+from chestfold.core.files import atomic_path, write_bytes
 from chestfold.core.run_folder import History
 from chestfold.data.levels import eight_bits
-from chestfold.evaluate.fonts import Lettering, families, letter
+from chestfold.evaluate.fonts import Lettering, families, letter, pillow_font
 from chestfold.evaluate.metrics import confusion_columns
 from chestfold.evaluate.results import ResultRecord
 
@@ -19,21 +20,28 @@ DPI = 120
 INPUTS = 16
 """Images in inputs.png."""
 COLUMNS = 4
+TILE, TILE_GAP, LETTER = 192, 6, 14
+"""Pixels: a side of one of them at least, what is between two, and the height of a letter."""
 
 
-def learning_curves(path: Path, name: str, histories: dict[int, History]) -> None:
-    """Loss and accuracy of every fold over the epochs, training beside validation; thick: the mean of the folds.
+def learning_curves(
+    path: Path, name: str, histories: dict[int, History], monitor: str, kept: dict[int, list[int]]
+) -> None:
+    """Loss, accuracy and the monitored figure of every fold over the epochs; thick: the mean of the folds.
 
-    Training figures are taken during the epoch, on augmented and mixed images with dropout: they may be below those
-    of validation.
+    A dot marks each epoch whose weights were kept, by the figure that chose it. Training figures are taken during the
+    epoch, on augmented and mixed images with dropout: they may be below those of validation.
     """
     numbers = ", ".join(map(str, histories))
     title = Lettering({}).text(name)
-    with _figure(path, 10, 4, [title]) as figure:
-        for axis, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    shown = list(dict.fromkeys(["loss", "accuracy", monitor]))
+    with _figure(path, 5 * len(shown), 4, [title]) as figure:
+        for axis, metric in zip(figure.subplots(1, len(shown)), shown, strict=True):
             _draw(axis, histories, f"train_{metric}", TRAIN, "training")
             _draw(axis, histories, metric, VALIDATION, "validation")
-            axis.set(title=metric, xlabel="epoch")
+            if metric == monitor:
+                _mark_kept(axis, histories, metric, kept)
+            axis.set(title=f"{metric}, by which epochs were kept" if metric == monitor else metric, xlabel="epoch")
             axis.xaxis.get_major_locator().set_params(integer=True)
             axis.grid(alpha=0.3)
             axis.legend()
@@ -41,8 +49,10 @@ def learning_curves(path: Path, name: str, histories: dict[int, History]) -> Non
 
 
 def _draw(axis: Any, histories: dict[int, History], key: str, colour: str, label: str) -> None:
-    """A thin line for each fold, and a thick one for their mean where there are several."""
-    curves = [[row[key] for row in history] for history in histories.values()]
+    """A thin line for each fold that has the figure, and a thick one for their mean where there are several."""
+    curves = [[row[key] for row in history] for history in histories.values() if all(key in row for row in history)]
+    if not curves:
+        return
     several = len(curves) > 1
     for curve in curves:
         axis.plot(range(1, len(curve) + 1), curve, color=colour, alpha=0.35 if several else 1, linewidth=1)
@@ -51,6 +61,15 @@ def _draw(axis: Any, histories: dict[int, History], key: str, colour: str, label
         mean = np.mean([curve[:length] for curve in curves], axis=0)
         axis.plot(range(1, length + 1), mean, color=colour, linewidth=2.5)
     axis.plot([], [], color=colour, label=label)
+
+
+def _mark_kept(axis: Any, histories: dict[int, History], key: str, kept: dict[int, list[int]]) -> None:
+    """A dot on each fold's curve at the epochs that were kept."""
+    places = []
+    for fold, history in histories.items():
+        places += [(row["epoch"], row[key]) for row in history if row["epoch"] in kept.get(fold, ()) and key in row]
+    epochs, values = [epoch for epoch, _ in places], [value for _, value in places]
+    axis.plot(epochs, values, "o", color=VALIDATION, markeredgecolor="white", markersize=7, label="kept", zorder=3)
 
 
 def confusion(path: Path, record: ResultRecord) -> None:
@@ -80,20 +99,41 @@ def confusion(path: Path, record: ResultRecord) -> None:
     lettering.write_legend(path.parent)
 
 
-def inputs(path: Path, images: np.ndarray) -> None:
+def inputs(path: Path, images: np.ndarray, names: Sequence[str]) -> None:
     """What the network is given: the first of `images`, (B, C, S, S), uint8 or uint16, four in a row.
 
-    Three channels are shown as red, green and blue, whatever they are; of others the first one.
+    Three channels are shown as red, green and blue, whatever they are; of others the first one. `names`: the class of
+    each image, which stands beneath it; small images are enlarged.
     """
-    import cv2
+    from PIL import Image, ImageDraw
 
-    shown = images[:INPUTS, ::-1] if images.shape[1] == 3 else images[:INPUTS, :1]  # cv2 writes blue first
-    tiles = [np.pad(eight_bits(image).transpose(1, 2, 0), ((1, 1), (1, 1), (0, 0))) for image in shown]
-    while len(tiles) % COLUMNS:
-        tiles.append(np.zeros_like(tiles[0]))
-    rows = [np.hstack(tiles[n : n + COLUMNS]) for n in range(0, len(tiles), COLUMNS)]
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(cv2.imencode(".png", np.vstack(rows))[1].tobytes())
+    shown = images[:INPUTS] if images.shape[1] == 3 else images[:INPUTS, :1].repeat(3, axis=1)
+    factor = max(1, round(TILE / images.shape[-1]))
+    side = factor * images.shape[-1]
+    rows = -(-len(shown) // COLUMNS)
+    width, height = side + TILE_GAP, side + TILE_GAP + 2 * LETTER
+    canvas = Image.new("RGB", (COLUMNS * width, rows * height))
+    draw = ImageDraw.Draw(canvas)
+    lettering = letter(sorted(set(names)))
+    for n, image in enumerate(shown):
+        x, y = n % COLUMNS * width, n // COLUMNS * height
+        tile = Image.fromarray(np.ascontiguousarray(eight_bits(image).transpose(1, 2, 0)))
+        canvas.paste(tile.resize((side, side), Image.Resampling.NEAREST), (x, y))
+        text = lettering.text(names[n])
+        font = pillow_font(text, LETTER)
+        draw.text((x + 2, y + side + 2), _shortened(text, font, side), fill="white", font=font)
+    buffer = io.BytesIO()
+    canvas.save(buffer, "PNG")
+    write_bytes(path, buffer.getvalue())
+
+
+def _shortened(text: str, font: Any, width: int) -> str:
+    """A text that fits, with dots where something was left off."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text}..."
 
 
 @contextmanager

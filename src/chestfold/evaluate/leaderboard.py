@@ -2,18 +2,19 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from chestfold.core.config import Experiment, did_you_mean
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
-from chestfold.core.run_folder import FoldFolder, run_folders
-from chestfold.evaluate import predictions
-from chestfold.evaluate.bootstrap import Score
-from chestfold.evaluate.comparisons import paired_gain
+from chestfold.core.run_folder import FoldFolder, RunFolder, run_folders
+from chestfold.evaluate.bootstrap import UNDEFINED, Score
+from chestfold.evaluate.claims import Comparison, in_words
+from chestfold.evaluate.marks import Mark, marks_of, warning_of
 from chestfold.evaluate.metrics import BOARD, METRICS, metric_name
+from chestfold.evaluate.paired import against_parent
 from chestfold.evaluate.results import Result, ResultRecord, all_results, published_results
 
 GAIN = "AUC against parent"
@@ -32,11 +33,13 @@ HEADER = (
 OF_FOLDS = "AUC of folds"
 """Of the terminal: mean and deviation of the folds' own AUCs."""
 PARENT = "parent"
+FALSE = "p false"
+"""Of the terminal: the probability that a claim in the direction of the gain is false."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the board. `gain`: paired difference in AUC to the parent, where both hold the same folds.
+    """A line of the board. `comparison`: with the parent in AUC, on the images that both have.
 
     `in_lungs`: share of the heat maps inside the lungs, where `chestfold explain` was run and lungs are known.
     """
@@ -46,7 +49,7 @@ class Row:
     scores: dict[str, Score | None]
     corrupted: Score | None
     tuned_f1: Score | None
-    gain: Score | None
+    comparison: Comparison | None
     test_auc: Score | None
     in_lungs: Score | None
 
@@ -58,9 +61,19 @@ class Row:
         return score
 
     @property
+    def gain(self) -> Score | None:
+        """In AUC over the parent."""
+        return self.comparison.gain if self.comparison else None
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """What must be read beside the figures."""
+        return marks_of(self.result.record)
+
+    @property
     def order(self) -> float:
         """What the board is sorted by, the best first."""
-        return -self.result.record.competition_metric.gain(self.competition.value)
+        return -self.result.record.competition_metric.worth(self.competition.value)
 
 
 @dataclass(frozen=True)
@@ -107,7 +120,7 @@ def rows_by_folds(results: Iterable[Result], has: Callable[[Result], bool] = lam
     tables: dict[str, list[Row]] = {}
     for result in by_name.values():
         if has(result) and not result.is_debug:
-            title = f"{table_title(result.record)}. {result.record.warning}".removesuffix(". ")
+            title = f"{table_title(result.record)}. {warning_of(result.record)}".removesuffix(". ")
             tables.setdefault(title, []).append(_row(result, by_name))
     return {title: sorted(_completed(rows), key=lambda row: row.order) for title, rows in sorted(tables.items())}
 
@@ -135,26 +148,10 @@ def _row(result: Result, by_name: dict[str, Result]) -> Row:
         scores=dict.fromkeys(BOARD) | result.record.scores.at_half,
         corrupted=result.score("corrupted", "auc"),
         tuned_f1=result.score("cross_fitted", "f1"),
-        gain=_gain(result, by_name.get(result.record.parent)),
+        comparison=against_parent(result, by_name.get(result.record.parent)),
         test_auc=result.score("test", "auc"),
         in_lungs=attention.figure("predicted", "in_lungs") if attention else None,
     )
-
-
-def _gain(result: Result, parent: Result | None) -> Score | None:
-    if parent is None or parent.images_scored != result.images_scored:
-        return None
-    ours, theirs, labels, groups = paired_predictions(result, parent)
-    return paired_gain(result.record.create_task(), labels, ours, theirs, groups)
-
-
-def paired_predictions(ours: Result, theirs: Result) -> tuple[Any, Any, Any, Any]:
-    """OOF probabilities (N, K) of two results on the same images, row by row; labels and patients (N,)."""
-    table = ours.oof()[0]
-    other = predictions.aligned(theirs.oof()[0], table["id"], predictions.class_columns(table))
-    labels = ours.record.create_task().labels(table["label"].tolist())
-    groups = table["group"].to_numpy()
-    return predictions.probabilities(table), predictions.probabilities(other), labels, groups
 
 
 def describe(record: ResultRecord) -> str:
@@ -196,11 +193,13 @@ def texts_of(row: Row) -> dict[str, str]:
 
 def format_cell(column: str, value: Value) -> str:
     """What a column holds, as text; a figure that is not defined is `-`."""
-    if value is None or (isinstance(value, Score) and math.isnan(value.value)):
-        return "-"
+    if value is None:
+        return UNDEFINED
     if isinstance(value, Score) and column == GAIN:
         return value.format_gain()
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return in_words(value) if column == FALSE else f"{value:.1f}"
+    return str(value)
 
 
 def values_of(row: Row) -> dict[str, Value]:
@@ -244,10 +243,21 @@ def _values(row: Row) -> list[Value]:
 
 
 def terminal_values(row: Row) -> dict[str, Value]:
-    """`values_of`, with the columns that the terminal has besides: the folds' own AUCs, and the parent's name."""
+    """`values_of`, with the columns that the terminal has besides: the folds' own AUCs, the parent and the claim."""
     folds = row.result.record.scores.per_fold_auc or []
-    spread = OfFolds(statistics.mean(folds), statistics.stdev(folds)) if len(folds) > 1 else None
-    return values_of(row) | {OF_FOLDS: spread, PARENT: row.result.record.parent or None}
+    spread = None
+    if len(folds) > 1 and not any(map(math.isnan, folds)):
+        spread = OfFolds(statistics.mean(folds), statistics.stdev(folds))
+    false = row.comparison.p_false if row.comparison else None
+    return values_of(row) | {OF_FOLDS: spread, PARENT: _parent(row), FALSE: false}
+
+
+def _parent(row: Row) -> str | None:
+    """Its name, and the folds of the comparison where these are not all of the result's."""
+    record, comparison = row.result.record, row.comparison
+    if comparison is None or comparison.folds == record.folds.trained:
+        return record.parent or None
+    return f"{record.parent}, on fold {', '.join(map(str, comparison.folds))}"
 
 
 def format_score(score: Score | None) -> str:
@@ -266,15 +276,17 @@ def displaced() -> list[str]:
     return lines
 
 
+def unfinished_runs() -> Iterator[RunFolder]:
+    """Those with folds that are begun and not collected."""
+    for run in run_folders():
+        finished = all(fold.manifest_path.exists() for fold in run.begun_folds())
+        if not (finished and (run.path / "scores.json").exists()):
+            yield run
+
+
 def unfinished() -> list[str]:
     """A line for each run with folds that are begun and not collected: how far each of its folds is."""
-    lines = []
-    for run in run_folders():
-        begun = run.begun_folds()
-        collected = (run.path / "scores.json").exists() and all(fold.manifest_path.exists() for fold in begun)
-        if not collected:
-            lines.append(f"not collected yet: {run.name}: {_states(begun)}")
-    return lines
+    return [f"not collected yet: {run.name}: {_states(run.begun_folds())}" for run in unfinished_runs()]
 
 
 def _states(folds: Sequence[FoldFolder]) -> str:
@@ -284,5 +296,9 @@ def _states(folds: Sequence[FoldFolder]) -> str:
 def _state(fold: FoldFolder) -> str:
     if fold.manifest_path.exists():
         return f"finished (best epoch {fold.manifest().best_epoch})"
-    epochs = fold.config().settings.get("epochs", Experiment.epochs)
-    return f"{len(fold.history())} of {plural(epochs, 'epoch')}"
+    return f"{len(fold.history())} of {plural(epochs_of(fold), 'epoch')}"
+
+
+def epochs_of(fold: FoldFolder) -> int:
+    """How many epochs a fold is to be trained."""
+    return fold.config().settings.get("epochs", Experiment.epochs)

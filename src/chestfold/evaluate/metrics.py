@@ -7,6 +7,7 @@ To add one, write its function and its line in `METRICS`: a data set can declare
 are named in `BOARD` are scored for every result.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from chestfold.core import hooks
 from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
 from chestfold.core.task import Labels, Task
+from chestfold.evaluate import exact
 from chestfold.evaluate.bootstrap import Score, bootstrap
 from chestfold.evaluate.ranking import Ranking
 
@@ -51,6 +53,11 @@ class Predicted:
     def truth(self) -> np.ndarray:
         """Float (N, K) of 0 and 1; 0 where a label is not known."""
         return np.nan_to_num(self.task.truth(self.labels))
+
+    @cached_property
+    def absent(self) -> np.ndarray:
+        """What is known not to be there, bool (N, K)."""
+        return (self.known == 1) & (self.truth == 0)
 
     @cached_property
     def decided(self) -> np.ndarray:
@@ -112,13 +119,13 @@ class Evaluation:
         return (self.predicted.truth * self.weights[:, None]).T @ self.predicted.decided
 
     def mean_share(self, part: np.ndarray, whole: np.ndarray) -> float:
-        """The mean over the classes of `part` / `whole` (K,), 0 where there is no whole.
+        """The mean over the classes of `part` / `whole` (K,). One without a whole does not count: 0 of 0 is no number.
 
-        A label that no row knows does not count.
+        NaN where none counts.
         """
-        shares = np.divide(part, whole, out=np.zeros_like(part, float), where=whole > 0)
-        counted = [number for number in self.classes if self.total[number]]
-        return float(shares[counted].mean()) if counted else float("nan")
+        shares = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)[self.classes]
+        defined = shares[~np.isnan(shares)]
+        return float(defined.mean()) if len(defined) else float("nan")
 
     def mean_of(self, figure: Callable[[int], float]) -> float:
         """The mean over the classes of a figure of each.
@@ -158,23 +165,34 @@ def sensitivity_at(e: Evaluation, specificity: float) -> float:
 
 
 def precision(e: Evaluation) -> float:
-    """Share of the predictions of a class that are right."""
-    return e.mean_share(e.hits, e.found)
+    """Share of the predictions of a class that are right; NaN of a class that is never predicted.
+
+    In a mean over several classes such a one counts 0 if it is there, as scikit-learn has it: nobody shall gain by
+    never predicting a class.
+    """
+    if len(e.classes) == 1:
+        return e.mean_share(e.hits, e.found)
+    passed_over = (e.found == 0) & (e.present > 0)
+    return e.mean_share(e.hits, np.where(passed_over, 1, e.found))
 
 
 def recall(e: Evaluation) -> float:
-    """Share of a class that is found: sensitivity."""
+    """Share of a class that is found: sensitivity; NaN of a class that is not there."""
     return e.mean_share(e.hits, e.present)
 
 
 def specificity(e: Evaluation) -> float:
-    """Share of the others that is not predicted as a class."""
+    """Share of the others that is not predicted as a class; NaN where there are no others."""
     others = e.total - e.present
     return e.mean_share(others - (e.found - e.hits), others)
 
 
 def f_beta(e: Evaluation, beta: float = 1.0) -> float:
-    """Weighted harmonic mean of precision and recall; a beta above 1 puts recall first (van Rijsbergen 1979)."""
+    """Weighted harmonic mean of precision and recall; a beta above 1 puts recall first (van Rijsbergen 1979).
+
+    By counts, 2 TP / (2 TP + FP + FN) for beta 1: so it is 0, and defined, where a class is there and never predicted
+    (Forman and Scholz, SIGKDD Explorations 12, 2010). NaN where it is neither there nor predicted.
+    """
     return e.mean_share((1 + beta**2) * e.hits, e.found + beta**2 * e.present)
 
 
@@ -274,9 +292,43 @@ def _calibration_gap(confidence: np.ndarray, right: np.ndarray, weights: np.ndar
     return float(np.abs(gap).sum()) / total if total else float("nan")
 
 
+# What a figure of 0 or 1 rests on: so many independent trials, of predictions of a class, and patients (N,)
+
+
+def _called(predicted: Predicted, number: int, groups: np.ndarray) -> int:
+    return exact.patients_with(predicted.decided[:, number] == 1, groups)
+
+
+def _ill(predicted: Predicted, number: int, groups: np.ndarray) -> int:
+    return exact.patients_with(predicted.truth[:, number] == 1, groups)
+
+
+def _well(predicted: Predicted, number: int, groups: np.ndarray) -> int:
+    return exact.patients_with(predicted.absent[:, number], groups)
+
+
+def _called_or_ill(predicted: Predicted, number: int, groups: np.ndarray) -> int:
+    return exact.patients_with((predicted.decided + predicted.truth)[:, number] > 0, groups)
+
+
+def _everyone(predicted: Predicted, number: int, groups: np.ndarray) -> int:
+    return exact.patients_with(predicted.known[:, number] == 1, groups)
+
+
+def _pairs(predicted: Predicted, number: int, groups: np.ndarray) -> int:
+    return exact.independent_pairs(predicted.truth[:, number] == 1, predicted.absent[:, number], groups)
+
+
+def _as_it_is(share: float) -> float:
+    return share
+
+
 @dataclass(frozen=True)
 class Metric:
-    """A metric and what must be known to use it. `decides`: it looks at decisions, so that a threshold matters."""
+    """A metric and what must be known to use it. `decides`: it looks at decisions, so that a threshold matters.
+
+    `trials`: what a figure of 0 or 1 rests on, where it is a share; `of_share`: the figure that a share makes.
+    """
 
     title: str
     function: Callable[[Evaluation], float]
@@ -284,19 +336,25 @@ class Metric:
     decides: bool = False
     exclusive: bool = False
     """Whether it is only for classes of which an image has exactly one."""
+    trials: Callable[[Predicted, int, np.ndarray], int] | None = None
+    of_share: Callable[[float], float] = _as_it_is
 
     def gain(self, value: float) -> float:
         """`value` so that more is better."""
         return value if self.higher_is_better else -value
 
+    def worth(self, value: float) -> float:
+        """`gain` for choosing the best: a figure that is not defined is worse than any other."""
+        return -math.inf if math.isnan(value) else self.gain(value)
+
 
 _OWN: dict[str, Metric] = {
-    "auc": Metric("AUC", roc_auc),
-    "precision": Metric("precision", precision, decides=True),
-    "recall": Metric("recall", recall, decides=True),
-    "specificity": Metric("specificity", specificity, decides=True),
-    "f1": Metric("F1", f_beta, decides=True),
-    "accuracy": Metric("accuracy", accuracy, decides=True),
+    "auc": Metric("AUC", roc_auc, trials=_pairs),
+    "precision": Metric("precision", precision, decides=True, trials=_called),
+    "recall": Metric("recall", recall, decides=True, trials=_ill),
+    "specificity": Metric("specificity", specificity, decides=True, trials=_well),
+    "f1": Metric("F1", f_beta, decides=True, trials=_called_or_ill, of_share=exact.f1_of_share),
+    "accuracy": Metric("accuracy", accuracy, decides=True, trials=_everyone),
     "ece": Metric("ECE", calibration_error, higher_is_better=False),
     "average_precision": Metric("average precision", average_precision),
     "log_loss": Metric("log loss", log_loss, higher_is_better=False),
@@ -312,6 +370,8 @@ ALIASES = {"macro_auc": "auc", "qwk": "quadratic_kappa", "probabilistic_f1": "pf
 """Other names that a competition may use."""
 BOARD = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece")
 """Those that every result is scored by, in the order of the board's columns."""
+TITLES = {name: _OWN[name].title for name in BOARD} | {"recall": "sensitivity"}
+"""What those are called beside images: radiographers say sensitivity."""
 OUTCOMES = ("true negative", "false positive", "false negative", "true positive")
 PATTERNS = ("fBETA", "sensitivity@SPECIFICITY", "weighted_log_loss")
 
@@ -338,7 +398,8 @@ def find_metric(name: str, class_weights: Mapping[str, float] | None = None) -> 
         return Metric(f"F{match[1]}", partial(f_beta, beta=float(match[1])), decides=True)
     if match := re.fullmatch(r"sensitivity@(0?\.\d+)", name):
         kept = float(match[1])
-        return Metric(f"sensitivity at specificity {kept:g}", partial(sensitivity_at, specificity=kept))
+        sensitivity = partial(sensitivity_at, specificity=kept)
+        return Metric(f"sensitivity at specificity {kept:g}", sensitivity, trials=_ill)
     names = ", ".join([*METRICS, *PATTERNS])
     raise InputError(f"unknown metric {name!r}{did_you_mean(name, [*METRICS, *ALIASES])}; there are {names}")
 
@@ -393,7 +454,22 @@ def evaluate(predicted: Predicted, groups: np.ndarray, metrics: Mapping[str, Met
         evaluation = Evaluation(predicted, weights, classes)
         return np.array([metric.function(evaluation) for metric in metrics.values()])
 
-    return dict(zip(metrics, bootstrap(figures, groups), strict=True))
+    scores = zip(metrics.items(), bootstrap(figures, groups), strict=True)
+    return {name: with_doubt(score, metric, predicted, classes, groups) for (name, metric), score in scores}
+
+
+def with_doubt(score: Score, metric: Metric, predicted: Predicted, classes: list[int], groups: np.ndarray) -> Score:
+    """A figure whose interval has no width with an exact one, of the class with the fewest trials.
+
+    Where the figure is not a share of 0 or 1 it has none: its doubt is not known.
+    """
+    if math.isnan(score.value) or not score.is_degenerate:
+        return score
+    if metric.trials is None or score.value not in (0, 1):
+        return Score(score.value, math.nan, math.nan)
+    trials = [metric.trials(predicted, number, groups) for number in classes]
+    share = exact.share_interval(score.value, min(trials))
+    return Score(score.value, metric.of_share(share.low), metric.of_share(share.high))
 
 
 def evaluate_each_class(
@@ -406,7 +482,12 @@ def evaluate_each_class(
         return np.array([metric.function(e) for e in evaluations for metric in metrics.values()])
 
     scores = iter(bootstrap(figures, groups))
-    return {name: {metric: next(scores) for metric in metrics} for name in predicted.task.classes}
+    found: dict[str, dict[str, Score]] = {}
+    for number, label in enumerate(predicted.task.classes):
+        found[label] = {}
+        for name, metric in metrics.items():
+            found[label][name] = with_doubt(next(scores), metric, predicted, [number], groups)
+    return found
 
 
 def validation_figures(predicted: Predicted, monitored: Mapping[str, Metric]) -> dict[str, float]:

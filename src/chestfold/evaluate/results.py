@@ -16,13 +16,14 @@ from chestfold.core.config import Request, did_you_mean
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
 from chestfold.core.files import published_dir, require_plain_name, runs_dir, sha256_file, write_bytes
-from chestfold.core.records import Record
+from chestfold.core.records import Figure, Record
 from chestfold.core.run_folder import RunFolder, SyntheticCount
 from chestfold.core.task import Task, create_task
 from chestfold.data.dataset import Dataset
 from chestfold.evaluate import comparisons, metrics, predictions, thresholds
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.claims import Comparison
 from chestfold.evaluate.metrics import (
     BOARD,
     METRICS,
@@ -50,6 +51,8 @@ class FoldsOfResult(Record):
     count: int
     sha256: str
     trained: tuple[int, ...]
+    leaky: bool = False
+    """Whether they leak on purpose."""
 
     def __str__(self) -> str:
         """`5 folds`, or `fold 0 of 5`."""
@@ -68,7 +71,7 @@ class CorruptionScores(Record):
     """The mean AUC over all corruptions, and the AUC under each of them."""
 
     auc: Score
-    per_corruption: dict[str, float]
+    per_corruption: dict[str, Figure]
 
 
 class Scores(Record):
@@ -88,8 +91,8 @@ class Scores(Record):
     threshold: float | None = None
     thresholds: dict[str, float] | None = None
     by_label: dict[str, Figures] | None = None
-    per_fold_auc: list[float] | None = None
-    per_fold: list[float] | None = None
+    per_fold_auc: list[Figure] | None = None
+    per_fold: list[Figure] | None = None
     corrupted: CorruptionScores | None = None
     test: "Scores | None" = None
 
@@ -99,6 +102,8 @@ class Scores(Record):
         values = self.per_fold_auc or []
         if len(values) < 2:
             return "-"
+        if np.isnan(values).any():
+            return "-"
         return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
 
 
@@ -106,9 +111,9 @@ class MethodScores(Record):
     """How a method of blending scored by the competition metric: pooled, cross-fitted and in-sample, and the mean over
     the folds."""
 
-    cross_fitted: float = Field(validation_alias=AliasChoices("cross_fitted", "cross_fitted_auc"))
-    in_sample: float = Field(validation_alias=AliasChoices("in_sample", "in_sample_auc"))
-    fold_mean: float | None = Field(None, validation_alias=AliasChoices("fold_mean", "fold_auc"))
+    cross_fitted: Figure = Field(validation_alias=AliasChoices("cross_fitted", "cross_fitted_auc"))
+    in_sample: Figure = Field(validation_alias=AliasChoices("in_sample", "in_sample_auc"))
+    fold_mean: Figure | None = Field(None, validation_alias=AliasChoices("fold_mean", "fold_auc"))
 
 
 class ResultRecord(Record):
@@ -116,7 +121,9 @@ class ResultRecord(Record):
     What was imported has a `source`, the name of the file.
 
     `metric`: the competition's, with `metric_weights` of its classes, and whether more of it is better. `warning`: what
-    the data set says that must be read beside its scores.
+    the data set says that must be read beside its scores. `images`, `patients`: of the out-of-fold predictions; 0 in
+    results of before they were counted. `against`: the parent, as it was when this was written. `history`: fold -> the
+    figures of its epochs.
     """
 
     name: str
@@ -136,10 +143,14 @@ class ResultRecord(Record):
     metric_weights: dict[str, float] = {}
     higher_is_better: bool = True
     warning: str = ""
+    images: int = 0
+    patients: int = 0
     settings: dict[str, Any] = {}
     parent: str = ""
     changed: dict[str, tuple[Any, Any]] = {}
+    against: Comparison | None = None
     best_epochs: tuple[int, ...] = ()
+    history: dict[int, tuple[dict[str, int | Figure], ...]] = {}
     synthetic: tuple[SyntheticCount, ...] = ()
     precision: str = ""
     commit: str = ""
@@ -202,8 +213,22 @@ class Result:
 
     @property
     def images_scored(self) -> tuple[str, tuple[int, ...]]:
-        """What two results must share to be compared row by row: the fold file's hash and the folds."""
+        """What the results of one table share: the fold file's hash and the folds."""
         return self.record.folds.sha256, self.record.folds.trained
+
+    @property
+    def images(self) -> int:
+        """How many were predicted out of fold."""
+        return self.record.images or len(self._column("id"))
+
+    @property
+    def patients(self) -> int:
+        """How many they are of."""
+        return self.record.patients or self._column("group").nunique()
+
+    def _column(self, name: str) -> pd.Series:
+        """A column of the out-of-fold predictions, unproven: quick."""
+        return pd.read_parquet(self.folder / "oof.parquet", columns=[name])[name]
 
     def oof(self) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Out-of-fold predictions and their provenance; `InputError` when the file is not the one that was scored."""
@@ -367,7 +392,9 @@ def write_result(
     if used:
         write_bytes(folder / hooks.FILE, used.data)
         files[hooks.FILE] = used.sha256
-    record = ResultRecord(name=folder.name, scores=_score(oof, test, corrupted, about), files=files, **about)
+    counted = {"images": len(oof), "patients": oof["group"].nunique()}
+    scores = _score(oof, test, corrupted, about)
+    record = ResultRecord(name=folder.name, scores=scores, files=files, **counted, **about)
     record.write(folder / "scores.json")
     return Result(folder, record)
 
@@ -404,15 +431,23 @@ def find_result(name: str) -> Result:
         InputError: there is none.
     """
     require_plain_name(name, "result")
-    for base in (runs_dir(), published_dir()):
-        path = base / name / "scores.json"
-        if path.exists():
-            return _read(path)
+    found = known_result(name)
+    if found:
+        return found
     if RunFolder(name).begun_folds():
         raise InputError(f"{name} is not finished: run its experiment again, it trains the missing folds")
     known = [result.name for result in all_results()]
     hint = did_you_mean(name, known) or "; chestfold board lists the finished ones"
     raise InputError(f"no finished result called {name!r}{hint}")
+
+
+def known_result(name: str) -> Result | None:
+    """The result `name`: in runs/, else in exps/results/; None where there is none, or no name."""
+    for base in (runs_dir(), published_dir()):
+        path = base / name / "scores.json"
+        if name and path.exists():
+            return _read(path)
+    return None
 
 
 def _read(path: Path) -> Result:

@@ -9,29 +9,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from chestfold.evaluate.bootstrap import Score
-from chestfold.evaluate.comparisons import paired_gain, paired_recall
-from chestfold.evaluate.leaderboard import format_score, paired_predictions
+from chestfold.evaluate.leaderboard import format_score
+from chestfold.evaluate.metrics import METRICS, find_metric
+from chestfold.evaluate.paired import gain_of, gains_of, pair
 from chestfold.evaluate.results import Result
 
 TITLE = "Do synthetic images help?"
 NOTE = (
     "Each run with synthetic images in its training folds against runs with the same settings and folds without them: "
     "as they are, or with the positive class over-sampled to the size of the others. Out-of-fold; differences with "
-    "minus without, both on the same bootstrapped patients, 95 % intervals; recall at 0.5. *share*: of the real "
-    "positive images trained upon. *sampling*: of the run with and of the run without; where they differ, so does the "
-    "balance of the classes. *synthetic*: images in a fold, and how many real ones they were made from."
+    "minus without, both on the same bootstrapped patients, 95 % intervals. Recall at a specificity of 0.95, and at "
+    "thresholds that each run chose on its other folds (*tuned*): at 0.5 it would say which run is bolder, and not "
+    "which one finds more. *share*: of the real positive images trained upon. *sampling*: of the run with and of the "
+    "run without; where they differ, so does the balance of the classes. *synthetic*: images in a fold, and how many "
+    "real ones they were made from."
 )
+RECALLS = ("recall gained at specificity 0.95", "recall gained, tuned")
 HEADER = (
     "share",
     "with",
     "without",
     "sampling",
     "AUC gained",
-    "recall gained",
+    *RECALLS,
     "AUC with",
     "AUC without",
-    "recall with",
-    "recall without",
+    "recall with, tuned",
+    "recall without, tuned",
     "synthetic",
 )
 FREE = {"sampling": "over"}
@@ -40,12 +44,16 @@ FREE = {"sampling": "over"}
 
 @dataclass(frozen=True)
 class Pair:
-    """Two results that differ in synthetic images; `auc` and `recall` are gains, with minus without."""
+    """Two results that differ in synthetic images. The scores are gains, with minus without.
+
+    `recall`: at a specificity of 0.95. `tuned_recall`: at thresholds of other folds; None where there are none.
+    """
 
     with_: Result
     without: Result
     auc: Score
     recall: Score
+    tuned_recall: Score | None
 
     @property
     def share(self) -> float:
@@ -75,19 +83,20 @@ def _baselines(result: Result, results: list[Result]) -> Iterator[Result]:
 
 
 def _pair(with_: Result, without: Result) -> Pair:
-    ours, theirs, labels, groups = paired_predictions(with_, without)
-    task = with_.record.create_task()
-    auc = paired_gain(task, labels, ours, theirs, groups)
-    return Pair(with_, without, auc, paired_recall(task, labels, ours, theirs, groups))
+    paired = pair(with_, without)
+    gains = gains_of(paired, {"auc": METRICS["auc"], "recall": find_metric("sensitivity@0.95")}, paired.at_half)
+    tuned = gain_of(paired, METRICS["recall"], paired.tuned).score if paired.can_be_tuned else None
+    return Pair(with_, without, gains["auc"].score, gains["recall"].score, tuned)
 
 
 def cells(pair: Pair) -> list[str]:
     """The texts of a row, in the order of `HEADER`."""
     texts = [f"{pair.share:.0%}", pair.with_.name, pair.without.name, " / ".join(pair.samplings)]
     texts += [pair.auc.format_gain(), pair.recall.format_gain()]
-    for metric in ("auc", "recall"):
+    texts.append(pair.tuned_recall.format_gain() if pair.tuned_recall else "-")
+    for kind, metric in (("at_half", "auc"), ("cross_fitted", "recall")):
         for result in (pair.with_, pair.without):
-            texts.append(format_score(result.score("at_half", metric)))
+            texts.append(format_score(result.score(kind, metric)))
     return [*texts, _counts(pair.with_)]
 
 

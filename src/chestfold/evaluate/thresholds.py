@@ -61,7 +61,7 @@ def _best_threshold(rows: Predicted, number: int, metric: Metric) -> float:
     for candidate in candidates:
         decided = Predicted(rows.task, rows.labels, rows.probs, candidate)
         value = metric.function(Evaluation(decided, np.ones(len(rows.probs)), [number]))
-        gains.append(-np.inf if np.isnan(value) else metric.gain(value))
+        gains.append(metric.worth(value))
     best = np.flatnonzero(np.array(gains) == max(gains))
     return float(candidates[best[len(best) // 2]])
 

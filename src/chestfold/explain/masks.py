@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from chestfold.core.errors import InputError
 from chestfold.data.dataset import Index
+from chestfold.data.masks import LESION, LUNG, read_mask
 from chestfold.data.transforms.lungs import lungs_or_reason
-
-LUNG, LESION = "lung", "nodule"
-"""Folders in input/DATA/masks/ that hold ID.png: anything above 127 is inside."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +27,11 @@ def masks_of(index: Index, image_id: str, pixels: np.ndarray) -> Masks:
     A mask beside the images is preferred to a segmentation. Lungs are segmented in axial slices only: what is enclosed
     by air and ribs in a projection or in a patch is not the lungs.
     """
-    size = len(pixels)
-    lesion = _read(index, LESION, image_id, size)
+    shape = pixels.shape[0], pixels.shape[1]
+    lesion = read_mask(index, LESION, image_id, shape)
     if lesion is not None and not lesion.any():
         lesion = None
-    lungs = _read(index, LUNG, image_id, size)
+    lungs = read_mask(index, LUNG, image_id, shape)
     if lungs is not None:
         return Masks(lungs, "truth", lesion)
     if index.dataset.view != "axial":
@@ -55,22 +51,3 @@ def why_no_lungs(index: Index) -> str:
     }
     reason = reasons.get(view, "its declaration does not say that it shows axial slices (view in dataset.toml)")
     return f"lung measures do not apply to {index.dataset.name}: {reason}"
-
-
-def _read(index: Index, kind: str, image_id: str, size: int) -> np.ndarray | None:
-    """The mask of an image at the network's size, bool (size, size); None where there is no file.
-
-    Raises:
-        InputError: the file is no image, or the id leads out of the folder.
-    """
-    folder = index.root / "masks" / kind
-    path = folder / f"{image_id}.png"
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"the id {image_id!r} leads out of {folder}; rename the image")
-    if not path.exists():
-        return None
-    mask = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise InputError(f"{path} is no image that can be read; replace or remove it")
-    interpolation = cv2.INTER_AREA if min(mask.shape) >= size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(mask, (size, size), interpolation=interpolation)) > 127

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ import pandas as pd
 
 from chestfold.core.console import say
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, write_bytes
+from chestfold.core.files import explained_disk_errors, write_bytes, write_csv
 from chestfold.core.rng import generator
+from chestfold.data.decode import decode_native
 from chestfold.evaluate.attention import ATTENTION
+from chestfold.evaluate.fonts import Lettering, letter
 from chestfold.explain.cam import METHODS
-from chestfold.explain.fold import TARGETS, Explained, explain_fold, grey_images
+from chestfold.explain.fold import TARGETS, Explained, explain_fold
 from chestfold.explain.masks import why_no_lungs
-from chestfold.explain.overlay import png, side_by_side
+from chestfold.explain.overlay import captioned, png, side_by_side
 from chestfold.explain.select import ExplainConfig, open_run, select_images
 from chestfold.explain.summary import figures, summarize
 from chestfold.train.prepare import Prepared
@@ -78,7 +81,7 @@ def _write(folder: Path, ready: Prepared, config: ExplainConfig, parts: dict[int
         _write_maps(folder / f"maps-fold{fold}.npz", part)
         tables.append(figures(part).assign(picture=_write_pictures(folder, ready, fold, part)))
     table = pd.concat(tables, ignore_index=True)
-    write_bytes(folder / "images.csv", table.to_csv(index=False, float_format="%.6g").encode())
+    write_csv(folder / "images.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     summarize(ready, config, parts, table).write(folder / Path(ATTENTION).name)
 
 
@@ -101,13 +104,27 @@ def _write_maps(path: Path, part: Explained) -> None:
 def _write_pictures(folder: Path, ready: Prepared, fold: int, part: Explained) -> list[str]:
     """Side-by-side pictures; their names in the order of the rows, "" for those that were not drawn."""
     names = [""] * len(part.rows)
-    decoded = grey_images(ready, part.rows["id"])
+    place_of = dict(zip(ready.index.table["id"], ready.index.table["path"], strict=True))
+    lettering = letter(ready.classes)
     for n in _pictured(part.rows, fold):
+        row = part.rows.iloc[n]
         names[n] = f"fold{fold}-{n:04d}.png"
+        image = decode_native(ready.index.root, place_of[row["id"]], *ready.index.dataset.levels)
         masks = part.masks[n]
-        drawn = side_by_side(decoded[n], part.inputs[n], part.maps.large[n, 0], masks.lungs, masks.lesion)
-        write_bytes(folder / "pictures" / names[n], png(drawn))
+        drawn = side_by_side(image, part.inputs[n], part.maps.large[n, 0], masks.lungs, masks.lesion)
+        lines = _caption(row, f"{ready.request.name}, fold {fold}, {part.maps.method}", lettering)
+        write_bytes(folder / "pictures" / names[n], png(captioned(drawn, lines)))
     return names
+
+
+def _caption(row: pd.Series, model: str, lettering: Lettering) -> list[str]:
+    """Image, truth and prediction, model and day, the notice."""
+    predicted = f"{lettering.text(row['predicted'])} {row['p_predicted']:.3f}"
+    return [
+        lettering.text(row["id"]),
+        f"{predicted}, truly {lettering.text(row['label'])}",
+        f"{lettering.text(model)}, {date.today().isoformat()}. Not for clinical use.",
+    ]
 
 
 def _pictured(rows: pd.DataFrame, fold: int) -> Iterable[int]:

@@ -135,7 +135,12 @@ def _against_parent(ready: Prepared, config: ExplainConfig, table: pd.DataFrame)
     path = config.folder(parent) / "images.csv"
     if not path.exists():
         return None
-    both = table.merge(pd.read_csv(path, dtype={"id": str}), on="id", suffixes=("", " theirs"), validate="one_to_one")
+    both = table.merge(
+        pd.read_csv(path, encoding="utf-8-sig", dtype={"id": str}),
+        on="id",
+        suffixes=("", " theirs"),
+        validate="one_to_one",
+    )
     if both.empty:
         return None
     columns = [f"{target} {name}" for target in TARGETS for name in MEASURES]

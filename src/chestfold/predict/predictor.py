@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from chestfold.core import hooks
+from chestfold.core.config import is_debug
 from chestfold.core.errors import InputError
+from chestfold.core.files import sha256_file
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.channels import Form, decode_form, file_places, form_of
 from chestfold.data.dataset import Dataset, Levels
@@ -26,66 +28,26 @@ from chestfold.data.decode import decode, resize
 from chestfold.data.dicom import require_window
 from chestfold.data.levels import at_depth, repeated
 from chestfold.models.runner import PREDICT_BATCH
-from chestfold.predict.trained_run import Values, load_members
+from chestfold.predict.prediction import Prediction
+from chestfold.predict.remarks import Kind, Remark
+from chestfold.predict.seen import Seen, SeenImages, open_seen_images
+from chestfold.predict.trained_run import RunPrediction, Values, load_members
 from chestfold.predict.values import ValueTable
-
-NOTICE = "Not for clinical use"
 
 Pixels = dict[Form, np.ndarray]
 """An image in every form that a network wants."""
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What the folds predict for one image.
-
-    `probabilities`: the mean over the folds, by class; `folds`: those of each fold. `ood_score`: the distance from the
-    training images over the one within which 95 % of the validation images are; None where it cannot be told.
-    `no_lungs`: why no lungs were found, where the networks want them cut out; the image is left unmasked then.
-    """
-
-    probabilities: dict[str, float]
-    folds: tuple[dict[str, float], ...]
-    ood_score: float | None
-    no_lungs: str = ""
-    decided: str = ""
-
-    @property
-    def decision(self) -> str:
-        """What is decided at 0.5: a class or grade; of several labels those that are there, joined by `|`, or `-`."""
-        return self.decided or self.label
-
-    @property
-    def label(self) -> str:
-        """The most probable class."""
-        return max(self.probabilities, key=lambda name: self.probabilities[name])
-
-    @property
-    def probability(self) -> float:
-        """Of the most probable class."""
-        return self.probabilities[self.label]
-
-    @property
-    def spread(self) -> dict[str, tuple[float, float]]:
-        """Class -> the lowest and the highest probability of a fold."""
-        ends = {}
-        for name in self.probabilities:
-            of_folds = [fold[name] for fold in self.folds]
-            ends[name] = (min(of_folds), max(of_folds))
-        return ends
-
-    @property
-    def out_of_distribution(self) -> bool | None:
-        """Whether the image is unlike the training data; None where it cannot be told."""
-        return None if self.ood_score is None else self.ood_score > 1
-
-
-@dataclass(frozen=True)
 class Decoded:
-    """An image that was read, and the values of the columns that the networks see beside it."""
+    """An image that was read, and the values of the columns that the networks see beside it.
+
+    `digest`: SHA-256 of its file; "" where there is none.
+    """
 
     pixels: Pixels
     values: Values
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -146,10 +108,16 @@ class Predictor:
             InputError: the file cannot be read; a value is not given.
         """
         if values is None and isinstance(image, str | Path):
-            given = self._values_of(Path(image))
-        else:
-            given = {name: "" if value is None else str(value) for name, value in (values or {}).items()}
-        return self.predictions([Decoded(self.pixels(image), self._checked(given))])[0]
+            return self.read(Path(image)).prediction
+        given = {name: "" if value is None else str(value) for name, value in (values or {}).items()}
+        pixels = self.pixels(image)
+        digest = "" if isinstance(image, np.ndarray) else sha256_file(Path(image))
+        return self.predictions([Decoded(pixels, self._checked(given), digest)])[0]
+
+    def read(self, path: Path) -> ReadImage:
+        """A file and its prediction; raises as a call."""
+        image = self._decoded(path)
+        return ReadImage(image.pixels, image.values, image.digest, self.predictions([image])[0])
 
     def require_values(self) -> None:
         """Raise `InputError` where the networks see columns beside the image, and no table has them."""
@@ -176,16 +144,19 @@ class Predictor:
         self.require_values()
         batches = [paths[start : start + PREDICT_BATCH] for start in range(0, len(paths), PREDICT_BATCH)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            decoding = pool.map(self._read, batches[0] if batches else [])
+            decoding = pool.map(self._decoded_or_error, batches[0] if batches else [])
             for n, batch in enumerate(batches):
                 decoded = list(decoding)
                 if n + 1 < len(batches):  # decoded while this batch is predicted
-                    decoding = pool.map(self._read, batches[n + 1])
+                    decoding = pool.map(self._decoded_or_error, batches[n + 1])
                 yield list(zip(batch, self._with_predictions(decoded), strict=True))
 
-    def _read(self, path: Path) -> Decoded | InputError:
+    def _decoded(self, path: Path) -> Decoded:
+        return Decoded(self.pixels(path), self._values_of(path), sha256_file(path))
+
+    def _decoded_or_error(self, path: Path) -> Decoded | InputError:
         try:
-            return Decoded(self.pixels(path), self._values_of(path))
+            return self._decoded(path)
         except InputError as error:
             return error
 
@@ -194,7 +165,10 @@ class Predictor:
         made = iter(self.predictions([image for image in decoded if not isinstance(image, InputError)]))
         found: list[ReadImage | InputError] = []
         for image in decoded:
-            found.append(image if isinstance(image, InputError) else ReadImage(image.pixels, image.values, next(made)))
+            if isinstance(image, Decoded):
+                found.append(ReadImage(image.pixels, image.values, image.digest, next(made)))
+            else:
+                found.append(image)
         return found
 
     def predictions(self, images: Sequence[Decoded]) -> list[Prediction]:
@@ -206,22 +180,34 @@ class Predictor:
         for run in self.runs:
             pixels = np.stack([image.pixels[form_of(run.exp)] for image in images])
             of_runs.append(run.predict(pixels, values))
-        members = np.stack([run.probs for run in of_runs])
-        folds = [self._blend_members(members[:, fold]) for fold in range(members.shape[1])]
-        blended = self._blend_members(members.mean(axis=1))
-        scores = np.median(np.concatenate([run.ood_scores for run in of_runs]), axis=0)
-        made = []
-        for n in range(len(images)):
-            reasons = [run.no_lungs[n] for run in of_runs if run.no_lungs[n]]
-            prediction = Prediction(
-                probabilities=self._by_class(blended[n]),
-                folds=tuple(self._by_class(fold[n]) for fold in folds),
-                ood_score=None if np.isnan(scores[n]) else float(scores[n]),
-                no_lungs=reasons[0] if reasons else "",
-                decided=self.task.name_of(blended[n]),
-            )
-            made.append(prediction)
-        return made
+        return [self._prediction(image, of_runs, n) for n, image in enumerate(images)]
+
+    def _prediction(self, image: Decoded, of_runs: Sequence[RunPrediction], n: int) -> Prediction:
+        """That of image number `n`, by the folds that may answer."""
+        seen = self.seen_images.find(image.digest, [image.pixels[form_of(run.exp)] for run in self.runs])
+        answering = self.answering(seen)
+        members = np.stack([run.probs[folds, n] for run, folds in zip(of_runs, answering, strict=True)])
+        folds = [self._blend_members(members[:, fold, None])[0] for fold in range(members.shape[1])]
+        blended = self._blend_members(members.mean(axis=1, keepdims=True))[0]
+        scores = [run.ood_scores[folds, n] for run, folds in zip(of_runs, answering, strict=True)]
+        score = float(np.median(np.concatenate(scores)))
+        reasons = [run.no_lungs[n] for run in of_runs if run.no_lungs[n]]
+        return Prediction(
+            probabilities=self._by_class(blended),
+            folds=tuple(self._by_class(fold) for fold in folds),
+            ood_score=None if np.isnan(score) else score,
+            no_lungs=reasons[0] if reasons else "",
+            decided=self.task.name_of(blended),
+            fold_decisions=tuple(self.task.name_of(fold) for fold in folds),
+            seen=seen,
+            model=self.remarks,
+        )
+
+    def answering(self, seen: Seen | None) -> list[list[int]]:
+        """Of each run the positions of the folds that answer: all, or the one that has not seen an image."""
+        if seen is None or not seen.unseen_by:
+            return [list(range(len(run.folds))) for run in self.runs]
+        return [[run.numbers.index(fold)] for run, fold in zip(self.runs, seen.unseen_by, strict=True)]
 
     def _blend_members(self, probs: np.ndarray) -> np.ndarray:
         """Probabilities of the members (M, N, K) to one prediction of the task (N, K)."""
@@ -253,6 +239,22 @@ class Predictor:
             given = f"{image.dtype} {image.shape}"
             raise InputError(f"an image as an array is {wanted}, not {given}; convert it first")
         return at_depth(resize(image, form.size), form.depth)
+
+    @cached_property
+    def seen_images(self) -> SeenImages:
+        """Those that the networks were trained on, as far as they are here."""
+        return open_seen_images(self.runs)
+
+    @cached_property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What must be read beside every prediction: that nothing was learned, or that folds are missing."""
+        remarks, run = [], self.runs[0]
+        if is_debug(self.name) or any(run.is_debug for run in self.runs):
+            remarks.append(Remark(Kind.DEBUG))
+        if run.of != len(run.folds):
+            values = {"trained": str(len(run.folds)), "of": str(run.of or "?")}
+            remarks.append(Remark(Kind.PARTIAL, values))
+        return tuple(remarks)
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from chestfold.core.config import Experiment
+from chestfold.core.config import Experiment, is_debug
 from chestfold.core.errors import InputError
-from chestfold.core.files import sha256_file, sha256_json
+from chestfold.core.files import folds_dir, sha256_file, sha256_json
 from chestfold.core.run_folder import FoldFolder, RunFolder
 from chestfold.core.task import Task
+from chestfold.data.folds.file import FoldsRecord
 from chestfold.data.loader import Images, images_of
 from chestfold.data.tabular import Cells
 from chestfold.data.transforms.preprocess import preprocess_of
 from chestfold.evaluate.ensemble import create_blender, gather
-from chestfold.evaluate.results import Result, find_result
+from chestfold.evaluate.results import Result, ResultRecord, find_result
 from chestfold.models import ood
 from chestfold.models.load import load_networks, predict_mean
 from chestfold.models.runner import PREDICT_BATCH, Runner
@@ -62,13 +63,19 @@ class RunPrediction:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """The finished folds of a run, in memory. `numbers` are the folds'."""
+    """The finished folds of a run, in memory.
+
+    `numbers` are the folds', `of` is how many the run has, with those that are not trained; 0 where that is not known.
+    `is_debug`: a short pass of `--debug`, which has learned nothing.
+    """
 
     name: str
     task: Task
     exp: Experiment
     numbers: tuple[int, ...]
     folds: list[FoldModels]
+    of: int = 0
+    is_debug: bool = False
 
     def predict(self, pixels: np.ndarray, values: Sequence[Values] = ()) -> RunPrediction:
         """Of decoded pixels in the form of the experiment, (N, S, S) or (N, S, S, 3), and the values of its columns."""
@@ -159,7 +166,18 @@ def load_run(name: str) -> TrainedRun:
     config = folders[0].config()
     exp = replace(config.exp(), compile=False)  # it would cost a minute at every start
     folds = [FoldModels(load_networks(folder, exp), _detector(folder)) for folder in folders]
-    return TrainedRun(name, config.create_task(), exp, tuple(folder.number for folder in folders), folds)
+    numbers = tuple(folder.number for folder in folders)
+    debug = is_debug(name) or is_debug(config.experiment)
+    return TrainedRun(name, config.create_task(), exp, numbers, folds, number_of_folds(name, exp), debug)
+
+
+def number_of_folds(name: str, exp: Experiment) -> int:
+    """How many folds a run has, as its fold file says, or its scores where that is not here; 0 where neither is."""
+    record = folds_dir() / f"{exp.fold_file}.json"
+    if record.exists():
+        return FoldsRecord.from_json(record).folds
+    scores = RunFolder(name).path / "scores.json"
+    return ResultRecord.from_json(scores).folds.count if scores.exists() else 0
 
 
 def _detector(folder: FoldFolder) -> ood.OodDetector | None:

@@ -1,9 +1,13 @@
-"""Where a model looks, as tables: of attention.json alone, for the page of results and for the gallery."""
+"""Where a model looks, as tables and as heat maps: of the folder that `chestfold explain` left, and nothing else."""
 
-from dataclasses import dataclass
+import zipfile
+from pathlib import Path
 
+import numpy as np
+
+from chestfold.core.errors import InputError
 from chestfold.evaluate.attention import Attention, ByClass, ByMeasure
-from chestfold.report.render import Table
+from chestfold.report.records import Grid, Maps, array
 
 MEASURES = {
     "in_lungs": "attention in the lungs",
@@ -33,30 +37,23 @@ NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class AttentionView:
-    """What the templates show of an attention.json."""
-
-    about: Attention
-    tables: list[Table]
-    note: str
-
-    @property
-    def cells(self) -> str:
-        """The size of a map: `8 x 8 cells`."""
-        rows, columns = self.about.grid
-        return f"{rows} x {columns} cells"
-
-
-def attention_view(about: Attention) -> AttentionView:
+def grids(about: Attention) -> list[Grid]:
     """The measures and checks of an attention.json, a column for each class."""
-    tables = [_measures(about, "predicted", "Map of the predicted class")]
-    tables.append(_measures(about, "positive", f"Map of {about.positive}"))
+    note = " ".join([f"{_origin(about)}.", NOTE, *_remarks(about)])
+    found = [_measures(about, "predicted", "Map of the predicted class", note)]
+    found.append(_measures(about, "positive", f"Map of {about.positive}"))
     if about.against:
         title = f"Minus {about.against.parent}, on the same {about.against.images} images"
-        tables.append(_table(about, title, "difference", difference_names(about), about.against.measures))
-    tables.append(_table(about, f"Checks on {about.checked} of the images", "check", CHECKS, about.checks))
-    return AttentionView(about, tables, " ".join([NOTE, *_remarks(about)]))
+        found.append(_grid(about, title, "difference", difference_names(about), about.against.measures))
+    found.append(_grid(about, f"Checks on {about.checked} of the images", "check", CHECKS, about.checks))
+    return found
+
+
+def _origin(about: Attention) -> str:
+    """`gradcam of layer1, 8 x 8 cells, 12 healthy, 12 ill`."""
+    rows, columns = about.grid
+    counts = ", ".join(f"{count} {name}" for name, count in about.images.items())
+    return f"{about.method} of {about.layer}, {rows} x {columns} cells, {counts}"
 
 
 def difference_names(about: Attention) -> dict[str, str]:
@@ -66,22 +63,22 @@ def difference_names(about: Attention) -> dict[str, str]:
     return names | {f"positive {key}": MEASURES[key] for key in ("pointing", "lesion_energy")}
 
 
-def _measures(about: Attention, target: str, title: str) -> Table:
+def _measures(about: Attention, target: str, title: str, note: str = "") -> Grid:
     """With a last column for a map without any preference."""
-    table = _table(about, title, "measure", MEASURES, about.measures[target])
-    table.head.append("even")
+    found = _grid(about, title, "measure", MEASURES, about.measures[target], note)
+    found.head.append("even")
     even = about.measures["even"]
     keys = [key for key in MEASURES if key in about.measures[target]]
-    for row, key in zip(table.rows, keys, strict=True):
+    for row, key in zip(found.rows, keys, strict=True):
         row.append(f"{even[key]['all'].value:.4f}")
-    return table
+    return found
 
 
-def _table(about: Attention, title: str, kind: str, names: dict[str, str], found: ByMeasure) -> Table:
+def _grid(about: Attention, title: str, kind: str, names: dict[str, str], found: ByMeasure, note: str = "") -> Grid:
     """A row for each of `names` that was found, a column for all classes and for each of them."""
     classes = ["all", *about.classes]
     rows = [[name, *_cells(found[key], classes)] for key, name in names.items() if key in found]
-    return Table(title, [kind, *classes], rows, figures_from=1)
+    return Grid(title, [kind, *classes], rows, 1, note)
 
 
 def _cells(figures: ByClass, classes: list[str]) -> list[str]:
@@ -104,3 +101,52 @@ def _remarks(about: Attention) -> list[str]:
         counts = f"{empty['predicted']} of the predicted class, {empty['positive']} of {about.positive}"
         remarks.append(f"Maps that are zero everywhere do not count: {counts}.")
     return remarks
+
+
+def format_lines(folder: Path) -> list[str]:
+    """The figures of a folder for the terminal: what was explained, and each measure of the predicted class."""
+    about = Attention.from_json(folder / "attention.json")
+    lines = [f"{about.name}: {_origin(about)}"]
+    for key, name in MEASURES.items():
+        target = "positive" if key.startswith(("pointing", "lesion")) else "predicted"
+        score = about.figure(target, key)
+        if score:
+            lines.append(f"  {name:<34} {score}   an even map: {about.measures['even'][key]['all'].value:.4f}")
+    for key, name in CHECKS.items():
+        if key in about.checks:
+            lines.append(f"  {name:<34} {about.checks[key]['all']}")
+    if about.against:
+        for key, name in difference_names(about).items():
+            if key in about.against.measures:
+                score = about.against.measures[key]["all"]
+                lines.append(f"  {name:<34} {score}   against {about.against.parent}, paired")
+    return lines
+
+
+def read_maps(folder: Path) -> dict[str, np.ndarray]:
+    """Id -> maps, float32 (2, rows, columns), of the predicted and of the positive class; empty where there are none.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    found: dict[str, np.ndarray] = {}
+    for path in sorted(folder.glob("maps-fold*.npz")):
+        try:
+            with np.load(path) as stored:
+                found |= zip(stored["ids"].tolist(), stored["maps"], strict=True)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} is damaged; explain the run again with --overwrite") from error
+    return found
+
+
+def small_maps(found: dict[int, np.ndarray], part: float, positive: str) -> Maps | None:
+    """Row -> maps (2, rows, columns) as the page has them; None where there are none."""
+    if not found:
+        return None
+    _, rows, columns = next(iter(found.values())).shape
+    small = {}
+    for row, maps in found.items():
+        highest = maps.max(axis=(1, 2), keepdims=True)
+        shares = np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
+        small[row] = array(np.rint(shares.clip(0) * 255), "uint8")
+    return Maps(rows, columns, part, positive, small)

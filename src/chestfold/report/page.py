@@ -1,77 +1,78 @@
-"""The page of all results: one file."""
+"""The page of results: one file that loads nothing, with the figures as data and the scripts that draw them."""
 
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 
-from chestfold.core.console import plural
 from chestfold.core.errors import InputError
-from chestfold.core.files import published_dir, runs_dir, write_text
-from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
-from chestfold.evaluate.metrics import ECE_BINS
-from chestfold.evaluate.results import Result, all_results, not_run
-from chestfold.integrations.kaggle.submission import standings
-from chestfold.report.boards import against_leaderboard, boards
-from chestfold.report.render import Table, render
-from chestfold.report.section import section
-from chestfold.report.worst_errors import PIXELS, Thumbnails
+from chestfold.core.files import write_text
+from chestfold.evaluate import leaderboard
+from chestfold.evaluate.results import all_results
+from chestfold.report.data import build, unfinished_runs
+from chestfold.report.records import Page, to_json
+
+VENDOR = ("vendor/d3.min.js", "vendor/plot.min.js")
+WEB = ("text", "stats", "app", "runs", "compare", "threshold", "viewer", "images", "curves", "more")
+"""Own scripts, in the order in which they need each other."""
 
 
-def write_report(path: Path) -> int:
+def write_report(
+    path: Path, names: Sequence[str] = (), refresh: float = 0, explained: Mapping[str, Path] | None = None
+) -> int:
     """Write the page; returns how many results it shows.
 
+    Args:
+        path: the file.
+        names: of the results that are shown, debug runs too; empty: all but debug runs.
+        refresh: seconds after which an open page looks for a newer one, and it may be without results; 0: never.
+        explained: result -> its folder of heat maps, where that is not the one of the default method.
+
     Raises:
-        InputError: there is no result, one of them is damaged, or `path` cannot be a file.
+        InputError: there is no such result, one of them is damaged, or `path` cannot be a file.
     """
     if path.is_dir() or any(parent.is_file() for parent in path.parents):
         raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
-    shown = [result for result in all_results() if not result.is_debug]
-    if not shown:
+    results, training = all_results(), unfinished_runs(names)
+    begun = {run.name for run in training}
+    leaderboard.Selection([name for name in names if name not in begun]).require_known(results)
+    chosen = leaderboard.Selection(names)
+    shown = [result for result in results if chosen.has(result) and (names or not result.is_debug)]
+    if not shown and not refresh:
         raise InputError("there is no finished result to report yet; start with: make demo")
-    write_text(path, page(shown, datetime.now(UTC)))
+    made = build(shown, [] if names else results, datetime.now(UTC), refresh, explained)
+    write_text(path, html(replace(made, unfinished=training)))
     return len(shown)
 
 
-def page(results: list[Result], now: datetime) -> str:
-    """The page of these results, as text."""
-    tables = leaderboard.rows_by_folds(results)
-    known = standings(results)
-    thumbnails = Thumbnails()
-    sections = [section(row, thumbnails) for rows in tables.values() for row in rows]
-    return render(
-        "page.html",
-        script="script.js",
-        styles=["style.css"],
-        now=now,
-        count=plural(len(results), "result"),
-        boards=boards(tables, known),
-        unfinished=leaderboard.unfinished(),
-        scatter=against_leaderboard(tables, known),
-        results=sections,
-        sections={shown.record.name for shown in sections},
-        gains=_synthetic_gains(results),
-        sources=_sources(results),
-        images=thumbnails.uris,
-        thumbnail_px=PIXELS,
-        bin_count=ECE_BINS,
-    )
+def html(page: Page) -> str:
+    """The file. A browser runs the scripts that it names by their hashes, and asks for nothing."""
+    own = "".join(_asset(f"web/{name}.js") for name in WEB if _exists(f"web/{name}.js"))
+    scripts = [*map(_asset, VENDOR), own]
+    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {hashes}"
+    lines = [
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>chestfold</title>\n<style>{_asset('style.css')}</style>",
+        "<body>\n<noscript>This page is drawn by the script in it; switch scripts on. Not for clinical use.</noscript>",
+        f'<script type="application/json" id="data">{to_json(page)}</script>',
+        *(f"<script>{script}</script>" for script in scripts),
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def _synthetic_gains(results: list[Result]) -> Table | None:
-    """What synthetic images gain; None where nothing is compared."""
-    rows = [synthetic_gain.cells(pair) for pair in synthetic_gain.pairs(results)]
-    if not rows:
-        return None
-    head = list(synthetic_gain.HEADER)
-    note = synthetic_gain.NOTE.replace("*", "")
-    return Table(synthetic_gain.TITLE, head, rows, head.index("AUC gained"), note)
+def _exists(name: str) -> bool:
+    return files("chestfold.report").joinpath(name).is_file()
 
 
-def _sources(results: list[Result]) -> list[Table]:
-    """The sources' tables, filled with our results."""
-    stopped = not_run(published_dir()) | not_run(runs_dir())
-    by_name = {result.name: result for result in results}
-    head = list(published_baselines.HEADER)
-    tables = []
-    for source, rows in published_baselines.filled_tables(by_name, stopped):
-        tables.append(Table(source.title, head, rows, head.index("AUC"), source.note))
-    return tables
+def _asset(name: str) -> str:
+    return files("chestfold.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -10,6 +10,7 @@ from chestfold.core.files import atomic_path, project_dir, published_dir, runs_d
 from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
 from chestfold.evaluate.attention import ATTENTION
 from chestfold.evaluate.leaderboard import Row
+from chestfold.evaluate.paired import keep_comparison
 from chestfold.evaluate.results import FILES, NOT_RUN, Result, ResultRecord, find_result, not_run, published_results
 
 ABOUT = (
@@ -36,6 +37,7 @@ def publish(name: str, overwrite: bool = False) -> Path:
     if result.is_debug:
         raise InputError(f"{name} is a debug run; its scores mean nothing and are not published")
     result.oof()  # proves the hash
+    result = keep_comparison(result)
     target = published_dir() / name
     if not overwrite and _holds_another(target, result):
         raise InputError(f"{target} holds another result of this name; add --overwrite to replace it")

@@ -5,12 +5,18 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
+from chestfold.core.config import Experiment
 from chestfold.core.console import detail, plural, say
 from chestfold.core.errors import InputError
-from chestfold.core.run_folder import FoldManifest
+from chestfold.core.run_folder import FoldFolder, FoldManifest, History
 from chestfold.data.transforms.corruptions import CORRUPTIONS
-from chestfold.evaluate import figures, predictions, results
+from chestfold.evaluate import figures, paired, predictions, results
 from chestfold.train.prepare import Prepared
+
+LEAK_WARNING = "These folds leak on purpose: the scores are too good."
+DIGITS = 5
+"""Significant ones, of the figures of an epoch in scores.json."""
+TIMING = ("seconds", "images_per_second")
 
 
 def collect(ready: Prepared) -> results.Result:
@@ -31,11 +37,21 @@ def collect(ready: Prepared) -> results.Result:
         result = results.write_result(
             folder, oof, test, corrupted, origin, describe(ready, manifests), ready.used_hooks
         )
+        if not result.is_debug:
+            result = paired.keep_comparison(result)
         (folder / results.NOT_RUN).unlink(missing_ok=True)
         histories = {fold: ready.run.fold(fold).history() for fold in manifests}
-        figures.learning_curves(folder / "curves.png", ready.request.name, histories)
+        kept = {fold: kept_epochs(ready.exp, manifest, histories[fold]) for fold, manifest in manifests.items()}
+        figures.learning_curves(folder / "curves.png", ready.request.name, histories, ready.exp.monitor, kept)
         figures.confusion(folder / "confusion.png", result.record)
         return result
+
+
+def kept_epochs(exp: Experiment, manifest: FoldManifest, history: History) -> list[int]:
+    """The epochs whose weights predict: the best one, or the last ones where these are averaged."""
+    if not exp.average_last:
+        return [manifest.best_epoch]
+    return [row["epoch"] for row in history[-exp.average_last :]]
 
 
 def finished_manifests(ready: Prepared) -> dict[int, FoldManifest]:
@@ -90,7 +106,11 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
     request, of_folds = ready.request, list(manifests.values())
     first = of_folds[0]
     trained = results.FoldsOfResult(
-        file=ready.folds.name, count=ready.folds.count, sha256=ready.folds.sha256, trained=tuple(manifests)
+        file=ready.folds.name,
+        count=ready.folds.count,
+        sha256=ready.folds.sha256,
+        trained=tuple(manifests),
+        leaky=ready.folds.record.leaky,
     )
     about: dict[str, Any] = results.about_dataset(ready.index.dataset, ready.task) | {
         "kind": "experiment",
@@ -100,11 +120,23 @@ def describe(ready: Prepared, manifests: dict[int, FoldManifest]) -> dict[str, A
         "changed": request.changed,
         "minutes": round(sum(manifest.minutes for manifest in of_folds), 1),
         "best_epochs": [manifest.best_epoch for manifest in of_folds],
+        "history": {fold: epochs_of(ready.run.fold(fold)) for fold in manifests},
         "precision": first.precision,
     }
+    if trained.leaky:
+        about["warning"] = f"{LEAK_WARNING} {about['warning']}".rstrip()
     if request.exp.synthetic:
         about["synthetic"] = [manifest.synthetic for manifest in of_folds]
     return about | {name: getattr(first, name) for name in ("machine", "commit", "date", "versions", "python")}
+
+
+def epochs_of(fold: FoldFolder) -> list[dict[str, float]]:
+    """The figures of a fold's epochs, rounded; without what depends on the machine's speed."""
+    epochs = []
+    for row in fold.history():
+        figures = {name: float(f"{value:.{DIGITS}g}") for name, value in row.items() if name not in TIMING}
+        epochs.append(figures | {"epoch": row["epoch"]})
+    return epochs
 
 
 def report(result: results.Result) -> None:

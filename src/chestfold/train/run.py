@@ -164,8 +164,9 @@ def draw_inputs(ready: Prepared, fold: int, folder: FoldFolder, train: Images) -
     """inputs.png: what the network is fed with."""
     path = folder.path / "inputs.png"
     if not path.exists():
-        pixels, _ = TrainBatches(ready.exp, ready.task, fold, train, workers=0)[0, 0]
-        figures.inputs(path, pixels.numpy())
+        pixels, labels = TrainBatches(ready.exp, ready.task, fold, train, workers=0)[0, 0]
+        truth = np.nan_to_num(ready.task.soft_labels(labels.numpy()))
+        figures.inputs(path, pixels.numpy(), [ready.task.name_of(row) for row in truth])
 
 
 def predict_fold(

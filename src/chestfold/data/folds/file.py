@@ -24,6 +24,9 @@ from chestfold.data.folds.checks import (
 from chestfold.data.folds.splitting import COVERED, Images, Split, linked_images, split_images
 from chestfold.data.tables import read_table
 
+LEAKY = "stratified by label; patients and duplicates are in several folds, to measure what that adds"
+"""The scheme of a split that leaks on purpose."""
+
 
 class Repeat(Record):
     """Which of several splits of the same images a fold file is: `number` from 1, `of` so many."""
@@ -65,6 +68,11 @@ class FoldsRecord(Record):
     def covered(self) -> bool:
         """Whether no seed was found whose split has every class in every fold."""
         return self.scheme.endswith(COVERED)
+
+    @property
+    def leaky(self) -> bool:
+        """Whether it leaks on purpose."""
+        return self.scheme == LEAKY
 
 
 @dataclass(frozen=True)

@@ -72,14 +72,30 @@ def _none(_: Experiment) -> list[Any]:
     return []
 
 
-def _plain(exp: Experiment) -> list[Any]:
-    """Random resized crop, flip, shift/scale/rotate, brightness/contrast."""
+def _geometry(exp: Experiment) -> list[Any]:
+    """Random resized crop, flip, shift/scale/rotate."""
     size = (exp.image_size, exp.image_size)
     return [
         A.RandomResizedCrop(size, scale=(exp.crop_scale, 1.0), ratio=(0.8, 1.25), interpolation=cv2.INTER_AREA),
         A.HorizontalFlip(p=0.5),
         A.Affine(translate_percent=(-0.06, 0.06), scale=(0.9, 1.1), rotate=(-10, 10), p=0.7),
-        A.RandomBrightnessContrast(0.3, 0.3, p=0.7),
+    ]
+
+
+def _plain(exp: Experiment) -> list[Any]:
+    """The geometry, and brightness/contrast."""
+    return [*_geometry(exp), A.RandomBrightnessContrast(0.3, 0.3, p=0.7)]
+
+
+def _photometric(exp: Experiment) -> list[Any]:
+    """The geometry, and what another detector, dose or display curve does to grey values; no blur."""
+    return [
+        *_geometry(exp),
+        A.RandomBrightnessContrast(0.2, 0.4, p=0.8),
+        A.RandomGamma(gamma_limit=(50, 200), p=0.5),
+        A.RandomToneCurve(scale=0.3, p=0.5),
+        A.Sharpen(alpha=(0.1, 0.6), lightness=(1, 1), p=0.3),
+        A.GaussNoise(std_range=(0.01, 0.05), p=0.3),
     ]
 
 
@@ -89,7 +105,7 @@ def _d4(_: Experiment) -> list[Any]:
 
 
 AUGMENTATIONS: dict[str, Callable[[Experiment], list[Any]]] = hooks.registry(
-    "AUGMENTATIONS", {"none": _none, "plain": _plain, "d4": _d4}
+    "AUGMENTATIONS", {"none": _none, "plain": _plain, "photometric": _photometric, "d4": _d4}
 )
 """Name of `Experiment.augment` -> its steps. Where there are lung masks, they go through the same steps."""
 

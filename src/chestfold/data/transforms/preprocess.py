@@ -23,7 +23,7 @@ from chestfold.data.levels import eight_bits
 from chestfold.data.transforms.lungs import METHOD, SMALLEST, lungs_or_reason
 
 CENTRE = 0.8
-"""Share of each side that `frame = "centre"` keeps."""
+"""Share of each side that `frame = "centre"` keeps, and that `lungs_black` makes black."""
 BORDER = 0.08
 """Share of each side that `frame = "border"` makes black at either end."""
 
@@ -33,7 +33,7 @@ class Preprocess:
     """The settings of an experiment that decide what a network sees of an image."""
 
     lung_mask: Literal["none", "zero", "channel"] = "none"
-    frame: Literal["none", "centre", "border"] = "none"
+    frame: Literal["none", "centre", "border", "lungs_black"] = "none"
 
 
 NO_PREPROCESSING = Preprocess()
@@ -128,11 +128,17 @@ def post_augment(preprocess: Preprocess, pixels: np.ndarray, masks: np.ndarray |
 
 
 def apply_frame(frame: str, pixels: np.ndarray) -> np.ndarray:
-    """Pixels (B, S, S) or (B, S, S, 3) without their edges, where text and markers are burnt in; a copy.
+    """Pixels (B, S, S) or (B, S, S, 3) without a part of them; a copy.
 
-    `centre`: the middle part of each side, scaled back. `border`: the outer band is black, the scale stays.
+    `centre`: the middle part of each side, scaled back: without the edges, where text and markers are burnt in.
+    `border`: the outer band is black, the scale stays. `lungs_black`: the middle part is black. What a network can tell
+    from the rest is no sign of a disease (Maguolo and Nanni, Information Fusion 2021).
     """
     size = pixels.shape[1]
+    if frame == "lungs_black":
+        outer = pixels.copy()
+        outer[:, _centre(size), _centre(size)] = 0
+        return outer
     if frame == "border":
         band = round(BORDER * size)
         inner = np.zeros_like(pixels)
@@ -159,7 +165,12 @@ def undo_frame(preprocess: Preprocess, values: np.ndarray) -> np.ndarray:
     return full.reshape(values.shape)
 
 
+def seen_part(frame: str) -> float:
+    """Which part of each side of an image a network is given, from the middle; of it what a heat map is of."""
+    return CENTRE if frame == "centre" else 1.0
+
+
 def _centre(size: int) -> slice:
-    """The pixels of a side that `frame = "centre"` keeps."""
+    """The middle part of a side, in pixels."""
     first = round((1 - CENTRE) / 2 * size)
     return slice(first, size - first)

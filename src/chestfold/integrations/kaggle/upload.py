@@ -16,7 +16,7 @@ import pandas as pd
 
 from chestfold.core.console import say, waiting
 from chestfold.core.errors import ChestfoldError, InputError
-from chestfold.core.files import lock, sha256_file, submissions_dir, write_text
+from chestfold.core.files import lock, sha256_file, submissions_dir, write_csv
 from chestfold.integrations.kaggle import client
 from chestfold.integrations.kaggle.client import NoAnswer, Source, Submission
 from chestfold.integrations.kaggle.credentials import without_secrets
@@ -208,5 +208,5 @@ def write_ledger() -> Path:
         for upload in record.uploads or [Upload(competition="", marker="", message="", status="not sent")]:
             rows.append(about | upload.model_dump())
     ledger = submissions_dir() / LEDGER
-    write_text(ledger, pd.DataFrame(rows, columns=COLUMNS, dtype=object).to_csv(index=False, lineterminator="\n"))
+    write_csv(ledger, pd.DataFrame(rows, columns=COLUMNS, dtype=object).to_csv(index=False, lineterminator="\n"))
     return ledger

@@ -1,0 +1,55 @@
+"""What leaks would have added to a score: the same experiment on sound folds and on folds that leak on purpose."""
+
+from dataclasses import dataclass
+
+from chestfold.core.errors import InputError
+from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.comparisons import paired_gain
+from chestfold.evaluate.leaderboard import paired_predictions
+from chestfold.evaluate.results import Result
+
+FREE = ("folds",)
+"""Settings in which the two runs may differ."""
+
+
+@dataclass(frozen=True)
+class LeakCost:
+    """`added`: the competition's metric with the leak minus that without, on the same bootstrapped patients."""
+
+    sound: Score
+    leaky: Score
+    added: Score
+    title: str
+    images: int
+
+
+def leaky_name(name: str) -> str:
+    """What the run on leaking folds is called: `exp021-leaky`, `exp021-64px-leaky`, `exp021-leaky@other_data`."""
+    run, at, data = name.partition("@")
+    return f"{run}-leaky{at}{data}"
+
+
+def leak_cost(sound: Result, leaky: Result) -> LeakCost:
+    """Compare two runs, image by image.
+
+    Raises:
+        InputError: they differ in more than the folds, or one lacks folds.
+    """
+    if not leaky.record.folds.leaky or sound.record.folds.leaky:
+        raise InputError(f"{leaky.name} is to be trained on folds that leak on purpose, and {sound.name} is not")
+    for result in (sound, leaky):
+        if result.record.folds.missing:
+            raise InputError(f"{result.name} holds {result.record.folds}; train the missing ones first")
+    mine, theirs = sound.record.settings, leaky.record.settings
+    for name in sorted({*mine, *theirs} - set(FREE)):
+        if mine.get(name) != theirs.get(name):
+            raise InputError(
+                f"{name} is {mine.get(name)!r} in {sound.name} and {theirs.get(name)!r} in {leaky.name}; only the "
+                f"folds may differ: train {leaky.name} again with --overwrite"
+            )
+    metric = sound.record.competition_metric
+    ours, other, labels, groups = paired_predictions(sound, leaky)  # the patients of the sound run's folds
+    added = paired_gain(sound.record.create_task(), labels, other, ours, groups, metric)
+    first, second = sound.competition_score, leaky.competition_score
+    assert first is not None and second is not None
+    return LeakCost(first, second, added, metric.title, len(labels))

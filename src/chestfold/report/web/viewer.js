@@ -1,0 +1,370 @@
+// One image in a dialog: zoom, window and level, the probabilities of all runs, heat maps beside the picture.
+const PANEL = 640; // pixels of a panel's longer side
+const HEAT = 128; // pixels a side of an enlarged heat map
+const HUE = [255, 122, 0]; // the one colour of every heat map
+const CONTOURS = [0.5, 0.8]; // shares of a map's maximum
+const MOST_ZOOM = 16;
+const ZOOM_STEP = 1.5;
+const UNTOUCHED = { level: 128, window: 256, zoom: 1, x: 0, y: 0 };
+
+/** How images are looked at, all panels alike. x, y: the upper left corner in shares of the picture's sides; `target`:
+ * 0 for the map of the predicted class, 1 for that of the positive one; `hidden`: numbers of panels, 0: the picture. */
+const look = { ...UNTOUCHED, opacity: 0.5, target: 1, contours: true, cells: false, hidden: new Set() };
+
+app.openImage = (row) => {
+  app.set({ img: String(row) });
+  showViewer();
+};
+
+/** The dialog follows the address: open on an image, or closed. */
+function showViewer() {
+  const open = document.querySelector("dialog.viewer");
+  const row = app.state.img === "" ? -1 : Number(app.state.img);
+  if (!(row in app.cases.folds)) {
+    open?.close();
+    return;
+  }
+  const dialog = open ?? makeDialog();
+  Object.assign(look, { zoom: 1, x: 0, y: 0 });
+  fillViewer(dialog, row, filterImages().listed);
+}
+
+function makeDialog() {
+  const dialog = app.el("dialog", { class: "viewer", "aria-labelledby": "viewer-title" });
+  document.body.append(dialog);
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    if (app.state.img !== "") app.set({ img: "" });
+  });
+  look.hidden = new Set(innerWidth < 700 ? [0, 2] : []);
+  dialog.showModal();
+  return dialog;
+}
+
+async function fillViewer(dialog, row, listed) {
+  dialog.onkeydown = (event) => turnOver(event, row, listed);
+  const image = app.cases.shown.find((one) => one.row === row);
+  const uri = image && app.data.thumbs[image.thumb];
+  const picture = uri ? await loadPicture(uri) : null;
+  const facts = app.el("div", { class: "facts" }, caseFacts(row), probabilityTable(row));
+  dialog.replaceChildren(
+    viewerHead(dialog, row, listed, image),
+    picture ? pictureParts(picture, row, facts) : app.el("p", { class: "soft" }, app.t("no_picture"), facts),
+    app.el("strong", {}, app.t("not_clinical")));
+  (dialog.querySelector(".stage") ?? dialog.querySelector("button")).focus();
+}
+
+/** Arrow keys go to the image before or after, unless they move a slider. */
+function turnOver(event, row, listed) {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!step || event.target.matches("input, select")) return;
+  event.preventDefault();
+  const next = listed[listed.indexOf(row) + step];
+  if (next !== undefined) app.openImage(next);
+}
+
+function viewerHead(dialog, row, listed, image) {
+  const place = listed.indexOf(row);
+  const button = (sign, name, disabled, onclick) =>
+    app.el("button", { type: "button", "aria-label": app.t(name), title: app.t(name), disabled, onclick }, sign);
+  const last = place < 0 || place + 1 === listed.length;
+  return app.el("header", {},
+    app.el("h3", { id: "viewer-title" }, image ? image.id : app.t("image_number", row + 1)),
+    place >= 0 && app.el("span", { class: "soft" }, app.t("place", place + 1, listed.length)),
+    button("‹", "image_before", place <= 0, () => app.openImage(listed[place - 1])),
+    button("›", "image_after", last, () => app.openImage(listed[place + 1])),
+    button("✕", "close", false, () => dialog.close()));
+}
+
+function caseFacts(row) {
+  const { el, t } = app;
+  const { folds, groups, subgroups } = app.cases;
+  const images = groups.filter((group) => group === groups[row]).length;
+  const facts = [[t("truth"), labelText(row)], [t("fold"), folds[row]], [t("patient"), t("patient_images", images)]];
+  for (const { name, values, codes } of subgroups) {
+    if (codes[row] !== UNKNOWN) facts.push([name, values[codes[row]]]);
+  }
+  return el("dl", {}, facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+}
+
+function probabilityTable(row) {
+  const { classes, t } = app;
+  const head = [t("run"), ...classes.map((cls) => `P(${app.table.classes[cls]})`), t("at_cutoff", app.state.t / 100)];
+  const rows = runsByInterest().filter((run) => hasPredicted(run, row)).map((run) => {
+    const verdict = isWrong(run, row) ? "decided_wrong" : "decided_right";
+    const figures = classes.map((cls) => app.prob(run, row, cls).toFixed(3));
+    return [run.name, ...figures, t(verdict, namesOf(decidedClasses(run, row)))];
+  });
+  return gridTable({ title: t("probabilities"), head, rows, figures_from: head.length });
+}
+
+// The panels
+
+async function loadPicture(uri) {
+  const image = new Image();
+  image.src = uri;
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0);
+  return { canvas, context, pixels: context.getImageData(0, 0, image.width, image.height) };
+}
+
+/** The stage with its panels, the picture itself first, and the controls. */
+function pictureParts(picture, row, facts) {
+  const mapped = runsByInterest().filter((run) => run.maps?.of[row]).slice(0, 2);
+  const panels = [null, ...mapped];
+  const stage = app.el("div", { class: "stage", tabindex: 0, role: "group", "aria-label": app.t("stage") });
+  const redraw = () => drawStage(stage, picture, panels, row);
+  listenToMouse(stage, redraw);
+  redraw();
+  const maps = mapped.length ? mapControls(redraw) : app.el("p", { class: "soft" }, app.t("no_maps"));
+  const switches = mapped.length ? panels.map((run, number) => panelSwitch(run, number, redraw)) : [];
+  const { el } = app;
+  const shown = el("div", {}, el("div", { class: "chips" }, switches), stage);
+  return el("div", { class: "looking" }, shown, el("div", { class: "controls" }, toneControls(redraw), maps), facts);
+}
+
+function drawStage(stage, picture, panels, row) {
+  const toned = applyWindow(picture);
+  const seen = panels.filter((_, n) => !look.hidden.has(n));
+  stage.replaceChildren(...(seen.length ? seen : panels.slice(0, 1)).map((panel) => drawPanel(panel, toned, row)));
+}
+
+/** The picture with its grey levels spread: below the window black, above it white. */
+function applyWindow({ canvas, context, pixels }) {
+  const low = look.level - look.window / 2;
+  const shades = Uint8ClampedArray.from({ length: 256 }, (_, grey) => (grey - low) / look.window * 256);
+  const toned = new ImageData(pixels.width, pixels.height);
+  pixels.data.forEach((value, n) => { toned.data[n] = n % 4 === 3 ? 255 : shades[value]; });
+  context.putImageData(toned, 0, 0);
+  return canvas;
+}
+
+function drawPanel(run, toned, row) {
+  const scale = PANEL / Math.max(toned.width, toned.height);
+  const width = Math.round(toned.width * scale);
+  const height = Math.round(toned.height * scale);
+  const caption = run ? `${mapTitle(run, row)} · ${run.date}` : app.t("untouched");
+  const canvas = app.el("canvas", { width, height, role: "img", "aria-label": caption });
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  place(context);
+  context.drawImage(toned, 0, 0, 1, 1);
+  if (run) drawHeat(context, run.maps, mapOf(run, row));
+  return app.el("figure", {}, canvas, app.el("figcaption", {}, caption), run ? colourBar() : []);
+}
+
+/** Let the context draw, as zoomed and moved, in a square with sides of `size`: the picture, or its middle `part`. */
+function place(context, size = 1, part = 1) {
+  const { width, height } = context.canvas;
+  const [across, down] = [width * look.zoom, height * look.zoom];
+  const margin = (1 - part) / 2;
+  const scale = part / size;
+  context.setTransform(across * scale, 0, 0, down * scale, (margin - look.x) * across, (margin - look.y) * down);
+}
+
+// Heat maps
+
+function mostProbable(run, row) {
+  return d3.maxIndex(app.table.classes, (_, cls) => app.prob(run, row, cls));
+}
+
+function mapTitle(run, row) {
+  const cls = look.target === 1 ? Math.max(0, app.table.positive) : mostProbable(run, row);
+  const key = d3.max(mapOf(run, row)) > 0 ? "map_of" : "map_empty";
+  return app.t(key, `${app.letter(run)} ${run.name}`.trim(), app.table.classes[cls]);
+}
+
+/** The cells of a map row by row, 0 to 255. */
+function mapOf(run, row) {
+  const cells = run.maps.rows * run.maps.cols;
+  return Array.from(decode(run.maps.of[row], Uint8Array)).slice(look.target * cells, (look.target + 1) * cells);
+}
+
+/** HEAT by HEAT values from 0 to 1, bilinear between the middles of the cells. */
+function enlarge(cells, rows, cols) {
+  const values = new Float64Array(HEAT * HEAT);
+  for (let y = 0; y < HEAT; y += 1) {
+    const [above, below, down] = neighbours(y, rows);
+    for (let x = 0; x < HEAT; x += 1) {
+      const [left, right, across] = neighbours(x, cols);
+      const between = (row) => cells[row * cols + left] * (1 - across) + cells[row * cols + right] * across;
+      values[y * HEAT + x] = (between(above) * (1 - down) + between(below) * down) / 255;
+    }
+  }
+  return values;
+}
+
+/** Of a pixel of HEAT along `count` cells: the two cells nearest, and how far it is from the first to the second. */
+function neighbours(pixel, count) {
+  const at = Math.min(Math.max((pixel + 0.5) * count / HEAT - 0.5, 0), count - 1);
+  const first = Math.floor(at);
+  return [first, Math.min(first + 1, count - 1), at - first];
+}
+
+function drawHeat(context, { rows, cols, part }, cells) {
+  const smooth = enlarge(cells, rows, cols);
+  const layer = look.cells ? colourLayer(cells.map((cell) => cell / 255), cols, rows) : colourLayer(smooth, HEAT, HEAT);
+  place(context, 1, part);
+  context.imageSmoothingEnabled = !look.cells;
+  context.drawImage(layer, 0, 0, 1, 1);
+  const draw = (size, shape, colour, width) => stroke(context, () => place(context, size, part), shape, colour, width);
+  if (look.cells) draw(1, gridLines(rows, cols), "rgba(255, 255, 255, 0.4)", 1);
+  if (look.contours) contoursOf(smooth).forEach((contour, n) => draw(HEAT, contour, `rgb(${HUE})`, 1.5 + 1.5 * n));
+}
+
+/** A picture of one colour whose opacity is the map. */
+function colourLayer(values, width, height) {
+  const canvas = new OffscreenCanvas(width, height);
+  const layer = new ImageData(width, height);
+  values.forEach((value, n) => layer.data.set([...HUE, 255 * value * look.opacity], 4 * n));
+  canvas.getContext("2d").putImageData(layer, 0, 0);
+  return canvas;
+}
+
+/** Around CONTOURS of the maximum; none of a map that is empty. */
+function contoursOf(values) {
+  const top = d3.max(values);
+  const levels = top > 0 ? CONTOURS.map((share) => share * top) : [];
+  return d3.contours().size([HEAT, HEAT]).thresholds(levels)(values);
+}
+
+function gridLines(rows, cols) {
+  const across = d3.range(rows + 1).map((n) => [[0, n / rows], [1, n / rows]]);
+  const down = d3.range(cols + 1).map((n) => [[n / cols, 0], [n / cols, 1]]);
+  return { type: "MultiLineString", coordinates: [...across, ...down] };
+}
+
+/** Lines in the coordinates that `placed` sets, by a pen that does not grow with the zoom. */
+function stroke(context, placed, shape, colour, width) {
+  context.beginPath();
+  placed();
+  d3.geoPath(null, context)(shape);
+  context.resetTransform();
+  context.strokeStyle = colour;
+  context.lineWidth = width;
+  context.stroke();
+}
+
+function colourBar() {
+  const { el } = app;
+  const colours = `linear-gradient(90deg, transparent, rgba(${HUE}, ${look.opacity}))`;
+  const ticks = [0, ...CONTOURS, 1].map((share) => el("span", { style: `left: ${100 * share}%` }, `${100 * share}`));
+  return el("div", { class: "colours" },
+    el("div", { class: "bar", style: `background-image: ${colours}` }, ticks), el("small", {}, app.t("of_maximum")));
+}
+
+// The controls
+
+function lookSlider(name, range, redraw) {
+  const { show, node } = slider(name, range, (value) => {
+    look[name] = value;
+    show(value, value);
+    redraw();
+  });
+  show(look[name], look[name]);
+  return node;
+}
+
+function checkbox(id, text, isChecked, set) {
+  const input = app.el("input", { id, type: "checkbox", checked: isChecked, onchange: () => set(input.checked) });
+  return app.el("label", { class: "check" }, input, text);
+}
+
+function lookCheckbox(name, redraw) {
+  return checkbox(name, app.t(name), look[name], (isChecked) => {
+    look[name] = isChecked;
+    redraw();
+  });
+}
+
+function panelSwitch(run, number, redraw) {
+  const text = run ? app.t("map_by", run.name) : app.t("untouched");
+  return checkbox(`panel-${number}`, text, !look.hidden.has(number), (isSeen) => {
+    look.hidden[isSeen ? "delete" : "add"](number);
+    redraw();
+  });
+}
+
+function toneControls(redraw) {
+  const { el, t } = app;
+  const fieldset = el("fieldset", {});
+  const button = (key, text, change) => {
+    const onclick = () => {
+      change();
+      fill();
+      redraw();
+    };
+    return el("button", { id: key, type: "button", "aria-label": t(key), title: t(key), onclick }, text);
+  };
+  const fill = () => fieldset.replaceChildren(
+    el("legend", {}, t("tones")),
+    lookSlider("level", { min: 0, max: 255 }, redraw),
+    lookSlider("window", { min: 2, max: 512, step: 2 }, redraw),
+    button("zoom_in", "+", () => zoomAt(0.5, 0.5, ZOOM_STEP)),
+    button("zoom_out", "−", () => zoomAt(0.5, 0.5, 1 / ZOOM_STEP)),
+    button("as_it_was", t("as_it_was"), () => Object.assign(look, UNTOUCHED)));
+  fill();
+  return fieldset;
+}
+
+function mapControls(redraw) {
+  const { el, t } = app;
+  const names = [t("predicted_class"), app.table.classes[Math.max(0, app.table.positive)]];
+  const options = names.map((name, number) => el("option", { selected: number === look.target }, name));
+  const select = el("select", { id: "target", onchange() {
+    look.target = select.selectedIndex;
+    redraw();
+  } }, options);
+  return el("fieldset", {}, el("legend", {}, t("heat_maps")), el("label", {}, t("map_class"), select),
+    lookSlider("opacity", { min: 0, max: 1, step: 0.05 }, redraw),
+    lookCheckbox("contours", redraw), lookCheckbox("cells", redraw));
+}
+
+// Zoom and pan
+
+/** What lies under (x, y), in shares of a panel, stays there. */
+function zoomAt(x, y, factor) {
+  const zoom = Math.min(Math.max(look.zoom * factor, 1), MOST_ZOOM);
+  look.x += x / look.zoom - x / zoom;
+  look.y += y / look.zoom - y / zoom;
+  look.zoom = zoom;
+  panBy(0, 0);
+}
+
+/** By shares of a panel, never beyond the picture's edge. */
+function panBy(x, y) {
+  const most = 1 - 1 / look.zoom;
+  look.x = Math.min(Math.max(look.x - x / look.zoom, 0), most);
+  look.y = Math.min(Math.max(look.y - y / look.zoom, 0), most);
+}
+
+/** The wheel and + and - zoom, dragging moves. */
+function listenToMouse(stage, redraw) {
+  const zoom = (x, y, factor) => {
+    zoomAt(x, y, factor);
+    redraw();
+  };
+  stage.addEventListener("wheel", (event) => {
+    if (!event.target.matches("canvas")) return;
+    event.preventDefault();
+    const { left, top, width, height } = event.target.getBoundingClientRect();
+    zoom((event.clientX - left) / width, (event.clientY - top) / height, Math.exp(-event.deltaY / 400));
+  });
+  stage.addEventListener("keydown", ({ key }) => {
+    if (key === "+" || key === "-") zoom(0.5, 0.5, key === "+" ? ZOOM_STEP : 1 / ZOOM_STEP);
+  });
+  stage.addEventListener("pointerdown", ({ pointerId }) => stage.setPointerCapture(pointerId));
+  stage.addEventListener("pointermove", ({ buttons, movementX, movementY }) => {
+    if (!buttons || look.zoom === 1) return;
+    const { width, height } = stage.querySelector("canvas").getBoundingClientRect();
+    panBy(movementX / width, movementY / height);
+    redraw();
+  });
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  showViewer();
+  addEventListener("popstate", showViewer);
+});

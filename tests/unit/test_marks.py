@@ -1,0 +1,145 @@
+"""What must be read beside a score."""
+
+import pytest
+from conftest import record_of
+
+from chestfold.data.catalogue import catalogue
+from chestfold.evaluate import leaderboard, marks
+from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.results import Result, Scores, find_result
+
+WIDE = Score(0.824, 0.80, 0.85)
+
+
+def record(matrix, accuracy: float = 0.9, auc: Score = WIDE, folds=None, **fields):
+    at_half = {"accuracy": Score(accuracy, accuracy - 0.01, accuracy + 0.01), "auc": auc}
+    return record_of("exp1", scores=Scores(at_half=at_half, confusion=matrix, per_fold_auc=folds), **fields)
+
+
+def kinds(made) -> list[str]:
+    return [mark.kind for mark in marks.marks_of(made)]
+
+
+THREE = {"classes": ("a", "b", "c"), "positive": "a"}
+LABELS = {"classes": ("nodule", "effusion"), "positive": "", "task": "multilabel"}
+
+
+@pytest.mark.parametrize(
+    ("matrix", "fields", "text"),
+    [
+        ([[8, 0], [2, 0]], {}, "never predicts ill"),
+        ([[0, 8], [0, 2]], {}, "never predicts healthy"),
+        ([[5, 1, 0], [1, 5, 0], [2, 2, 0]], THREE, "never predicts c"),
+        ([[5, 1, 0], [1, 5, 0], [2, 2, 0]], THREE | {"task": "ordinal"}, "never predicts c"),
+        ([[12, 0, 4, 0], [10, 2, 1, 3]], LABELS, "never predicts nodule"),
+        ([[12, 0, 4, 0], [10, 0, 6, 0]], LABELS, "never predicts nodule, effusion"),
+    ],
+)
+def test_a_class_that_is_never_predicted_is_named(matrix, fields, text):
+    assert marks.marks_of(record(matrix, **fields))[0] == marks.Mark("never", text)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "fields"),
+    [
+        ([[8, 1], [1, 1]], {}),
+        ([[8, 0, 0], [1, 5, 0], [0, 0, 0]], THREE),  # nobody has it
+        ([[12, 0, 0, 0], [10, 2, 1, 3]], LABELS),
+    ],
+)
+def test_a_class_that_is_not_there_or_is_predicted_once_is_no_mark(matrix, fields):
+    assert "never" not in kinds(record(matrix, **fields))
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "text"),
+    [
+        (0.8, "accuracy = base rate 0.800"),
+        (0.8004, "accuracy = base rate 0.800"),
+        (0.7, "accuracy below base rate 0.800"),
+    ],
+)
+def test_an_accuracy_that_guessing_reaches_is_marked(accuracy, text):
+    assert marks.Mark("base_rate", text) in marks.marks_of(record([[79, 1], [19, 1]], accuracy))
+
+
+def test_a_better_accuracy_and_several_labels_have_no_base_rate_mark():
+    assert "base_rate" not in kinds(record([[79, 1], [9, 11]], 0.9))
+    assert "base_rate" not in kinds(record([[12, 0, 4, 0], [10, 2, 1, 3]], 0.1, **LABELS))
+
+
+@pytest.mark.parametrize(
+    ("folds", "found"),
+    [([0.898, 0.894, 0.944, 0.837, 0.938], ["folds_differ"]), ([0.81, 0.82, 0.85], []), ([0.9], []), (None, [])],
+)
+def test_folds_that_differ_from_all_of_them_together_are_said(folds, found):
+    made = record([[50, 5], [5, 50]], folds=folds)
+    assert kinds(made) == found
+    assert all(mark.text == "mean of folds 0.902" for mark in marks.marks_of(made))
+
+
+def test_a_record_without_counts_has_no_marks():
+    assert marks.marks_of(record_of("exp1")) == ()
+
+
+# The images of a table
+
+
+def facts(matrix, patients: int, **fields) -> marks.Facts:
+    from pathlib import Path
+
+    counted = {"images": sum(map(sum, matrix)), "patients": patients}
+    if fields.get("task") == "multilabel":
+        counted["images"] = 16
+    return marks.facts_of(Result(Path("exp1"), record(matrix, **counted, **fields)))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "patients", "fields", "sentence"),
+    [
+        (
+            [[70, 5], [5, 20]],
+            40,
+            {},
+            "100 images, 40 patients, 25 ill; calling everything healthy is right in 75.0 %",
+        ),
+        (
+            [[5, 5], [5, 85]],
+            100,
+            {},
+            "100 images, each counted as its own patient, 90 ill; calling everything ill is right in 90.0 %",
+        ),
+        (
+            [[5, 1, 0], [1, 8, 0], [2, 3, 0]],
+            1,
+            THREE,
+            "20 images, 1 patient, 6 a, 9 b, 5 c; calling everything b is right in 45.0 %",
+        ),
+        ([[12, 0, 4, 0], [10, 2, 1, 3]], 9, LABELS, "16 images, 9 patients, 4 nodule, 4 effusion"),
+    ],
+)
+def test_a_table_says_what_its_images_are_and_what_guessing_reaches(matrix, patients, fields, sentence):
+    assert facts(matrix, patients, **fields).sentence() == sentence
+
+
+def test_results_of_before_images_and_patients_were_counted_are_counted_from_their_predictions(trained):
+    from chestfold.core.files import read_json, write_json
+
+    path = trained.runs / "exp100" / "scores.json"
+    about = read_json(path)
+    assert (about["images"], about["patients"]) == (60, 20)
+    write_json(path, {key: value for key, value in about.items() if key not in ("images", "patients")})
+    found = marks.facts_of(find_result("exp100"))
+    assert (found.images, found.patients, found.counts) == (60, 20, {"healthy": 30, "ill": 30})
+
+
+@pytest.mark.parametrize("data", ["covid_4class", "phantom_marked"])
+def test_the_warning_of_a_known_data_set_stands_with_results_of_before_there_were_any(data):
+    made = record([[1, 1], [1, 1]], data=data)
+    assert made.warning == "" and "CONFOUNDED" in marks.warning_of(made) == catalogue()[data].warning
+    assert marks.warning_of(made) in leaderboard.competition_title(made)
+
+
+def test_the_warning_that_a_result_kept_goes_before_that_of_the_catalogue():
+    assert marks.warning_of(record([[1, 1], [1, 1]], data="covid_4class", warning="as it was")) == "as it was"
+    assert marks.warning_of(record([[1, 1], [1, 1]])) == ""

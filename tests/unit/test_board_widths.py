@@ -104,6 +104,7 @@ def figures_of(name: str) -> Counter[str]:
 def compared(name: str) -> Comparison:
     """A result with its parent."""
     (row,) = leaderboard.rows_by_folds(all_results(), lambda result: result.name == name).popitem()[1]
+    assert row.comparison
     return row.comparison
 
 
@@ -167,7 +168,7 @@ def test_the_gain_is_that_of_the_paired_comparison(published, capsys, monkeypatc
 
 
 def figures_gain() -> list[str]:
-    values = {name: find_result(name).score("at_half", "auc").value for name in ("exp100", "exp101")}
+    values = {name: find_result(name).record.scores.at_half["auc"].value for name in ("exp100", "exp101")}
     gain = compared("exp101").gain
     assert gain.value == pytest.approx(values["exp101"] - values["exp100"])
     return [f"{number:+.4f}" for number in (gain.value, gain.low, gain.high)]

@@ -1,6 +1,7 @@
 """What comes after training: `ensemble`, `import`, `submit`, `kernel`, `board`, `report`, `publish`."""
 
 import argparse
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ def add_verbs(verbs: Any) -> None:
         written.add_argument(f"--{name}", dest="written", action="store_const", const=name, help=about)
     report = add_verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
     report.add_argument("--out", type=Path, help="the file to write [runs/report.html]")
+    report.add_argument("--open", action="store_true", help="open it in the browser")
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
     )
@@ -56,7 +58,7 @@ def _add_ensemble(verbs: Any) -> None:
     blend = add_verb(verbs, "ensemble", ensemble, "blend finished results into a new one")
     blend.add_argument("members", nargs="+", help="names of finished results")
     blend.add_argument("--name", required=True, help="name of the new result")
-    blend.add_argument("--method", default="mean", choices=METHODS, help="[mean]")
+    blend.add_argument("--method", default="mean", choices=METHODS, help="how they are weighted [mean]")
     blend.add_argument("--tracker", default="wandb", choices=list(TRACKERS), help="as for an experiment [wandb]")
     blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
     blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
@@ -217,6 +219,8 @@ def write_page(arguments: argparse.Namespace) -> None:
         count = write_report(path)
     size = path.stat().st_size / 1e6
     say(f"wrote {path}: {plural(count, 'result')}, {size:.1f} MB; open it in a browser, it needs no network")
+    if arguments.open:
+        webbrowser.open(path.resolve().as_uri())
 
 
 def publish_result(arguments: argparse.Namespace) -> None:

@@ -96,9 +96,10 @@ class FittedTable:
         return sum(widths) + GAP * (len(widths) - 1)
 
     def _column_width(self, column: str, arrangement: Arrangement) -> int:
-        """That of its widest cell, but no word of its title is broken."""
+        """That of its widest cell and of its title, which may have several lines where cells have."""
         bare = column in arrangement.bare
-        texts = _title(column, arrangement).split()
+        title = _title(column, arrangement)
+        texts = title.split() if arrangement.stacked else [title]
         for row in self.rows:
             texts += row[column].lines(arrangement.stacked, bare)
         return max(map(cell_len, texts))

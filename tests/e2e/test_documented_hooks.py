@@ -97,7 +97,7 @@ def test_the_page_runs_as_it_stands(documented, tmp_path, monkeypatch):
     images = [elsewhere.input / "listed" / name for name in table["id"][:2]]
     assert [predictor(image).label in ("healthy", "ill") for image in images] == [True, True]
     main.main(["explain", "exp900", "--trust-hooks", "--count", "2", "--fold", "0"])
-    assert (elsewhere.runs / "exp900" / "explain" / "gradcam" / "gallery.html").exists()
+    assert (elsewhere.runs / "exp900" / "explain" / "gradcam" / "report.html").exists()
 
 
 def test_both_languages_show_the_same_code():

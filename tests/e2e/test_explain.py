@@ -1,4 +1,4 @@
-"""`chestfold explain` on trained runs: the files, what is refused, and the gallery in a real browser."""
+"""`chestfold explain` on trained runs: the files, what is refused, and the page with the maps."""
 
 import re
 import shutil
@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from chromium import Browser, find_chromium
 from conftest import Project, enter
+from page_data import data_of, decoded, runs_of
 
 from chestfold.cli import main
 from chestfold.core.files import read_json, write_json
@@ -85,7 +85,10 @@ def test_the_board_the_page_and_the_published_copy_show_it(at_home, tmp_path):
     assert texts["in lungs"].startswith(f"{about['measures']['predicted']['in_lungs']['all']['value']:.4f} [")
     main.main(["report", "--out", str(tmp_path / "page.html")])
     page = (tmp_path / "page.html").read_text()
-    assert page.count("Where it looks: gradcam of layer1, 8 x 8 cells") == 1
+    first = runs_of(data_of(page))["exp100"]["attention"][0]
+    assert first["note"].startswith("gradcam of layer1, 8 x 8 cells, 12 healthy, 12 ill.")
+    assert ["attention in the lungs", texts["in lungs"]] in [row[:2] for row in first["rows"]]
+    assert runs_of(data_of(page))["exp101"]["attention"] is None
     main.main(["publish", "exp100"])
     assert read_json(at_home.root / "exps" / "results" / "exp100" / ATTENTION) == about
 
@@ -128,38 +131,41 @@ def test_an_image_of_the_training_part_is_refused_and_without_fold_its_own_model
     assert "Not for clinical use" in capsys.readouterr().out
 
 
-def test_the_gallery_sorts_and_fits_and_asks_for_nothing(explained, tmp_path):
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
-    browser = Browser(program, tmp_path / "profile")
-    try:
-        browser.resize(1280)
-        page = explained.runs / "exp100" / "explain" / "gradcam" / "gallery.html"
-        browser.open(page.as_uri())
-        shown = "[...document.querySelectorAll('.look')].filter(c => !c.hidden)"
-        assert browser.value(f"{shown}.length") == 24 and browser.value(
-            "document.body.innerText.includes('Not for clinical use')"
-        )
-        assert browser.value("[...document.images].every(i => i.complete && i.naturalWidth >= 518)")
-        for order in ("error", "confidence", "doubt", "outside"):
-            select = "document.getElementById('order')"
-            browser.value(f"{select}.value = '{order}', {select}.dispatchEvent(new Event('change'))")
-            keys = browser.value(f"{shown}.map(c => c.dataset.{order}).filter(k => k !== '').map(Number)")
-            assert keys == sorted(keys) and len(keys) > 12
-        links = browser.value("[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))")
-        assert links and all(browser.value(f"document.querySelector('{link}') !== null") for link in links)
-        browser.click("document.getElementById('errors')")
-        assert browser.value(f"{shown}.every(c => c.dataset.wrong === '1')")
-        for width in (360, 1280):
-            browser.resize(width)
-            assert browser.value("document.documentElement.scrollWidth - innerWidth") <= 0
-        asked = {p["request"]["url"].split(":")[0] for m, p in browser.events if m == "Network.requestWillBeSent"}
-        assert asked <= {"file", "data"} and not [
-            e for e in browser.events if e[0] in ("Log.entryAdded", "Runtime.exceptionThrown")
-        ]
-    finally:
-        browser.close()
+def test_the_page_of_the_run_shows_the_maps_of_what_was_drawn(at_home):
+    """Each map by its own maximum, at the row of its image; the images beside the hardest ones."""
+    folder = at_home.runs / "exp100" / "explain" / "gradcam"
+    found = data_of((folder / "report.html").read_text())
+    run, (cases,) = runs_of(found)["exp100"], found["cases"].values()
+    maps = run["maps"]
+    assert list(runs_of(found)) == ["exp100"] and (maps["rows"], maps["cols"], maps["positive"]) == (8, 8, "ill")
+    row_of = {shown["id"]: str(shown["row"]) for shown in cases["shown"]}
+    drawn = pd.read_csv(folder / "images.csv")["id"]
+    assert set(drawn) <= set(row_of) and {row_of[image] for image in drawn} == set(maps["of"])
+    for fold in range(3):
+        stored = np.load(folder / f"maps-fold{fold}.npz")
+        for image, both in zip(stored["ids"].tolist(), stored["maps"], strict=True):
+            small = decoded(maps["of"][row_of[image]], "uint8").reshape(2, 8, 8)
+            for one, raw in zip(small, both, strict=True):
+                expected = raw / raw.max() if raw.max() > 0 else raw * 0
+                np.testing.assert_allclose(one / 255, expected, atol=0.5 / 255 + 1e-6)
+
+
+def test_the_page_of_another_method_shows_its_maps(at_home, monkeypatch):
+    main.main(["explain", "exp100", "--fold", "1", "--count", "4", "--method", "eigencam"])
+    folder = at_home.runs / "exp100" / "explain" / "eigencam"
+    run = runs_of(data_of((folder / "report.html").read_text()))["exp100"]
+    assert len(run["maps"]["of"]) == 4 and run["attention"][0]["note"].startswith("eigencam of layer1")
+
+
+def test_a_run_that_is_not_collected_has_its_maps_and_a_word_about_the_page(at_home, capsys):
+    run = copied(at_home, "exp100", "exp178", "")
+    (run / "scores.json").unlink()
+    main.main(["explain", "exp178", "--fold", "0", "--count", "4"])
+    assert not (run / "explain" / "gradcam" / "report.html").exists()
+    assert "exp178 is not collected yet; when it is, its pictures are shown by: chestfold report exp178" in (
+        capsys.readouterr().out
+    )
+    shutil.rmtree(run)
 
 
 def copied(project: Project, source: str, name: str, parent: str) -> Path:
@@ -191,4 +197,6 @@ def test_the_difference_to_the_parent_is_paired(at_home, capsys):
     border = against.measures["predicted border"]
     assert set(border) == {"all", "healthy", "ill"} and border["all"].value == pytest.approx(0, abs=1e-5)
     assert "against exp176, paired" in capsys.readouterr().out
-    assert "Minus exp176, on the same 10 images" in (child / "explain" / "gradcam" / "gallery.html").read_text()
+    page = (child / "explain" / "gradcam" / "report.html").read_text()
+    titles = [grid["title"] for grid in runs_of(data_of(page))["exp177"]["attention"]]
+    assert titles[2] == "Minus exp176, on the same 10 images"

@@ -150,7 +150,9 @@ def test_csv_has_a_column_for_each_end_of_an_interval(trained, capsys):
 def test_markdown_has_a_table_of_texts(trained, capsys):
     lines = shown(capsys, "--markdown", "--columns", "auc").splitlines()
     auc = find_result("exp101").score("at_half", "auc")
-    assert lines[0].startswith("## tiny (folds/tiny.csv") and any(line.startswith(f"| exp101 | {auc} | yes |") for line in lines)
+    assert lines[0].startswith("## tiny (folds/tiny.csv") and any(
+        line.startswith(f"| exp101 | {auc} | yes |") for line in lines
+    )
 
 
 @pytest.mark.parametrize("table", ["sources", "synthetic"])

@@ -35,12 +35,3 @@ def test_the_help_ends_with_an_example_that_can_be_typed(verb):
 def test_every_option_is_explained_by_more_than_its_default(verb):
     for action in VERBS[verb]._actions:
         assert action.help and not action.help.startswith("["), action.option_strings
-
-
-def test_report_can_open_the_page(monkeypatch, trained):
-    opened = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
-    monkeypatch.setattr("chestfold.report.page.write_report", lambda path, *rest: path.write_text("x") and 1)
-    arguments = create_parser().parse(["report", "--open"])
-    arguments.verb(arguments)
-    assert opened == [(trained.runs / "report.html").as_uri()]

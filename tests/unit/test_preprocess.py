@@ -15,7 +15,7 @@ from chestfold.data.loader import Images, TrainBatches, images_of, plain_batches
 from chestfold.data.phantom import draw_slice
 from chestfold.data.transforms.corruptions import CORRUPTIONS, corrupt
 from chestfold.data.transforms.lungs import segment_lungs
-from chestfold.data.transforms.preprocess import Preprocess, apply_frame, require_lungs, undo_frame
+from chestfold.data.transforms.preprocess import Preprocess, apply_frame, require_lungs, seen_part, undo_frame
 from chestfold.explain import fold as explain_fold
 from chestfold.models.runner import predict
 from chestfold.predict import heatmap
@@ -210,6 +210,14 @@ def test_what_was_framed_and_put_back_is_the_image_inside_and_0_around_it():
     around = back.copy()
     around[10:90, 10:90] = 0
     assert not around.any()
+
+
+@pytest.mark.parametrize("frame", ["none", "border", "lungs_black", "centre"])
+def test_the_part_that_a_network_sees_is_where_its_heat_map_is_put_back(frame):
+    back = undo_frame(Preprocess(frame=frame), np.ones((100, 100), np.float32))
+    seen = np.flatnonzero(back.any(axis=0))
+    assert len(seen) == 100 * seen_part(frame)
+    assert seen[0] == 99 - seen[-1], "it is in the middle"
 
 
 @pytest.mark.parametrize("frame", ["none", "border", "lungs_black"])

@@ -1,77 +1,58 @@
-"""The page shows what the files say: the board's figures, charts that agree with the scores, and nothing else."""
+"""The data of the page: what the files say, counted as Python counts, and nothing that may not be on it."""
 
+import base64
+import hashlib
 import re
 import shutil
+import time
+import webbrowser
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score, roc_curve
-from tasks import drawn as labels_drawn
-from tasks import exclusive, labelled
+from conftest import Project, record_of
+from page_data import Scripts, data_of, decoded, runs_of
+from tasks import drawn as predicted
+from tasks import exclusive, graded, labelled
 
+from chestfold import Experiment
 from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, submissions_dir, write_json
-from chestfold.core.task import create_task
+from chestfold.core.task import Task
 from chestfold.core.task.multilabel import label_text
-from chestfold.evaluate import leaderboard, results
-from chestfold.evaluate.bootstrap import Score
-from chestfold.evaluate.metrics import METRICS, Predicted, value_of
+from chestfold.evaluate import leaderboard, predictions, published_baselines, results
+from chestfold.evaluate.results import FoldsOfResult
 from chestfold.integrations.kaggle.submission import SubmissionRecord, Upload
-from chestfold.report import charts, curves, render
-from chestfold.report.charts import Curve
-from chestfold.report.page import page, write_report
+from chestfold.report import hide, watch
+from chestfold.report.data import build, quantised
+from chestfold.report.images import Errors, Pictures, Wanted, in_turn
+from chestfold.report.page import VENDOR, WEB, collect, html, write_report
 from chestfold.report.publish import publish
-from chestfold.report.worst_errors import worst_errors
+from chestfold.report.records import WHOLE, Table, to_json
 
-NOW = datetime(2026, 11, 21, tzinfo=UTC)
-STYLE = Path(render.__file__).with_name("style.css").read_text()
-
-
-class Tables(HTMLParser):
-    """Class of a table -> its tables, each a list of rows, each a list of the cells' texts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: dict[str, list[list[list[str]]]] = {}
-        self._cell: list[str] | None = None
-        self.feed(text)
-
-    def handle_starttag(self, name, attributes):
-        if name == "table":
-            self._rows: list[list[str]] = []
-            self.found.setdefault(dict(attributes).get("class", ""), []).append(self._rows)
-        elif name == "tr":
-            self._rows.append([])
-        elif name in ("td", "th"):
-            self._cell = []
-
-    def handle_data(self, data):
-        if self._cell is not None:
-            self._cell.append(data)
-
-    def handle_endtag(self, name):
-        if name in ("td", "th"):
-            self._rows[-1].append("".join(self._cell).strip())
-            self._cell = None
+TASKS = [exclusive(), exclusive(2, 0), exclusive(3), exclusive(4, 2), graded(2), graded(3), graded(4), labelled()]
+CUTS = (1, 7, 29, 35, 50, 57, 58, 99)
+"""Percent; products of some of them are rounded over their bounds."""
+HOSTILE = [
+    "\"><script>alert('1')</script>",
+    "</script><!--",
+    "a#b&c=%23",
+    "😀 肺",
+    "\u202eabc\u2028\u0007\\u003c",
+    "'`${x}",
+]
 
 
-def made() -> str:
-    return page(results.all_results(), NOW)
+def made(*names: str) -> str:
+    return html(collect(names))
 
 
-def drawn(macro: str, *values) -> str:
-    """What a macro of charts.html makes of some values."""
-    return str(getattr(render._environment().get_template("charts.html").module, macro)(*values))
-
-
-def section(text: str, name: str) -> str:
-    """The markup of one result."""
-    return text.split(f'id="{name}" class="card result"')[1].split('class="card result"')[0]
+def data(*names: str) -> dict:
+    return data_of(made(*names))
 
 
 def declare(project, name: str, **changes) -> None:
@@ -80,274 +61,236 @@ def declare(project, name: str, **changes) -> None:
     write_json(path, read_json(path) | changes)
 
 
-def predicted(classes: int, count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities that know something of them, with ties."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, count)
-    scores = rng.gamma(1.0, size=(count, classes)) + 2 * (np.arange(classes) == labels[:, None])
-    return labels, np.round(scores / scores.sum(axis=1, keepdims=True), 2)
+def texts(task: Task, labels: np.ndarray) -> list[str]:
+    """Labels as an index has them."""
+    if task.sums_to_one:
+        return [task.classes[number] for number in labels]
+    return [label_text(task.classes, row) for row in labels]
 
 
-# Figures
+def store(project: Project, name: str, task: Task, trained=(0, 1, 2), seed: int = 0, rows: int = 90) -> results.Result:
+    """A result with drawn predictions of a data set that is nowhere: `rows` images in three folds."""
+    labels, _ = predicted(task, rows)
+    _, probs = predicted(task, rows, seed)
+    ids = [f"i{(7 * n) % rows:03d}" for n in range(rows)]
+    table = pd.DataFrame({"id": ids, "group": [f"p{n // 2}" for n in range(rows)], "label": texts(task, labels)})
+    table.insert(2, "fold", [n // 2 % 3 for n in range(rows)])
+    table[list(task.classes)] = probs
+    folds = FoldsOfResult(file="drawn", count=3, sha256="d" * 64, trained=trained)
+    of_task = dict(task=task.name, classes=task.classes, positive=task.positive)
+    about = record_of(name, data="drawn", folds=folds, settings=Experiment().to_dict(), **of_task)
+    oof = table[table["fold"].isin(trained)].reset_index(drop=True)
+    values = about.model_dump(exclude={"name", "scores", "files"})
+    return results.write_result(project.runs / name, oof, None, None, {"task": task.name}, values)
 
 
-def test_every_figure_of_the_page_is_the_board_s_text_row_by_row(trained):
+def wholes(found: dict, run: dict, table: dict) -> np.ndarray:
+    """The stored parts of a run, (n,) or (n, K)."""
+    parts = decoded(run["probs"], "uint16").astype(int)
+    binary = len(table["classes"]) == 2 and table["task"] != "multilabel"
+    return parts if binary else parts.reshape(-1, len(table["classes"]))
+
+
+def decided(task: Task, parts: np.ndarray) -> np.ndarray:
+    """What a browser decides of parts at 0.5, bool (N, K), by whole numbers alone."""
+    if not task.sums_to_one:
+        return parts >= WHOLE / 2
+    count = len(task.classes)
+    if count == 2:
+        chosen = np.where(parts >= WHOLE / 2, task.positive_number, 1 - task.positive_number)
+    elif task.name == "ordinal":
+        sums = parts[:, ::-1].cumsum(axis=1)[:, ::-1]
+        chosen = (sums[:, 1:] >= WHOLE / 2).sum(axis=1)
+    else:
+        assert ((parts == parts.max(axis=1, keepdims=True)).sum(axis=1) == 1).all()
+        chosen = parts.argmax(axis=1)
+    return np.eye(count, dtype=bool)[chosen]
+
+
+# The contract
+
+
+def test_the_records_are_what_the_scripts_expect(trained):
+    found = data()
+    assert list(found) == [
+        "version", "made", "refresh", "defaults", "tables", "cases", "thumbs", "unfinished", "synthetic", "sources",
+    ]  # fmt: skip
+    (table,), (cases,) = found["tables"], found["cases"].values()
+    assert set(table) == set(Table.__annotations__) and table["cases"] in found["cases"]
+    assert (table["title"], table["images"], table["patients"]) == ("tiny, 3 folds", 60, 20)
+    assert table["classes"][table["positive"]] == "ill" and table["metric"]["key"] == "auc"
+    assert table["counts"] == {"healthy": 30, "ill": 30} and table["base"] == {"class": "healthy", "share": 0.5}
+    assert (table["folds"], table["fold_count"], table["own"]) == ([0, 1, 2], 3, 2)
+    assert re.fullmatch(r"[\w.-]+", table["id"], re.ASCII)
+    oof, _ = results.find_result("exp100").oof()
+    home = oof.sort_values("id").reset_index(drop=True)
+    assert cases["n"] == 60 and (decoded(cases["folds"], "uint8") == home["fold"]).all()
+    assert (decoded(cases["labels"], "uint8") == (home["label"] == "ill")).all()
+    assert pd.Series(decoded(cases["groups"], "uint32")).groupby(home["group"]).nunique().eq(1).all()
+    for shown in cases["shown"]:
+        assert home["id"][shown["row"]] == shown["id"] and shown["thumb"] in found["thumbs"]
+    assert len({shown["row"] for shown in cases["shown"]}) == len(cases["shown"]) == 48
+
+
+def test_every_figure_is_that_of_the_files_the_best_run_first(trained):
     declare(trained, "exp101", parent="exp100", changed={"seed": [0, 1]})
     main.main(["ensemble", "exp100", "exp101", "--name", "both"])
-    text = made()
-    tables = leaderboard.rows_by_folds(results.all_results())
-    shown = Tables(text).found["board"]
-    assert len(shown) == len(tables) == 1
-    for rows, (head, *lines) in zip(tables.values(), shown, strict=True):
-        assert [line[0] for line in lines] == [row.result.name + row.what for row in rows]
-        for row, line in zip(rows, lines, strict=True):
-            texts = leaderboard.texts_of(row)
-            named = [name for name in head if name not in ("result", "folds")]
-            assert len(named) == 7
-            assert {k: dict(zip(head, line, strict=True))[k] for k in named} == {k: texts[k] for k in named}
-            ((_, *figures),) = Tables(section(text, row.result.name)).found["figures"]
-            assert dict(figures) == {
-                k: v for k, v in texts.items() if k not in ("result", "minutes", "what") and v != "-"
-            }
+    found = data()
+    (rows,) = leaderboard.rows_by_folds(results.all_results()).values()
+    assert [run["name"] for run in found["tables"][0]["runs"]] == [row.result.name for row in rows]
+    for row, run in zip(rows, found["tables"][0]["runs"], strict=True):
+        record = row.result.record
+        shown = record.scores.at_half | {"competition": row.competition, "tuned_f1": row.tuned_f1}
+        shown |= {"corrupted": row.corrupted, "test_auc": row.test_auc, "in_lungs": row.in_lungs}
+        assert set(run["scores"]) == set(shown)
+        for name, score in shown.items():
+            values = None if score is None else pytest.approx([score.value, score.low, score.high], abs=1e-6)
+            assert run["scores"][name] == values, name
+        assert run["fold_scores"] == pytest.approx(record.scores.per_fold_auc, abs=1e-6)
+        assert run["confusion"] == record.scores.confusion
+        assert run["thresholds"]["tuned"] == pytest.approx(record.scores.threshold, abs=1e-6)
+        oof, _ = row.result.oof()
+        assert abs(wholes(found, run, found["tables"][0]) / WHOLE - oof.sort_values("id")["ill"]).max() < 1 / WHOLE
 
 
-def test_runs_with_folds_missing_stand_in_a_table_of_their_own(trained):
-    from conftest import tiny_experiment
-
-    trained.run(tiny_experiment(epochs=1), "--fold", "0", name="exp102")
-    tables = Tables(made()).found["board"]
-    assert [dict(zip(*lines[:2], strict=True))["folds"] for lines in tables] == ["3 of 3", "1 of 3"]
-    assert tables[1][1][0].startswith("exp102") and len(tables[1]) == 2
-
-
-def test_a_debug_run_is_not_shown(trained):
-    from conftest import tiny_experiment
-
-    trained.run(tiny_experiment(), "--debug")
-    write_report(trained.root / "page.html")
-    assert "exp100-debug" not in (trained.root / "page.html").read_text()
-
-
-def test_a_section_shows_settings_changes_curves_and_counts(trained):
-    declare(trained, "exp101", parent="exp100", changed={"seed": [0, 1], "augment": ["none", "plain"]})
-    whole = section(made(), "exp101")
-    changed, settings = Tables(whole).found["settings"]
-    assert changed == [["setting", "exp100", "exp101"], ["seed", "0", "1"], ["augment", "none", "plain"]]
-    assert ["augment", "plain"] in settings and 'href="#exp100"' in whole
-    scores = results.find_result("exp101").record.scores
-    for name in ("loss", "AUC", "accuracy"):
-        assert f'aria-label="exp101: {name} over the epochs"' in whole
-    assert whole.count("training") >= 6 and whole.count("<title>epoch ") == 3 * 3
-    counts = [[int(cell.split()[0]) for cell in row[1:]] for row in Tables(whole).found["confusion"][0][1:]]
-    assert counts == scores.confusion
-    for value in [*scores.per_fold_auc, *scores.corrupted.per_corruption.values()]:
-        assert f">{value:.4f}</text>" in whole
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: f"{task.name} {len(task.classes)}, {task.positive}")
+def test_the_browser_counts_what_python_counts(project, task):
+    """At every cut-off, and of what is decided at 0.5; through the whole page."""
+    store(project, "exp200", task)
+    found = data()
+    (table,), (cases,) = found["tables"], found["cases"].values()
+    oof, _ = results.find_result("exp200").oof()
+    probs = predictions.probabilities(oof)
+    labels = task.labels(oof["label"].tolist())
+    stored = decoded(cases["labels"], "uint8").reshape(np.shape(labels))
+    assert (stored == np.where(np.isnan(labels), 255, labels)).all()
+    parts = wholes(found, table["runs"][0], table)
+    numbers = [task.positive_number] if parts.ndim == 1 else range(len(task.classes))
+    columns = parts.reshape(len(parts), -1)
+    if task.name != "ordinal":
+        for column, number in zip(columns.T, numbers, strict=True):
+            for cut in CUTS:
+                assert ((column >= 600 * cut) == (probs[:, number] >= cut / 100)).all(), cut
+    assert (decided(task, parts) == task.decide(probs)).all()
+    if task.sums_to_one:
+        truth = task.truth(labels)
+        assert (truth.T @ decided(task, parts)).astype(int).tolist() == table["runs"][0]["confusion"]
 
 
-def test_an_ensemble_shows_its_members_and_weights(trained):
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: f"{task.name} {len(task.classes)}, {task.positive}")
+def test_probabilities_on_a_bound_and_beside_it_are_decided_alike(task):
+    """Each bound itself, the numbers beside it, and classes whose probabilities are almost the same."""
+    bounds = np.array([cut / 100 for cut in range(1, 100)])
+    near = np.concatenate([bounds, np.nextafter(bounds, 0), np.nextafter(bounds, 1), bounds - 1e-6, [0.0, 1.0]])
+    count = len(task.classes)
+    probs = np.repeat(((1 - near) / (count - 1))[:, None], count, axis=1)
+    probs[:, task.positive_number] = near
+    ties = np.full((count, count), 1 / count) + 1e-7 * np.eye(count) - 1e-7 / count
+    probs = np.concatenate([probs, ties])
+    parts = quantised(task, probs)
+    assert parts.min() >= 0 and parts.max() <= WHOLE
+    assert (decided(task, parts) == task.decide(probs)).all()
+    of_positive = parts if parts.ndim == 1 else parts[:, task.positive_number]
+    for cut in range(1, 100):
+        assert ((of_positive >= 600 * cut) == (probs[:, task.positive_number] >= cut / 100)).all(), cut
+
+
+def test_a_fold_alone_stands_in_a_table_of_its_own_on_the_same_cases(project):
+    task = exclusive()
+    store(project, "exp200", task)
+    store(project, "exp201", task, trained=(0,), seed=1)
+    store(project, "exp202", task, trained=(2, 1), seed=2)
+    found = data()
+    assert [table["title"] for table in found["tables"]] == [
+        "drawn, 3 folds", "drawn, folds 2, 1 of 3", "drawn, fold 0 of 3",
+    ]  # fmt: skip
+    assert len({table["id"] for table in found["tables"]}) == 3
+    (cases,) = found["cases"].values()
+    ids, folds = results.find_result("exp200").oof()[0].sort_values("id")["id"], decoded(cases["folds"], "uint8")
+    for table in found["tables"]:
+        (run,) = table["runs"]
+        inside = np.isin(folds, table["folds"])
+        oof = results.find_result(run["name"]).oof()[0].set_index("id")
+        assert table["images"] == inside.sum() == len(oof) and table["counts"] == oof["label"].value_counts().to_dict()
+        assert abs(wholes(found, run, table) / WHOLE - oof.loc[ids[inside], "ill"]).max() < 1 / WHOLE
+
+
+def test_only_a_fold_is_there(project):
+    store(project, "exp201", exclusive(3), trained=(1,))
+    found = data()
+    (table,), (cases,) = found["tables"], found["cases"].values()
+    assert table["images"] == cases["n"] == 30 and set(decoded(cases["folds"], "uint8")) == {1}
+
+
+def test_what_an_ensemble_and_an_import_are(trained):
     main.main(["ensemble", "exp100", "exp101", "--name", "both", "--method", "greedy"])
-    whole = section(made(), "both")
-    weights = results.find_result("both").record.weights
-    tables = Tables(whole).found[""]
-    assert tables[0] == [["member", "weight"], *[[f"exp10{n}", f"{w:.3f}"] for n, w in enumerate(weights)]]
-    assert "Learning curves" not in whole and "greedy (this one)" in whole
+    declare(trained, "exp101", kind="imported", source="theirs.csv")
+    runs = runs_of(data())
+    assert (runs["both"]["kind"], runs["both"]["members"]) == ("ensemble", ["exp100", "exp101"])
+    assert runs["both"]["command"] == "chestfold ensemble exp100 exp101 --name both --method greedy"
+    assert runs["both"]["history"] is runs["both"]["attention"] is runs["both"]["maps"] is None
+    assert runs["exp101"]["command"] == "chestfold import exp101 --data tiny --oof theirs.csv"
+    assert runs["exp100"]["command"] == "python exps/exp100.py"
 
 
-def test_the_sources_tables_stand_at_the_end(trained):
-    from chestfold.evaluate import published_baselines
-
-    shown = Tables(made()).found["source"]
-    found = {r.name: r for r in results.all_results()}
-    assert [lines[1:] for lines in shown] == [lines for _, lines in published_baselines.filled_tables(found, {})]
-
-
-def test_the_header_says_when_from_how_many_and_what_it_is_not_for(trained):
-    text = made()
-    assert "2026-11-21 00:00 UTC" in text and "from 2 results" in text and "Not for clinical use." in text
+def test_settings_that_are_not_the_default_and_curves(trained):
+    found = data()
+    run, record = runs_of(found)["exp101"], results.find_result("exp101").record
+    assert run["settings"]["augment"] == "plain" and "tta" not in run["settings"]
+    assert found["defaults"]["augment"] == "none" and set(found["defaults"]) >= set(run["settings"])
+    assert set(run["history"]) == {"0", "1", "2"}
+    assert [row["epoch"] for row in run["history"]["0"]] == list(range(1, record.settings["epochs"] + 1))
+    assert {"loss", "auc", "train_loss", "accuracy"} <= set(run["history"]["0"][0])
+    assert run["best_epochs"] == list(record.best_epochs)
 
 
-def test_the_same_results_make_the_same_page(trained):
-    assert made() == made()
-
-
-# Charts
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_roc_points_are_those_of_scikit_learn_and_the_area_is_the_score(classes):
-    labels, probs = predicted(classes)
-    task = exclusive(classes)
-    shown = curves.columns(task, labels, probs)
-    numbers = [1] if classes == 2 else [0, 1, 2]
-    assert [column.name for column in shown] == [task.classes[number] for number in numbers]
-    for number, curve in zip(numbers, curves.roc(shown), strict=True):
-        fpr, tpr, _ = roc_curve(labels == number, probs[:, number], drop_intermediate=False)
-        assert set(zip(curve.x, curve.y, strict=True)) <= set(zip(fpr, tpr, strict=True))
-        area = roc_auc_score(labels == number, probs[:, number])
-        assert np.trapezoid(curve.y, curve.x) == pytest.approx(area) and f"{area:.4f}" in curve.name
-
-
-def test_a_class_that_no_image_has_draws_no_curve():
-    labels, probs = predicted(3)
-    labels[labels == 2] = 0
-    shown = curves.columns(exclusive(3), labels, probs)
-    assert [column.name for column in shown] == ["healthy", "ill"]
-
-
-def test_precision_and_recall_begin_and_end_where_they_must():
-    labels, probs = predicted(2)
-    (curve,) = curves.precision_recall(curves.columns(exclusive(), labels, probs))
-    assert (curve.x[0], curve.y[0], curve.x[-1]) == (0, 1, 1)
-    assert np.all(np.diff(curve.x) >= 0) and curve.y[-1] == pytest.approx((labels == 1).mean())
-
-
-@pytest.mark.parametrize("classes", [2, 4])
-def test_the_reliability_bins_add_up_to_the_calibration_error(classes):
-    labels, probs = predicted(classes)
-    bins = curves.reliability(exclusive(classes), labels, probs)
-    assert sum(b.count for b in bins) == len(labels)
-    gap = sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / len(labels)
-    error = value_of(METRICS["ece"], Predicted(exclusive(classes), labels, probs))
-    assert gap == pytest.approx(error)
-    drawing = drawn("reliability", "r", bins)
-    assert all(f"{b.low:.3f} to {b.high:.3f}: {b.count} images" in drawing for b in bins)
-
-
-def test_a_drawn_line_goes_through_its_points():
-    axes = charts.Axes((0, 1), (0, 2))
-    path = axes.path(Curve("", np.array([0.0, 0.5, 1.0]), np.array([0.0, 2.0, 1.0])))
-    points = [tuple(map(float, p.split(","))) for p in path.removeprefix("M").split()]
-    assert points == [(axes.px(0), axes.py(0)), (axes.px(0.5), axes.py(2)), (axes.px(1), axes.py(1))]
-    assert axes.py(2) < axes.py(0)
-
-
-def test_crowded_points_are_thinned_and_both_ends_stay():
-    points = [(n / 100, 0.0) for n in range(1000)]
-    kept = charts.thin(points)
-    assert kept[0] == points[0] and kept[-1] == points[-1] and len(kept) < 20
-
-
-@pytest.mark.parametrize("low, high", [(0, 1), (0.9912, 0.9987), (0.04, 3.2), (1, 10)])
-def test_ticks_are_few_and_inside(low, high):
-    found = charts.ticks((low, high))
-    assert 2 <= len(found) <= 8 and low <= found[0] and found[-1] <= high
-
-
-def test_an_auc_that_is_no_number_draws_nothing_and_breaks_nothing():
-    nothing = float("nan")
-    assert drawn("interval", Score(nothing, nothing, nothing), (0.5, 1)).strip() == ""
-    assert "<circle" in drawn("interval", Score(0.7, 0.6, 0.8), (0.5, 1))
-    assert charts.spread([nothing, nothing])[0] < charts.spread([nothing, nothing])[1]
-    bars = drawn("auc_bars", "AUC", {"fold 0": nothing, "fold 1": 0.7}, ("all", nothing))
-    assert '"nan"' not in bars and ">nan</text>" in bars
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
-
-
-@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_words_and_lines_stand_out_by_day_and_by_night(scheme):
-    block = re.findall(r":root \{(.*?)\}", STYLE, re.S)[scheme]
-    colours = dict(re.findall(r"--([\w-]+): (#\w{6})", block))
-    for name, least in {"ink": 7, "soft": 4.5, "accent": 4.5, **{f"c{n}": 3 for n in range(charts.COLOURS)}}.items():
-        for ground in ("card", "paper"):
-            dark, light = sorted([luminance(colours[name]), luminance(colours[ground])])
-            assert (light + 0.05) / (dark + 0.05) >= least, (name, ground)
-
-
-# Worst errors and their images
-
-
-def test_the_worst_errors_are_the_wrong_answers_that_were_surest():
-    probs = np.array([0.9, 0.2, 0.6, 0.4, 0.99])
-    frame = pd.DataFrame({"id": list("abcde"), "group": list("abcde"), "fold": 0, "label": list("nynyn")})
-    frame = frame.assign(n=1 - probs, y=probs)
-    task = create_task("multiclass", ("n", "y"), "y")
-    found = worst_errors(frame, task)
-    assert [m.id for m in found] == ["e", "a", "b", "c", "d"]
-    assert (found[0].label, found[0].predicted, found[0].probability) == ("n", "y", 0.99)
-    assert (found[2].label, found[2].predicted, found[2].probability) == ("y", "n", 0.8)
-    many = pd.concat([frame.assign(id=f"{n}") for n in range(9)], ignore_index=True)
-    assert len(worst_errors(many, task)) == 12
-
-
-def test_each_image_is_on_the_page_once(trained):
-    main.main(["ensemble", "exp100", "exp101", "--name", "both"])
-    text = made()
-    keys = re.findall(r'data-image="(i\d+)"', text)
-    stored = re.findall(r'"(i\d+)": "data:image/jpeg;base64,', text)
-    assert set(keys) == set(stored) and len(stored) == len(set(stored)) < len(keys)
-
-
-def test_without_the_images_the_errors_are_a_list(trained):
-    shutil.rmtree(trained.input / "tiny")
-    text = made()
-    assert text.count("Without images: those that this was trained on are not in input/") == 2
-    assert "<img" not in text and Tables(text).found[""][0][0] == ["id", "true", "predicted", "probability", "fold"]
-
-
-def test_other_images_of_the_same_ids_are_not_shown(trained):
-    table = trained.input / "tiny" / "train.csv"
-    table.write_text(table.read_text().replace("t000,healthy,p00", "t000,healthy,p19"))
-    assert made().count("Without images: those that this was trained on are not in input/") == 2
-
-
-def test_a_damaged_image_is_a_card_without_an_image(trained):
-    for path in (trained.input / "tiny" / "images").iterdir():
-        path.write_bytes(path.read_bytes()[:40])
-    text = made()
-    assert ">unreadable</p>" in text and "<img" not in text
-
-
-# Published results, several classes, leaderboard scores
-
-
-def test_a_published_result_without_its_run_says_that_it_has_no_curves(trained):
+def test_a_published_result_is_not_an_own_one(trained):
     publish("exp100")
     shutil.rmtree(trained.runs)
-    whole = section(made(), "exp100")
-    assert "learning curves of a published result are not published" in whole and ": ROC" in whole
+    found = data()
+    (run,) = found["tables"][0]["runs"]
+    assert (run["own"], run["history"], found["tables"][0]["own"]) == (False, None, 0)
 
 
-def test_more_than_two_classes_draw_a_line_each(trained):
-    labels, probs = predicted(3, 60)
-    first, origin = results.find_result("exp100").oof()
-    names = ["a", "b", "c"]
-    frame = first[["id", "group", "fold"]].assign(label=[names[n] for n in labels])
-    frame[names] = probs / probs.sum(axis=1, keepdims=True)
-    about = results.find_result("exp100").record.model_dump(exclude={"name", "scores", "files"})
-    about |= {"classes": names, "positive": "a"}
-    results.write_result(trained.runs / "three", frame, None, None, origin, about)
-    whole = section(made(), "three")
-    for drawing in ("ROC", "precision over recall"):
-        assert whole.split(f'aria-label="three: {drawing}"')[1].split("</svg>")[0].count("<path") == 3
-    assert "b, AUC 0." in whole and "under each corruption" not in whole
+def test_a_metric_of_its_own_and_a_warning(project):
+    store(project, "exp200", labelled())
+    path = project.runs / "exp200" / "scores.json"
+    at_half = read_json(path)["scores"]["at_half"] | {"log_loss": {"value": 0.4, "low": 0.3, "high": 0.5}}
+    scores = read_json(path)["scores"] | {"at_half": at_half, "per_fold": [0.4, 0.5, 0.3]}
+    declare(project, "exp200", metric="log_loss", higher_is_better=False, warning="CONFOUNDED", scores=scores)
+    (table,) = data()["tables"]
+    assert table["metric"] == {"key": "log_loss", "title": "log loss", "higher_is_better": False}
+    assert (table["warning"], table["base"], table["positive"]) == ("CONFOUNDED", None, -1)
+    assert table["runs"][0]["scores"]["competition"] == [0.4, 0.3, 0.5]
 
 
-def test_several_labels_have_the_competition_s_metric_in_front_and_outcomes_in_words(trained):
-    """Its declared metric heads the section and the board, whose bars are of it."""
-    task = labelled()
-    first, origin = results.find_result("exp100").oof()
-    labels, probs = labels_drawn(task, len(first))
-    texts = [label_text(task.classes, row) for row in labels]
-    frame = first[["id", "group", "fold"]].assign(label=texts)
-    frame[list(task.classes)] = probs
-    about = results.find_result("exp100").record.model_dump(exclude={"name", "scores", "files"})
-    about |= {"task": task.name, "classes": task.classes, "positive": "", "metric": "log_loss"}
-    result = results.write_result(trained.runs / "several", frame, None, None, origin | {"task": task.name}, about)
-    text = made()
-    whole, score = section(text, "several"), result.competition_score
-    assert f"log loss {score.value:.4f}" in whole.split('class="headline">')[1][:40]
-    (head, *lines) = Tables(whole).found["confusion"][0]
-    assert head[1:] == ["true negative", "false positive", "false negative", "true positive"]
-    assert [line[0] for line in lines] == list(task.classes)
-    assert [[int(cell.split()[0]) for cell in line[1:]] for line in lines] == result.record.scores.confusion
-    assert whole.split('aria-label="several: ROC"')[1].split("</svg>")[0].count("<path") == 3
-    assert {rows[0][1] for rows in Tables(text).found["board"]} == {"AUC", "log loss (competition)"}
-    assert "Bars: log loss (competition) with its 95 % interval" in text and "Bars: AUC with its" in text
+def test_a_figure_that_is_no_number_is_null(project):
+    store(project, "exp200", exclusive())
+    page = collect()
+    run = page.tables[0].runs[0]
+    run.scores["auc"] = (float("nan"), float("inf"), 0.5)
+    assert data_of(html(page))["tables"][0]["runs"][0]["scores"]["auc"] == [None, None, 0.5]
+
+
+def test_names_restrict_the_page_and_a_debug_run_is_shown_when_it_is_asked_for(trained):
+    store(trained, "exp200", exclusive(3))
+    shutil.copytree(trained.runs / "exp100", trained.runs / "exp102-debug")
+    everything, one = data(), data("exp200")
+    assert set(runs_of(everything)) == {"exp100", "exp101", "exp200"} and everything["sources"]
+    assert set(runs_of(one)) == {"exp200"} and len(one["cases"]) == 1 and one["sources"] == []
+    assert set(runs_of(data("exp102-debug", "exp100"))) == {"exp102-debug", "exp100"}
+    with pytest.raises(InputError, match="no result 'exp2000' in runs/ .*did you mean exp200"):
+        made("exp100", "exp2000")
+
+
+def test_scores_of_a_leaderboard_stand_beside_their_run(trained):
+    assert runs_of(data())["exp100"]["leaderboard"] is None
+    submission(1, "exp100", ("0.5", ""))
+    submission(2, "exp100", ("0.8123", ""), competition="chest-contest")
+    submission(3, "exp101", ("0.9", "0.8"), files={"oof.parquet": "of an older run"})
+    runs = runs_of(data())
+    assert runs["exp100"]["leaderboard"] == {"competition": "chest-contest", "public": 0.8123, "private": None}
+    assert runs["exp101"]["leaderboard"] is None
 
 
 def submission(number: int, name: str, *scores: tuple[str, str], competition: str = "", **changes) -> None:
@@ -359,85 +302,252 @@ def submission(number: int, name: str, *scores: tuple[str, str], competition: st
     about.write(submissions_dir() / f"{number:03d}_{name}.json")
 
 
-def test_scores_of_a_leaderboard_are_shown_beside_validation(trained):
-    assert "No submission has a score" in made()
-    submission(1, "exp100", ("0.5", ""))
-    submission(2, "exp100", ("0.8123", ""))
-    submission(3, "exp101")
-    text = made()
-    head, *lines = Tables(text).found["board"][0]
-    assert {line[0][:6]: line[head.index("LB public")] for line in lines} == {"exp100": "0.8123", "exp101": "-"}
-    assert "<figcaption>tiny (folds/" in text
-    submission(4, "exp101", ("0.7", ""), competition="chest-contest")
-    assert "<figcaption>chest-contest: tiny (folds/" in made()
-    assert "LB private" not in head and "No submission has a score" not in text
-    auc = results.find_result("exp100").score("at_half", "auc")
-    assert f"exp100: out-of-fold {auc.value:.4f} [{auc.low:.4f}, {auc.high:.4f}], public 0.8123" in text
+def test_the_sources_tables_are_those_of_the_board(trained):
+    found = {result.name: result for result in results.all_results()}
+    expected = [[table.title, rows] for table, rows in published_baselines.filled_tables(found, {})]
+    assert [[grid["title"], grid["rows"]] for grid in data()["sources"]] == expected
 
 
-def test_the_score_of_an_older_run_of_the_same_name_does_not_count(trained):
-    submission(1, "exp100", ("0.9", ""), files={"oof.parquet": "another"})
-    assert "No submission has a score" in made()
+def test_the_same_results_make_the_same_page(trained):
+    now, found = datetime(2026, 11, 21, tzinfo=UTC), results.all_results()
+    assert to_json(build(found, found, now)) == to_json(build(found, found, now))
+    assert data_of(html(build(found, found, now)))["made"] == "2026-11-21T00:00:00+00:00"
+
+
+# Images
+
+
+def test_the_hardest_images_come_first_then_what_all_miss_and_what_one_misses():
+    task = exclusive()
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    errors = Errors(7)
+    for wrong in ([0.9, 0.2, 0.6, 0.1, 0.1, 0.3], [0.8, 0.1, 0.4, 0.1, 0.1, 0.3], [0.9, 0.1, 0.4, 0.1, 0.7, 0.2]):
+        ill = np.where(labels == 1, 1 - np.array(wrong), wrong)
+        errors.add(task, labels, np.stack([1 - ill, ill], axis=1), np.arange(6))
+    assert errors.hardest() == [0, 2, 4, 5, 1, 3]  # in all; at first sight; of one result; the rest; row 6 is in none
+
+
+def test_in_turn_each_once():
+    assert in_turn([[1, 2, 3], [1, 4], [], [5]]) == [1, 5, 2, 4, 3]
+
+
+def test_pictures_share_what_is_equal_and_keep_to_their_room(trained):
+    ids = [f"t{n:03d}" for n in range(12)]
+    images = trained.input / "tiny" / "images"
+    shutil.copy(images / "t001.png", images / "t000.png")
+    index = results.find_result("exp100").oof()[1]["index_sha256"]
+    pictures = Pictures()
+    pictures.read([Wanted("tiny", index, ids)], 10**6)
+    assert pictures.key("tiny", "t000") == pictures.key("tiny", "t001") and len(pictures.jpegs) == 11
+    assert cv2.imdecode(np.frombuffer(next(iter(pictures.jpegs.values())), np.uint8), 0).shape == (32, 32)
+    taken = sum(map(len, pictures.jpegs.values()))
+    few = Pictures()
+    few.read([Wanted("tiny", index, ids)], taken // 2)
+    assert 3 < len(few.jpegs) < 11 and sum(map(len, few.jpegs.values())) <= taken // 2
+
+
+def test_without_the_images_they_are_listed_without_pictures(trained):
+    shutil.rmtree(trained.input / "tiny")
+    found = data()
+    (cases,) = found["cases"].values()
+    assert found["thumbs"] == {} and [shown["thumb"] for shown in cases["shown"]] == [None] * 48
+
+
+def test_other_images_of_the_same_ids_are_not_shown(trained):
+    table = trained.input / "tiny" / "train.csv"
+    table.write_text(table.read_text().replace("t000,healthy,p00", "t000,healthy,p19"))
+    assert data()["thumbs"] == {}
+
+
+def test_a_damaged_image_is_listed_without_a_picture(trained):
+    damaged = sorted((trained.input / "tiny" / "images").glob("t*.png"))[::2]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:40])
+    (cases,) = data()["cases"].values()
+    for shown in cases["shown"]:
+        assert (shown["thumb"] is None) == (f"{shown['id']}.png" in {path.name for path in damaged})
 
 
 # What must not be on it
 
 
-def test_texts_from_files_stay_texts(trained):
-    attack = '"><script>alert(1)</script>'
-    declare(trained, "exp101", parent=attack, machine=attack, changed={attack: [attack, attack]})
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_texts_from_files_stay_texts(trained, attack):
+    changed = {attack: [attack, [attack]]}
+    declare(trained, "exp101", parent=attack, machine=attack, warning=attack, changed=changed, settings={"x": attack})
     text = made()
-    assert text.count("<script") == 2 and "<script>alert" not in text and "&lt;script&gt;alert(1)" in text
+    scripts = Scripts(text)
+    assert [kind for kind, _ in scripts.found] == ["application/json", *[""] * (len(VENDOR) + 1)]
+    assert text.count("</script>") == len(scripts.found) and "<!--" not in scripts.found[0][1]
+    run = runs_of(data_of(text))["exp101"]
+    assert run["machine"] == run["parent"] == run["settings"]["x"] == attack
+
+
+def test_a_browser_runs_these_scripts_and_asks_for_nothing(trained):
+    text = made()
+    scripts = Scripts(text)
+    assert scripts.policy.startswith("default-src 'none';") and "unsafe-eval" not in scripts.policy
+    for _, script in scripts.found[1:]:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in scripts.policy
+    page = re.sub(r"<script.*?</script>", "", text, flags=re.S)
+    assert "://" not in page and " src=" not in page and "@import" not in page and "url(" not in page
+    assert "Not for clinical use" in page
 
 
 def test_no_key_and_no_folder_of_this_machine_is_on_the_page(trained, monkeypatch):
     key = "0123456789abcdef0123456789abcdef01234567"
     monkeypatch.setenv("WANDB_API_KEY", key)
-    render._secrets.cache_clear()
+    hide._secrets.cache_clear()
     token, home = "hf_" + "Ab1" * 10, "/home/nurse/secret-project"
     settings = results.find_result("exp101").record.settings
     settings |= {"backbone": f"{home}/net.pt", "folds": key, "monitor": f"x {token}", "tta": "C:\\Users\\nurse\\x"}
-    declare(
-        trained, "exp101", parent="exp100", machine=str(trained.root), settings=settings, changed={"a": [key, home]}
-    )
+    settings |= {key: 1, "lr_milestones": [home]}
+    changed = {"a": [key, home]}
+    declare(trained, "exp101", parent="exp100", machine=str(trained.root), settings=settings, changed=changed)
+    declare(trained, "exp100", warning=home, commit=key, kind="imported", source=f"{home}/oof.csv")
     text = made()
     for secret in (key, token, "nurse", str(trained.root), str(Path.home()) + "/"):
         assert secret not in text
+    found = data_of(text)
     assert "(hidden)" in text and "(path)" in text
+    assert len(wholes(found, runs_of(found)["exp101"], found["tables"][0])) == 60  # what hides texts leaves arrays
 
 
 @pytest.mark.parametrize("words", ["folds/tiny.csv", "0.5 / 0.7", "train/PNEUMONIA/person1_virus_7", "a and/or b"])
 def test_what_is_no_absolute_path_stays(words):
-    assert render.hide_secrets(words) == words
-
-
-def test_the_page_asks_for_nothing_from_anywhere(trained):
-    text = made()
-    assert "://" not in text and " src=" not in text and "@import" not in text and "url(" not in text
-    assert "default-src 'none'" in text
+    assert hide.hide_secrets(words) == words
 
 
 # The command
 
 
-def test_the_command_writes_the_page_and_says_where(trained, capsys):
+def test_the_command_writes_the_page_and_says_where(trained, capsys, monkeypatch):
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or len(opened) > 1)
     main.main(["report"])
     path = trained.runs / "report.html"
-    assert path.read_text().startswith("<!DOCTYPE html>")
+    assert path.read_text().startswith("<!doctype html>") and not opened
     assert f"wrote {path}: 2 results, " in capsys.readouterr().out
-    main.main(["report", "--out", str(trained.root / "new" / "page.html")])
-    assert (trained.root / "new" / "page.html").exists()
+    other = trained.root / "new" / "page.html"
+    main.main(["report", "exp101", "--out", str(other), "--open"])
+    assert opened == [other.as_uri()] and set(runs_of(data_of(other.read_text()))) == {"exp101"}
+    assert f"no browser was found here; open {other} in one" in capsys.readouterr().out
+    main.main(["report", "--open"])
+    assert "no browser" not in capsys.readouterr().out
 
 
-def test_a_page_needs_a_result_and_a_file_to_go_to(project):
+def test_a_page_needs_a_result_and_a_file_to_go_to(project, capsys):
     with pytest.raises(InputError, match="there is no finished result to report yet; start with: make demo"):
         write_report(project.root / "page.html")
     for place in (project.root, project.input / "tiny" / "train.csv" / "page.html"):
         with pytest.raises(InputError, match="--out .*: a file is needed"):
             write_report(place)
+    for seconds in ("0", "-3", "nan", "1e9"):
+        with pytest.raises(SystemExit):
+            main.main(["report", f"--watch={seconds}"])
+        assert "1 to 86400 seconds" in capsys.readouterr().err
 
 
 def test_damaged_learning_curves_are_one_sentence(trained):
     (trained.runs / "exp100" / "fold1" / "metrics.jsonl").write_text('{"epoch": 1,')
     with pytest.raises(InputError, match=r"fold1/metrics.jsonl is damaged .*; train again, or delete the file"):
         made()
+
+
+def begin(project: Project, done: int) -> None:
+    """A third run of which one fold is finished and one has `done` epochs."""
+    run = project.runs / "exp103"
+    for fold in (0, 1):
+        shutil.copytree(project.runs / "exp100" / f"fold{fold}", run / f"fold{fold}", dirs_exist_ok=True)
+    (run / "fold1" / "manifest.json").unlink()
+    history = run / "fold1" / "metrics.jsonl"
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:done]))
+
+
+def test_what_is_unfinished_is_shown_with_its_curves_so_far(trained):
+    begin(trained, 1)
+    (run,) = data()["unfinished"]
+    epochs = results.find_result("exp100").record.settings["epochs"]
+    assert (run["name"], run["data"]) == ("exp103", "tiny")
+    assert run["folds"] == [
+        {"fold": 0, "done": epochs, "epochs": epochs, "finished": True},
+        {"fold": 1, "done": 1, "epochs": epochs, "finished": False},
+    ]
+    assert [len(run["history"][fold]) for fold in ("0", "1")] == [epochs, 1]
+    assert data("exp100")["unfinished"] == []
+    assert runs_of(data("exp100", "exp103")).keys() == {"exp100"} and data("exp100", "exp103")["unfinished"] == [run]
+
+
+def sleeping(monkeypatch, *steps) -> list[float]:
+    """`time.sleep` of the watch does one of `steps` each time; then Ctrl-C comes. Returns what it was given."""
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) > len(steps):
+            raise KeyboardInterrupt
+        steps[len(slept) - 1]()
+
+    monkeypatch.setattr(watch, "time", type("Clock", (), {"sleep": staticmethod(sleep)}))
+    return slept
+
+
+def test_a_watched_page_is_written_again_only_when_something_changed(trained, monkeypatch, capsys):
+    path = trained.runs / "report.html"
+    seen: list[dict] = []
+
+    def look() -> None:
+        seen.append(data_of(path.read_text()))
+
+    def train() -> None:
+        look()
+        begin(trained, 1)
+
+    def publish_one() -> None:
+        look()
+        publish("exp100")
+        time.sleep(0.01)
+
+    slept = sleeping(monkeypatch, look, train, look, publish_one, look)
+    main.main(["report", "--watch", "3"])
+    assert slept == [3.0] * 6
+    assert [page["refresh"] for page in seen] == [3] * 5
+    assert seen[0]["made"] == seen[1]["made"] and seen[0] == seen[1]
+    assert [len(page["unfinished"]) for page in seen] == [0, 0, 1, 1, 1]
+    last = data_of(path.read_text())
+    assert last["refresh"] == 0 and last["unfinished"] == seen[-1]["unfinished"]
+    printed = capsys.readouterr().out
+    assert printed.count("2 results, 1 unfinished") == 2
+    assert printed.endswith(f"stopped watching; {path} stays as it is\n")
+
+
+def test_a_watched_page_may_begin_without_a_result_and_survives_what_is_half_written(
+    project, _trained_once, monkeypatch, capsys
+):
+    path = project.root / "page.html"
+
+    def finish() -> None:
+        assert data_of(path.read_text())["tables"] == []
+        shutil.copytree(_trained_once.runs / "exp100", project.runs / "exp100")
+
+    def damage() -> None:
+        assert set(runs_of(data_of(path.read_text()))) == {"exp100"}
+        (project.runs / "exp100" / "scores.json").write_text("{")
+
+    def look() -> None:
+        assert set(runs_of(data_of(path.read_text()))) == {"exp100"}
+
+    sleeping(monkeypatch, finish, damage, look, look)
+    main.main(["report", "--watch", "--out", str(path)])
+    printed = capsys.readouterr().out
+    assert printed.count("not written") == 1 and "scores.json is not valid JSON" in printed
+
+
+def test_all_scripts_are_there():
+    folder = Path(hide.__file__).parent
+    assert [name for name in WEB if not (folder / "web" / f"{name}.js").exists()] == []
+    own = {path.stem for path in (folder / "web").glob("*.js")}
+    assert own == set(WEB)
+    for path in folder.rglob("*.js"):
+        assert "</script" not in path.read_text(encoding="utf-8").lower()

@@ -20,7 +20,7 @@ EXAMPLES = {
     "chestfold predict": "chestfold predict exp021 scans/ --csv answers.csv",
     "chestfold publish": "chestfold publish exp021",
     "chestfold quiz": "chestfold quiz chest_xray --count 40",
-    "chestfold report": "chestfold report --out report.html",
+    "chestfold report": "chestfold report --open",
     "chestfold submit": "chestfold submit best_xray --dry-run",
     "chestfold sweep": "chestfold sweep exp003 exp007 --fold all",
     "chestfold synth answers": "chestfold synth answers answers_*.csv",

@@ -41,10 +41,8 @@ def explain(arguments: argparse.Namespace) -> None:
     for line in format_lines(folder):
         say(line)
     say(f"wrote the maps in {folder}. Not for clinical use.")
-    if a.name in [result.name for result in all_results()]:
-        write_report(folder / "report.html", [a.name], explained={a.name: folder})
-        say(f"wrote {folder / 'report.html'}: the pictures and the figures of {a.name}")
-    else:
-        say(
-            f"{a.name} is not collected yet: run its experiment again; then chestfold report {a.name} shows the pictures"
-        )
+    if a.name not in [result.name for result in all_results()]:
+        say(f"{a.name} is not collected yet; when it is, its pictures are shown by: chestfold report {a.name}")
+        return
+    write_report(folder / "report.html", [a.name], {a.name: folder})
+    say(f"wrote {folder / 'report.html'}: its pictures and figures; open it in a browser")

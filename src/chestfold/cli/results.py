@@ -1,7 +1,6 @@
 """What comes after training: `ensemble`, `import`, `submit`, `kernel`, `board`, `report`, `publish`."""
 
 import argparse
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from chestfold.core.fitted_table import FittedTable
 
 METHODS = ["mean", "rank", "greedy", "stack"]
+WATCH = 10.0
+"""Seconds between two looks at runs/."""
 
 
 def add_verbs(verbs: Any) -> None:
@@ -45,8 +46,13 @@ def add_verbs(verbs: Any) -> None:
         about = f"print {what}: all results, all columns"
         written.add_argument(f"--{name}", dest="written", action="store_const", const=name, help=about)
     report = add_verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
-    report.add_argument("--out", type=Path, help="the file to write [runs/report.html]")
-    report.add_argument("--open", action="store_true", help="open it in the browser")
+    report.add_argument("names", nargs="*", metavar="NAME", help="these results only [all]")
+    text = f"write it again when a run changes, looking every so many seconds [{WATCH:g}]; Ctrl-C ends it"
+    report.add_argument("--watch", nargs="?", type=float, const=WATCH, metavar="SECONDS", help=text)
+    report.add_argument("--open", action="store_true", help="show it in the browser")
+    report.add_argument("--card", metavar="NAME", help="instead: the model card of this result, to print")
+    report.add_argument("--language", default="en", choices=["en", "ja", "both"], help="of the card [en]")
+    report.add_argument("--out", type=Path, help="the file to write [report.html, or card_NAME.html, in runs/]")
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
     )
@@ -211,16 +217,42 @@ def _show_tables(tables: "Sequence[FittedTable]") -> None:
 
 
 def write_page(arguments: argparse.Namespace) -> None:
-    """Write the HTML page of all results."""
-    path = arguments.out or runs_dir() / "report.html"
-    with waiting("making the page"):
-        from chestfold.report.page import write_report
+    """Write the HTML page of all results, once or as long as something trains; or the card of one result."""
+    if arguments.card:
+        write_card(arguments)
+        return
+    from chestfold.report.page import require_file, write_report
+    from chestfold.report.watch import watch
 
-        count = write_report(path)
+    path = arguments.out or runs_dir() / "report.html"
+    require_file(path)
+    if arguments.watch is not None:
+        if not 1 <= arguments.watch <= 86400:
+            raise InputError(f"--watch {arguments.watch:g}: 1 to 86400 seconds")
+        watch(path, arguments.names, arguments.watch, lambda: _open(path) if arguments.open else None)
+        return
+    count = write_report(path, arguments.names)
     size = path.stat().st_size / 1e6
     say(f"wrote {path}: {plural(count, 'result')}, {size:.1f} MB; open it in a browser, it needs no network")
     if arguments.open:
-        webbrowser.open(path.resolve().as_uri())
+        _open(path)
+
+
+def _open(path: Path) -> None:
+    """Show a file in the browser, where there is one."""
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        say(f"no browser was found here; open {path} in one")
+
+
+def write_card(arguments: argparse.Namespace) -> None:
+    """Write a model card."""
+    from chestfold.report import card
+
+    path = arguments.out or runs_dir() / f"card_{arguments.card}.html"
+    card.write_card(arguments.card, arguments.language, path)
+    say(f"wrote {path}; open it in a browser to print it, it needs no network")
 
 
 def publish_result(arguments: argparse.Namespace) -> None:

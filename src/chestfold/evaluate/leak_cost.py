@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from chestfold.core.errors import InputError
 from chestfold.evaluate.bootstrap import Score
-from chestfold.evaluate.comparisons import paired_gain
-from chestfold.evaluate.leaderboard import paired_predictions
+from chestfold.evaluate.paired import Paired, gain_of
+from chestfold.evaluate.predictions import KEYS, aligned, class_columns, probabilities
 from chestfold.evaluate.results import Result
 
 FREE = ("folds",)
@@ -47,9 +47,23 @@ def leak_cost(sound: Result, leaky: Result) -> LeakCost:
                 f"{name} is {mine.get(name)!r} in {sound.name} and {theirs.get(name)!r} in {leaky.name}; only the "
                 f"folds may differ: train {leaky.name} again with --overwrite"
             )
-    metric = sound.record.competition_metric
-    ours, other, labels, groups = paired_predictions(sound, leaky)  # the patients of the sound run's folds
-    added = paired_gain(sound.record.create_task(), labels, other, ours, groups, metric)
+    paired = _paired(sound, leaky)
+    added = gain_of(paired, paired.metric, paired.at_half).score
     first, second = sound.competition_score, leaky.competition_score
     assert first is not None and second is not None
-    return LeakCost(first, second, added, metric.title, len(labels))
+    return LeakCost(first, second, added, paired.metric.title, len(paired.table))
+
+
+def _paired(sound: Result, leaky: Result) -> Paired:
+    """The leaky run's predictions against the sound one's, with the patients of the sound one's folds."""
+    table = sound.oof()[0]
+    other = aligned(leaky.oof()[0], table["id"], class_columns(table))
+    record = sound.record
+    return Paired(
+        task=record.create_task(),
+        metric=record.competition_metric,
+        folds=record.folds.trained,
+        table=table[KEYS],
+        ours=probabilities(other),
+        theirs=probabilities(table),
+    )

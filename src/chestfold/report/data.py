@@ -254,7 +254,7 @@ def _order(result: tuple[ResultRecord, Run]) -> tuple[bool, float, str]:
     record, run = result
     score = run.scores["competition"]
     value = score[0] if score else float("nan")
-    return isnan(value), -record.competition_metric.gain(value), record.name
+    return isnan(value), -record.competition_metric.worth(value), record.name
 
 
 def _metric(record: ResultRecord) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Errors:
         self._missed[rows[wrong]] += 1
 
     def hardest(self) -> list[int]:
-        """Rows, `LISTED` at most, in turn: the largest mean error, what all results miss, what only one of them does."""
+        """Rows, `LISTED` at most, in turn: the largest mean error, what all results miss, what only one does."""
         results = np.maximum(self._results, 1)
         order = np.argsort(-self._total / results, kind="stable")
         order = order[self._results[order] > 0]

@@ -20,22 +20,31 @@ WEB = ("text", "stats", "app", "runs", "compare", "threshold", "viewer", "images
 """Own scripts, in the order in which they need each other."""
 
 
-def write_report(
-    path: Path, names: Sequence[str] = (), refresh: float = 0, explained: Mapping[str, Path] | None = None
-) -> int:
-    """Write the page; returns how many results it shows.
+def write_report(path: Path, names: Sequence[str] = (), explained: Mapping[str, Path] | None = None) -> int:
+    """Write the page; returns how many results it shows. Arguments and errors as of `collect` and `write_page`."""
+    require_file(path)
+    page = collect(names, explained=explained)
+    write_page(path, page)
+    return page.count
+
+
+def require_file(path: Path) -> None:
+    """Raise `InputError` where `path` cannot be a file."""
+    if path.is_dir() or any(parent.is_file() for parent in path.parents):
+        raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
+
+
+def collect(names: Sequence[str] = (), refresh: float = 0, explained: Mapping[str, Path] | None = None) -> Page:
+    """What the page is made of now.
 
     Args:
-        path: the file.
         names: of the results that are shown, debug runs too; empty: all but debug runs.
         refresh: seconds after which an open page looks for a newer one, and it may be without results; 0: never.
         explained: result -> its folder of heat maps, where that is not the one of the default method.
 
     Raises:
-        InputError: there is no such result, one of them is damaged, or `path` cannot be a file.
+        InputError: there is no such result, none at all, or one of them is damaged.
     """
-    if path.is_dir() or any(parent.is_file() for parent in path.parents):
-        raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
     results, training = all_results(), unfinished_runs(names)
     begun = {run.name for run in training}
     leaderboard.Selection([name for name in names if name not in begun]).require_known(results)
@@ -43,9 +52,13 @@ def write_report(
     shown = [result for result in results if chosen.has(result) and (names or not result.is_debug)]
     if not shown and not refresh:
         raise InputError("there is no finished result to report yet; start with: make demo")
-    made = build(shown, [] if names else results, datetime.now(UTC), refresh, explained)
-    write_text(path, html(replace(made, unfinished=training)))
-    return len(shown)
+    page = build(shown, [] if names else results, datetime.now(UTC), refresh, explained)
+    return replace(page, unfinished=training)
+
+
+def write_page(path: Path, page: Page) -> None:
+    """Write the file."""
+    write_text(path, html(page))
 
 
 def html(page: Page) -> str:

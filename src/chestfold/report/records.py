@@ -169,6 +169,11 @@ class Page:
     synthetic: Grid | None = None
     sources: list[Grid] = field(default_factory=list)
 
+    @property
+    def count(self) -> int:
+        """How many results it shows."""
+        return sum(len(table.runs) for table in self.tables)
+
 
 def to_json(page: Page) -> str:
     """The page as the JSON inside an HTML script: no text in it can end that."""

@@ -7,7 +7,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const SVG_TAGS = ["svg", "g", "path", "line", "circle", "text", "title"];
 
 /** The parts of the page, in its order: {id, title, keys, light, draw(host, app)}. A change of one of `keys` (where it
- * has none, of any key) draws anew; of one of `light` it calls what `draw` has returned. */
+ * has none, of any key) draws anew; of one of `light` it calls what `draw` has returned. `alone`: it is drawn without
+ * any result too. */
 const views = [];
 
 const app = {
@@ -186,15 +187,18 @@ const app = {
   },
 };
 
+const { el, t } = app; // every part needs these two
+
 /** Make the state fit the data: what is not there is not chosen. `before`: the state that it was. */
 function settle(before) {
   const { state } = app;
-  if (!app.table) state.d = app.data.tables[0].id;
+  if (!app.table) state.d = app.data.tables[0]?.id ?? "";
+  if (!app.table) return; // a page that waits for the first result
   const moved = before.d !== state.d;
   if (moved) Object.assign(state, { cls: "", prev: null, open: "" });
   const fits = (name) => app.run(name) && app.tableOf(app.run(name)).cases === app.table.cases;
   let names = [...new Set([state.a, state.b, ...state.more.split(",")])].filter((name) => name && fits(name));
-  if (!names.length && (moved || state.a === null)) names = startingRuns();
+  if (!names.length && (moved || state.a !== "")) names = startingRuns();
   state.a = names[0] ?? "";
   state.b = names[1] ?? "";
   state.more = names.slice(2, LETTERS.length).join(",");
@@ -238,8 +242,8 @@ function redraw(changed) {
   for (const view of views) {
     const heavy = ["d", "lang", ...(view.keys ?? Object.keys(FIRST))];
     if (heavy.some((key) => changed.includes(key))) view.stale = true;
-    else if (!view.stale && view.light?.some((key) => changed.includes(key))) view.update();
-    view.heading.textContent = app.t(view.title ?? view.id);
+    else if (!view.stale && view.light?.some((key) => changed.includes(key))) view.update?.();
+    view.heading.textContent = t(view.title ?? view.id);
     if (view.near) drawView(view);
   }
   if (document.activeElement?.id !== focused) document.getElementById(focused)?.focus({ preventScroll: true });
@@ -249,15 +253,15 @@ function drawView(view) {
   if (!view.stale) return;
   view.stale = false;
   view.host.replaceChildren();
-  view.update = view.draw(view.host, app);
+  view.update = app.table || view.alone ? view.draw(view.host, app) : null;
   view.section.classList.remove("waiting");
   view.section.hidden = view.host.childElementCount === 0;
 }
 
 function placeView(view) {
-  view.heading = app.el("h2", { id: `${view.id}-title` });
-  view.host = app.el("div", {});
-  view.section = app.el("section", { id: view.id, class: "card waiting", "aria-labelledby": `${view.id}-title` },
+  view.heading = el("h2", { id: `${view.id}-title` });
+  view.host = el("div", {});
+  view.section = el("section", { id: view.id, class: "card waiting", "aria-labelledby": `${view.id}-title` },
     view.heading, view.host);
   view.stale = true;
   return view.section;
@@ -277,15 +281,16 @@ function watch() {
 
 /** Name, date, remarks, and what everything is shown in. */
 function drawHead() {
-  const { el, t, data } = app;
+  const { data } = app;
   const choice = (key, name, texts) => el("span", { role: "group", class: "choice", "aria-label": name },
     Object.entries(texts).map(([value, text]) => stateButton(key, value, text)));
   const count = d3.sum(data.tables, ({ runs }) => runs.length);
+  const made = d3.timeFormat("%Y-%m-%d %H:%M")(new Date(data.made));
   const skip = () => document.getElementById("main").focus();
   document.querySelector("header").replaceChildren(
     el("button", { class: "skip", id: "skip", onclick: skip }, t("skip")),
     el("h1", {}, "chestfold"),
-    el("span", {}, `${t("results", count)}, ${t("made", data.made.slice(0, 16).replace("T", " "))}`),
+    el("span", {}, `${t("results", count)}${t("comma")}${t("made", made)}`),
     el("strong", {}, t("not_clinical")),
     data.refresh ? el("span", { class: "badge" }, t("live", data.refresh)) : "",
     choice("profile", t("profile"), { radiographer: t("radiographer"), competitor: t("competitor") }),
@@ -302,7 +307,7 @@ function stateButton(key, value, text) {
 function start() {
   app.state = readAddress();
   settle(app.state);
-  document.body.append(app.el("header"), app.el("main", { id: "main", tabindex: -1 }, views.map(placeView)));
+  document.body.append(el("header"), el("main", { id: "main", tabindex: -1 }, views.map(placeView)));
   redraw(Object.keys(FIRST));
   watch();
   addEventListener("popstate", () => {

@@ -16,7 +16,6 @@ function verdict({ low, high }) {
 
 /** In words how a run does against A. */
 function verdictLines(a, run) {
-  const { el, t } = app;
   const [ofA, ofRun, all] = [app.rows(a).length, app.rows(run).length, new Set([...app.rows(a), ...app.rows(run)])];
   const common = ofA + ofRun - all.size;
   if (!common) return [el("p", {}, t("no_common_rows", a.name, run.name))];
@@ -37,11 +36,11 @@ function differenceFigure(a, others) {
   const rows = others.map((run) => ({ ...differenceFrom(a, run), name: run.name, colour: app.colour(run) }))
     .filter(({ value }) => value !== undefined);
   if (!rows.length) return "";
-  const title = app.t("difference", a.name);
+  const title = t("difference", a.name);
   const chart = app.plot(title, { height: 50 + 34 * rows.length, x: { label: "ΔAUC", ticks: 5, grid: true },
     y: { axis: null }, marks: [Plot.ruleX([0]), ...intervals(rows, "value"), Plot.text(rows, { x: "value", y: "name",
       text: "name", dy: -12 })] });
-  return app.figure(title, chart, app.el("p", { class: "soft" }, app.t("difference_note")));
+  return app.figure(title, chart, el("p", { class: "soft" }, t("difference_note")));
 }
 
 /** Marks of Plot: a point and its interval in each row {name, low, high, colour}. */
@@ -58,7 +57,6 @@ function zoomOf(curves) {
 }
 
 function rocChart(title, curves, reach) {
-  const { t } = app;
   const colour = ({ run }) => app.colour(run);
   const points = curves.flatMap(({ run, points: of }) => of.map((point) => ({ ...point, run })));
   const inside = points.filter(({ x, y }) => x <= reach && y >= 1 - reach);
@@ -71,7 +69,7 @@ function rocChart(title, curves, reach) {
 }
 
 function rocFigure(runs, isWhole = false) {
-  const { cls, t } = app;
+  const { cls } = app;
   const curve = (run) => ({ run, points: rocCurve(app.scores(run, cls), app.truth(cls), app.commonRows([run], cls)) });
   const curves = runs.map(curve);
   const reach = isWhole ? 1 : zoomOf(curves);
@@ -85,7 +83,7 @@ function rocFigure(runs, isWhole = false) {
 
 /** Every common image: probability of A across, of B up; a click opens it. */
 function scatterFigure(a, b) {
-  const { cls, t } = app;
+  const { cls } = app;
   const truth = app.truth(cls);
   const isWrong = (p, row) => (p >= 0.5) !== (truth[row] === 1);
   const points = app.commonRows([a, b], cls).map((row) => {
@@ -106,8 +104,9 @@ function scatterFigure(a, b) {
   return app.figure(title, chart, app.legend(keys));
 }
 
-function settingsFigure(runs) {
-  const { el, t } = app;
+function settingsFigure(chosen) {
+  const runs = chosen.filter(({ kind }) => kind === "experiment");
+  if (runs.length < 2) return "";
   const differs = (key) => new Set(runs.map((run) => settingText(settingOf(run, key)))).size > 1;
   const keys = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))].filter(differs);
   const title = t("settings_differ");
@@ -124,9 +123,9 @@ views.push({
   keys: ["a", "b", "more", "cls"],
   draw(host) {
     const [a, ...others] = app.chosen;
-    if (!others.length) return host.append(app.el("p", {}, app.t("choose_two")));
+    if (!others.length) return host.append(el("p", {}, t("choose_two")));
     host.append(classChoice("compare-class"), ...others.flatMap((run) => verdictLines(a, run)));
-    const last = app.el("div", {}, differenceFigure(a, others), settingsFigure(app.chosen));
-    return host.append(app.el("div", { class: "charts" }, rocFigure(app.chosen), scatterFigure(a, others[0]), last));
+    const last = el("div", {}, differenceFigure(a, others), settingsFigure(app.chosen));
+    return host.append(el("div", { class: "charts" }, rocFigure(app.chosen), scatterFigure(a, others[0]), last));
   },
 });

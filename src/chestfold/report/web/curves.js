@@ -14,14 +14,15 @@ function trainings() {
   ];
 }
 
-/** Those on this data that are not finished. */
+/** Those that are not finished, on this data or on data without any result. */
 function begunRuns() {
-  return app.data.unfinished.filter(({ data }) => data === app.table.data);
+  const known = app.data.tables.map(({ data }) => data);
+  return app.data.unfinished.filter(({ data }) => data === app.table?.data || !known.includes(data));
 }
 
 /** The chosen runs; where none is chosen, the best of those that have what is shown. */
 function chosenOrBest(has) {
-  return app.chosen.length ? app.chosen : app.table.runs.filter(has).slice(0, 1);
+  return app.chosen.length ? app.chosen : (app.table?.runs ?? []).filter(has).slice(0, 1);
 }
 
 function bestEpochs({ history, best_epochs }) {
@@ -104,4 +105,4 @@ function begunLines() {
   });
 }
 
-views.push({ id: "training", keys: ["a", "b", "more", "epochs_of"], draw: drawCurves });
+views.push({ id: "training", alone: true, keys: ["a", "b", "more", "epochs_of"], draw: drawCurves });

@@ -108,14 +108,20 @@ function drawImages(host) {
     return app.button(`filter-${n}`, text, filter === chosen, () => app.set({ filter: filter.key }));
   });
   const images = new Map(app.cases.shown.map((image) => [image.row, image]));
-  const hasPictures = app.cases.shown.some(({ thumb }) => thumb in app.data.thumbs);
-  const notes = [t("images_shown", listed.length, chosen.rows.length), t("strip_note", stripTitle()),
-    hasPictures ? "" : t("no_pictures", app.table.data)];
   host.replaceChildren(
     el("div", { class: "chips", role: "group", "aria-label": t("filter") }, chips),
     app.legend(runs.map((run) => [stripColour(run, runs), run.name])),
-    el("p", { class: "soft" }, notes.join(" ")),
+    el("p", { class: "soft" }, `${t("images_shown", listed.length, chosen.rows.length)} ${pictureNote(listed, images)}`,
+      el("br"), t("strip_note", stripTitle())),
     el("div", { class: "images" }, listed.map((row) => imageCard(images.get(row), runs))));
+}
+
+/** Why pictures are missing, where any is. */
+function pictureNote(listed, images) {
+  const hasPicture = (image) => image.thumb in app.data.thumbs;
+  if (!app.cases.shown.some(hasPicture)) return app.t("no_pictures", app.table.data);
+  const missing = listed.filter((row) => !hasPicture(images.get(row))).length;
+  return missing ? app.t("some_pictures", missing) : "";
 }
 
 function imageCard({ row, id, thumb }, runs) {

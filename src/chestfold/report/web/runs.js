@@ -25,7 +25,7 @@ function mainKey() {
 }
 
 function columnTitle(key) {
-  return key === "competition" ? app.table.metric.title : app.t(key);
+  return key === "competition" ? app.table.metric.title : t(key);
 }
 
 /** The columns of figures that any run has. */
@@ -57,9 +57,9 @@ function readCondition(part, name, sign, text, tests, faults) {
   const key = ALIASES[name] ?? name;
   const wanted = text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
   const known = key in app.data.defaults || app.table.runs.some((run) => key in run.settings || figureOf(run, key));
-  if (!known) faults.push(app.t("unknown_key", name));
-  else if (typeof wanted === "string" && /[<>]/.test(sign)) faults.push(app.t("no_number", part, sign));
-  else if (wanted === "") faults.push(app.t("no_value", part, sign));
+  if (!known) faults.push(t("unknown_key", name));
+  else if (typeof wanted === "string" && /[<>]/.test(sign)) faults.push(t("no_number", part, sign));
+  else if (wanted === "") faults.push(t("no_value", part, sign));
   else tests.push((run) => holds(run, key, sign, wanted));
 }
 
@@ -71,7 +71,7 @@ function holds(run, key, sign, wanted) {
 
 /** A setting of an experiment; null where the run has none. */
 function settingOf(run, key) {
-  return run.settings[key] ?? (run.kind === "experiment" ? app.data.defaults[key] : null);
+  return run.kind === "experiment" ? run.settings[key] ?? app.data.defaults[key] : null;
 }
 
 function settingText(value) {
@@ -116,13 +116,13 @@ function forestScale(runs) {
 
 function forestSvg(colour, ...children) {
   const attributes = { class: "forest", width: FOREST, height: 20, "aria-hidden": "true", style: `color: ${colour}` };
-  return app.el("svg", attributes, ...children);
+  return el("svg", attributes, ...children);
 }
 
 function forestAxis(scale) {
-  const tick = (value) => app.el("g", { transform: `translate(${scale(value)}, 0)` },
-    app.el("line", { y1: 14, y2: 20, stroke: "currentColor" }),
-    app.el("text", { y: 10, "text-anchor": "middle" }, String(value)));
+  const tick = (value) => el("g", { transform: `translate(${scale(value)}, 0)` },
+    el("line", { y1: 14, y2: 20, stroke: "currentColor" }),
+    el("text", { y: 10, "text-anchor": "middle" }, String(value)));
   return forestSvg("var(--soft)", scale.ticks(4).map(tick));
 }
 
@@ -132,8 +132,8 @@ function forestRow(scale, [value, low, high], colour) {
   const ends = { x1: scale(low ?? value), x2: scale(high ?? value), y1: 10, y2: 10 };
   const arrow = value < start ? "M1,10l8,-5v10z" : `M${FOREST - 1},10l-8,-5v10z`;
   const isInside = value >= start && value <= end;
-  const point = isInside ? app.el("circle", { cx: scale(value), cy: 10, r: 4.5 }) : app.el("path", { d: arrow });
-  return forestSvg(colour, app.el("line", { ...ends, class: "whisker" }), point);
+  const point = isInside ? el("circle", { cx: scale(value), cy: 10, r: 4.5 }) : el("path", { d: arrow });
+  return forestSvg(colour, el("line", { ...ends, class: "whisker" }), point);
 }
 
 function figureText(value, key) {
@@ -144,41 +144,41 @@ function figureText(value, key) {
 
 function figureCell(run, key) {
   const figure = figureOf(run, key);
-  if (!figure) return app.el("td", {}, "-");
+  if (!figure) return el("td", {}, "-");
   const [value, low, high] = figure;
   const interval = low != null && `${figureText(low, key)}–${figureText(high, key)}`;
-  return app.el("td", {}, figureText(value, key), interval && app.el("small", {}, interval));
+  return el("td", {}, figureText(value, key), interval && el("small", {}, interval));
 }
 
 function headCell(key, text) {
   const now = order();
   const sort = now.key !== key ? "none" : now.down ? "descending" : "ascending";
   const sign = { none: "", descending: " ▼", ascending: " ▲" }[sort];
-  const button = app.el("button", { id: `sort-${key}`, type: "button", onclick: () => turn(key) }, text,
-    app.el("span", { "aria-hidden": "true" }, sign));
-  return app.el("th", { scope: "col", "aria-sort": sort, class: ["name", "what"].includes(key) && "text" }, button);
+  const button = el("button", { id: `sort-${key}`, type: "button", onclick: () => turn(key) }, text,
+    el("span", { "aria-hidden": "true" }, sign));
+  return el("th", { scope: "col", "aria-sort": sort, class: ["name", "what"].includes(key) && "text" }, button);
 }
 
 function markText(run, { kind, text }) {
   const mean = run.fold_scores.length ? d3.mean(run.fold_scores).toFixed(4) : "";
   const key = `mark_${kind}`;
-  return TEXT[key] ? app.t(key, app.table.classes[app.table.positive] ?? "", mean) : text;
+  return TEXT[key] ? t(key, app.table.classes[app.table.positive] ?? "", mean) : text;
 }
 
 function nameCell(run) {
-  const { el, state } = app;
+  const { state } = app;
   const isOpen = state.open === run.name;
   const attributes = { id: `open-${run.name}`, type: "button", "aria-expanded": String(isOpen) };
   const button = el("button", { ...attributes, onclick: () => app.set({ open: isOpen ? "" : run.name }) }, run.name);
   const marks = run.marks.map((mark) => el("small", { class: "mark" }, markText(run, mark)));
-  const own = run.own && el("span", { class: "badge" }, app.t("own"));
+  const own = run.own && el("span", { class: "badge" }, t("own"));
   return el("th", { scope: "row", class: "text" }, button, own, marks);
 }
 
 function choiceCell(run) {
-  const { el, chosen } = app;
+  const { chosen } = app;
   const isChosen = chosen.includes(run);
-  const box = el("input", { type: "checkbox", id: `choose-${run.name}`, "aria-label": app.t("choose", run.name),
+  const box = el("input", { type: "checkbox", id: `choose-${run.name}`, "aria-label": t("choose", run.name),
     disabled: !isChosen && chosen.length >= LETTERS.length, onchange: () => choose(run) });
   box.checked = isChosen;
   return el("td", { class: "choose" }, box, app.letterOf(run));
@@ -195,15 +195,15 @@ function runRow(run, scale, keys) {
   const main = figureOf(run, mainKey());
   const isChosen = app.chosen.includes(run);
   const interval = main && forestRow(scale, main, isChosen ? app.colour(run) : "var(--accent)");
-  return app.el("tr", { class: isChosen && "chosen" }, choiceCell(run), nameCell(run), figureCell(run, mainKey()),
-    app.el("td", { class: "text" }, interval), keys.map((key) => figureCell(run, key)),
-    app.el("td", { class: "text what" }, run.what));
+  return el("tr", { class: isChosen && "chosen" }, choiceCell(run), nameCell(run), figureCell(run, mainKey()),
+    el("td", { class: "text" }, interval), keys.map((key) => figureCell(run, key)),
+    el("td", { class: "text what" }, run.what));
 }
 
 /** What else is known of a run, in a row below it. */
 function detailRow(run, width) {
-  const { el, t } = app;
-  const facts = { date: run.date, machine: run.machine, command: run.command, commit: run.commit, parent: run.parent };
+  const { what, date, machine, command, commit, parent } = run;
+  const facts = { what, date, machine, command, commit, parent };
   facts.members = run.members?.join(", ");
   facts.settings = Object.entries(run.settings).map(([key, value]) => `${key} ${settingText(value)}`).join(", ");
   facts.fold_scores = run.fold_scores.map((score) => score.toFixed(4)).join(", ");
@@ -214,7 +214,6 @@ function detailRow(run, width) {
 }
 
 function confusionTable(counts) {
-  const { el, t } = app;
   const { classes } = app.table;
   const head = el("tr", {}, el("td"), classes.map((name) => el("th", { scope: "col" }, t("predicted", name))));
   const cell = (count, isRight) => el("td", { class: isRight && "right" }, app.number(count));
@@ -224,7 +223,6 @@ function confusionTable(counts) {
 }
 
 function runsTable(runs) {
-  const { el, t } = app;
   const keys = columns();
   const scale = forestScale(runs);
   const head = el("tr", {}, el("td"), headCell("name", t("run")), headCell(mainKey(), columnTitle(mainKey())),
@@ -242,7 +240,7 @@ function runsTable(runs) {
 
 /** The warning, the data set in numbers, and the base rate. */
 function dataSetLines() {
-  const { el, t, table } = app;
+  const { table } = app;
   const counts = Object.entries(table.counts).map(([name, count]) => t("class_count", name, count)).join(t("comma"));
   const base = table.base ? t("base_rate", table.base.class, app.percent(table.base.share)) : "";
   const lines = [el("p", { class: "soft" }, t("images_patients", table.images, table.patients, counts), " ", base)];
@@ -251,7 +249,6 @@ function dataSetLines() {
 }
 
 function searchBox() {
-  const { el, t } = app;
   const input = el("input", { type: "search", id: "search", placeholder: "mobilenet auc>0.9 epochs<=4",
     "aria-describedby": "search-help", oninput: (event) => app.set({ q: event.target.value }) });
   input.value = app.state.q;
@@ -261,11 +258,10 @@ function searchBox() {
 
 /** The chosen ones with a button that gives each up; one may stand in another table of the same images. */
 function chosenLine() {
-  const { el, t } = app;
   const place = (run) => (app.tableOf(run) === app.table ? "" : ` (${app.tableOf(run).title})`);
   const chip = (run) => el("button", { type: "button", class: "chip", onclick: () => choose(run) },
     app.letterOf(run), ` ${run.name}${place(run)} `, el("span", { "aria-label": t("remove"), role: "img" }, "×"));
-  return el("p", {}, app.chosen.length ? t("chosen") : "", app.chosen.map(chip));
+  return el("p", { class: "choice" }, app.chosen.length ? t("chosen") : "", app.chosen.map(chip));
 }
 
 /** The published ones are out of sight where there are own ones, and of very many only the first are drawn. */
@@ -280,8 +276,8 @@ function shownRuns() {
 }
 
 function moreButtons({ first, passed, published }) {
-  const { state, t } = app;
-  const line = app.el("p");
+  const { state } = app;
+  const line = el("p");
   const text = state.all ? t("hide_published") : t("show_published", published);
   if (published) line.append(app.button("all", text, null, () => app.set({ all: state.all ? "" : "published" })));
   const every = () => app.set({ all: "every" });
@@ -294,14 +290,14 @@ views.push({
   keys: [],
   light: ["q", "sort", "all", "a", "b", "more", "open", "profile"],
   draw(host) {
-    const { el, t } = app;
     const [said, results] = [el("p", { role: "status", class: "soft" }), el("div")];
     host.append(...dataSetLines(), searchBox(), said, results);
     const update = () => {
       const shown = shownRuns();
       const faults = shown.faults.map((fault) => el("strong", { class: "fault" }, ` ${fault}`));
       said.replaceChildren(t("shown", shown.first.length, app.table.runs.length), ...faults);
-      const note = el("p", { class: "soft" }, t("intervals_note"));
+      const means = app.classes.length > 1 ? t("means_note") : "";
+      const note = el("p", { class: "soft" }, t("intervals_note"), " ", means);
       results.replaceChildren(chosenLine(), runsTable(shown.first), moreButtons(shown), note);
     };
     update();

@@ -2,7 +2,6 @@
 
 /** Which class is meant; nothing to choose of two exclusive ones. */
 function classChoice(id) {
-  const { el, t } = app;
   if (app.classes.length < 2) return "";
   const name = (cls) => t("against_rest", app.table.classes[cls]);
   const options = app.classes.map((cls) => el("option", { value: cls, selected: cls === app.cls }, name(cls)));
@@ -11,14 +10,14 @@ function classChoice(id) {
 }
 
 function slider(id, range, set) {
-  const input = app.el("input", { type: "range", id, ...range, oninput: () => set(Number(input.value)) });
-  const output = app.el("output", { for: id });
-  const label = app.el("label", { for: id }, `${app.t(id)} `, output);
+  const input = el("input", { type: "range", id, ...range, oninput: () => set(Number(input.value)) });
+  const output = el("output", { for: id });
+  const label = el("label", { for: id }, `${t(id)} `, output);
   const show = (value, text) => {
     input.value = value;
     output.textContent = text;
   };
-  return { show, node: app.el("p", { class: "slider" }, label, input) };
+  return { show, node: el("p", { class: "slider" }, label, input) };
 }
 
 /** All that is known of the run at the cut-off and the prevalence of the state. */
@@ -40,7 +39,6 @@ function atCutoff(run) {
 }
 
 function matrixTable(counts) {
-  const { el, t } = app;
   const { classes } = app.table;
   const name = classes[app.cls];
   const other = app.classes.length === 1 && app.exclusive ? classes[1 - app.cls] : t("not_class", name);
@@ -52,7 +50,6 @@ function matrixTable(counts) {
 }
 
 function figuresTable({ sensitivity, specificity, values }) {
-  const { el, t } = app;
   const shown = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "-");
   const row = (key, digits, value, low, high) => {
     const interval = Number.isFinite(low) ? `${shown(low, digits)}–${shown(high, digits)}` : "";
@@ -66,7 +63,6 @@ function figuresTable({ sensitivity, specificity, values }) {
 
 /** A thousand dots: what becomes of people of that prevalence. */
 function peopleFigure({ people }) {
-  const { t } = app;
   const colours = { found: "var(--good)", missed: "var(--bad)", alarms: "var(--c1)", cleared: "var(--rule)" };
   const [marks, keys] = [[], []];
   let [first, sum] = [0, 0];
@@ -89,7 +85,6 @@ function cutoffRule() {
 }
 
 function histogramFigure({ scores, positives, negatives }) {
-  const { t } = app;
   const bins = d3.range(50).map((n) => ({ x1: n / 50, x2: (n + 1) / 50, up: 0, down: 0 }));
   const binOf = (row) => bins[Math.min(49, Math.floor(scores[row] / 1200))];
   for (const row of positives) binOf(row).up += 1;
@@ -107,7 +102,6 @@ function histogramFigure({ scores, positives, negatives }) {
 
 /** Net benefit at every cut-off, beside calling all and none positive. */
 function decisionFigure({ scores, positives, negatives, prevalence }) {
-  const { t } = app;
   const [found, alarms] = [positives, negatives].map((rows) => sharesAbove(scores, rows));
   const lines = d3.range(1, 100).map((cut) => ({ cut: cut / 100, all: netBenefit(prevalence, 1 - prevalence, cut),
     model: netBenefit(found[cut] * prevalence, alarms[cut] * (1 - prevalence), cut) }));
@@ -128,23 +122,22 @@ function subgroupFigure({ name, values, codes }, { positives, isCalled }) {
     return { name: `${value} (${app.number(members.length)})`, found, low, high, colour: "var(--c0)" };
   }).filter(({ found }) => !Number.isNaN(found));
   if (!rows.length) return "";
-  const title = app.t("subgroups", name);
+  const title = t("subgroups", name);
   const text = ({ found }) => found.toFixed(3);
   const label = `${title}: ${rows.map((row) => `${row.name} ${text(row)}`).join(", ")}`;
   return app.figure(title, app.plot(label, { height: 50 + 34 * rows.length, marginLeft: 120, marginRight: 45,
-    x: { label: app.t("recall"), ticks: 5, grid: true }, y: { label: null, domain: rows.map((row) => row.name) },
+    x: { label: t("recall"), ticks: 5, grid: true }, y: { label: null, domain: rows.map((row) => row.name) },
     marks: [...intervals(rows, "found"), Plot.text(rows, { x: "found", y: "name", text, dy: -12 })] }));
 }
 
 async function copyCutoff(said) {
   const cut = (app.state.t / 100).toFixed(2);
   const copied = navigator.clipboard?.writeText(cut).then(() => "copied", () => "not_copied") ?? "not_copied";
-  said.textContent = app.t(await copied, cut);
+  said.textContent = t(await copied, cut);
 }
 
 /** The sliders and buttons, and a function that makes them show where they stand. */
 function controls() {
-  const { el, t } = app;
   const cutoff = slider("cutoff", { min: 0, max: 100, step: 1 }, (value) => app.set({ t: value }));
   const prevalence = slider("prevalence", { min: 0.001, max: 0.999, step: 0.001 }, (prev) => app.set({ prev }));
   const said = el("span", { role: "status" });
@@ -162,7 +155,6 @@ views.push({
   keys: ["a", "cls"],
   light: ["t", "prev"],
   draw(host) {
-    const { el, t } = app;
     const [run] = app.chosen;
     if (!run) return host.append(el("p", {}, t("choose_one")));
     const { show, node } = controls();

@@ -8,8 +8,8 @@ const ZOOM_STEP = 1.5;
 const UNTOUCHED = { level: 128, window: 256, zoom: 1, x: 0, y: 0 };
 
 /** How images are looked at, all panels alike. x, y: the upper left corner in shares of the picture's sides; `target`:
- * 0 for the map of the predicted class, 1 for that of the positive one; `hidden`: numbers of panels, 0: the picture. */
-const look = { ...UNTOUCHED, opacity: 0.5, target: 1, contours: true, cells: false, hidden: new Set() };
+ * 0 for the map of the predicted class, 1 for that of the positive one; `panel_0` (the picture) to 2: what is seen. */
+const look = { ...UNTOUCHED, opacity: 0.5, target: 1, contours: true, cells: false };
 
 app.openImage = (row) => {
   app.set({ img: String(row) });
@@ -36,7 +36,8 @@ function makeDialog() {
     dialog.remove();
     if (app.state.img !== "") app.set({ img: "" });
   });
-  look.hidden = new Set(innerWidth < 700 ? [0, 2] : []);
+  const isWide = innerWidth >= 700;
+  Object.assign(look, { panel_0: isWide, panel_1: true, panel_2: isWide });
   dialog.showModal();
   return dialog;
 }
@@ -46,12 +47,15 @@ async function fillViewer(dialog, row, listed) {
   const image = app.cases.shown.find((one) => one.row === row);
   const uri = image && app.data.thumbs[image.thumb];
   const picture = uri ? await loadPicture(uri) : null;
+  if (app.state.img !== String(row)) return; // another one was asked for meanwhile
+  const focused = document.activeElement.id;
   const facts = app.el("div", { class: "facts" }, caseFacts(row), probabilityTable(row));
   dialog.replaceChildren(
     viewerHead(dialog, row, listed, image),
     picture ? pictureParts(picture, row, facts) : app.el("p", { class: "soft" }, app.t("no_picture"), facts),
     app.el("strong", {}, app.t("not_clinical")));
-  (dialog.querySelector(".stage") ?? dialog.querySelector("button")).focus();
+  const places = [document.getElementById(focused), ...dialog.querySelectorAll(".stage, button")];
+  places.find((node) => node && !node.disabled).focus();
 }
 
 /** Arrow keys go to the image before or after, unless they move a slider. */
@@ -63,17 +67,21 @@ function turnOver(event, row, listed) {
   if (next !== undefined) app.openImage(next);
 }
 
+/** A button with a sign, whose name is for screen readers and for a pointer that rests on it. */
+function signButton(id, sign, disabled, onclick) {
+  const name = app.t(id);
+  return app.el("button", { id, type: "button", "aria-label": name, title: name, disabled, onclick }, sign);
+}
+
 function viewerHead(dialog, row, listed, image) {
   const place = listed.indexOf(row);
-  const button = (sign, name, disabled, onclick) =>
-    app.el("button", { type: "button", "aria-label": app.t(name), title: app.t(name), disabled, onclick }, sign);
   const last = place < 0 || place + 1 === listed.length;
-  return app.el("header", {},
+  return app.el("div", { class: "viewer-head" },
     app.el("h3", { id: "viewer-title" }, image ? image.id : app.t("image_number", row + 1)),
     place >= 0 && app.el("span", { class: "soft" }, app.t("place", place + 1, listed.length)),
-    button("‹", "image_before", place <= 0, () => app.openImage(listed[place - 1])),
-    button("›", "image_after", last, () => app.openImage(listed[place + 1])),
-    button("✕", "close", false, () => dialog.close()));
+    signButton("image_before", "‹", place <= 0, () => app.openImage(listed[place - 1])),
+    signButton("image_after", "›", last, () => app.openImage(listed[place + 1])),
+    signButton("close", "✕", false, () => dialog.close()));
 }
 
 function caseFacts(row) {
@@ -118,16 +126,18 @@ function pictureParts(picture, row, facts) {
   const redraw = () => drawStage(stage, picture, panels, row);
   listenToMouse(stage, redraw);
   redraw();
-  const maps = mapped.length ? mapControls(redraw) : app.el("p", { class: "soft" }, app.t("no_maps"));
-  const switches = mapped.length ? panels.map((run, number) => panelSwitch(run, number, redraw)) : [];
-  const { el } = app;
-  const shown = el("div", {}, el("div", { class: "chips" }, switches), stage);
+  const { el, t } = app;
+  const titles = panels.map((run) => (run ? t("map_by", run.name) : t("untouched")));
+  const switches = titles.map((title, number) => lookCheckbox(`panel_${number}`, title, redraw));
+  const shown = el("div", {}, el("div", { class: "chips" }, mapped.length ? switches : []), stage);
+  const maps = mapped.length ? mapControls(redraw) : el("p", { class: "soft" }, t("no_maps"));
   return el("div", { class: "looking" }, shown, el("div", { class: "controls" }, toneControls(redraw), maps), facts);
 }
 
 function drawStage(stage, picture, panels, row) {
   const toned = applyWindow(picture);
-  const seen = panels.filter((_, n) => !look.hidden.has(n));
+  const seen = panels.filter((_, number) => look[`panel_${number}`]);
+  stage.style.touchAction = look.zoom > 1 ? "none" : "";
   stage.replaceChildren(...(seen.length ? seen : panels.slice(0, 1)).map((panel) => drawPanel(panel, toned, row)));
 }
 
@@ -211,7 +221,8 @@ function drawHeat(context, { rows, cols, part }, cells) {
   context.drawImage(layer, 0, 0, 1, 1);
   const draw = (size, shape, colour, width) => stroke(context, () => place(context, size, part), shape, colour, width);
   if (look.cells) draw(1, gridLines(rows, cols), "rgba(255, 255, 255, 0.4)", 1);
-  if (look.contours) contoursOf(smooth).forEach((contour, n) => draw(HEAT, contour, `rgb(${HUE})`, 1.5 + 1.5 * n));
+  const contours = look.contours && d3.max(cells) > 0 ? contoursOf(smooth) : [];
+  contours.forEach((contour, n) => draw(HEAT, contour, `rgb(${HUE})`, 1.5 + 1.5 * n));
 }
 
 /** A picture of one colour whose opacity is the map. */
@@ -223,10 +234,9 @@ function colourLayer(values, width, height) {
   return canvas;
 }
 
-/** Around CONTOURS of the maximum; none of a map that is empty. */
+/** Lines around CONTOURS of the maximum. */
 function contoursOf(values) {
-  const top = d3.max(values);
-  const levels = top > 0 ? CONTOURS.map((share) => share * top) : [];
+  const levels = CONTOURS.map((share) => share * d3.max(values));
   return d3.contours().size([HEAT, HEAT]).thresholds(levels)(values);
 }
 
@@ -267,59 +277,45 @@ function lookSlider(name, range, redraw) {
   return node;
 }
 
-function checkbox(id, text, isChecked, set) {
-  const input = app.el("input", { id, type: "checkbox", checked: isChecked, onchange: () => set(input.checked) });
+function lookCheckbox(name, text, redraw) {
+  const onchange = () => {
+    look[name] = input.checked;
+    redraw();
+  };
+  const input = app.el("input", { id: name, type: "checkbox", checked: look[name], onchange });
   return app.el("label", { class: "check" }, input, text);
-}
-
-function lookCheckbox(name, redraw) {
-  return checkbox(name, app.t(name), look[name], (isChecked) => {
-    look[name] = isChecked;
-    redraw();
-  });
-}
-
-function panelSwitch(run, number, redraw) {
-  const text = run ? app.t("map_by", run.name) : app.t("untouched");
-  return checkbox(`panel-${number}`, text, !look.hidden.has(number), (isSeen) => {
-    look.hidden[isSeen ? "delete" : "add"](number);
-    redraw();
-  });
 }
 
 function toneControls(redraw) {
   const { el, t } = app;
-  const fieldset = el("fieldset", {});
-  const button = (key, text, change) => {
-    const onclick = () => {
-      change();
-      fill();
-      redraw();
-    };
-    return el("button", { id: key, type: "button", "aria-label": t(key), title: t(key), onclick }, text);
+  const zoom = (factor) => {
+    zoomAt(0.5, 0.5, factor);
+    redraw();
   };
-  const fill = () => fieldset.replaceChildren(
-    el("legend", {}, t("tones")),
+  const reset = () => {
+    Object.assign(look, UNTOUCHED);
+    showViewer();
+  };
+  return el("fieldset", {}, el("legend", {}, t("tones")),
     lookSlider("level", { min: 0, max: 255 }, redraw),
     lookSlider("window", { min: 2, max: 512, step: 2 }, redraw),
-    button("zoom_in", "+", () => zoomAt(0.5, 0.5, ZOOM_STEP)),
-    button("zoom_out", "−", () => zoomAt(0.5, 0.5, 1 / ZOOM_STEP)),
-    button("as_it_was", t("as_it_was"), () => Object.assign(look, UNTOUCHED)));
-  fill();
-  return fieldset;
+    signButton("zoom_in", "+", false, () => zoom(ZOOM_STEP)),
+    signButton("zoom_out", "−", false, () => zoom(1 / ZOOM_STEP)),
+    signButton("as_it_was", t("as_it_was"), false, reset));
 }
 
 function mapControls(redraw) {
   const { el, t } = app;
   const names = [t("predicted_class"), app.table.classes[Math.max(0, app.table.positive)]];
   const options = names.map((name, number) => el("option", { selected: number === look.target }, name));
-  const select = el("select", { id: "target", onchange() {
-    look.target = select.selectedIndex;
+  const onchange = (event) => {
+    look.target = event.target.selectedIndex;
     redraw();
-  } }, options);
-  return el("fieldset", {}, el("legend", {}, t("heat_maps")), el("label", {}, t("map_class"), select),
+  };
+  return el("fieldset", {}, el("legend", {}, t("heat_maps")),
+    el("label", {}, t("map_class"), " ", el("select", { id: "target", onchange }, options)),
     lookSlider("opacity", { min: 0, max: 1, step: 0.05 }, redraw),
-    lookCheckbox("contours", redraw), lookCheckbox("cells", redraw));
+    lookCheckbox("contours", t("contours"), redraw), lookCheckbox("cells", t("cells"), redraw));
 }
 
 // Zoom and pan

@@ -159,10 +159,9 @@ function headCell(key, text) {
   return el("th", { scope: "col", "aria-sort": sort, class: ["name", "what"].includes(key) && "text" }, button);
 }
 
-function markText(run, { kind, text }) {
-  const mean = run.fold_scores.length ? d3.mean(run.fold_scores).toFixed(4) : "";
+function markText({ kind, text, value }) {
   const key = `mark_${kind}`;
-  return TEXT[key] ? t(key, app.table.classes[app.table.positive] ?? "", mean) : text;
+  return TEXT[key] ? t(key, value) : text;
 }
 
 function nameCell(run) {
@@ -170,7 +169,7 @@ function nameCell(run) {
   const isOpen = state.open === run.name;
   const attributes = { id: `open-${run.name}`, type: "button", "aria-expanded": String(isOpen) };
   const button = el("button", { ...attributes, onclick: () => app.set({ open: isOpen ? "" : run.name }) }, run.name);
-  const marks = run.marks.map((mark) => el("small", { class: "mark" }, markText(run, mark)));
+  const marks = run.marks.map((mark) => el("small", { class: "mark" }, markText(mark)));
   const own = run.own && el("span", { class: "badge" }, t("own"));
   return el("th", { scope: "row", class: "text" }, button, own, marks);
 }

@@ -448,12 +448,12 @@ def test_curves_of_what_is_chosen_and_of_what_is_still_training(show, two):
         "live", "drawn", [{"fold": 0, "done": 2, "epochs": 9, "finished": False}], {0: [{"epoch": 1, "loss": 0.7}]}
     )
     other = replace(begun, name="elsewhere", data="another")
-    table = two.page.tables[0]
-    tables = [table, replace(table, id="other", data="another")]
-    page = show(replace(two.page, tables=tables, unfinished=[begun, other]), "a=one&b=two")
+    new = replace(begun, name="new", data="without results")
+    tables = [*two.page.tables, replace(two.page.tables[0], id="another", data="another", runs=[])]
+    page = show(replace(two.page, tables=tables, unfinished=[begun, other, new]), "a=one&b=two")
     see(page, "training")
     legend = "[...document.querySelectorAll('#training .legend span')].map(s => s.textContent)"
-    assert page.value(legend) == ["one", "two", "live"]
+    assert page.value(legend) == ["one", "two", "live", "new"]
     text = page.value("document.getElementById('training').textContent")
     assert "fold 0: 2 of 9 epochs" in text and "elsewhere" not in text
     assert page.value("document.querySelectorAll('#training svg g[fill=none] path').length") >= 7

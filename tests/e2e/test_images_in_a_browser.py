@@ -111,7 +111,7 @@ class Drawn:
             commit="",
             parent="",
             members=[],
-            settings={"epochs": 3 + number, "augment": ("none", "plain", "none")[number]},
+            settings={"lr": 0.01, "epochs": 3 + number, "augment": ("none", "plain", "none")[number]},
             scores=scores,
             gain=None,
             p_false=None,
@@ -455,6 +455,8 @@ def test_curves_of_what_is_chosen_and_of_what_is_still_training(show, two):
     text = page.value("document.getElementById('training').textContent")
     assert "fold 0: 2 of 9 epochs" in text and "elsewhere" not in text
     assert page.value("document.querySelectorAll('#training svg g[fill=none] path').length") >= 7
+    kept, lonely = 6, 1
+    assert page.value("document.querySelectorAll('#training svg circle').length") == kept + lonely
     page.value("app.set({epochs_of: 'auc'})")
     assert "AUC" in page.value("document.querySelector('#training svg').getAttribute('aria-label')")
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from chestfold.core.task import create_task
 from chestfold.evaluate import bootstrap
-from chestfold.evaluate.comparisons import paired_gain
 from chestfold.evaluate.metrics import METRICS, Predicted, value_of
+from chestfold.evaluate.paired import Paired, gain_of
 from chestfold.evaluate.results import find_result
 
 CLASS = "PNEUMONIA"
@@ -31,16 +31,18 @@ def as_two_classes(positive: np.ndarray) -> np.ndarray:
 
 
 def compare() -> dict[str, object]:
-    table = find_result(TWO_CLASSES).oof()[0].set_index("id")
-    labels = np.array([int(label == CLASS) for label in table["label"]])
-    groups = table["group"].to_numpy()
+    table = find_result(TWO_CLASSES).oof()[0]
+    folds = tuple(sorted(set(table["fold"])))
     classes = as_two_classes(table[CLASS].to_numpy())
+    table["label"] = np.where(table["label"] == CLASS, CLASS, "rest")
+    labels = TASK.labels(table["label"].tolist())
     auc = METRICS["auc"]
     found: dict[str, object] = {TWO_CLASSES: round(value_of(auc, Predicted(TASK, labels, classes)), 4)}
     for name in LABELS:
-        other = find_result(name).oof()[0].set_index("id").loc[table.index]
+        other = find_result(name).oof()[0].set_index("id").loc[table["id"]]
         probs = as_two_classes(other[CLASS].to_numpy())
-        gain = paired_gain(TASK, labels, probs, classes, groups)
+        paired = Paired(TASK, auc, folds, table, probs, classes)
+        gain = gain_of(paired, auc, paired.at_half).score
         found[name] = round(value_of(auc, Predicted(TASK, labels, probs)), 4)
         found[f"{name} minus {TWO_CLASSES}"] = gain.format_gain()
     return found

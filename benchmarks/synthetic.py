@@ -25,7 +25,7 @@ import numpy as np
 
 from chestfold.cli import main as cli
 from chestfold.cli.experiment import read_command, run_command
-from chestfold.core.console import say, show
+from chestfold.core.console import say, show_lines, terminal_width
 from chestfold.core.files import input_dir, runs_dir
 from chestfold.core.rng import generator
 from chestfold.evaluate import synthetic_gain
@@ -87,11 +87,11 @@ def carry_out(plan: Plan) -> None:
             blend(plan, part, fold)
         run_experiments(plan, part)
         for table in terminal.synthetic_tables():
-            show(table)
+            show_lines(table.lines(terminal_width()))
     gains = []
     for pair in synthetic_gain.pairs(all_results()):
         names = {"share": pair.share, "with": pair.with_.name, "without": pair.without.name}
-        gains.append(names | {"auc_gained": pair.auc.value, "recall_gained": pair.recall.value})
+        gains.append(names | {"auc_gained": pair.auc.value, "recall_gained_at_specificity_95": pair.recall.value})
     say(json.dumps({"gains": gains}))
 
 

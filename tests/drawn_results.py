@@ -47,7 +47,7 @@ def store(
     folds = FoldsOfResult(file="tiny", count=3, sha256="f" * 64, trained=tuple(trained))
     of_task = {"task": task.name, "classes": task.classes, "positive": task.positive if task.sums_to_one else ""}
     record = record_of(name, **({"folds": folds} | of_task | fields))
-    about = record.model_dump(exclude={"name", "scores", "files"})
+    about = record.model_dump(exclude={"name", "scores", "files", "images", "patients"})
     oof = with_probs(rows[rows["fold"].isin(trained)], task, name)
     test = None if tests is None else with_probs(tests, task, f"{name} test")
     origin = {"folds_sha256": folds.sha256, "folds": folds.file, "task": task.name}

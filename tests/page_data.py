@@ -39,7 +39,9 @@ class Scripts(HTMLParser):
 
 def data_of(text: str) -> dict[str, Any]:
     """DATA of a page."""
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert found
+    return json.loads(found[1])
 
 
 def decoded(text: str, kind: str) -> np.ndarray:

@@ -96,7 +96,9 @@ class Drawn:
 
     def _run(self, number: int, name: str) -> Run:
         auc = 0.9 - 0.1 * number
-        scores = dict.fromkeys(("auc", "recall", "specificity", "accuracy", "f1"), (auc, auc - 0.02, auc + 0.02))
+        shown = ("auc", "recall", "specificity", "accuracy", "f1")
+        scores: dict[str, tuple[float, float, float] | None] = {}
+        scores |= dict.fromkeys(shown, (auc, auc - 0.02, auc + 0.02))
         maps = np.zeros((2, 4, 5))
         maps[1, 1, 3] = 1  # for the positive class in row 1, column 3; of the predicted class there is none
         return Run(
@@ -446,16 +448,16 @@ def test_curves_of_what_is_chosen_and_of_what_is_still_training(show, two):
         "live", "drawn", [{"fold": 0, "done": 2, "epochs": 9, "finished": False}], {0: [{"epoch": 1, "loss": 0.7}]}
     )
     other = replace(begun, name="elsewhere", data="another")
-    table = two.page.tables[0]
-    tables = [table, replace(table, id="other", data="another")]
-    page = show(replace(two.page, tables=tables, unfinished=[begun, other]), "a=one&b=two")
+    new = replace(begun, name="new", data="without results")
+    tables = [*two.page.tables, replace(two.page.tables[0], id="another", data="another", runs=[])]
+    page = show(replace(two.page, tables=tables, unfinished=[begun, other, new]), "a=one&b=two")
     see(page, "training")
     legend = "[...document.querySelectorAll('#training .legend span')].map(s => s.textContent)"
-    assert page.value(legend) == ["one", "two", "live"]
+    assert page.value(legend) == ["one", "two", "live", "new"]
     text = page.value("document.getElementById('training').textContent")
     assert "fold 0: 2 of 9 epochs" in text and "elsewhere" not in text
     assert page.value("document.querySelectorAll('#training svg g[fill=none] path').length") >= 7
-    kept, lonely = 6, 1
+    kept, lonely = 6, 2
     assert page.value("document.querySelectorAll('#training svg circle').length") == kept + lonely
     page.value("app.set({epochs_of: 'auc'})")
     assert "AUC" in page.value("document.querySelector('#training svg').getAttribute('aria-label')")

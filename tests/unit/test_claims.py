@@ -230,6 +230,9 @@ def test_a_run_is_compared_with_its_parent_when_it_is_collected_and_has_its_hist
     request = trained.run(tiny_experiment(epochs=2), "--fold", "0", name="exp102")
     record = find_result(request.name).record
     assert record.against is None, "it has no parent"
+    tagged = trained.run(tiny_experiment(epochs=1), "--fold", "0", "--tag", "short")
+    against = find_result(tagged.name).record.against
+    assert against is not None and (against.other, against.folds) == ("exp100", (0,))
     assert list(record.history) == [0] and [row["epoch"] for row in record.history[0]] == [1, 2]
     (first, _) = read_history(trained.runs / "exp102" / "fold0" / "metrics.jsonl")
     assert record.history[0][0]["loss"] == pytest.approx(first["loss"], rel=1e-4)

@@ -31,9 +31,9 @@ def watched(monkeypatch) -> dict[str, Images]:
         seen["trained"] = images
         return train(exp, fold, images, *rest)
 
-    def watched_fit(runner, images, val, checkpoint):
+    def watched_fit(runner, images, val, *rest):
         seen["detector"], seen["threshold"] = images, val
-        return fit(runner, images, val, checkpoint)
+        return fit(runner, images, val, *rest)
 
     monkeypatch.setattr(loop, "fit", watched_train)
     monkeypatch.setattr(ood, "fit", watched_fit)

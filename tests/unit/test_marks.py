@@ -1,10 +1,12 @@
 """What must be read beside a score."""
 
+from typing import Any
+
 import pytest
 from conftest import record_of
 
 from chestfold.data.catalogue import catalogue
-from chestfold.evaluate import leaderboard, marks
+from chestfold.evaluate import marks
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.results import Result, Scores, find_result
 
@@ -88,7 +90,7 @@ def test_a_record_without_counts_has_no_marks():
 def facts(matrix, patients: int, **fields) -> marks.Facts:
     from pathlib import Path
 
-    counted = {"images": sum(map(sum, matrix)), "patients": patients}
+    counted: dict[str, Any] = {"images": sum(map(sum, matrix)), "patients": patients}
     if fields.get("task") == "multilabel":
         counted["images"] = 16
     return marks.facts_of(Result(Path("exp1"), record(matrix, **counted, **fields)))
@@ -137,7 +139,6 @@ def test_results_of_before_images_and_patients_were_counted_are_counted_from_the
 def test_the_warning_of_a_known_data_set_stands_with_results_of_before_there_were_any(data):
     made = record([[1, 1], [1, 1]], data=data)
     assert made.warning == "" and "CONFOUNDED" in marks.warning_of(made) == catalogue()[data].warning
-    assert marks.warning_of(made) in leaderboard.competition_title(made)
 
 
 def test_the_warning_that_a_result_kept_goes_before_that_of_the_catalogue():

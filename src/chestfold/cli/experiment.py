@@ -20,7 +20,7 @@ from chestfold.core.config import (
     settings_of,
     takes_several,
 )
-from chestfold.core.console import fail, plural, say
+from chestfold.core.console import fail, plural, say, waiting
 from chestfold.core.device import choose_device, choose_workers
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import folds_dir, read_json
@@ -86,7 +86,8 @@ def run_command(command: Command) -> None:
     if jobs > 1:
         run_jobs(command.request, jobs, threads, (command.tracker, command.wandb))
         return
-    from chestfold.train.run import run_request
+    with waiting("loading PyTorch"):
+        from chestfold.train.run import run_request
 
     run_request(command.request, open_tracker(command.tracker, command.wandb), threads)
 

@@ -11,6 +11,11 @@ from chestfold.core.device import choose_device
 from chestfold.core.errors import InputError
 from chestfold.core.files import runs_dir, write_csv
 
+APP_ABOUT = "a page on this machine that answers: drop a picture. Not for clinical use"
+APP_EPILOG = (
+    "The page is reached from this machine alone, asks nobody for anything, and deletes a picture when it is answered. "
+    "It speaks English and Japanese. Ctrl-C ends it. Example: chestfold app exp021 --open"
+)
 ABOUT = "predict images with a trained run or ensemble: class, probability, heat map. Not for clinical use"
 EPILOG = (
     "For each image: the most probable class, its probability (the mean of the folds' models), the lowest and the "
@@ -22,11 +27,37 @@ EPILOG = (
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add `predict`."""
+    """Add `predict` and `app`."""
+    add_app(verbs)
     parser = add_verb(verbs, "predict", predict, ABOUT)
     parser.epilog = EPILOG
     parser.add_argument("name", help="a run in runs/ with its checkpoints, or an ensemble of such runs (not by ranks)")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, DICOM, BMP, TIFF; or folders")
+    _add_reading(parser)
+    parser.add_argument("--json", action="store_true", help="print everything as JSON instead of the table")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each file too")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where heat maps are written [runs/NAME/predicted]")
+    parser.add_argument("--layer", default="", metavar="NAME", help="heat maps from this layer [the family's last]")
+    parser.add_argument("--no-overlay", action="store_true", help="no heat maps: several times as fast")
+    parser.add_argument("--overwrite", action="store_true", help="replace the --csv file")
+    add_trust(parser)
+    add_device(parser)
+
+
+def add_app(verbs: Any) -> None:
+    """Add `app`."""
+    parser = add_verb(verbs, "app", app, APP_ABOUT)
+    parser.epilog = APP_EPILOG
+    parser.add_argument("name", help="a run in runs/ with its checkpoints, or an ensemble of such runs (not by ranks)")
+    parser.add_argument("--port", type=int, default=7860, help="of the page's address; 0 is any free one [7860]")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    _add_reading(parser)
+    add_trust(parser)
+    add_device(parser)
+
+
+def _add_reading(parser: Any) -> None:
+    """Options that say what a file holds."""
     parser.add_argument(
         "--window",
         default="",
@@ -38,14 +69,40 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument(
         "--table", type=Path, metavar="CSV", help="age, sex, ...: a column file or id, and those that the run was given"
     )
-    parser.add_argument("--json", action="store_true", help="print everything as JSON instead of the table")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each file too")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where heat maps are written [runs/NAME/predicted]")
-    parser.add_argument("--layer", default="", metavar="NAME", help="heat maps from this layer [the family's last]")
-    parser.add_argument("--no-overlay", action="store_true", help="no heat maps: several times as fast")
-    parser.add_argument("--overwrite", action="store_true", help="replace the --csv file")
-    add_trust(parser)
-    add_device(parser)
+
+
+def app(arguments: argparse.Namespace) -> None:
+    """Serve the page until Ctrl-C."""
+    import webbrowser
+
+    from chestfold.predict import app as page
+    from chestfold.predict import output
+    from chestfold.predict.answer import Answerer
+
+    choose_device(arguments.device)
+    with page.quiet_gradio():
+        listening = page.listen(arguments.port)
+        answerer = Answerer(_predictor(arguments))
+        _say_note(answerer.predictor)
+        server = page.create_server(page.create_server_app(answerer))
+        address = f"http://{page.HOST}:{listening.getsockname()[1]}"
+        say(output.heading(answerer.predictor))
+        say(f"the page: {address} (Ctrl-C ends it)")
+        if arguments.open:
+            webbrowser.open(address)
+        server.run(sockets=[listening])
+
+
+def _predictor(arguments: argparse.Namespace) -> Any:
+    from chestfold.predict.predictor import Predictor
+
+    levels = tuple(arguments.range) if arguments.range else None
+    return Predictor(arguments.name, levels, arguments.window, table=arguments.table)
+
+
+def _say_note(predictor: Any) -> None:
+    if predictor.seen_images.note:
+        say(predictor.seen_images.note)
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -54,7 +111,6 @@ def predict(arguments: argparse.Namespace) -> None:
 
     from chestfold.predict import output
     from chestfold.predict.inputs import find_images
-    from chestfold.predict.predictor import Predictor
 
     choose_device(arguments.device)
     if arguments.csv and arguments.csv.exists() and not arguments.overwrite:
@@ -63,11 +119,9 @@ def predict(arguments: argparse.Namespace) -> None:
     with redirect_stdout(sys.stderr if arguments.json else sys.stdout):  # stdout holds the JSON alone
         for note in notes:
             say(note)
-        levels = tuple(arguments.range) if arguments.range else None
-        predictor = Predictor(arguments.name, levels, arguments.window, table=arguments.table)
+        predictor = _predictor(arguments)
         predictor.require_values()
-        if predictor.seen_images.note:
-            say(predictor.seen_images.note)
+        _say_note(predictor)
         heatmaps = _heatmaps(predictor, arguments)
         lines = output.predict_files(predictor, paths, heatmaps)
         if heatmaps:

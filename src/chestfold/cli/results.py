@@ -1,14 +1,20 @@
 """What comes after training: `ensemble`, `import`, `submit`, `kernel`, `board`, `report`, `publish`."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
 
 from chestfold.cli.parser import add_trust, add_verb
-from chestfold.core.console import plural, say, show, terminal_width
+from chestfold.core.console import plural, say, show, show_lines, terminal_width, waiting
 from chestfold.core.errors import InputError
 from chestfold.core.files import runs_dir
 from chestfold.integrations.tracker import TRACKERS
+
+if TYPE_CHECKING:
+    from chestfold.core.fitted_table import FittedTable
 
 METHODS = ["mean", "rank", "greedy", "stack"]
 WATCH = 10.0
@@ -29,14 +35,24 @@ def add_verbs(verbs: Any) -> None:
     )
     board.add_argument("names", nargs="*", metavar="NAME", help="these results only [all]")
     board.add_argument("--data", default="", help="results on this data set only [all]")
-    board.add_argument("--own", action="store_true", help="without the published results of exps/results/")
+    published = board.add_mutually_exclusive_group()
+    published.add_argument("--own", action="store_true", help="without the published results of exps/results/")
+    published.add_argument("--all", action="store_true", help="with them, where there are own ones too")
     board.add_argument("--top", type=int, metavar="N", help="the first N of each table [all]")
+    board.add_argument("--columns", default="", metavar="A,B", help="these columns: auc,gain,minutes [those that fit]")
+    board.add_argument("--sort", default="", metavar="COLUMN", help="the best of it first [the competition's metric]")
+    written = board.add_mutually_exclusive_group()
+    for name, what in (("json", "JSON"), ("csv", "CSV"), ("markdown", "Markdown")):
+        about = f"print {what}: all results, all columns"
+        written.add_argument(f"--{name}", dest="written", action="store_const", const=name, help=about)
     report = add_verb(verbs, "report", write_page, "the leaderboard and every result as one HTML page")
     report.add_argument("names", nargs="*", metavar="NAME", help="these results only [all]")
-    report.add_argument("--out", type=Path, help="the file to write [runs/report.html]")
     text = f"write it again when a run changes, looking every so many seconds [{WATCH:g}]; Ctrl-C ends it"
     report.add_argument("--watch", nargs="?", type=float, const=WATCH, metavar="SECONDS", help=text)
     report.add_argument("--open", action="store_true", help="show it in the browser")
+    report.add_argument("--card", metavar="NAME", help="instead: the model card of this result, to print")
+    report.add_argument("--language", default="en", choices=["en", "ja", "both"], help="of the card [en]")
+    report.add_argument("--out", type=Path, help="the file to write [report.html, or card_NAME.html, in runs/]")
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
     )
@@ -159,32 +175,51 @@ def write_kernel(arguments: argparse.Namespace) -> None:
 
 def show_board(arguments: argparse.Namespace) -> None:
     """Print the leaderboard and what is still training, or another table."""
-    from chestfold.evaluate import leaderboard
-    from chestfold.report import terminal
+    with waiting("reading results"):
+        from chestfold.report import terminal
 
     if arguments.table == "results":
-        chosen = leaderboard.Selection(arguments.names, arguments.data, arguments.own, arguments.top)
-        tables = terminal.boards(terminal_width(), chosen)
-    elif arguments.table == "sources":
-        tables = terminal.baseline_tables()
-    else:
-        tables = terminal.synthetic_tables()
-    for table in tables:
-        show(table)
-    if arguments.table == "synthetic" and not tables:
-        say("no result with synthetic images beside one without; see docs/how-to/synthetic.md")
-    if arguments.table != "results":
+        _show_results(arguments)
         return
-    if tables and terminal_width() < terminal.WIDE:
-        say(f"more columns in a terminal of {terminal.WIDE} characters, or: chestfold board | less -S")
-    for line in [*leaderboard.displaced(), *leaderboard.unfinished()]:
-        say(line)
+    if arguments.written:
+        raise InputError(f"--{arguments.written} is for the results; RESULTS.md holds the table {arguments.table}")
+    with waiting("comparing results"):
+        tables = terminal.baseline_tables() if arguments.table == "sources" else terminal.synthetic_tables()
+    _show_tables(tables)
     if not tables:
+        say("no result with synthetic images beside one without; see docs/how-to/synthetic.md")
+
+
+def _show_results(arguments: argparse.Namespace) -> None:
+    from chestfold.evaluate import leaderboard
+    from chestfold.report import export, terminal
+
+    a = arguments
+    chosen = leaderboard.Selection(a.names, a.data, a.own, a.top)
+    columns = [name for name in a.columns.split(",") if name]
+    view = terminal.View(bool(a.all or a.written), columns, a.sort)
+    with waiting("comparing results"):
+        boards, left_out = terminal.boards(chosen, view)
+    if a.written:
+        print(export.FORMATS[a.written](boards, view))
+        return
+    _show_tables([terminal.fitted(board, view) for board in boards])
+    for line in [*left_out, *leaderboard.displaced(), *leaderboard.unfinished()]:
+        say(line)
+    if not boards:
         say("no finished result yet; start with: make demo")
 
 
+def _show_tables(tables: "Sequence[FittedTable]") -> None:
+    for table in tables:
+        show_lines([*table.lines(terminal_width()), Text()])
+
+
 def write_page(arguments: argparse.Namespace) -> None:
-    """Write the HTML page of all results, once or as long as something trains."""
+    """Write the HTML page of all results, once or as long as something trains; or the card of one result."""
+    if arguments.card:
+        write_card(arguments)
+        return
     from chestfold.report.page import require_file, write_report
     from chestfold.report.watch import watch
 
@@ -208,6 +243,15 @@ def _open(path: Path) -> None:
 
     if not webbrowser.open(path.resolve().as_uri()):
         say(f"no browser was found here; open {path} in one")
+
+
+def write_card(arguments: argparse.Namespace) -> None:
+    """Write a model card."""
+    from chestfold.report import card
+
+    path = arguments.out or runs_dir() / f"card_{arguments.card}.html"
+    card.write_card(arguments.card, arguments.language, path)
+    say(f"wrote {path}; open it in a browser to print it, it needs no network")
 
 
 def publish_result(arguments: argparse.Namespace) -> None:

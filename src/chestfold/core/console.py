@@ -3,48 +3,79 @@
 import io
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 from chestfold.core.errors import ChestfoldError
 
 for _stream in (sys.stdout, sys.stderr):
     if isinstance(_stream, io.TextIOWrapper):  # names of files and classes in a terminal that cannot show them
         _stream.reconfigure(errors="backslashreplace")
-console = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
-PIPED = 300
-"""Characters in a line of what goes into a file or another program: enough for every column of the board."""
+console = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")
+NATURAL = 100_000
+"""Characters in a line of what goes into a file or another program: nothing is broken or cut there."""
 REDRAW_SECONDS = 0.2
-"""Between two messages of a bar that is drawn by another process."""
+"""Between two messages of a bar that is drawn elsewhere: in a panel, or by another process."""
 
 Message = tuple[Any, ...]
-"""`("say", text)`, or `("bar", label, total, done)` and `("end",)`, from a process that has no terminal of its own."""
+"""What a training shows: see `core.panel`, which draws it."""
 _forward: Callable[[Message], None] | None = None
 
 
-def forward_to(send: Callable[[Message], None]) -> None:
-    """From now on this process sends what it would print; `JobsDisplay.receive` prints it in another one."""
+def forward_to(send: Callable[[Message], None] | None) -> None:
+    """From now on this process sends what it would show; `Panel.receive` shows it. None: it shows it itself again."""
     global _forward
     _forward = send
 
 
-def say(text: str) -> None:
-    """Print a line; brackets in it are text, not markup."""
+def forward(*message: Any) -> None:
+    """Send what only a panel shows; nothing where there is none."""
     if _forward is not None:
-        _forward(("say", text))
+        _forward(message)
+
+
+def is_live() -> bool:
+    """Whether bars and panels are drawn: in a terminal, unless `CHESTFOLD_QUIET` is set."""
+    return console.is_terminal and not console.quiet and not os.environ.get("CHESTFOLD_QUIET")
+
+
+def say(text: str, short: str = "") -> None:
+    """Print a line; brackets in it are text, not markup. `short` is printed where the terminal is too narrow for it."""
+    if _forward is not None:
+        _forward(("say", text, short))
     else:
-        console.print(text, markup=False)
+        print_line(text, short)
 
 
-def detail(text: str) -> None:
+def print_line(text: str, short: str = "") -> None:
+    """What `say` does where nothing is forwarded. A terminal's lines end between words: no number is broken."""
+    if console.is_terminal:
+        if short and cell_len(text) > console.width:
+            text = short
+        text = "\n".join(_between_words(line, console.width) for line in text.split("\n"))
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _between_words(line: str, width: int) -> str:
+    """In lines of `width`, but for longer words: a path can be copied."""
+    if cell_len(line) <= width:
+        return line
+    return textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+
+
+def detail(text: str, short: str = "") -> None:
     """Print a line that `CHESTFOLD_QUIET` leaves out."""
     if not os.environ.get("CHESTFOLD_QUIET"):
-        say(text)
+        say(text, short)
 
 
 def plural(count: int, noun: str) -> str:
@@ -53,18 +84,41 @@ def plural(count: int, noun: str) -> str:
 
 
 def terminal_width() -> int:
-    """Characters in a line; enough for the widest table where there is no terminal to ask."""
-    return console.width if console.is_terminal else PIPED
+    """Characters in a line: those of the terminal, or `COLUMNS`; in a pipe `NATURAL`."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal():
+        return int(columns)
+    return console.width if console.is_terminal else NATURAL
 
 
-def show(renderable: Any) -> None:
-    """Print a rich table."""
-    Console(highlight=False, width=terminal_width()).print(renderable)
+def show(table: Table) -> None:
+    """Print a rich table: no cell is cut, and in a pipe no line ends in spaces."""
+    for column in table.columns:
+        column.overflow = "fold"
+    shown = Console(highlight=False, width=terminal_width())
+    with shown.capture() as captured:
+        shown.print(table)
+    text = captured.get()
+    if not console.is_terminal:
+        text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    sys.stdout.write(text)
+
+
+def show_lines(lines: Iterable[Text]) -> None:
+    """Print lines that fit already, in their colours where there is a terminal."""
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def bar_width() -> int:
+    """Characters of a bar: what the words beside it leave."""
+    return min(40, max(8, console.width - 50))
 
 
 def _bars() -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    label = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold"))
+    columns = [label, BarColumn(bar_width()), MofNCompleteColumn(), TimeRemainingColumn()]
+    return Progress(*columns, console=console, transient=True, disable=not is_live())
 
 
 @contextmanager
@@ -84,7 +138,8 @@ def bar(label: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
 
 
 def _forwarded_bar(send: Callable[[Message], None], label: str, total: int, done: int) -> Callable[..., None]:
-    sent_at = 0.0
+    send(("bar", label, total, done))
+    sent_at = time.monotonic()
 
     def advance(count: int = 1, remark: str = "") -> None:
         nonlocal done, sent_at
@@ -94,34 +149,6 @@ def _forwarded_bar(send: Callable[[Message], None], label: str, total: int, done
             sent_at = time.monotonic()
 
     return advance
-
-
-class JobsDisplay:
-    """The lines and bars of several processes in one terminal, a bar for each."""
-
-    def __init__(self) -> None:
-        self._shown = _bars()
-        self._tasks: dict[int, Any] = {}
-
-    def __enter__(self) -> "JobsDisplay":
-        self._shown.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._shown.stop()
-
-    def receive(self, job: int, message: Message) -> None:
-        """Print what process number `job` has sent."""
-        kind, *content = message
-        if kind == "say":
-            say(content[0])
-        elif kind == "bar":
-            label, total, done = content
-            if job not in self._tasks:
-                self._tasks[job] = self._shown.add_task(label, total=total)
-            self._shown.update(self._tasks[job], description=label, total=total, completed=done)
-        elif kind == "end" and job in self._tasks:
-            self._shown.remove_task(self._tasks.pop(job))
 
 
 def progress(items: Iterable[Any], label: str, total: int) -> Iterator[Any]:
@@ -135,7 +162,7 @@ def progress(items: Iterable[Any], label: str, total: int) -> Iterator[Any]:
 @contextmanager
 def waiting(label: str) -> Iterator[Callable[[str], None]]:
     """A line that moves while nothing can be counted; call what it yields to add a remark. Silent in a pipe."""
-    if not console.is_terminal:
+    if _forward is not None or not is_live():
         yield lambda remark: None
         return
     with console.status(label) as shown:

@@ -1,5 +1,7 @@
 """The leaderboard: one row per result, from files alone."""
 
+import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,20 +17,22 @@ from chestfold.evaluate.metrics import BOARD, METRICS, metric_name
 from chestfold.evaluate.paired import against_parent
 from chestfold.evaluate.results import Result, ResultRecord, all_results, published_results
 
+GAIN = "AUC against parent"
 HEADER = (
     "result",
     "AUC",
     "AUC, shifted",
     *(METRICS[name].title for name in BOARD if name != "auc"),
     "F1 tuned",
-    "AUC against parent",
+    GAIN,
     "test AUC",
     "in lungs",
     "minutes",
     "what",
 )
 OF_FOLDS = "AUC of folds"
-"""The terminal's column between AUC and AUC, shifted: mean and deviation of the folds' own AUCs."""
+"""Of the terminal: mean and deviation of the folds' own AUCs."""
+PARENT = "parent"
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,12 @@ class Selection:
     def require_known(self, results: Sequence[Result]) -> None:
         """Raise `InputError` where a result or a data set has no result."""
         known = [result.name for result in results]
+        unfinished_names = {run.name for run in run_folders()}
         for name in self.names:
+            if name in known and results[known.index(name)].is_debug:
+                raise InputError(f"{name} is a debug run: its scores mean nothing, the board does not show them")
+            if name not in known and name in unfinished_names:
+                raise InputError(f"{name} is not finished: run its experiment again, it trains the missing folds")
             if name not in known:
                 raise InputError(f"no result {name!r} in runs/ or exps/results/{did_you_mean(name, known)}")
         data = {result.record.data for result in results}
@@ -109,26 +118,24 @@ def rows_by_folds(results: Iterable[Result], has: Callable[[Result], bool] = lam
     tables: dict[str, list[Row]] = {}
     for result in by_name.values():
         if has(result) and not result.is_debug:
-            folds = result.record.folds
-            title = f"{result.record.data} (folds/{folds.file}.csv {folds.sha256[:8]}, {folds})"
-            title += competition_title(result.record)
+            title = f"{table_title(result.record)}. {warning_of(result.record)}".removesuffix(". ")
             tables.setdefault(title, []).append(_row(result, by_name))
     return {title: sorted(_completed(rows), key=lambda row: row.order) for title, rows in sorted(tables.items())}
+
+
+def table_title(record: ResultRecord) -> str:
+    """Of the table that a result belongs to: its images and folds, and what it is sorted by where that is not AUC."""
+    folds = record.folds
+    title = f"{record.data} (folds/{folds.file}.csv {folds.sha256[:8]}, {folds})"
+    if metric_name(record.metric) == "auc":
+        return title
+    return f"{title}, sorted by {record.competition_metric.title}"
 
 
 def _completed(rows: list[Row]) -> list[Row]:
     """The rows of a table, each with every metric that one of them has: those of hooks are scored for some only."""
     names = dict.fromkeys(name for row in rows for name in row.scores)
     return [replace(row, scores=dict.fromkeys(names) | row.scores) for row in rows]
-
-
-def competition_title(record: ResultRecord) -> str:
-    """What follows a table's title where results are not sorted by AUC, or where there is a warning to be read."""
-    words = ""
-    if metric_name(record.metric) != "auc":
-        words = f", sorted by {record.competition_metric.title}"
-    warning = warning_of(record)
-    return f"{words}. {warning}" if warning else words
 
 
 def _row(result: Result, by_name: dict[str, Result]) -> Row:
@@ -162,21 +169,50 @@ def format_value(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+@dataclass(frozen=True)
+class OfFolds:
+    """Mean and standard deviation of the folds' own AUCs."""
+
+    value: float
+    deviation: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} ± {self.deviation:.4f}"
+
+
+Value = Score | OfFolds | float | str | None
+"""What a column holds; None: there is no such figure."""
+
+
 def texts_of(row: Row) -> dict[str, str]:
-    """Column -> text of a row: of the board, the page and RESULTS.md.
+    """Column -> text of a row: of the page and RESULTS.md; see `values_of`."""
+    return {column: format_cell(column, value) for column, value in values_of(row).items()}
+
+
+def format_cell(column: str, value: Value) -> str:
+    """What a column holds, as text; a figure that is not defined is `-`."""
+    if value is None or (isinstance(value, Score) and math.isnan(value.value)):
+        return "-"
+    if isinstance(value, Score) and column == GAIN:
+        return value.format_gain()
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def values_of(row: Row) -> dict[str, Value]:
+    """Column -> what it holds.
 
     Those of `HEADER`, behind the name the competition's metric, where that is another than AUC, and at the end the
     metrics of hooks.
     """
     record = row.result.record
-    texts = dict(zip(HEADER, _cells(row), strict=True))
+    values = dict(zip(HEADER, _values(row), strict=True))
     for name, score in row.scores.items():
         if name not in (*BOARD, metric_name(record.metric)):
-            texts[METRICS[name].title if name in METRICS else name] = format_score(score)
+            values[METRICS[name].title if name in METRICS else name] = score
     title = competition_column(record)
     if not title:
-        return texts
-    return {HEADER[0]: texts.pop(HEADER[0]), title: format_score(row.competition), **texts}
+        return values
+    return {HEADER[0]: values.pop(HEADER[0]), title: row.competition, **values}
 
 
 def competition_column(record: ResultRecord) -> str:
@@ -186,25 +222,27 @@ def competition_column(record: ResultRecord) -> str:
     return f"{record.competition_metric.title} (competition)"
 
 
-def _cells(row: Row) -> list[str]:
-    of_metrics = [format_score(row.scores[name]) for name in BOARD if name != "auc"]
+def _values(row: Row) -> list[Value]:
+    of_metrics = [row.scores[name] for name in BOARD if name != "auc"]
     return [
         row.result.name,
-        format_score(row.scores["auc"]),
-        format_score(row.corrupted),
+        row.scores["auc"],
+        row.corrupted,
         *of_metrics,
-        format_score(row.tuned_f1),
-        row.gain.format_gain() if row.gain else "-",
-        format_score(row.test_auc),
-        format_score(row.in_lungs),
-        f"{row.result.record.minutes:.1f}",
+        row.tuned_f1,
+        row.gain,
+        row.test_auc,
+        row.in_lungs,
+        row.result.record.minutes,
         row.what,
     ]
 
 
-def terminal_cells(row: Row) -> dict[str, str]:
-    """Column -> text, with the column that the terminal has besides."""
-    return texts_of(row) | {OF_FOLDS: row.result.record.scores.auc_of_folds}
+def terminal_values(row: Row) -> dict[str, Value]:
+    """`values_of`, with the columns that the terminal has besides: the folds' own AUCs, and the parent's name."""
+    folds = row.result.record.scores.per_fold_auc or []
+    spread = OfFolds(statistics.mean(folds), statistics.stdev(folds)) if len(folds) > 1 else None
+    return values_of(row) | {OF_FOLDS: spread, PARENT: row.result.record.parent or None}
 
 
 def format_score(score: Score | None) -> str:

@@ -392,9 +392,14 @@ def write_result(
     if used:
         write_bytes(folder / hooks.FILE, used.data)
         files[hooks.FILE] = used.sha256
-    counted = {"images": len(oof), "patients": oof["group"].nunique()}
-    scores = _score(oof, test, corrupted, about)
-    record = ResultRecord(name=folder.name, scores=scores, files=files, **counted, **about)
+    found = {
+        "name": folder.name,
+        "scores": _score(oof, test, corrupted, about),
+        "files": files,
+        "images": len(oof),
+        "patients": oof["group"].nunique(),
+    }
+    record = ResultRecord(**(about | found))
     record.write(folder / "scores.json")
     return Result(folder, record)
 

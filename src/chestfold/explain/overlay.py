@@ -37,35 +37,43 @@ _SHIFT = 4
 
 
 def overlay(grey: np.ndarray, heat: np.ndarray, faded: bool = False) -> np.ndarray:
-    """A map over a grey image.
+    """A map over a grey image, uint8 (H, W): uint8 RGB (H, W, 3). The other arguments are those of `map_layer`."""
+    layer = map_layer(grey.shape, heat, faded)
+    return _blended(as_rgb(grey), layer[:, :, :3], layer[:, :, 3:] / 255)
+
+
+def map_layer(shape: tuple[int, ...], heat: np.ndarray, faded: bool = False) -> np.ndarray:
+    """What a map lays over an image of `shape` (H, W).
 
     Args:
-        grey: uint8 (H, W).
+        shape: of the image.
         heat: float32 (S, S), 0 to 1, of the same field of view: it is stretched to the image's aspect.
         faded: draw it so that it does not catch the eye.
 
     Returns:
-        uint8 RGB (H, W, 3).
+        uint8 RGBA (H, W, 4).
     """
-    warm = np.clip(cv2.resize(heat, grey.shape[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
-    drawn = tinted(as_rgb(grey), warm, faded)
-    for level, width in LEVELS.items():
-        for line in contourpy.contour_generator(z=warm).lines(level):
-            _draw_line(drawn, np.asarray(line), width, faded)
-    return drawn
-
-
-def tinted(image: np.ndarray, warm: np.ndarray, faded: bool = False) -> np.ndarray:
-    """An RGB image (H, W, 3) under the hue of a map (H, W), 0 to 1."""
+    warm = np.clip(cv2.resize(heat, shape[1::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
     hue, strength = (FADED, FADED_STRENGTH) if faded else (VIVID, STRENGTH)
-    opacity = strength * warm[:, :, None]
-    return (image * (1 - opacity) + np.array(hue) * opacity).round().astype(np.uint8)
+    layer = np.empty((*warm.shape, 4), np.uint8)
+    layer[:, :, :3] = hue
+    layer[:, :, 3] = np.rint(255 * strength * warm)
+    if min(warm.shape) > 1:  # else it is a row of pixels, in which no line is drawn
+        for level, width in LEVELS.items():
+            for line in contourpy.contour_generator(z=warm).lines(level):
+                _draw_line(layer, np.asarray(line), width, faded)
+    return layer
 
 
-def _draw_line(image: np.ndarray, points: np.ndarray, width: int, faded: bool) -> None:
-    """A line through points (N, 2), x and y."""
+def _blended(image: np.ndarray, colours: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    return (image * (1 - opacity) + colours * opacity).round().astype(np.uint8)
+
+
+def _draw_line(layer: np.ndarray, points: np.ndarray, width: int, faded: bool) -> None:
+    """An opaque line through points (N, 2), x and y, into RGBA."""
     fixed = [np.rint(points * 2**_SHIFT).astype(np.int32)]
-    cv2.polylines(image, fixed, False, FADED_LINE if faded else VIVID_LINE, width, cv2.LINE_AA, _SHIFT)
+    colour = (*(FADED_LINE if faded else VIVID_LINE), 255)
+    cv2.polylines(layer, fixed, False, colour, width, cv2.LINE_AA, _SHIFT)
 
 
 def scale_bar(height: int, faded: bool = False) -> np.ndarray:
@@ -74,11 +82,8 @@ def scale_bar(height: int, faded: bool = False) -> np.ndarray:
     font = pillow_font("0", TEXT)
     width = BAR + GAP + max(int(font.getlength(text)) for text in labels.values()) + GAP
     bar = np.zeros((height, width, 3), np.uint8)
-    warm = np.linspace(1, 0, height)[:, None].repeat(BAR, axis=1)
-    bar[:, :BAR] = tinted(np.full((height, BAR, 3), 90, np.uint8), warm, faded)
-    for level, thickness in LEVELS.items():
-        y = (1 - level) * (height - 1)
-        _draw_line(bar, np.array([[0.0, y], [BAR - 1.0, y]]), thickness, faded)
+    heat = np.linspace(1, 0, height, dtype=np.float32)[:, None].repeat(BAR, axis=1)
+    bar[:, :BAR] = overlay(np.full((height, BAR), 90, np.uint8), heat, faded)
     canvas = Image.fromarray(bar)
     draw = ImageDraw.Draw(canvas)
     tops: list[float] = []
@@ -161,5 +166,6 @@ def captioned(image: np.ndarray, lines: Sequence[str | tuple[str, RGB]]) -> np.n
 
 
 def png(image: np.ndarray) -> bytes:
-    """An RGB image as a PNG file."""
-    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+    """A grey, RGB or RGBA image as a PNG file."""
+    from_rgb = {2: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[image.shape[2] if image.ndim == 3 else 2]
+    return cv2.imencode(".png", image if from_rgb is None else cv2.cvtColor(image, from_rgb))[1].tobytes()

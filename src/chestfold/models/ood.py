@@ -30,6 +30,8 @@ STRIDE = 8
 """Of the layer: fine enough to know textures, coarse enough to know shapes."""
 QUANTILE = 0.95
 """Share of the validation images within the threshold: one ordinary image in twenty is called out of distribution."""
+LABEL = "similarity to training images"
+"""What the bar says while features are taken."""
 MAX_IMAGES = 1000
 """Training images that the Gaussian is fitted to, and validation images that set the threshold, at most."""
 
@@ -103,26 +105,26 @@ def pooled(maps: Tensor, channels: int) -> Tensor:
     return maps.float().flatten(1, -2).mean(1) if last else maps.float().flatten(2).mean(2)
 
 
-def features(runner: Runner, images: Images) -> tuple[str, np.ndarray]:
+def features(runner: Runner, images: Images, label: str = LABEL) -> tuple[str, np.ndarray]:
     """The layer and what it holds for `images` without views: float32 (N, D)."""
     layer, channels = middle_layer(runner.module)
     with captured_features(runner.module, layer, channels) as caught:
-        predict(runner, images, "none", module=runner.module, label="out-of-distribution features")
+        predict(runner, images, "none", module=runner.module, label=label)
     return layer, torch.cat(caught).numpy()
 
 
-def fit(runner: Runner, train: Images, val: Images, checkpoint: str) -> OodDetector:
-    """Fit to `train`, set the threshold by `val`; `checkpoint` is the hash of the weights.
+def fit(runner: Runner, train: Images, val: Images, checkpoint: str, label: str = LABEL) -> OodDetector:
+    """Fit to `train`, set the threshold by `val`; `checkpoint` is the hash of the weights, `label` that of the bars.
 
     Raises:
         NoFeatureLayer: the network does not name its layers.
     """
-    layer, seen = features(runner, train)
+    layer, seen = features(runner, train, label)
     mean, spread = seen.mean(axis=0), seen.std(axis=0)
     scale = np.where(spread > 1e-6, spread, 1).astype(np.float32)  # a channel that never fires has no scale of its own
     fitted = LedoitWolf(assume_centered=True).fit((seen - mean).astype(np.float64) / scale)
     made = OodDetector(layer, mean, scale, fitted.precision_.astype(np.float32), 1.0, checkpoint)
-    distances = made._distance(features(runner, val)[1])
+    distances = made._distance(features(runner, val, label)[1])
     return OodDetector(layer, mean, scale, made.precision, float(np.quantile(distances, QUANTILE)), checkpoint)
 
 

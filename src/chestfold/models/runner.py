@@ -191,3 +191,8 @@ TTA: dict[str, Callable[[Tensor], Iterator[Tensor]]] = {
     "crops": _crops,
 }
 """Name of `Experiment.tta` -> the views of a batch, the image as it is among them; first but for `crops`."""
+
+
+def count_views(tta: str) -> int:
+    """How many views a name of `TTA` has."""
+    return len(list(TTA[tta](torch.zeros(1, 1, 8, 8))))

@@ -115,11 +115,11 @@ def mean_maps(predictor: Predictor, images: Sequence[ReadImage], labels: Sequenc
 
 
 def caption_lines(
-    file: str, name: str, prediction: Prediction, lettering: Lettering | None = None
+    file: str, name: str, prediction: Prediction, lettering: Lettering | None = None, label: str = ""
 ) -> list[tuple[str, RGB]]:
-    """File, classes with their probabilities, what the map is of, every remark, model and date, the notice.
+    """File, classes with their probabilities, every remark, what the map is of, model and date, the notice.
 
-    Nothing of a file's header. Each line with its colour.
+    Nothing of a file's header. Each line with its colour. `label`: the class of the map, if not the most probable one.
     """
     lettering = lettering or letter(list(prediction.probabilities))
     lines = [lettering.text(file), class_line(prediction, lettering)]
@@ -127,7 +127,7 @@ def caption_lines(
     drawn = [(line, white) for line in lines]
     for remark in prediction.remarks:
         drawn.append((_remark_line(remark, lettering), INKS.get(remark.kind, white)))
-    what = f"Heat map of {lettering.text(prediction.label)}; lines at 50 and 80 % of its maximum"
+    what = f"Heat map of {lettering.text(label or prediction.label)}; lines at 50 and 80 % of its maximum"
     drawn.append((what, white))
     drawn.append((f"{lettering.text(name)}, {date.today().isoformat()}. {NOTICE}.", white))
     return drawn

@@ -77,21 +77,22 @@ def write_results_page() -> Path:
     parts = ["# Results", ABOUT]
     for title, rows in leaderboard.rows_by_folds(results).items():
         texts = [leaderboard.texts_of(row) for row in rows]
-        table = _markdown(list(texts[0]), [list(row.values()) for row in texts])
+        table = markdown_table(list(texts[0]), [list(row.values()) for row in texts])
         parts += [f"## {title}", table, "\n".join(map(_origin, rows))]
     pairs = synthetic_gain.pairs(results)
     if pairs:
-        table = _markdown(synthetic_gain.HEADER, map(synthetic_gain.cells, pairs))
+        table = markdown_table(synthetic_gain.HEADER, map(synthetic_gain.cells, pairs))
         parts += [f"# {synthetic_gain.TITLE}", synthetic_gain.NOTE, table]
     parts.append("# The sources' tables")
     for source, lines in published_baselines.filled_tables(published, not_run(published_dir())):
-        parts += [f"## {source.title}", source.note, _markdown(published_baselines.HEADER, lines)]
+        parts += [f"## {source.title}", source.note, markdown_table(published_baselines.HEADER, lines)]
     path = project_dir() / "RESULTS.md"
     write_text(path, "\n\n".join(parts) + "\n")
     return path
 
 
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; `|` in a cell becomes `/`."""
     lines = []
     for row in [header, ["---"] * len(header), *rows]:
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |")

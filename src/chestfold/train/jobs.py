@@ -19,10 +19,11 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from chestfold.core.config import Experiment, Request
-from chestfold.core.console import JobsDisplay, forward_to, plural, say
+from chestfold.core.console import forward_to, plural, say, waiting
 from chestfold.core.errors import ChestfoldError, TrainingError
 from chestfold.core.files import Locked
 from chestfold.core.garbage import collect_rarely
+from chestfold.core.panel import Panel
 from chestfold.train.threads import jobs_that_fit, usable_cores
 
 if TYPE_CHECKING:
@@ -55,15 +56,17 @@ def run_jobs(request: Request, jobs: int, threads: int, tracker: tuple[str, str 
         TrainingError: a process was killed; the other folds are finished before.
     """
     _begin_to_import(threads)
-    from chestfold.integrations.tracker import open_tracker
-    from chestfold.train.prepare import prepare
-    from chestfold.train.run import finish_run, wanted_folds
+    with waiting("loading PyTorch"):
+        from chestfold.integrations.tracker import open_tracker
+        from chestfold.train.prepare import prepare
+        from chestfold.train.run import finish_run, wanted_folds
 
-    with _processes(request, jobs, threads, tracker) as started, JobsDisplay() as display:
+    with _processes(request, jobs, threads, tracker) as started:
         ready = prepare(request)
         folds = list(wanted_folds(ready))
         outcome = Outcome()
-        share_out(started, folds, display, outcome)
+        with Panel(request.name, len(folds), jobs) as panel:
+            share_out(started, folds, panel, outcome)
     outcome.raise_first(len(folds))
     return finish_run(ready, open_tracker(*tracker))
 
@@ -147,7 +150,7 @@ def _interrupts_deferred() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def share_out(jobs: list[Job], folds: list[int], display: JobsDisplay, outcome: Outcome) -> None:
+def share_out(jobs: list[Job], folds: list[int], panel: Panel, outcome: Outcome) -> None:
     """Give each process the next fold until none is left; after an error no further fold is begun."""
     waiting = list(folds)
     open_jobs = {job.pipe: job for job in jobs}
@@ -166,7 +169,7 @@ def share_out(jobs: list[Job], folds: list[int], display: JobsDisplay, outcome: 
             elif message[0] == "failed":
                 outcome.add(message[1], message[2])
             else:
-                display.receive(job.number, message)
+                panel.receive(job.number, message)
 
 
 def _send(job: Job, fold: int | None) -> None:

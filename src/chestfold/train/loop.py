@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,12 @@ from chestfold.models.timm_import import ModelEmaV3
 from chestfold.models.warm_start import Start, create_from
 from chestfold.train.losses import Loss, create_loss
 from chestfold.train.optim import create_optimizer, lr_at, set_lr
+from chestfold.train.progress import FoldClock, show_fold
 
 CHECKPOINT_SECONDS = 120.0
 """A long epoch is saved in the middle too: a kill costs at most this much work."""
 CHECK_EVERY = 20
 """Batches between looks at losses and gradients: on a GPU each look waits for the device."""
-SHOWN = ("train_loss", "loss", "auc", "macro_f1", "accuracy")
-"""Figures of an epoch that are printed."""
 
 
 @dataclass
@@ -171,6 +171,10 @@ class Goal:
             return len(history) >= self.unvalidated
         return len(history) >= exp.epochs or stopped_early(exp, history)
 
+    def epochs_left(self, exp: Experiment, history: History) -> int:
+        """How many further epochs are trained at most."""
+        return 0 if self.is_reached(exp, history) else (self.unvalidated or exp.epochs) - len(history)
+
     def kept_epoch(self, exp: Experiment, history: History) -> int:
         """Number (from 1) of the epoch whose weights predict."""
         return history[-1]["epoch"] if self.unvalidated else best_epoch(exp, history)
@@ -200,9 +204,20 @@ def fit(
     val: Images,
     goal: Goal,
     folder: FoldFolder,
-    log: Callable[[str], None],
+    log: Callable[..., None],
+    predicted_later: int = 0,
 ) -> State:
     """Train a fold, resuming from `last.ckpt` if there is one; leaves `best.ckpt` and `metrics.jsonl`.
+
+    Args:
+        exp: the settings.
+        fold: its number.
+        train: images.
+        val: images; none in the training on all of them.
+        goal: what is learnt.
+        folder: of the fold.
+        log: takes a line, and a short one for narrow terminals.
+        predicted_later: images that are predicted afterwards, for the estimate of the time that is left.
 
     Raises:
         TrainingError: the loss or a prediction is not a number.
@@ -215,17 +230,30 @@ def fit(
     batches = TrainBatches(exp, task, fold, train, workers_for(device))
     loss = create_loss(exp, task, train.labels, device)
     recipe = Recipe(exp, fold, batches, loss, create_mix(exp.mixup_alpha, exp.cutmix_alpha), task)
+    clock = FoldClock(predicted_later)
+    show_status(exp, goal, state.history, clock)
     while not goal.is_reached(exp, state.history):
         began, first = time.perf_counter(), state.batch
         train_epoch(recipe, state, folder)
-        seconds = time.perf_counter() - began
+        trained = time.perf_counter()
+        seconds = trained - began
         row = close_epoch(exp, fold, state, val, goal, folder)
         images_per_second = (batches.per_epoch - first) * exp.batch_size / seconds
         timing = {"seconds": seconds, "images_per_second": images_per_second}
+        whole = seconds * batches.per_epoch / (batches.per_epoch - first)  # where it was resumed in the middle
+        clock.add_epoch(whole, time.perf_counter() - trained, len(val))
         if distributed.is_main():
             write_metrics(folder, state.history, timing)
-        log(describe(exp, fold, row | timing))
+        best = 0 if goal.unvalidated else best_epoch(exp, state.history)
+        log(*describe(exp, fold, row | timing, best))
+        show_status(exp, goal, state.history, clock, images_per_second)
     return state
+
+
+def show_status(exp: Experiment, goal: Goal, history: History, clock: FoldClock, images_per_second: float = 0) -> None:
+    """Send to the panel how the fold trains."""
+    best = best_epoch(exp, history) if history and not goal.unvalidated else 0
+    show_fold(exp, history, best, goal.epochs_left(exp, history), clock, images_per_second)
 
 
 def resume(state: State, fold: int, folder: FoldFolder, log: Callable[[str], None]) -> None:
@@ -378,8 +406,12 @@ def stopped_early(exp: Experiment, history: History) -> bool:
     return bool(history and exp.patience and history[-1]["epoch"] - best_epoch(exp, history) >= exp.patience)
 
 
-def describe(exp: Experiment, fold: int, row: dict[str, Any]) -> str:
-    """An epoch in a line."""
-    names = dict.fromkeys([*SHOWN, exp.monitor])
-    figures = "  ".join(f"{name} {row[name]:.4f}" for name in names if name in row)
-    return f"{fold_title(fold)}  epoch {row['epoch']:>2}/{exp.epochs}  {figures}  {row['images_per_second']:.0f} img/s"
+def describe(exp: Experiment, fold: int, row: dict[str, Any], best: int) -> tuple[str, str]:
+    """An epoch in a line, and the same in a short one: losses, the monitored figure, time; a star: the best so far."""
+    monitored = "auc" if exp.monitor == "loss" else exp.monitor
+    figures = [f"{title} {row[name]:.4f}" for title, name in (("loss", "loss"), (monitored, monitored)) if name in row]
+    place = f"{fold_title(fold)}  epoch {row['epoch']:>2}/{exp.epochs}"
+    seconds = str(timedelta(seconds=round(row["seconds"])))
+    star = " *" if row["epoch"] == best else ""
+    long = [place, f"train {row['train_loss']:.4f}", *figures, seconds]
+    return "  ".join(long) + star, "  ".join([place, *figures]) + star

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from chestfold.core import checkpoint, distributed, hooks
-from chestfold.core.config import Request
-from chestfold.core.console import detail, say
+from chestfold.core.config import Experiment, Request
+from chestfold.core.console import detail, forward, say, waiting
 from chestfold.core.files import Locked, explained_disk_errors, sha256_file, sha256_json, write_bytes
+from chestfold.core.panel import panel
 from chestfold.core.provenance import provenance, today
 from chestfold.core.rng import generator
 from chestfold.core.run_folder import FULL, FoldConfig, FoldFolder, FoldManifest, fold_title
@@ -19,7 +20,7 @@ from chestfold.evaluate import figures, predictions, results
 from chestfold.integrations.tracker import NoTracker, Tracker
 from chestfold.models import MissingWeights, ood
 from chestfold.models.load import load_networks, predict_mean
-from chestfold.models.runner import Runner
+from chestfold.models.runner import Runner, count_views
 from chestfold.train import loop
 from chestfold.train.collect import collect, report
 from chestfold.train.prepare import FoldImages, Prepared, corrupted_images, prepare
@@ -45,12 +46,13 @@ def run_request(request: Request, tracker: Tracker | None = None, threads: int =
     folds = wanted_folds(ready)
     distributed.setup()
     locked = []
-    for fold in folds:
-        try:
-            train_fold(ready, fold, tracker, threads)
-        except Locked as error:
-            locked.append(error)
-            say(f"{fold_title(fold)} is passed over: {error}")
+    with panel(request.name, len(folds)):
+        for fold in folds:
+            try:
+                train_fold(ready, fold, tracker, threads)
+            except Locked as error:
+                locked.append(error)
+                say(f"{fold_title(fold)} is passed over: {error}")
     distributed.cleanup()
     if len(locked) == len(folds):
         raise locked[0]
@@ -79,7 +81,8 @@ def wanted_folds(ready: Prepared) -> tuple[int, ...]:
 
 def finish_run(ready: Prepared, tracker: Tracker) -> results.Result:
     """Collect the finished folds, and report the result; only in the main process."""
-    result = collect(ready) if distributed.is_main() else None
+    with waiting("scoring all folds"):
+        result = collect(ready) if distributed.is_main() else None
     if result is not None:
         report(result)
         if FULL in ready.request.folds:
@@ -113,18 +116,20 @@ def train_fold(ready: Prepared, fold: int, tracker: Tracker, threads: int = 0) -
         config = distributed.broadcast_from_main(lambda: folder.claim(wanted, ready.request.overwrite))
         if distributed.broadcast_from_main(folder.is_finished):
             say(f"{ready.request.name}/{folder.path.name} is finished")
+            forward("finished")
             return
         set_threads(config.threads)
         if distributed.is_main():
             tracker.fold_started(folder.path)
         fit_and_predict(ready, fold, folder, config)
+        forward("finished")
 
 
 def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: FoldConfig) -> None:
     """Fit, predict with the best epoch, and sign it all with a manifest."""
 
-    def log(text: str) -> None:
-        detail(text)
+    def log(text: str, short: str = "") -> None:
+        detail(text, short)
         if distributed.is_main():
             path = folder.path / "log.txt"
             with explained_disk_errors(path), path.open("a") as file:
@@ -137,12 +142,22 @@ def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: Fold
         draw_inputs(ready, fold, folder, images.train)
     for n, line in enumerate(images.describe()):
         log(f"{ready.request.name} {fold_title(fold)}: {line}" if n == 0 else line)
-    loop.fit(ready.exp, fold, images.train, images.val, ready.goal(fold), folder, log)
+    later = predicted_later(ready.exp, images)
+    loop.fit(ready.exp, fold, images.train, images.val, ready.goal(fold), folder, log, later)
     manifest = distributed.broadcast_from_main(lambda: predict_fold(ready, fold, folder, images, config))
     if fold == FULL:
         log(f"full is finished: {manifest.best_epoch} epochs, as many as the folds chose")
     else:
         log(f"fold {fold} is finished: best epoch {manifest.best_epoch} by {ready.exp.monitor}")
+
+
+def predicted_later(exp: Experiment, images: FoldImages) -> int:
+    """How often the networks see an image after the last epoch, in `predict_fold`."""
+    train, val, test = len(images.train), len(images.val), len(images.test)
+    views = count_views(exp.tta)
+    networks = exp.average_last or 1
+    for_ood = min(train, ood.MAX_IMAGES) + min(val, ood.MAX_IMAGES)
+    return networks * (views * (val + test) + len(CORRUPTIONS) * val) + for_ood
 
 
 def draw_inputs(ready: Prepared, fold: int, folder: FoldFolder, train: Images) -> None:
@@ -205,7 +220,7 @@ def write_predictions(
         predictions.write(folder.table_path("oof"), table, origin)
         corrupted = {}
         for n, corruption in enumerate(CORRUPTIONS, start=1):
-            label = f"corrupted {n}/{len(CORRUPTIONS)}"
+            label = f"shifted {n}/{len(CORRUPTIONS)}"
             probs = predicted(corrupted_images(corruption, images.val), "none", label)
             corrupted[corruption] = predictions.predictions(rows, fold, ready.classes, probs)
         predictions.write(folder.table_path("corrupted"), predictions.stacked(corrupted), origin)
@@ -222,7 +237,8 @@ def write_ood(ready: Prepared, fold: int, folder: FoldFolder, images: FoldImages
         order = generator(ready.exp.seed, fold, "ood", n).permutation(len(part))
         some.append(part.take(np.sort(order[: ood.MAX_IMAGES])))
     try:
-        detector = ood.fit(runner, some[0], some[1], sha256_file(folder.best_checkpoint))
+        label = f"{fold_title(fold)} predicting: {ood.LABEL}"
+        detector = ood.fit(runner, some[0], some[1], sha256_file(folder.best_checkpoint), label)
     except ood.NoFeatureLayer as error:
         say(f"fold {fold}: {error}; chestfold predict will not tell what is out of distribution")
         return

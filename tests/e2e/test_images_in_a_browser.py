@@ -223,6 +223,7 @@ def test_enter_opens_an_image_escape_closes_it_and_the_focus_comes_back(show, tw
     page.until(f"{PIXELS}.length === 3")
     assert page.value(TITLE) == f"folder/image{int(card.split('-')[1]):02d}"
     assert page.value("location.hash.includes('img=')")
+    assert page.value("document.activeElement.className") == "stage"
     page.press("Escape")
     page.until("document.querySelector('dialog') === null")
     assert not page.value("location.hash.includes('img=')")

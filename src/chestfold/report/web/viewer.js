@@ -54,7 +54,8 @@ async function fillViewer(dialog, row, listed) {
     viewerHead(dialog, row, listed, image),
     ...(picture ? [pictureParts(picture, row, facts)] : [el("p", { class: "soft" }, t("no_picture")), facts]),
     el("strong", {}, t("not_clinical")));
-  const places = [document.getElementById(focused), dialog.querySelector(".stage"), ...dialog.querySelectorAll("button")];
+  const again = document.getElementById(focused);
+  const places = [again, dialog.querySelector(".stage"), ...dialog.querySelectorAll("button")];
   places.find((node) => node && !node.disabled).focus();
 }
 

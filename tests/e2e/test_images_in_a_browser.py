@@ -113,7 +113,7 @@ class Drawn:
             commit="",
             parent="",
             members=[],
-            settings={"epochs": 3 + number, "augment": ("none", "plain", "none")[number]},
+            settings={"lr": 0.01, "epochs": 3 + number, "augment": ("none", "plain", "none")[number]},
             scores=scores,
             gain=None,
             p_false=None,
@@ -223,6 +223,7 @@ def test_enter_opens_an_image_escape_closes_it_and_the_focus_comes_back(show, tw
     page.until(f"{PIXELS}.length === 3")
     assert page.value(TITLE) == f"folder/image{int(card.split('-')[1]):02d}"
     assert page.value("location.hash.includes('img=')")
+    assert page.value("document.activeElement.className") == "stage"
     page.press("Escape")
     page.until("document.querySelector('dialog') === null")
     assert not page.value("location.hash.includes('img=')")
@@ -457,6 +458,8 @@ def test_curves_of_what_is_chosen_and_of_what_is_still_training(show, two):
     text = page.value("document.getElementById('training').textContent")
     assert "fold 0: 2 of 9 epochs" in text and "elsewhere" not in text
     assert page.value("document.querySelectorAll('#training svg g[fill=none] path').length") >= 7
+    kept, lonely = 6, 2
+    assert page.value("document.querySelectorAll('#training svg circle').length") == kept + lonely
     page.value("app.set({epochs_of: 'auc'})")
     assert "AUC" in page.value("document.querySelector('#training svg').getAttribute('aria-label')")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from chestfold.cli.parser import add_trust, add_verb
-from chestfold.core.console import plural, say, show, show_lines, terminal_width, waiting
+from chestfold.core.console import NATURAL, plural, say, show, show_lines, terminal_width, waiting
 from chestfold.core.errors import InputError
 from chestfold.core.files import require_file, runs_dir
 from chestfold.integrations.tracker import TRACKERS
@@ -64,7 +64,7 @@ def _add_ensemble(verbs: Any) -> None:
     blend = add_verb(verbs, "ensemble", ensemble, "blend finished results into a new one")
     blend.add_argument("members", nargs="+", help="names of finished results")
     blend.add_argument("--name", required=True, help="name of the new result")
-    blend.add_argument("--method", default="mean", choices=METHODS, help="[mean]")
+    blend.add_argument("--method", default="mean", choices=METHODS, help="how they are weighted [mean]")
     blend.add_argument("--tracker", default="wandb", choices=list(TRACKERS), help="as for an experiment [wandb]")
     blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
     blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
@@ -203,7 +203,8 @@ def _show_results(arguments: argparse.Namespace) -> None:
     if a.written:
         print(export.FORMATS[a.written](boards, view))
         return
-    _show_tables([terminal.fitted(board, view) for board in boards])
+    piped = terminal_width() == NATURAL
+    _show_tables([terminal.fitted(board, view, with_empty=piped) for board in boards])
     for line in [*left_out, *leaderboard.displaced(), *leaderboard.unfinished()]:
         say(line)
     if not boards:

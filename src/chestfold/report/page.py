@@ -12,7 +12,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import require_file, write_text
 from chestfold.evaluate import leaderboard
 from chestfold.evaluate.results import all_results
-from chestfold.report.data import build, unfinished_runs
+from chestfold.report.data import build, sources, synthetic, unfinished_runs
 from chestfold.report.records import Page, to_json
 
 VENDOR = ("vendor/d3.min.js", "vendor/plot.min.js")
@@ -46,8 +46,9 @@ def collect(names: Sequence[str] = (), refresh: float = 0, explained: Mapping[st
     shown = [result for result in results if chosen.has(result) and (names or not result.is_debug)]
     if not shown and not refresh:
         raise InputError("there is no finished result to report yet; start with: make demo")
-    page = build(shown, [] if names else results, datetime.now(UTC), refresh, explained)
-    return replace(page, unfinished=training)
+    page = build(shown, results, datetime.now(UTC), refresh, explained)
+    page = replace(page, unfinished=training)
+    return page if names else replace(page, synthetic=synthetic(results), sources=sources(results))
 
 
 def write_page(path: Path, page: Page) -> None:

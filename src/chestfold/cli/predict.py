@@ -19,7 +19,7 @@ APP_EPILOG = (
 ABOUT = "predict images with a trained run or ensemble: class, probability, heat map. Not for clinical use"
 EPILOG = (
     "For each image: the most probable class, its probability (the mean of the folds' models), the lowest and the "
-    "highest of a fold, and remarks: out of the training distribution; folds disagree (one would decide otherwise); in "
+    "highest of a fold, and remarks: unlike the training data; folds disagree (one would decide otherwise); in "
     "the training data, and then the answer of the fold that has not seen it; a debug run; folds missing. A file that "
     "cannot be read gets its line and stops no other; the exit code is 2 then."
 )

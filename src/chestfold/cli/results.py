@@ -10,7 +10,7 @@ from rich.text import Text
 from chestfold.cli.parser import add_trust, add_verb
 from chestfold.core.console import NATURAL, plural, say, show, show_lines, terminal_width, waiting
 from chestfold.core.errors import InputError
-from chestfold.core.files import runs_dir
+from chestfold.core.files import require_file, runs_dir
 from chestfold.integrations.tracker import TRACKERS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def add_verbs(verbs: Any) -> None:
     report.add_argument("--watch", nargs="?", type=float, const=WATCH, metavar="SECONDS", help=text)
     report.add_argument("--open", action="store_true", help="show it in the browser")
     report.add_argument("--card", metavar="NAME", help="instead: the model card of this result, to print")
-    report.add_argument("--language", default="en", choices=["en", "ja", "both"], help="of the card [en]")
+    report.add_argument("--language", choices=["en", "ja", "both"], help="of the card [en]")
     report.add_argument("--out", type=Path, help="the file to write [report.html, or card_NAME.html, in runs/]")
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
@@ -221,7 +221,9 @@ def write_page(arguments: argparse.Namespace) -> None:
     if arguments.card:
         write_card(arguments)
         return
-    from chestfold.report.page import require_file, write_report
+    if arguments.language:
+        raise InputError("--language is of a card: add --card NAME; the page itself is in both languages")
+    from chestfold.report.page import write_report
     from chestfold.report.watch import watch
 
     path = arguments.out or runs_dir() / "report.html"
@@ -249,11 +251,15 @@ def _open(path: Path) -> None:
 
 def write_card(arguments: argparse.Namespace) -> None:
     """Write a model card."""
-    from chestfold.report import card
+    from chestfold.report.card import page
 
+    if arguments.names or arguments.watch is not None:
+        raise InputError("--card NAME is of one result; it goes with --language, --open and --out only")
     path = arguments.out or runs_dir() / f"card_{arguments.card}.html"
-    card.write_card(arguments.card, arguments.language, path)
+    page.write_card(arguments.card, arguments.language or "en", path)
     say(f"wrote {path}; open it in a browser to print it, it needs no network")
+    if arguments.open:
+        _open(path)
 
 
 def publish_result(arguments: argparse.Namespace) -> None:

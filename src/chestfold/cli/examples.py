@@ -2,7 +2,7 @@
 
 EXAMPLES = {
     "chestfold answers": "chestfold answers answers_*.csv",
-    "chestfold app": "chestfold app exp021",
+    "chestfold app": "chestfold app exp021 --open",
     "chestfold board": "chestfold board --data chest_xray --sort auc-shifted --top 5",
     "chestfold compare": "chestfold compare exp021 exp030",
     "chestfold data check": "chestfold data check chest_xray",

@@ -19,10 +19,9 @@ APP_EPILOG = (
 ABOUT = "predict images with a trained run or ensemble: class, probability, heat map. Not for clinical use"
 EPILOG = (
     "For each image: the most probable class, its probability (the mean of the folds' models), the lowest and the "
-    "highest of a fold, and remarks: out of the training distribution; folds disagree (one would decide otherwise); in "
+    "highest of a fold, and remarks: unlike the training data; folds disagree (one would decide otherwise); in "
     "the training data, and then the answer of the fold that has not seen it; a debug run; folds missing. A file that "
-    "cannot be read gets its line and stops no other; the exit code is 2 then. Example: "
-    "chestfold predict exp021 scans/ --csv answers.csv"
+    "cannot be read gets its line and stops no other; the exit code is 2 then."
 )
 
 
@@ -30,7 +29,7 @@ def add_verbs(verbs: Any) -> None:
     """Add `predict` and `app`."""
     add_app(verbs)
     parser = add_verb(verbs, "predict", predict, ABOUT)
-    parser.epilog = EPILOG
+    parser.epilog = f"{EPILOG} {parser.epilog}"
     parser.add_argument("name", help="a run in runs/ with its checkpoints, or an ensemble of such runs (not by ranks)")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, DICOM, BMP, TIFF; or folders")
     _add_reading(parser)

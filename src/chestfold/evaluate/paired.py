@@ -14,6 +14,7 @@ from chestfold.evaluate import bootstrap, claims, exact, predictions, thresholds
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.claims import Comparison
 from chestfold.evaluate.metrics import METRICS, Evaluation, Metric, Predicted, find_metric, value_of
+from chestfold.evaluate.remembered import remembered
 from chestfold.evaluate.results import Result, known_result
 
 
@@ -220,7 +221,7 @@ def against_parent(result: Result, parent: Result | None) -> Comparison | None:
         return None
     kept = result.record.against
     is_current = kept and (kept.other, kept.sha256) == (parent.name, parent.record.files["oof.parquet"])
-    return kept if is_current else compare(result, parent)
+    return kept if is_current else remembered(Comparison, result, parent, lambda: compare(result, parent))
 
 
 def keep_comparison(result: Result) -> Result:

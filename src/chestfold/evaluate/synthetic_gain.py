@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from chestfold.core.records import Record
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.leaderboard import format_score
 from chestfold.evaluate.metrics import METRICS, find_metric
 from chestfold.evaluate.paired import gain_of, gains_of, pair
+from chestfold.evaluate.remembered import remembered
 from chestfold.evaluate.results import Result
 
 TITLE = "Do synthetic images help?"
@@ -40,6 +42,14 @@ HEADER = (
 )
 FREE = {"sampling": "over"}
 """What a baseline may have in the place of synthetic images."""
+
+
+class Gains(Record):
+    """The scores of a pair."""
+
+    auc: Score
+    recall: Score
+    tuned_recall: Score | None = None
 
 
 @dataclass(frozen=True)
@@ -83,10 +93,15 @@ def _baselines(result: Result, results: list[Result]) -> Iterator[Result]:
 
 
 def _pair(with_: Result, without: Result) -> Pair:
+    gains = remembered(Gains, with_, without, lambda: _gains(with_, without))
+    return Pair(with_, without, gains.auc, gains.recall, gains.tuned_recall)
+
+
+def _gains(with_: Result, without: Result) -> Gains:
     paired = pair(with_, without)
     gains = gains_of(paired, {"auc": METRICS["auc"], "recall": find_metric("sensitivity@0.95")}, paired.at_half)
     tuned = gain_of(paired, METRICS["recall"], paired.tuned).score if paired.can_be_tuned else None
-    return Pair(with_, without, gains["auc"].score, gains["recall"].score, tuned)
+    return Gains(auc=gains["auc"].score, recall=gains["recall"].score, tuned_recall=tuned)
 
 
 def cells(pair: Pair) -> list[str]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from importlib.metadata import version
 from math import isnan
 from pathlib import Path
@@ -14,13 +15,15 @@ import pandas as pd
 
 from chestfold.core.config import Experiment
 from chestfold.core.files import published_dir, runs_dir, sha256_json
-from chestfold.core.run_folder import FoldFolder, History
-from chestfold.core.task import Task
+from chestfold.core.run_folder import FoldFolder
+from chestfold.core.task import Labels, Task
 from chestfold.data.transforms.preprocess import seen_part
 from chestfold.evaluate import leaderboard, predictions, published_baselines, synthetic_gain
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.marks import base_rate, marks_of, warning_of
 from chestfold.evaluate.metrics import metric_name
+from chestfold.evaluate.paired import against_parent
 from chestfold.evaluate.results import Result, ResultRecord, not_run
 from chestfold.integrations.kaggle.submission import Standing, standings
 from chestfold.report.attention import grids, read_maps, small_maps
@@ -42,11 +45,24 @@ from chestfold.report.records import (
     parts,
 )
 
-ROOM, LEAST = 640_000, 200_000
+ROOM, LEAST = 610_000, 160_000
 """Bytes of predictions and pictures together, so that the page of fifty results is smaller than 1.8 MB; and the room
 that pictures have however many results there are."""
 UNUSED = ("lr", "grad_norm", "seconds", "images_per_second")
 """Figures of an epoch that the page does not draw."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is known of results but not in their own files. `everything`: name -> result; `explained`: see `build`."""
+
+    everything: Mapping[str, Result]
+    standings: Mapping[str, Standing]
+    explained: Mapping[str, Path]
+
+    def maps_of(self, result: Result) -> Path:
+        """The folder of its heat maps; it need not exist."""
+        return self.explained.get(result.name, result.folder / Path(ATTENTION).parent)
 
 
 @dataclass
@@ -65,6 +81,11 @@ class CaseTable:
     explained: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
     pictured: list[int] = field(default_factory=list)
 
+    @cached_property
+    def labels(self) -> Labels:
+        """The truth, as the task has it."""
+        return self.task.labels(self.rows["label"].tolist())
+
     @property
     def listed(self) -> list[int]:
         """The rows whose images are listed."""
@@ -82,17 +103,17 @@ def build(
 
     Args:
         results: those that are shown.
-        everything: what the tables of sources and of synthetic images are made of; nothing: there are none.
+        everything: parents of these among them.
         now: when it is made.
         refresh: seconds after which an open page looks for a newer one; 0: never.
         explained: result -> its folder of heat maps, where that is not the one of the default method.
     """
-    known = standings(results)
+    beside = Beside({result.name: result for result in everything}, standings(results), explained or {})
     of_files: dict[str, list[Result]] = {}
     for result in results:
         folds = result.record.folds
         of_files.setdefault(f"{result.record.data}-{folds.file}-{folds.sha256[:8]}", []).append(result)
-    read = {key: _read(some, known, explained or {}) for key, some in sorted(of_files.items())}
+    read = {key: _read(some, beside) for key, some in sorted(of_files.items())}
     pictures = _pictures(read.values())
     tables = [table for key, cases in read.items() for table in _tables(key, cases, pictures)]
     return Page(
@@ -103,15 +124,13 @@ def build(
         tables=tables,
         cases={key: _cases(cases, pictures) for key, cases in read.items()},
         thumbs=pictures.jpegs,
-        synthetic=_synthetic(everything),
-        sources=_sources(everything) if everything else [],
     )
 
 
 # Images and predictions
 
 
-def _read(results: list[Result], known: Mapping[str, Standing], explained: Mapping[str, Path]) -> CaseTable:
+def _read(results: list[Result], beside: Beside) -> CaseTable:
     """The results of one fold file, which is put together from theirs."""
     tables = {result.name: result.oof() for result in results}
     largest = {result.images_scored: tables[result.name][0] for result in results}
@@ -121,10 +140,9 @@ def _read(results: list[Result], known: Mapping[str, Standing], explained: Mappi
     index = tables[results[0].name][1].get("index_sha256", "")
     cases = CaseTable(rows, first.create_task(), first.data, index, Errors(len(rows)))
     for result in results:
-        folder = explained.get(result.name, result.folder / Path(ATTENTION).parent)
         probs = _add_predictions(cases, result, tables[result.name][0])
-        cases.explained[result.name] = _maps(cases, folder)
-        run = _run(result, probs, known.get(result.name), folder)
+        cases.explained[result.name] = _maps(cases, beside.maps_of(result))
+        run = _run(result, probs, beside)
         cases.runs.setdefault(result.record.folds.trained, []).append((result.record, run))
     return cases
 
@@ -141,8 +159,7 @@ def _add_predictions(cases: CaseTable, result: Result, table: pd.DataFrame) -> b
     if not np.array_equal(table["id"], ids):
         table = predictions.aligned(table, ids, cases.task.classes)
     probs = table[list(cases.task.classes)].to_numpy(np.float64)
-    labels = cases.task.labels(cases.rows["label"].iloc[rows].tolist())
-    cases.errors.add(cases.task, labels, probs, rows)
+    cases.errors.add(cases.task, cases.labels[rows], probs, rows)
     return array(quantised(cases.task, probs), "uint16")
 
 
@@ -197,10 +214,9 @@ def _pictures(read: Iterable[CaseTable]) -> Pictures:
 
 def _cases(cases: CaseTable, pictures: Pictures) -> Cases:
     ids = cases.rows["id"]
-    labels = cases.task.labels(cases.rows["label"].tolist())
     return Cases(
         n=len(cases.rows),
-        labels=array(labels, "uint8"),
+        labels=array(cases.labels, "uint8"),
         groups=array(np.unique(cases.rows["group"], return_inverse=True)[1], "uint32"),
         folds=array(cases.rows["fold"].to_numpy(), "uint8"),
         subgroups=[],
@@ -220,8 +236,8 @@ def _tables(key: str, cases: CaseTable, pictures: Pictures) -> list[Table]:
 def _table(key: str, cases: CaseTable, trained: tuple[int, ...], pictures: Pictures) -> Table:
     results = sorted(cases.runs[trained], key=_order)
     record = results[0][0]
-    rows = cases.rows.iloc[_of_folds(cases, trained)]
-    present = np.nansum(cases.task.truth(cases.task.labels(rows["label"].tolist())), axis=0).astype(int).tolist()
+    numbers = _of_folds(cases, trained)
+    present = np.nansum(cases.task.truth(cases.labels[numbers]), axis=0).astype(int).tolist()
     counts = dict(zip(cases.task.classes, present, strict=True))
     runs = [replace(run, maps=_shown_maps(cases, run, pictures)) for _, run in results]
     folds = record.folds
@@ -230,15 +246,15 @@ def _table(key: str, cases: CaseTable, trained: tuple[int, ...], pictures: Pictu
         id=re.sub(r"[^A-Za-z0-9_.]", "_", record.data) + f"-{sha256_json([key, trained])[:6]}",
         title=f"{record.data}, {folds}{other}",
         data=record.data,
-        warning=record.warning,
+        warning=warning_of(record),
         task=record.task,
         classes=list(cases.task.classes),
         positive=cases.task.positive_number if record.positive else -1,
         metric=_metric(record),
-        images=len(rows),
-        patients=rows["group"].nunique(),
+        images=len(numbers),
+        patients=cases.rows["group"].iloc[numbers].nunique(),
         counts=counts,
-        base=_base_rate(cases.task, counts),
+        base=_base(record),
         cases=key,
         folds=list(trained),
         fold_count=folds.count,
@@ -262,13 +278,10 @@ def _metric(record: ResultRecord) -> dict[str, Any]:
     return {"key": metric_name(record.metric), "title": title, "higher_is_better": record.higher_is_better}
 
 
-def _base_rate(task: Task, counts: dict[str, int]) -> dict[str, Any] | None:
+def _base(record: ResultRecord) -> dict[str, Any] | None:
     """The most frequent of exclusive classes: what always saying it would be right in."""
-    total = sum(counts.values())
-    if not task.sums_to_one or not total:
-        return None
-    name = max(counts, key=lambda name: counts[name])
-    return {"class": name, "share": counts[name] / total}
+    rate = base_rate(record)
+    return {"class": rate.answer, "share": rate.share} if rate else None
 
 
 def _shown_maps(cases: CaseTable, run: Run, pictures: Pictures) -> Maps | None:
@@ -281,9 +294,10 @@ def _shown_maps(cases: CaseTable, run: Run, pictures: Pictures) -> Maps | None:
     return small_maps(found, part, cases.task.classes[cases.task.positive_number])
 
 
-def _run(result: Result, probs: bytes, standing: Standing | None, explained: Path) -> Run:
+def _run(result: Result, probs: bytes, beside: Beside) -> Run:
     record, scores = result.record, result.record.scores
-    about = explained / Path(ATTENTION).name
+    compared = against_parent(result, beside.everything.get(record.parent))
+    about = beside.maps_of(result) / Path(ATTENTION).name
     attention = Attention.from_json(about) if about.exists() else None
     return Run(
         name=result.name,
@@ -299,17 +313,17 @@ def _run(result: Result, probs: bytes, standing: Standing | None, explained: Pat
         members=list(record.members),
         settings=_settings(record),
         scores=_scores(result, attention),
-        gain=None,
-        p_false=None,
-        gain_images=0,
-        marks=[],
+        gain=_interval(compared.gain) if compared else None,
+        p_false=compared.p_false if compared else None,
+        gain_images=compared.images if compared else 0,
+        marks=[{"kind": mark.kind, "text": mark.text} for mark in marks_of(record)],
         fold_scores=scores.per_fold or scores.per_fold_auc or [],
         confusion=scores.confusion,
         thresholds={"tuned": scores.threshold if scores.thresholds is None else scores.thresholds},
         probs=probs,
-        history=_histories([FoldFolder(result.folder / f"fold{n}") for n in record.folds.trained]) or None,
+        history=_history(result) or None,
         best_epochs=list(record.best_epochs),
-        leaderboard=_standing(standing),
+        leaderboard=_standing(beside.standings.get(result.name)),
         attention=grids(attention) if attention else None,
         maps=None,
     )
@@ -362,13 +376,19 @@ def _standing(standing: Standing | None) -> dict[str, Any] | None:
 # Training
 
 
+def _history(result: Result) -> Curves:
+    """That of its folds, else the one that was published with it."""
+    folds = [FoldFolder(result.folder / f"fold{number}") for number in result.record.folds.trained]
+    return _histories(folds) or {number: _drawn(rows) for number, rows in result.record.history.items()}
+
+
 def _histories(folders: Iterable[FoldFolder]) -> Curves:
     """Of the folds that have one."""
     found = {folder.number: _drawn(folder.history()) for folder in folders}
     return {number: rows for number, rows in found.items() if rows}
 
 
-def _drawn(history: History) -> list[dict[str, float]]:
+def _drawn(history: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
     """Four digits of each figure, which is more than a curve shows."""
     rows = []
     for row in history:
@@ -396,7 +416,7 @@ def _state(folder: FoldFolder) -> dict[str, Any]:
 # Other tables
 
 
-def _synthetic(results: Sequence[Result]) -> Grid | None:
+def synthetic(results: Sequence[Result]) -> Grid | None:
     """What synthetic images gain; None where nothing is compared."""
     rows = [synthetic_gain.cells(pair) for pair in synthetic_gain.pairs(list(results))]
     if not rows:
@@ -405,7 +425,7 @@ def _synthetic(results: Sequence[Result]) -> Grid | None:
     return Grid(synthetic_gain.TITLE, head, rows, head.index("AUC gained"), synthetic_gain.NOTE.replace("*", ""))
 
 
-def _sources(results: Sequence[Result]) -> list[Grid]:
+def sources(results: Sequence[Result]) -> list[Grid]:
     """The sources' tables, filled with our results."""
     stopped = not_run(published_dir()) | not_run(runs_dir())
     head = list(published_baselines.HEADER)

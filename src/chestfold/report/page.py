@@ -9,10 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import write_text
+from chestfold.core.files import require_file, write_text
 from chestfold.evaluate import leaderboard
 from chestfold.evaluate.results import all_results
-from chestfold.report.data import build, unfinished_runs
+from chestfold.report.data import build, sources, synthetic, unfinished_runs
 from chestfold.report.records import Page, to_json
 
 VENDOR = ("vendor/d3.min.js", "vendor/plot.min.js")
@@ -26,12 +26,6 @@ def write_report(path: Path, names: Sequence[str] = (), explained: Mapping[str, 
     page = collect(names, explained=explained)
     write_page(path, page)
     return page.count
-
-
-def require_file(path: Path) -> None:
-    """Raise `InputError` where `path` cannot be a file."""
-    if path.is_dir() or any(parent.is_file() for parent in path.parents):
-        raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
 
 
 def collect(names: Sequence[str] = (), refresh: float = 0, explained: Mapping[str, Path] | None = None) -> Page:
@@ -52,8 +46,9 @@ def collect(names: Sequence[str] = (), refresh: float = 0, explained: Mapping[st
     shown = [result for result in results if chosen.has(result) and (names or not result.is_debug)]
     if not shown and not refresh:
         raise InputError("there is no finished result to report yet; start with: make demo")
-    page = build(shown, [] if names else results, datetime.now(UTC), refresh, explained)
-    return replace(page, unfinished=training)
+    page = build(shown, results, datetime.now(UTC), refresh, explained)
+    page = replace(page, unfinished=training)
+    return page if names else replace(page, synthetic=synthetic(results), sources=sources(results))
 
 
 def write_page(path: Path, page: Page) -> None:

@@ -159,10 +159,10 @@ function headCell(key, text) {
   return el("th", { scope: "col", "aria-sort": sort, class: ["name", "what"].includes(key) && "text" }, button);
 }
 
-function markText(run, { kind, text }) {
-  const mean = run.fold_scores.length ? d3.mean(run.fold_scores).toFixed(4) : "";
-  const key = `mark_${kind}`;
-  return TEXT[key] ? t(key, app.table.classes[app.table.positive] ?? "", mean) : text;
+/** A remark; in another language it is told by its kind and what it names. */
+function markText({ kind, text }) {
+  const named = kind === "never" ? text.replace("never predicts ", "") : text.split(" ").at(-1);
+  return t(`mark_${kind}`, named, text);
 }
 
 function nameCell(run) {
@@ -170,7 +170,7 @@ function nameCell(run) {
   const isOpen = state.open === run.name;
   const attributes = { id: `open-${run.name}`, type: "button", "aria-expanded": String(isOpen) };
   const button = el("button", { ...attributes, onclick: () => app.set({ open: isOpen ? "" : run.name }) }, run.name);
-  const marks = run.marks.map((mark) => el("small", { class: "mark" }, markText(run, mark)));
+  const marks = run.marks.map((mark) => el("small", { class: "mark" }, markText(mark)));
   const own = run.own && el("span", { class: "badge" }, t("own"));
   return el("th", { scope: "row", class: "text" }, button, own, marks);
 }
@@ -248,6 +248,10 @@ function dataSetLines() {
   return [el("div", { class: "warning" }, el("strong", {}, t("confounded")), el("p", {}, table.warning)), ...lines];
 }
 
+function meansNote() {
+  return app.classes.length > 1 ? t("means_note") : "";
+}
+
 function searchBox() {
   const input = el("input", { type: "search", id: "search", placeholder: "mobilenet auc>0.9 epochs<=4",
     "aria-describedby": "search-help", oninput: (event) => app.set({ q: event.target.value }) });
@@ -296,8 +300,7 @@ views.push({
       const shown = shownRuns();
       const faults = shown.faults.map((fault) => el("strong", { class: "fault" }, ` ${fault}`));
       said.replaceChildren(t("shown", shown.first.length, app.table.runs.length), ...faults);
-      const means = app.classes.length > 1 ? t("means_note") : "";
-      const note = el("p", { class: "soft" }, t("intervals_note"), " ", means);
+      const note = el("p", { class: "soft" }, t("intervals_note"), " ", meansNote());
       results.replaceChildren(chosenLine(), runsTable(shown.first), moreButtons(shown), note);
     };
     update();

@@ -191,9 +191,8 @@ def test_a_run_far_below_the_others_is_an_arrow_outside_the_axis(browser):
     browser.click(by_id("all"))
     low = "app.table.runs.push(...[1, 2, 3].map(n => ({...app.run('exp100'), name: `copy${n}`})))"
     browser.value(f"{low}; app.run('both').scores.auc = [0.01, 0, 0.02]; app.set({{q: ' '}})")
-    rows = "[...document.querySelectorAll('.runs tbody tr')]"
-    arrows = browser.value(f"{rows}.filter(r => r.querySelector('.forest path')).map(r => r.cells[1].innerText)")
-    assert arrows == ["both"]
+    arrows = "[...document.querySelectorAll('.runs tbody tr:has(.forest path)')]"
+    assert browser.value(f"{arrows}.map(r => r.querySelector('th button').textContent)") == ["both"]
 
 
 # Comparison

@@ -2,7 +2,7 @@
 
 EXAMPLES = {
     "chestfold answers": "chestfold answers answers_*.csv",
-    "chestfold app": "chestfold app exp021",
+    "chestfold app": "chestfold app exp021 --open",
     "chestfold board": "chestfold board --data chest_xray --sort auc-shifted --top 5",
     "chestfold compare": "chestfold compare exp021 exp030",
     "chestfold data check": "chestfold data check chest_xray",
@@ -19,7 +19,7 @@ EXAMPLES = {
     "chestfold kernel": "chestfold kernel exp021 --competition chest-xray-pneumonia",
     "chestfold predict": "chestfold predict exp021 scans/ --csv answers.csv",
     "chestfold publish": "chestfold publish exp021",
-    "chestfold quiz": "chestfold quiz chest_xray --count 40",
+    "chestfold quiz": "chestfold quiz chest_xray --run exp021 --count 40 --blind",
     "chestfold report": "chestfold report --open",
     "chestfold submit": "chestfold submit best_xray --dry-run",
     "chestfold sweep": "chestfold sweep exp003 exp007 --fold all",

@@ -233,7 +233,8 @@ def write_page(arguments: argparse.Namespace) -> None:
             raise InputError(f"--watch {arguments.watch:g}: 1 to 86400 seconds")
         watch(path, arguments.names, arguments.watch, lambda: _open(path) if arguments.open else None)
         return
-    count = write_report(path, arguments.names)
+    with waiting("making the page"):
+        count = write_report(path, arguments.names)
     size = path.stat().st_size / 1e6
     say(f"wrote {path}: {plural(count, 'result')}, {size:.1f} MB; open it in a browser, it needs no network")
     if arguments.open:

@@ -171,13 +171,18 @@ def test_probabilities_on_a_bound_and_beside_it_are_decided_alike(task):
     probs = np.repeat(((1 - near) / (count - 1))[:, None], count, axis=1)
     probs[:, task.positive_number] = near
     ties = np.full((count, count), 1 / count) + 1e-7 * np.eye(count) - 1e-7 / count
+    if count > 2:  # below a bound, where a lift would be a step over it
+        below = np.full((1, count), (0.14 + 3e-6) / (count - 2))
+        below[:, :2] = 0.43 - 2e-6, 0.43 - 1e-6
+        ties = np.concatenate([ties, below])
     probs = np.concatenate([probs, ties])
     parts = quantised(task, probs)
     assert parts.min() >= 0 and parts.max() <= WHOLE
     assert (decided(task, parts) == task.decide(probs)).all()
-    of_positive = parts if parts.ndim == 1 else parts[:, task.positive_number]
+    numbers = [task.positive_number] if parts.ndim == 1 or task.name == "ordinal" else range(count)
+    columns = parts[:, None] if parts.ndim == 1 else parts[:, numbers]
     for cut in range(1, 100):
-        assert ((of_positive >= 600 * cut) == (probs[:, task.positive_number] >= cut / 100)).all(), cut
+        assert ((columns >= 600 * cut) == (probs[:, numbers] >= cut / 100)).all(), cut
 
 
 def test_a_fold_alone_stands_in_a_table_of_its_own_on_the_same_cases(project):
@@ -197,6 +202,15 @@ def test_a_fold_alone_stands_in_a_table_of_its_own_on_the_same_cases(project):
         oof = results.find_result(run["name"]).oof()[0].set_index("id")
         assert table["images"] == inside.sum() == len(oof) and table["counts"] == oof["label"].value_counts().to_dict()
         assert abs(wholes(found, run, table) / WHOLE - oof.loc[ids[inside], "ill"]).max() < 1 / WHOLE
+
+
+def test_predictions_of_other_folds_than_the_scores_name_are_refused(project):
+    store(project, "exp200", exclusive())
+    store(project, "exp201", exclusive())
+    folds = read_json(project.runs / "exp201" / "scores.json")["folds"]
+    declare(project, "exp201", folds=folds | {"trained": [0, 2]})
+    with pytest.raises(InputError, match="exp201 does not hold the images of its folds: the tables differ in 30 ids"):
+        made()
 
 
 def test_only_a_fold_is_there(project):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chestfold.core.config import Experiment
+from chestfold.core.errors import InputError
 from chestfold.core.files import published_dir, runs_dir, sha256_json
 from chestfold.core.run_folder import FoldFolder
 from chestfold.core.task import Labels, Task
@@ -157,7 +158,10 @@ def _add_predictions(cases: CaseTable, result: Result, table: pd.DataFrame) -> b
     rows = _of_folds(cases, result.record.folds.trained)
     ids = cases.rows["id"].iloc[rows]
     if not np.array_equal(table["id"], ids):
-        table = predictions.aligned(table, ids, cases.task.classes)
+        try:
+            table = predictions.aligned(table, ids, cases.task.classes)
+        except InputError as error:
+            raise InputError(f"{result.folder} does not hold the images of its folds: {error}") from error
     probs = table[list(cases.task.classes)].to_numpy(np.float64)
     cases.errors.add(cases.task, cases.labels[rows], probs, rows)
     return array(quantised(cases.task, probs), "uint16")

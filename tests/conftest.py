@@ -32,6 +32,7 @@ setattr(os, "fsync", lambda _: None)  # noqa: B010  a test's files need not surv
 bootstrap.REPLICATES = 50  # of the bootstrap; test_metrics draws all
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 ONE_PROCESS = {
+    "test_app_in_a_browser",
     "test_24_averaged_weights_with_raw_statistics",
     "test_26_flipped_class_order",
     "test_kernel",

@@ -36,6 +36,7 @@ PIXELS = "[...document.querySelectorAll('.stage canvas')].map(c => c.toDataURL()
 TITLE = "document.querySelector('#viewer-title')?.textContent"
 CARDS = "[...document.querySelectorAll('.image')]"
 SEEN = "document.querySelector('.images') !== null"
+SAID = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
@@ -112,7 +113,7 @@ class Drawn:
             commit="",
             parent="",
             members=[],
-            settings={"epochs": 3 + number, "augment": ("none", "plain", "none")[number]},
+            settings={"lr": 0.01, "epochs": 3 + number, "augment": ("none", "plain", "none")[number]},
             scores=scores,
             gain=None,
             p_false=None,
@@ -200,14 +201,18 @@ def test_the_filters_follow_the_cutoff(show, two):
     assert counts(page) != before
 
 
-def test_a_filter_leaves_its_images_the_hardest_first(show, two):
-    page = show(two.page)
+@pytest.mark.parametrize("name", TASKS)
+def test_a_filter_leaves_its_images_the_hardest_first(show, name):
+    made = Drawn(TASKS[name])
+    page = show(made.page)
     see(page, "images")
-    page.click("document.querySelector('#filter-1')")
-    expected = np.flatnonzero(np.all([two.wrong(run, 0.5) for run in NAMES], axis=0))
-    given = np.mean([two.task.of_truth(two.probs[run], two.labels) for run in NAMES], axis=0)
-    order = [row for row in expected[np.argsort(given[expected], kind="stable")] if row < PICTURED]
-    assert page.value(f"{CARDS}.map(card => Number(card.id.split('-')[1]))") == order
+    given = np.mean([made.task.of_truth(made.probs[run], made.labels) for run in NAMES], axis=0)
+    for button, rows in ((0, np.ones(ROWS, bool)), (2, made.wrong("one", 0.5) & ~made.wrong("two", 0.5))):
+        page.click(f"document.querySelector('#filter-{button}')")
+        expected = np.flatnonzero(rows if button == 0 else rows & ~made.wrong("three", 0.5))
+        listed = page.value(f"{CARDS}.map(card => Number(card.id.split('-')[1]))")
+        assert sorted(listed) == [row for row in expected if row < PICTURED]
+        assert (np.diff(given[listed]) >= -1e-3).all()
 
 
 def test_enter_opens_an_image_escape_closes_it_and_the_focus_comes_back(show, two):
@@ -218,6 +223,7 @@ def test_enter_opens_an_image_escape_closes_it_and_the_focus_comes_back(show, tw
     page.until(f"{PIXELS}.length === 3")
     assert page.value(TITLE) == f"folder/image{int(card.split('-')[1]):02d}"
     assert page.value("location.hash.includes('img=')")
+    assert page.value("document.activeElement.className") == "stage"
     page.press("Escape")
     page.until("document.querySelector('dialog') === null")
     assert not page.value("location.hash.includes('img=')")
@@ -394,8 +400,7 @@ def test_nothing_leaves_the_page_and_the_console_stays_empty(show, two):
         see(page, section)
     asked = {p["request"]["url"] for method, p in page.events if method == "Network.requestWillBeSent"}
     assert all(url.startswith(("file:", "data:", "about:")) for url in asked)
-    said = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
-    assert [event for event in page.events if event[0] in said] == []
+    assert [event for event in page.events if event[0] in SAID] == []
 
 
 def test_the_rank_correlation_is_scipys(show, two):
@@ -444,16 +449,31 @@ def test_curves_of_what_is_chosen_and_of_what_is_still_training(show, two):
         "live", "drawn", [{"fold": 0, "done": 2, "epochs": 9, "finished": False}], {0: [{"epoch": 1, "loss": 0.7}]}
     )
     other = replace(begun, name="elsewhere", data="another")
-    page = show(replace(two.page, unfinished=[begun, other]), "a=one&b=two")
+    new = replace(begun, name="new", data="without results")
+    tables = [*two.page.tables, replace(two.page.tables[0], id="another", data="another", runs=[])]
+    page = show(replace(two.page, tables=tables, unfinished=[begun, other, new]), "a=one&b=two")
     see(page, "training")
     legend = "[...document.querySelectorAll('#training .legend span')].map(s => s.textContent)"
-    assert page.value(legend) == ["one", "two", "live"]
+    assert page.value(legend) == ["one", "two", "live", "new"]
     text = page.value("document.getElementById('training').textContent")
     assert "fold 0: 2 of 9 epochs" in text and "elsewhere" not in text
-    lines = "document.querySelectorAll('#training svg path[stroke-width]').length"
-    assert page.value("document.querySelectorAll('#training svg g[fill=none] path').length") >= 7, page.value(lines)
+    assert page.value("document.querySelectorAll('#training svg g[fill=none] path').length") >= 7
+    kept, lonely = 6, 2
+    assert page.value("document.querySelectorAll('#training svg circle').length") == kept + lonely
     page.value("app.set({epochs_of: 'auc'})")
     assert "AUC" in page.value("document.querySelector('#training svg').getAttribute('aria-label')")
+
+
+def test_a_page_without_results_shows_the_curves_of_what_is_training(show, two):
+    begun = Unfinished(
+        "live", "drawn", [{"fold": 0, "done": 1, "epochs": 9, "finished": False}], {0: [{"epoch": 1, "loss": 0.7}]}
+    )
+    browser = show(two.page)
+    browser.events.clear()
+    page = show(replace(two.page, tables=[], cases={}, thumbs={}, unfinished=[begun]))
+    see(page, "training")
+    assert page.value("document.querySelectorAll('#training svg circle').length") == 1  # a line needs two epochs
+    assert [event for event in page.events if event[0] in SAID] == []
 
 
 def test_a_published_run_has_no_curve_and_says_so(show, two):
@@ -489,5 +509,5 @@ def test_a_live_page_is_renewed_but_not_while_an_image_is_open(show, two):
     page.value("window.isOld = true, new Promise(done => setTimeout(done, 1000))")
     assert page.value("window.isOld")
     page.value("document.querySelector('dialog').close()")
-    page.until("window.isOld === undefined && document.readyState === 'complete'")
-    assert page.value("app.state.a") == "two" and page.value("app.state.img") == ""
+    kept = "app.state.a === 'two' && app.state.img === ''"
+    page.until(f"window.isOld === undefined && document.readyState === 'complete' && {kept}")

@@ -102,8 +102,8 @@ def test_a_debug_run_predicts_a_sample_with_a_bar_in_every_phase(project, monkey
     count = len(CORRUPTIONS)
     assert bars == [
         ("fold 0 predicting: validation", 8),
-        *((f"fold 0 predicting: corrupted {n}/{count}", 8) for n in range(1, count + 1)),
+        *((f"fold 0 predicting: shifted {n}/{count}", 8) for n in range(1, count + 1)),
         ("fold 0 predicting: test", 8),
-        ("out-of-distribution features", 2 * 8),
-        ("out-of-distribution features", 8),
+        ("fold 0 predicting: similarity to training images", 2 * 8),
+        ("fold 0 predicting: similarity to training images", 8),
     ]

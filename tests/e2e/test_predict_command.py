@@ -268,7 +268,7 @@ def test_without_a_detector_it_is_said_that_it_cannot_be_told(trained, capsys):
     prediction = Predictor("exp100")(place(trained, "x000"))
     assert prediction.ood_score is None and prediction.out_of_distribution is None
     main.main(["predict", "exp100", str(place(trained, "x000")), "--no-overlay"])
-    assert "in or out of distribution: unknown" in capsys.readouterr().out
+    assert "whether it is unlike the training data cannot be told" in capsys.readouterr().out
     assert not list(trained.runs.glob("exp100/fold*/ood.npz")), "predicting trains nothing"
 
 

@@ -22,7 +22,7 @@ from chestfold.synth.blend.dataset import BlendRequest, blend
 from chestfold.synth.study.blended_quiz import blended_quiz, draw_samples
 from chestfold.synth.study.blended_set import open_blended_set
 from chestfold.synth.study.class_quiz import class_quiz
-from chestfold.synth.study.quiz import Quiz, write_quiz
+from chestfold.synth.study.quiz import Quiz, outline, write_quiz
 from chestfold.synth.study.reader_figures import Answers, Reading, load_answers, read_answers
 
 COUNT = 12
@@ -324,6 +324,8 @@ def test_images_are_large_and_every_pixel_is_the_same_size(browser, width, heigh
 def test_the_review_enlarges_an_image_with_its_outline_and_its_id(browser):
     questions = quiz_of("synthetic").questions
     play(browser, [5] * COUNT)
+    small = "[...document.querySelectorAll('#review path')].map(p => p.getAttribute('d'))"
+    assert browser.value(small) == [outline(question.mask) for question in questions]
     browser.click("document.querySelector('#review li:nth-child(3) button')")
     drawn = "document.querySelector('#outline path').getAttribute('d')"
     assert questions[2].id in text(browser, "progress") and browser.value(f"{drawn}.length") > 20
@@ -361,10 +363,19 @@ def test_no_caption_breaks_inside_a_japanese_word(browser):
     browser.resize(360)
     browser.click("document.querySelector('[data-language=ja]')")
     play(browser, [3, 1, 5] * 4)
-    lines = """[...document.querySelectorAll('#review span')].map(s => { const r = document.createRange();
-        r.selectNodeContents(s); return [s.textContent, new Set([...r.getClientRects()].map(b => b.top)).size]; })"""
-    for words, count in browser.value(lines):
-        assert count <= (2 if "：" in words else 1), words
+    places = """[...document.querySelectorAll('#review span')].flatMap(span => {
+        const node = span.firstChild, range = document.createRange(), found = [];
+        let above = null;
+        for (let n = 0; n < node.length; n++) {
+            range.setStart(node, n), range.setEnd(node, n + 1);
+            const top = range.getBoundingClientRect().top;
+            if (above !== null && top > above + 2) found.push(node.data.slice(n - 1, n + 1));
+            above = top;
+        }
+        return found;
+    })"""
+    broken = browser.value(places)
+    assert broken and all(before == "：" or after == "（" for before, after in broken)
 
 
 def test_an_answer_counts_once(browser):

@@ -21,7 +21,7 @@ def shown(capsys, *options: str) -> str:
 
 
 def names(text: str) -> list[str]:
-    return re.findall(r"^[* ]*(exp\S+)", text, re.MULTILINE)
+    return re.findall(r"^[* ]*(exp[^\s:,]+)(?=\s)", text, re.MULTILINE)
 
 
 def test_names_choose_rows(trained, capsys):
@@ -95,7 +95,7 @@ def test_a_run_that_is_not_shown_is_said_to_be_why(trained, capsys):
 
 
 def test_columns_are_chosen(trained, capsys):
-    header = shown(capsys, "--columns", "auc-shifted,F1 tuned,minutes").splitlines()[1]
+    header = shown(capsys, "--columns", "auc-shifted,F1 tuned,minutes").splitlines()[2]
     assert re.split(r"  +", header.strip()) == ["result", "AUC shifted", "F1 tuned", "minutes"]
 
 
@@ -150,7 +150,9 @@ def test_csv_has_a_column_for_each_end_of_an_interval(trained, capsys):
 def test_markdown_has_a_table_of_texts(trained, capsys):
     lines = shown(capsys, "--markdown", "--columns", "auc").splitlines()
     auc = find_result("exp101").score("at_half", "auc")
-    assert lines[0].startswith("## tiny (folds/tiny.csv") and f"| exp101 | {auc} | yes |" in lines
+    assert lines[0].startswith("## tiny (folds/tiny.csv") and any(
+        line.startswith(f"| exp101 | {auc} | yes |") for line in lines
+    )
 
 
 @pytest.mark.parametrize("table", ["sources", "synthetic"])

@@ -13,8 +13,10 @@ from chestfold.cli.main import main
 from chestfold.core.files import read_json, write_json
 from chestfold.core.fitted_table import Cell, FittedTable, Note
 from chestfold.core.rng import generator
-from chestfold.evaluate import published_baselines, synthetic_gain
+from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
 from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.claims import Comparison, in_words
+from chestfold.evaluate.marks import marks_of
 from chestfold.evaluate.metrics import BOARD
 from chestfold.evaluate.results import FoldsOfResult, Scores, all_results, find_result
 
@@ -69,6 +71,8 @@ def published(trained):
                 source="theirs [old].csv",
                 minutes=float(rng.uniform(0, 1000)),
                 scores=scores,
+                images=60,
+                patients=20,
             )
             record.write(trained.root / "exps" / "results" / record.name / "scores.json")
     path = trained.runs / "exp101" / "scores.json"
@@ -88,11 +92,20 @@ def figures_of(name: str) -> Counter[str]:
     scores = [*record.scores.at_half.values(), *(record.scores.cross_fitted or {}).values()]
     if record.scores.corrupted:
         scores.append(record.scores.corrupted.auc)
-    texts = [f"{number:.4f}" for score in scores for number in (score.value, score.low, score.high)]
+    texts = [f"{n:.4f}" for score in scores for n in (score.value, score.low, score.high) if not np.isnan(n)]
     if record.scores.per_fold_auc:
         folds = record.scores.per_fold_auc
         texts += [f"{np.mean(folds):.4f}", f"{np.std(folds, ddof=1):.4f}"]
+    if record.parent:
+        texts += re.findall(NUMBER, in_words(compared(name).p_false))
     return Counter([*texts, f"{record.minutes:.1f}"])
+
+
+def compared(name: str) -> Comparison:
+    """A result with its parent."""
+    (row,) = leaderboard.rows_by_folds(all_results(), lambda result: result.name == name).popitem()[1]
+    assert row.comparison
+    return row.comparison
 
 
 def numbers_by_name(text: str, names: list[str]) -> dict[str, list[str]]:
@@ -101,10 +114,13 @@ def numbers_by_name(text: str, names: list[str]) -> dict[str, list[str]]:
         (m.start(), m.end(), name) for name in names if (m := re.search(rf"(?m)^[* ]*{re.escape(name)}(?!\S)", text))
     ]
     starts.sort()
+    marks = {mark.text for result in all_results() for mark in marks_of(result.record)}
     found = {}
     for (_, end, name), (until, _, _) in zip(starts, [*starts[1:], (len(text), 0, "")], strict=True):
-        part = re.split(r"\n\n", text[end:until])[0]
-        found[name] = re.findall(NUMBER, part.replace(WARNING, ""))
+        part = re.split(r"\n\n", text[end:until])[0].replace("\n", " ")
+        for mark in marks:
+            part = part.replace(mark, "")
+        found[name] = re.findall(NUMBER, part)
     return found
 
 
@@ -152,13 +168,10 @@ def test_the_gain_is_that_of_the_paired_comparison(published, capsys, monkeypatc
 
 
 def figures_gain() -> list[str]:
-    scores = [find_result(name).score("at_half", "auc") for name in ("exp100", "exp101")]
-    from chestfold.evaluate import leaderboard
-
-    (row,) = leaderboard.rows_by_folds(all_results(), lambda result: result.name == "exp101").popitem()[1]
-    assert row.gain and scores[0] and scores[1]
-    assert row.gain.value == pytest.approx(scores[1].value - scores[0].value)
-    return [f"{number:+.4f}" for number in (row.gain.value, row.gain.low, row.gain.high)]
+    values = {name: find_result(name).record.scores.at_half["auc"].value for name in ("exp100", "exp101")}
+    gain = compared("exp101").gain
+    assert gain.value == pytest.approx(values["exp101"] - values["exp100"])
+    return [f"{number:+.4f}" for number in (gain.value, gain.low, gain.high)]
 
 
 def test_a_wider_board_has_more_figures(published, capsys, monkeypatch):
@@ -186,7 +199,7 @@ def test_the_sources_tables_lose_no_column_and_no_name(published, capsys, monkey
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_table_of_synthetic_images_loses_no_name(published, capsys, monkeypatch, width):
-    row = ["10%", "exp016-share10", "exp031-over10", "natural / over", *["+0.0462 [+0.0349, +0.0574]"] * 2]
+    row = ["10%", "exp016-share10", "exp031-over10", "natural / over", *["+0.0462 [+0.0349, +0.0574]"] * 3]
     row += ["0.9221 [0.9119, 0.9320]"] * 4 + ["800 from 862 to 874"]
     monkeypatch.setattr(synthetic_gain, "pairs", lambda results: [row])
     monkeypatch.setattr(synthetic_gain, "cells", lambda pair: pair)
@@ -212,7 +225,7 @@ def table(name: str = "exp001") -> FittedTable:
         (30, ["of this and that", "result             AUC    s", "exp001  0.9 [0.8, 1.0]  0.7"]),
         (25, ["of this and that", "result         AUC    s", "exp001         0.9  0.7", "        [0.8, 1.0]"]),
         (22, ["of this and that", "exp001", "  AUC   0.9 [0.8, 1.0]", "  sens  0.7 [0.6, 0.8]"]),
-        (10, ["of this", "and that", "exp001", "  AUC   0.9 [0.8, 1.0]", "  sens  0.7 [0.6, 0.8]"]),
+        (18, ["of this and that", "exp001", "  AUC   0.9", "        [0.8, 1.0]", "  sens  0.7", "        [0.6, 0.8]"]),
     ],
 )
 def test_a_table_becomes_narrower_step_by_step(width, lines):

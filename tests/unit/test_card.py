@@ -17,10 +17,13 @@ from chestfold.core.task import create_task
 from chestfold.data.catalogue import open_index
 from chestfold.data.tables import read_table
 from chestfold.evaluate.attention import ATTENTION, Attention
+from chestfold.evaluate.leaderboard import format_score
 from chestfold.evaluate.results import FoldsOfResult, find_result
-from chestfold.report import card as cards
-from chestfold.report import hide, image_flow
-from chestfold.report.card import Words, card, gather, write_card
+from chestfold.report import hide
+from chestfold.report.card import image_flow
+from chestfold.report.card.facts import Facts, gather
+from chestfold.report.card.page import card, write_card
+from chestfold.report.card.words import Words, texts
 
 TASKS = [exclusive(2), exclusive(3), exclusive(4), labelled(), graded(4)]
 HOSTILE = ("<b>x</b>&amp;", "</style><script>alert(1)</script>")
@@ -91,7 +94,7 @@ def test_every_figure_is_the_record_s(project, task, language):
     for label, figures in (scores.by_label or {}).items():
         assert [label, *map(str, figures.values())] in shown.cells
     text = " ".join(shown.all)
-    assert all(f"{value:.4g}"[:6] in text for value in scores.per_fold_auc) and scores.auc_of_folds in text
+    assert ", ".join(f"{value:.4f}" for value in scores.per_fold_auc) in text and scores.auc_of_folds in text
     assert scores.threshold is None or f"{scores.threshold:.4f}" in text
 
 
@@ -104,6 +107,19 @@ def test_base_rates_are_those_of_the_scored_labels(project, task):
     assert [rate["label"] for rate in rates] == [task.classes[number] for number in task.scored_classes]
     for rate, number in zip(rates, task.scored_classes, strict=True):
         assert rate["count"] == np.nansum(truth[:, number]) and rate["total"] == (~np.isnan(truth[:, number])).sum()
+
+
+def test_the_parts_that_a_data_set_is_divided_into_have_a_row_each(project):
+    declaration = project.input / "tiny" / "dataset.toml"
+    declaration.write_text(declaration.read_text() + "subgroups.tens.pattern = '^t0([0-3])'\n")
+    result = on_tiny(project)
+    for language in ("en", "ja"):
+        shown = page("net", language)
+        for value, scores in result.by_subgroup()["tens"].items():
+            figures = [format_score(getattr(scores, name)) for name in ("recall", "specificity", "accuracy", "auc")]
+            figures[-1] += "*" if scores.auc_against_all else ""
+            assert shown.row(f"tens: {value}") == [str(scores.images), str(scores.patients), *figures]
+    assert gather(result).claim(Words("en"))[35][2] == "section 5 in part; the rest by the authors"
 
 
 # Images
@@ -224,23 +240,23 @@ def test_all_items_of_claim_are_there_and_only_what_is_known_is_filled(project):
     facts = gather(find_result("net"))
     for language in ("en", "ja"):
         words = Words(language)
-        items = words.claim(facts)
+        items = facts.claim(words)
         assert [number for number, _, _ in items] == [str(n) for n in range(1, 45)]
         place = {int(number): where for number, _, where in items}
-        for number in (1, 2, 5, 14, 21, 30, 31, 33, 34, 44):
+        for number in (1, 2, 5, 14, 21, 30, 31, 33, 34, 36, 44):
             assert place[number] == words("by_authors")
         for number, section in ((19, "4"), (29, "4"), (35, "3"), (37, "5")):
             assert section in place[number]
-    explained = cards.Facts(facts.result, facts.images, None, None, "")
-    assert Words("en").claim(explained)[6][2] == "to be written by the authors", "no declaration, no source"
+    explained = Facts(facts.result, facts.images, None, None, "")
+    assert explained.claim(Words("en"))[6][2] == "to be written by the authors", "no declaration, no source"
 
 
 def test_both_languages_say_the_same_with_the_same_figures(project):
-    texts = cards._texts()
-    assert list(texts["en"]) == list(texts["ja"])
-    for key, text in texts["en"].items():
+    said = texts()
+    assert list(said["en"]) == list(said["ja"])
+    for key, text in said["en"].items():
         if key != "metrics":
-            assert sorted(re.findall(r"\{(\w+)", text)) == sorted(re.findall(r"\{(\w+)", texts["ja"][key])), key
+            assert sorted(re.findall(r"\{(\w+)", text)) == sorted(re.findall(r"\{(\w+)", said["ja"][key])), key
     on_tiny(project)
     both = card(gather(find_result("net")), "both")
     assert both.count("<article") == 2 and both.index('lang="en"') < both.index('<article lang="ja"')
@@ -273,6 +289,22 @@ def test_the_command_writes_it(project, capsys):
     assert 'lang="en"' in (project.root / "own.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--language", "ja"], "--language is of a card"),
+        (["other", "--card", "net"], "--card NAME is of one result"),
+        (["--card", "net", "--watch"], "--card NAME is of one result"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(project, capsys, words, said):
+    on_tiny(project)
+    with pytest.raises(SystemExit) as stop:
+        main.main(["report", *words])
+    complaint = capsys.readouterr().err
+    assert stop.value.code == 2 and said in complaint and complaint.count("\n") == 1
+
+
 def test_what_cannot_be_written_is_one_sentence(project):
     on_tiny(project)
     with pytest.raises(InputError, match="no finished result called 'nobody'"):
@@ -296,4 +328,4 @@ def test_where_it_looks_is_shown_in_words(project):
     Attention.model_validate(about).write(path)
     shown = page("net", "ja")
     assert shown.row("画像の縁") == ["0.5000 [0.4000, 0.6000]", "0.5000"]
-    assert Words("en").claim(gather(find_result("net")))[30][2] == "section 6"
+    assert gather(find_result("net")).claim(Words("en"))[30][2] == "section 6"

@@ -77,6 +77,14 @@ def refused(read, tmp_path):
         ("[submission]\nclumns = {}", "unknown field 'clumns' of submission; did you mean columns?"),
         ("[submission]\ncolumns = { x = 'c' }", "submission.columns: 'c' is not one of the classes"),
         ("submission = 3", "submission is a table: file, id, columns, answer, not 3"),
+        ("subgroups = 3", "subgroups is a table: title = { pattern = ... } or { column = ... }, not 3"),
+        ("[subgroups]\nsex = { colunm = 'Sex' }", "unknown field 'colunm' of subgroups.sex; did you mean column?"),
+        ("[subgroups]\nsex = {}", "subgroups.sex has a pattern or a column, one of them"),
+        ("[subgroups]\nsex = { column = 'Sex', pattern = '(a)' }", "subgroups.sex has a pattern or a column"),
+        ("[subgroups]\nsex = { column = 'split' }", "subgroups.sex: a column of the index is called 'split' too"),
+        ("[subgroups]\nsex = { column = 1 }", "subgroups.sex.column is a text, not 1"),
+        ("[subgroups]\nkind = { pattern = 'virus' }", "subgroups.kind.pattern is a regular expression with a group"),
+        ("[subgroups]\nkind = { pattern = '(' }", "subgroups.kind.pattern is a regular expression with a group"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(refused, line, complaint):

@@ -39,7 +39,7 @@ def test_the_caption_holds_file_prediction_spread_remarks_model_date_and_notice(
         "scan.png",
         "ill 0.650 (folds 0.400-0.900), healthy 0.350",
         "debug run: not trained",
-        "out of distribution (2.0 x)",
+        "unlike the training data (2.0 x)",
         "folds disagree: 1 of 2 say ill",
         "Heat map of ill; lines at 50 and 80 % of its maximum",
         f"exp100, {date.today().isoformat()}. Not for clinical use.",

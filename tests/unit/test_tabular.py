@@ -14,6 +14,7 @@ from chestfold.cli import main
 from chestfold.core import checkpoint
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
+from chestfold.data.dataset import Dataset
 from chestfold.data.tabular import Cells, Encoding, fit_encoding, read_cells
 from chestfold.data.transforms.mixup import create_mix
 from chestfold.integrations.kaggle.kernel import write_kernel
@@ -28,7 +29,11 @@ def table(**columns: list[str]) -> pd.DataFrame:
 
 
 def cells(**columns: list[str]) -> Cells:
-    return read_cells(table(**columns), list(columns), "tiny")
+    return read_cells(table(**columns), list(columns), declaring(*columns))
+
+
+def declaring(*columns: str) -> Dataset:
+    return Dataset(name="tiny", reader="csv", tabular=columns)
 
 
 def encoded(train: Cells, *texts: str) -> list[float]:
@@ -93,7 +98,7 @@ def test_an_encoding_survives_a_checkpoint():
 )
 def test_a_column_that_cannot_be_used_is_one_sentence(columns, wanted, sentence):
     with pytest.raises(InputError, match=sentence):
-        read_cells(table(**columns), [wanted], "tiny")
+        read_cells(table(**columns), [wanted], declaring(*columns))
 
 
 @pytest.mark.parametrize("wrong", ["old", "inf", "12,5"])

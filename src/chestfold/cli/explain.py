@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from chestfold.cli.parser import add_device, add_trust, add_verb
-from chestfold.core.console import say
+from chestfold.core.console import say, waiting
 from chestfold.core.device import choose_device
 
 
@@ -28,11 +28,12 @@ def add_verbs(verbs: Any) -> None:
 
 def explain(arguments: argparse.Namespace) -> None:
     """Write the heat maps of a run and its page, and print their figures."""
-    from chestfold.evaluate.results import all_results
-    from chestfold.explain.run import explain as write_maps
-    from chestfold.explain.select import ExplainConfig
-    from chestfold.report.attention import format_lines
-    from chestfold.report.page import write_report
+    with waiting("loading PyTorch"):
+        from chestfold.evaluate.results import all_results
+        from chestfold.explain.run import explain as write_maps
+        from chestfold.explain.select import ExplainConfig
+        from chestfold.report.attention import format_lines
+        from chestfold.report.page import write_report
 
     a = arguments
     choose_device(a.device)
@@ -44,5 +45,6 @@ def explain(arguments: argparse.Namespace) -> None:
     if a.name not in [result.name for result in all_results()]:
         say(f"{a.name} is not collected yet; when it is, its pictures are shown by: chestfold report {a.name}")
         return
-    write_report(folder / "report.html", [a.name], {a.name: folder})
+    with waiting("making the page"):
+        write_report(folder / "report.html", [a.name], {a.name: folder})
     say(f"wrote {folder / 'report.html'}: its pictures and figures; open it in a browser")

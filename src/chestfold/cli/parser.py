@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from chestfold.cli.examples import EXAMPLES
 from chestfold.core import hooks
 from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
@@ -45,6 +46,8 @@ def _with_dashes(word: str) -> str:
 def add_verb(parent: Any, name: str, function: Callable[[argparse.Namespace], None], text: str) -> Any:
     """A verb of a command: its parser, whose options the caller adds; `function` does it."""
     parser = parent.add_parser(name, help=text, description=text, allow_abbrev=False)
+    if parser.prog in EXAMPLES:
+        parser.epilog = f"example: {EXAMPLES[parser.prog]}"
     parser.set_defaults(verb=function)
     return parser
 

@@ -14,15 +14,14 @@ from chestfold.core.files import runs_dir, write_csv
 APP_ABOUT = "a page on this machine that answers: drop a picture. Not for clinical use"
 APP_EPILOG = (
     "The page is reached from this machine alone, asks nobody for anything, and deletes a picture when it is answered. "
-    "It speaks English and Japanese. Ctrl-C ends it. Example: chestfold app exp021 --open"
+    "It speaks English and Japanese. Ctrl-C ends it."
 )
 ABOUT = "predict images with a trained run or ensemble: class, probability, heat map. Not for clinical use"
 EPILOG = (
     "For each image: the most probable class, its probability (the mean of the folds' models), the lowest and the "
-    "highest of a fold, and remarks: out of the training distribution; folds disagree (one would decide otherwise); in "
+    "highest of a fold, and remarks: unlike the training data; folds disagree (one would decide otherwise); in "
     "the training data, and then the answer of the fold that has not seen it; a debug run; folds missing. A file that "
-    "cannot be read gets its line and stops no other; the exit code is 2 then. Example: "
-    "chestfold predict exp021 scans/ --csv answers.csv"
+    "cannot be read gets its line and stops no other; the exit code is 2 then."
 )
 
 
@@ -30,7 +29,7 @@ def add_verbs(verbs: Any) -> None:
     """Add `predict` and `app`."""
     add_app(verbs)
     parser = add_verb(verbs, "predict", predict, ABOUT)
-    parser.epilog = EPILOG
+    parser.epilog = f"{EPILOG} {parser.epilog}"
     parser.add_argument("name", help="a run in runs/ with its checkpoints, or an ensemble of such runs (not by ranks)")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG, JPEG, DICOM, BMP, TIFF; or folders")
     _add_reading(parser)
@@ -47,7 +46,7 @@ def add_verbs(verbs: Any) -> None:
 def add_app(verbs: Any) -> None:
     """Add `app`."""
     parser = add_verb(verbs, "app", app, APP_ABOUT)
-    parser.epilog = APP_EPILOG
+    parser.epilog = f"{APP_EPILOG} {parser.epilog}"
     parser.add_argument("name", help="a run in runs/ with its checkpoints, or an ensemble of such runs (not by ranks)")
     parser.add_argument("--port", type=int, default=7860, help="of the page's address; 0 is any free one [7860]")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")

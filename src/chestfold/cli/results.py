@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from chestfold.cli.parser import add_trust, add_verb
-from chestfold.core.console import plural, say, show, show_lines, terminal_width, waiting
+from chestfold.core.console import NATURAL, plural, say, show, show_lines, terminal_width, waiting
 from chestfold.core.errors import InputError
-from chestfold.core.files import runs_dir
+from chestfold.core.files import require_file, runs_dir
 from chestfold.integrations.tracker import TRACKERS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def add_verbs(verbs: Any) -> None:
     report.add_argument("--watch", nargs="?", type=float, const=WATCH, metavar="SECONDS", help=text)
     report.add_argument("--open", action="store_true", help="show it in the browser")
     report.add_argument("--card", metavar="NAME", help="instead: the model card of this result, to print")
-    report.add_argument("--language", default="en", choices=["en", "ja", "both"], help="of the card [en]")
+    report.add_argument("--language", choices=["en", "ja", "both"], help="of the card [en]")
     report.add_argument("--out", type=Path, help="the file to write [report.html, or card_NAME.html, in runs/]")
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
@@ -64,7 +64,7 @@ def _add_ensemble(verbs: Any) -> None:
     blend = add_verb(verbs, "ensemble", ensemble, "blend finished results into a new one")
     blend.add_argument("members", nargs="+", help="names of finished results")
     blend.add_argument("--name", required=True, help="name of the new result")
-    blend.add_argument("--method", default="mean", choices=METHODS, help="[mean]")
+    blend.add_argument("--method", default="mean", choices=METHODS, help="how they are weighted [mean]")
     blend.add_argument("--tracker", default="wandb", choices=list(TRACKERS), help="as for an experiment [wandb]")
     blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
     blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
@@ -203,7 +203,8 @@ def _show_results(arguments: argparse.Namespace) -> None:
     if a.written:
         print(export.FORMATS[a.written](boards, view))
         return
-    _show_tables([terminal.fitted(board, view) for board in boards])
+    piped = terminal_width() == NATURAL
+    _show_tables([terminal.fitted(board, view, with_empty=piped) for board in boards])
     for line in [*left_out, *leaderboard.displaced(), *leaderboard.unfinished()]:
         say(line)
     if not boards:
@@ -220,7 +221,9 @@ def write_page(arguments: argparse.Namespace) -> None:
     if arguments.card:
         write_card(arguments)
         return
-    from chestfold.report.page import require_file, write_report
+    if arguments.language:
+        raise InputError("--language is of a card: add --card NAME; the page itself is in both languages")
+    from chestfold.report.page import write_report
     from chestfold.report.watch import watch
 
     path = arguments.out or runs_dir() / "report.html"
@@ -230,7 +233,8 @@ def write_page(arguments: argparse.Namespace) -> None:
             raise InputError(f"--watch {arguments.watch:g}: 1 to 86400 seconds")
         watch(path, arguments.names, arguments.watch, lambda: _open(path) if arguments.open else None)
         return
-    count = write_report(path, arguments.names)
+    with waiting("making the page"):
+        count = write_report(path, arguments.names)
     size = path.stat().st_size / 1e6
     say(f"wrote {path}: {plural(count, 'result')}, {size:.1f} MB; open it in a browser, it needs no network")
     if arguments.open:
@@ -247,11 +251,15 @@ def _open(path: Path) -> None:
 
 def write_card(arguments: argparse.Namespace) -> None:
     """Write a model card."""
-    from chestfold.report import card
+    from chestfold.report.card import page
 
+    if arguments.names or arguments.watch is not None:
+        raise InputError("--card NAME is of one result; it goes with --language, --open and --out only")
     path = arguments.out or runs_dir() / f"card_{arguments.card}.html"
-    card.write_card(arguments.card, arguments.language, path)
+    page.write_card(arguments.card, arguments.language or "en", path)
     say(f"wrote {path}; open it in a browser to print it, it needs no network")
+    if arguments.open:
+        _open(path)
 
 
 def publish_result(arguments: argparse.Namespace) -> None:

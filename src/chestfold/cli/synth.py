@@ -28,33 +28,43 @@ def _add_generator_verbs(verbs: Any) -> None:
     train.add_argument("name", help="the generators are written to runs/synth/NAME/foldK")
     train.add_argument("--data", required=True, help="data set with a fold file")
     train.add_argument("--fold", nargs="+", type=int, required=True, metavar="K", help="one generator for each")
-    train.add_argument("--architecture", default="sagan", help="sagan or transposed (convolutions; no average)")
-    train.add_argument("--steps", type=int, default=8000, help="of both networks [8000]")
-    train.add_argument("--batch", type=int, default=32, help="real patches in a step [32]")
-    train.add_argument("--width", type=int, default=32, help="channels at 32 x 32 [32]")
-    train.add_argument("--share", type=float, default=1.0, help="of the fold's training nodules, 0 to 1 [1]")
-    train.add_argument("--seed", type=int, default=0, help="[0]")
+    about = "sagan: with attention, weights averaged over the steps; transposed: convolutions alone [sagan]"
+    train.add_argument("--architecture", default="sagan", help=about)
+    about = "training steps of generator and discriminator: more are better up to some thousands [8000]"
+    train.add_argument("--steps", type=int, default=8000, help=about)
+    train.add_argument("--batch", type=int, default=32, help="real patches in a step; fewer need less memory [32]")
+    about = "channels of the layer of 32 x 32 px: more draw finer, and take longer [32]"
+    train.add_argument("--width", type=int, default=32, help=about)
+    about = "part of the fold's training nodules that it learns from, 0 to 1: to try how few are enough [1]"
+    train.add_argument("--share", type=float, default=1.0, help=about)
+    train.add_argument("--seed", type=int, default=0, help="another one gives other first weights and order [0]")
     train.add_argument("--overwrite", action="store_true", help="throw away what is there, train anew")
     about = "how similar a generator's nodules are to real ones: KID, copying, checkerboard"
     measure = add_verb(verbs, "measure", synth_measure, about)
     about = "generators; the last is what others are compared with"
     measure.add_argument("names", nargs="+", metavar="NAME", help=about)
-    measure.add_argument("--fold", type=int, nargs="+", default=[0], metavar="K", help="[0]")
-    measure.add_argument("--features", required=True, metavar="RUN", help="a run on the same folds, for its features")
+    measure.add_argument("--fold", type=int, nargs="+", default=[0], metavar="K", help="generators of these folds [0]")
+    about = "a finished run on the same folds: distances are taken between its features"
+    measure.add_argument("--features", required=True, metavar="RUN", help=about)
 
 
 def _add_blend_verb(verbs: Any) -> None:
     blend = add_verb(verbs, "blend", synth_blend, "put nodules into healthy images: a data set with masks and lineage")
     blend.add_argument("name", help="name of the new data set")
-    blend.add_argument("--nodules", required=True, help="real, a set of patches, or a trained generator's folder")
+    about = "real: those of luna16_patches; or another data set of patches; or the folder of a trained generator"
+    blend.add_argument("--nodules", required=True, help=about)
     blend.add_argument("--hosts", required=True, help="data set whose healthy images they are put into")
-    blend.add_argument("--count", type=int, required=True, help="blended images; as many untouched ones are added")
-    blend.add_argument("--fold", type=int, help="use images of the training part of this fold only [all]")
-    blend.add_argument("--seed", type=int, default=0, help="[0]")
+    about = "blended images to make; as many healthy ones are added untouched"
+    blend.add_argument("--count", type=int, required=True, help=about)
+    about = "nodules and hosts of this fold's training part only, so that runs on the fold may train with them [all]"
+    blend.add_argument("--fold", type=int, metavar="K", help=about)
+    blend.add_argument("--seed", type=int, default=0, help="another one gives other pairs and places [0]")
     blend.add_argument("--host-class", default="", metavar="CLASS", help="class of the hosts [the first declared]")
-    blend.add_argument("--host-window", type=int, nargs=2, metavar=("LOW", "HIGH"), help="HU of black and of white")
-    blend.add_argument("--nodule-mm", type=float, metavar="MM", help="size of a nodule's pixel [as declared]")
-    blend.add_argument("--host-mm", type=float, metavar="MM", help="size of a host's pixel [as declared]")
+    about = "Hounsfield units that are black and white in the hosts [as declared]"
+    blend.add_argument("--host-window", type=int, nargs=2, metavar=("LOW", "HIGH"), help=about)
+    about = "side of a pixel of the nodules in mm: they are scaled to that of the hosts [as declared]"
+    blend.add_argument("--nodule-mm", type=float, metavar="MM", help=about)
+    blend.add_argument("--host-mm", type=float, metavar="MM", help="side of a pixel of the hosts in mm [as declared]")
 
 
 def _add_study_verbs(verbs: Any) -> None:
@@ -65,7 +75,7 @@ def _add_study_verbs(verbs: Any) -> None:
     about = "train a classifier to tell real nodules from blended ones"
     test = add_verb(verbs, "classifier-test", synth_classifier_test, about)
     test.add_argument("name", help=BLENDED_SET)
-    test.add_argument("--epochs", type=int, default=8, help="[8]")
+    test.add_argument("--epochs", type=int, default=8, help="of the classifier [8]")
     test.add_argument("--surroundings", action="store_true", help="the control: all that blending touched is black")
 
 

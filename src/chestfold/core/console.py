@@ -7,6 +7,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from rich.cells import cell_len
@@ -81,6 +82,11 @@ def detail(text: str, short: str = "") -> None:
 def plural(count: int, noun: str) -> str:
     """`1 fold`, `5 folds`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def format_seconds(seconds: float) -> str:
+    """`01:20`, or with hours `1:01:20`."""
+    return str(timedelta(seconds=round(seconds))).removeprefix("0:")
 
 
 def terminal_width() -> int:

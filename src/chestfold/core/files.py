@@ -66,6 +66,12 @@ def require_plain_name(name: str, what: str) -> None:
         raise InputError(f"{what} {name!r}: a plain name is needed, without folders or a dot in front")
 
 
+def require_file(path: Path) -> None:
+    """Raise `InputError` where `path`, given as `--out`, cannot be a file."""
+    if path.is_dir() or any(parent.is_file() for parent in path.parents):
+        raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
+
+
 def sha256(data: bytes) -> str:
     """Hex digest, 64 characters."""
     return hashlib.sha256(data).hexdigest()

@@ -96,25 +96,37 @@ class FittedTable:
         return sum(widths) + GAP * (len(widths) - 1)
 
     def _column_width(self, column: str, arrangement: Arrangement) -> int:
+        """That of its widest cell and of its title, which may have several lines where cells have."""
         bare = column in arrangement.bare
-        texts = [arrangement.bare.get(column, column)]
+        title = _title(column, arrangement)
+        texts = title.split() if arrangement.stacked else [title]
         for row in self.rows:
             texts += row[column].lines(arrangement.stacked, bare)
         return max(map(cell_len, texts))
 
     def _grid(self, arrangement: Arrangement) -> list[Text]:
-        """A line with the titles, then a line or two for each row."""
+        """The titles, then a line or two for each row."""
         widths = {column: self._column_width(column, arrangement) for column in arrangement.columns}
-        titles = {column: Cell(arrangement.bare.get(column, column), style="bold") for column in widths}
-        lines = []
-        for row in (titles, *self.rows):
+        titles = {}
+        for column, width in widths.items():
+            titles[column] = [line.plain.rstrip() for line in Text(_title(column, arrangement)).wrap(console, width)]
+        highest = max(map(len, titles.values()))
+        titles = {column: [""] * (highest - len(title)) + title for column, title in titles.items()}
+        lines = self._lines_of(titles, widths, dict.fromkeys(widths, "bold"))
+        for row in self.rows:
             parts = {column: row[column].lines(arrangement.stacked, column in arrangement.bare) for column in widths}
-            for number in range(max(map(len, parts.values()))):
-                line = Text()
-                for column, width in widths.items():
-                    text = parts[column][number] if number < len(parts[column]) else ""
-                    line.append(self._padded(column, text, width), row[column].style).append(" " * GAP)
-                lines.append(_stripped(line))
+            lines += self._lines_of(parts, widths, {column: row[column].style for column in widths})
+        return lines
+
+    def _lines_of(self, parts: dict[str, list[str]], widths: dict[str, int], styles: dict[str, str]) -> list[Text]:
+        """The cells of a row, which may have several lines, side by side."""
+        lines = []
+        for number in range(max(map(len, parts.values()))):
+            line = Text()
+            for column, width in widths.items():
+                text = parts[column][number] if number < len(parts[column]) else ""
+                line.append(self._padded(column, text, width), styles[column]).append(" " * GAP)
+            lines.append(_stripped(line))
         return lines
 
     def _padded(self, column: str, text: str, width: int) -> str:
@@ -130,23 +142,40 @@ class FittedTable:
             lines += _wrapped([Note(row[first].text, "bold")], width)
             pieces = []
             for column in others:
-                cell, title = row[column], f"{column:<{longest}}"
+                title = f"{column:<{longest}}"
                 if column in self.words:
-                    lines += _wrapped([Note(f"{title}  {cell.text}")], width, indent="  ")
+                    lines += _wrapped([Note(f"{title}  {row[column].text}")], width, indent="  ")
                 else:
-                    pieces.append(Text(f"  {title}  ").append(cell.lines(stacked=False)[0], cell.style))
+                    pieces.append(_piece(title, row[column], width))
             lines += _side_by_side(pieces, width)
         return lines
 
 
-def _side_by_side(pieces: list[Text], width: int) -> list[Text]:
-    """As many of `pieces` in a line as fit, in columns of the same width."""
-    widest = max(piece.cell_len for piece in pieces)
+def _piece(title: str, cell: Cell, width: int) -> list[Text]:
+    """A figure behind its title: in one line, or in two where that is too long."""
+    before = f"  {title}  "
+    (whole,) = cell.lines(stacked=False)
+    texts = cell.lines(stacked=cell_len(before + whole) > width)
+    lines = [Text(before).append(texts[0], cell.style)]
+    for text in texts[1:]:
+        lines.append(Text(" " * cell_len(before)).append(text, cell.style))
+    return lines
+
+
+def _title(column: str, arrangement: Arrangement) -> str:
+    return arrangement.bare.get(column, column)
+
+
+def _side_by_side(pieces: list[list[Text]], width: int) -> list[Text]:
+    """As many of `pieces` in a line as fit, in columns of the same width; one of two lines has its own."""
+    widest = max(line.cell_len for piece in pieces for line in piece)
+    if any(len(piece) > 1 for piece in pieces):
+        return [line for piece in pieces for line in piece]
     count = max(1, width // widest)
     lines = []
     for start in range(0, len(pieces), count):
         line = Text()
-        for piece in pieces[start : start + count]:
+        for (piece,) in pieces[start : start + count]:
             line.append_text(piece).append(" " * (widest - piece.cell_len))
         lines.append(_stripped(line))
     return lines

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 
 from rich.cells import cell_len
@@ -26,7 +25,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from chestfold.core.console import Message, bar_width, console, forward_to, is_live, plural, print_line
+from chestfold.core.console import Message, bar_width, console, format_seconds, forward_to, is_live, plural, print_line
 
 REDRAWS = 4
 """A second."""
@@ -144,11 +143,11 @@ class Panel:
         return Group(self._spinner, *lines, bars)
 
     def _headline(self) -> Text:
-        passed = _format(time.monotonic() - self.began)
+        passed = format_seconds(time.monotonic() - self.began)
         words = [self.name, f"{self.finished} of {plural(self.folds, 'fold')} finished", passed]
         left = self._seconds_left()
         if left is not None:
-            words.append(f"about {_format(left)} left")
+            words.append(f"about {format_seconds(left)} left")
         return Text("  ".join(words), style="bold")
 
     def _seconds_left(self) -> float | None:
@@ -185,7 +184,7 @@ def _cells(row: Row) -> list[RenderableType]:
         Text(row.label, overflow="fold"),
         ProgressBar(row.total, row.done, width=bar_width()),
         Text(f"{row.done}/{row.total}", no_wrap=True),
-        Text(_format(left) if left is not None else "", no_wrap=True),
+        Text(format_seconds(left) if left is not None else "", no_wrap=True),
     ]
 
 
@@ -199,7 +198,7 @@ def _figures(row: Row) -> Text:
     if status.best:
         parts.append(f"best {status.metric} {status.values[status.best - 1]:.4f}, epoch {status.best}")
     if row.seconds_left is not None:
-        parts.append(f"fold {_format(row.seconds_left)} left")
+        parts.append(f"fold {format_seconds(row.seconds_left)} left")
     if status.images_per_second:
         parts.append(f"{status.images_per_second:.0f} images/s")
     while cell_len("  ".join(parts)) > console.width - INDENT:
@@ -221,8 +220,3 @@ def sparkline(values: Sequence[float], longest: int = LONGEST_CURVE) -> str:
 
 def _draws_blocks() -> bool:
     return console.encoding.startswith("utf")
-
-
-def _format(seconds: float) -> str:
-    """`0:01:20`."""
-    return str(timedelta(seconds=round(seconds)))

@@ -35,6 +35,13 @@ def find_dataset(name: str) -> Dataset:
     raise InputError(f"unknown data set {name!r}{hint}, or declare your own in {declaration}")
 
 
+def known_dataset(name: str) -> Dataset | None:
+    """As `find_dataset`; None where nothing of that name is declared here: a result may come from elsewhere."""
+    if name in catalogue() or (input_dir() / name / "dataset.toml").exists():
+        return find_dataset(name)
+    return None
+
+
 def folders_of(dataset: Dataset) -> list[Path]:
     """The folders in input/ that hold the images of `dataset`."""
     if not dataset.parts:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
@@ -23,6 +24,8 @@ ID = "{id}"
 """What stands for an image's id in a template."""
 ANY_OTHER = "*"
 """The key of `labels` for every value that it does not name."""
+MOST_SUBGROUPS = 12
+"""Parts that images are divided into: more of them are names, dates or measurements."""
 FOLDER_IS_PATIENT = "folder"
 """The `group` of the reader folders: the first folder below the class folder is the patient."""
 
@@ -48,6 +51,26 @@ class Submission(Record):
     def _is_in_the_folder(cls, path: str) -> str:
         _require(stays_inside(path))
         return path
+
+
+class Subgroup(Record):
+    """How the images of a data set are divided: by a `pattern` on the id, or by a `column` of the table."""
+
+    pattern: str = declared("", "a regular expression with a group, which is the value")
+    """An image whose id it does not match is of no subgroup."""
+    column: str = declared("", "a text")
+    """csv. An image whose cell is empty is of no subgroup."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _has_a_group(cls, pattern: str) -> str:
+        _require(not pattern or _groups_in(pattern) > 0)
+        return pattern
+
+    def value_in(self, image_id: str) -> str:
+        """The value in an id, by the pattern; "" where there is none."""
+        match = re.search(self.pattern, image_id)
+        return (match[1] or "") if match else ""
 
 
 class Dataset(Record):
@@ -103,6 +126,8 @@ class Dataset(Record):
     """csv: where the test images lie. Empty: where the training images do."""
     tabular: tuple[str, ...] = declared((), "a list of columns")
     """csv: columns that the index carries on as texts, for networks that see more than pixels."""
+    subgroups: dict[str, Subgroup] = declared({}, "a table: title = { pattern = ... } or { column = ... }")
+    """Title -> how images are divided, for scores of each part: kind = { pattern = '_(bacteria|virus)_' }."""
     parts: tuple[str, ...] = ()
     """joined: the data sets of the catalogue that this one is made of; their class names are kept."""
     group: str = declared("", "a text", validation_alias=AliasChoices("group", "group_column"))
@@ -208,10 +233,7 @@ class Dataset(Record):
     @field_validator("slice_pattern")
     @classmethod
     def _has_two_groups(cls, pattern: str) -> str:
-        try:
-            _require(not pattern or re.compile(pattern).groups == 2)
-        except re.error as error:
-            raise ValueError(str(error)) from error
+        _require(not pattern or _groups_in(pattern) == 2)
         return pattern
 
     @field_validator("hu_window")
@@ -219,6 +241,12 @@ class Dataset(Record):
     def _is_rising(cls, ends: tuple[int, int] | None) -> tuple[int, int] | None:
         _require(ends is None or ends[0] < ends[1])
         return ends
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """csv: the columns that the index has besides its own: what networks may see, and what divides the images."""
+        dividing = [subgroup.column for subgroup in self.subgroups.values() if subgroup.column]
+        return tuple(dict.fromkeys([*self.tabular, *dividing]))
 
     @property
     def input_folder(self) -> str:
@@ -266,6 +294,14 @@ def id_column_of(header: list[str], source: str, dataset: Dataset) -> str:
     if declared_id and declared_id not in header:
         raise InputError(f"[submission] id = {declared_id!r}: {source} has no such column (it has {', '.join(header)})")
     return declared_id or (dataset.id if dataset.id in header else header[0])
+
+
+def _groups_in(pattern: str) -> int:
+    """How many groups a regular expression has; `ValueError` where it is none."""
+    try:
+        return re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(str(error)) from error
 
 
 def _require(right: bool) -> None:
@@ -327,14 +363,15 @@ def make_index(dataset: Dataset, root: Path, rows: list[dict[str, str]], notes: 
     if not rows:
         raise InputError(f"{root} holds no images for {dataset.name}; its README in input/ says how to get them")
     notes = [*notes, *_one_spelling_a_patient(rows)]
-    columns = [*COLUMNS, *dataset.tabular]
-    table = pd.DataFrame(rows, columns=columns).sort_values(["split", "id"], ascending=[False, True])
+    columns = [*COLUMNS, *dataset.carried]
+    table = pd.DataFrame(rows, columns=columns).fillna("").sort_values(["split", "id"], ascending=[False, True])
     doubled = table[table["id"].duplicated(keep=False)]
     if len(doubled):
         first = doubled["id"].iloc[0]
         where = " and ".join(doubled.loc[doubled["id"] == first, "path"].iloc[:2])
         raise InputError(f"{root}: id {first!r} occurs twice ({where}); ids must be unique")
     _require_images_of_each_class(dataset, root, table.loc[table["split"] == "train", "label"].tolist())
+    notes += _notes_on_subgroups(dataset, root, table)
     return Index(dataset, root, table.reset_index(drop=True), tuple(notes))
 
 
@@ -354,6 +391,35 @@ def _one_spelling_a_patient(rows: list[dict[str, str]]) -> list[str]:
     example = sorted(others)[0]
     same = first[tidy_patient(example)]
     return [f"patients: {len(others)} other spelling(s) of the same name were joined, as {example!r} and {same!r}"]
+
+
+def subgroup_values(dataset: Dataset, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Title of a division -> the value of each image of `table` (N,), "" where it has none.
+
+    A division by a column is left out where `table` has only ids.
+    """
+    found = {}
+    for title, subgroup in dataset.subgroups.items():
+        if subgroup.pattern:
+            found[title] = np.array([subgroup.value_in(image_id) for image_id in table["id"]], str)
+        elif subgroup.column in table:
+            found[title] = np.array([tidy(cell) for cell in table[subgroup.column]], str)
+    return found
+
+
+def _notes_on_subgroups(dataset: Dataset, root: Path, table: pd.DataFrame) -> list[str]:
+    """A note on each division that no image is of; `InputError` where one has too many parts."""
+    notes = []
+    for title, values in subgroup_values(dataset, table).items():
+        different = np.unique(values[values != ""]).tolist()
+        if len(different) > MOST_SUBGROUPS:
+            raise InputError(
+                f"{root}: subgroups.{title} divides the images into {len(different)} parts, as {different[0]!r} and "
+                f"{different[1]!r}; a division has at most {MOST_SUBGROUPS}: name another pattern or column"
+            )
+        if not len(different):
+            notes.append(f"subgroups.{title}: no image is of any; the pattern matches no id, or all cells are empty")
+    return notes
 
 
 def _require_images_of_each_class(dataset: Dataset, root: Path, labels: list[str]) -> None:

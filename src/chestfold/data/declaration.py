@@ -13,7 +13,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import input_dir, read_text
 from chestfold.core.task import create_task
 from chestfold.data.channels import what_is_missing
-from chestfold.data.dataset import ANY_OTHER, COLUMNS, FOLDER_IS_PATIENT, Dataset, Submission
+from chestfold.data.dataset import ANY_OTHER, COLUMNS, FOLDER_IS_PATIENT, Dataset, Subgroup, Submission
 from chestfold.data.readers import READERS
 
 CATALOGUE_ONLY = ("name", "kaggle", "parts")
@@ -126,6 +126,12 @@ def _unknown_fields(values: dict[str, Any]) -> Iterator[Complaint]:
         if field not in Submission.model_fields:
             near = did_you_mean(field, Submission.model_fields)
             yield ("submission", field), f"unknown field {field!r} of submission{near}"
+    divisions = values.get("subgroups")
+    for title, division in divisions.items() if isinstance(divisions, dict) else ():
+        for field in division if isinstance(division, dict) else ():
+            if field not in Subgroup.model_fields:
+                near = did_you_mean(field, Subgroup.model_fields)
+                yield ("subgroups", title, field), f"unknown field {field!r} of subgroups.{title}{near}"
 
 
 def _first_complaint(error: ValidationError, values: dict[str, Any]) -> Complaint:
@@ -140,6 +146,9 @@ def _first_complaint(error: ValidationError, values: dict[str, Any]) -> Complain
     if field == "submission" and len(key) > 1:
         about = Submission.model_fields[key[1]].description
         return key, f"submission.{key[1]} is {about}, not {values[field][key[1]]!r}"
+    if field == "subgroups" and len(key) > 2:
+        about = Subgroup.model_fields[key[2]].description
+        return key, f"{'.'.join(key)} is {about}, not {values[field][key[1]][key[2]]!r}"
     meaning = Dataset.model_fields["group" if field in OLD_NAMES else field].description
     return key, f"{field} is {meaning}, not {values[field]!r}"
 
@@ -152,6 +161,7 @@ def _contradictions(dataset: Dataset, given: set[str]) -> Iterator[Complaint]:
     yield from _of_labels(dataset, given)
     yield from _of_patients(dataset, given)
     yield from _of_columns(dataset)
+    yield from _of_subgroups(dataset)
     yield from _of_channels(dataset)
     if dataset.value_range and dataset.ct_window:
         complaint = "value_range and ct_window both say what is black and white; keep one of them"
@@ -259,6 +269,17 @@ def _of_patients(dataset: Dataset, given: set[str]) -> Iterator[Complaint]:
         yield ("group",), f'class folders know one group, "{FOLDER_IS_PATIENT}", not {dataset.group!r}'
     if dataset.reader == "npz":
         yield ("group",), "an .npz names no patients; remove group"
+
+
+def _of_subgroups(dataset: Dataset) -> Iterator[Complaint]:
+    for title, subgroup in dataset.subgroups.items():
+        key, name = ("subgroups", title), f"subgroups.{title}"
+        if bool(subgroup.pattern) == bool(subgroup.column):
+            yield key, f"{name} has a pattern or a column, one of them"
+        if subgroup.column and dataset.reader in ("folders", "npz"):
+            yield key, f'{name}: column is for reader = "csv", not for {dataset.reader!r}; take a pattern on the id'
+        if subgroup.column in COLUMNS:
+            yield key, f"{name}: a column of the index is called {subgroup.column!r} too; rename it in the table"
 
 
 def _of_columns(dataset: Dataset) -> Iterator[Complaint]:

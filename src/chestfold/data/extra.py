@@ -73,7 +73,7 @@ def open_extra(name: str, task: Task, columns: Sequence[str] = ()) -> ExtraSet:
     labels = theirs.labels(rows["label"].tolist())
     known = ~np.isnan(theirs.truth(labels)).all(axis=1)
     kept = rows[known].reset_index(drop=True)
-    cells = read_cells(kept, columns, name) if columns else None
+    cells = read_cells(kept, columns, index.dataset) if columns else None
     return ExtraSet(index, kept, _translated(labels[known], theirs, task), cells)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from chestfold.core.errors import InputError
 from chestfold.core.records import Record
+from chestfold.data.dataset import Dataset
 
 MISSING = ("", "nan")
 """Cells, in small letters, that hold no value."""
@@ -49,25 +50,25 @@ class Cells:
         return type(self)(self.names, self.numbers, self.texts[positions])
 
 
-def read_cells(table: pd.DataFrame, names: Sequence[str], where: str) -> Cells:
+def read_cells(table: pd.DataFrame, names: Sequence[str], dataset: Dataset) -> Cells:
     """The columns `names` of an index.
 
     Args:
         table: the index: id, split, and the columns that the data set declares as `tabular`.
         names: what an experiment asks for.
-        where: the data set, for the sentence about what is wrong.
+        dataset: its declaration.
 
     Raises:
         InputError: there is no such column; it holds neither numbers nor categories.
     """
-    declared = [name for name in table.columns if name not in ("id", "path", "label", "group", "split")]
     for name in names:
-        if name not in declared:
-            known = ", ".join(declared) or "none"
+        if name not in dataset.tabular:
+            known = ", ".join(dataset.tabular) or "none"
             raise InputError(
-                f"tabular: {where} declares no column {name!r} (declared: {known}); name it in dataset.toml, tabular"
+                f"tabular: {dataset.name} declares no column {name!r} (declared: {known}); name it in dataset.toml, "
+                "tabular"
             )
-    numbers = [name for name in names if _holds_numbers(table, name, where)]
+    numbers = [name for name in names if _holds_numbers(table, name, dataset.name)]
     return Cells(tuple(names), frozenset(numbers), table[list(names)].to_numpy(str))
 
 

@@ -24,7 +24,7 @@ from chestfold.data.dataset import Dataset, tidy
 from chestfold.data.readers.cells import cell_labels, text_of
 from chestfold.data.readers.files import id_key
 from chestfold.data.tables import Table, open_table
-from chestfold.evaluate import predictions
+from chestfold.evaluate import predictions, subgroups
 from chestfold.evaluate.results import FoldsOfResult, Result, ResultRecord, about_dataset, find_result, write_result
 
 ROUNDING = 1e-3
@@ -91,7 +91,9 @@ def import_result(name: str, data: str, fold_file: str, source: Source, overwrit
         origin |= {"folds_sha256": chosen.sha256, "index_sha256": index.sha256()}
         origin |= predictions.task_identity(chosen.task)
         about = _describe(index.dataset, chosen, source)
-        return Import(write_result(folder.path, oof, test, None, origin, about), tuple(reader.notes), is_new=True)
+        values = subgroups.values_in(index, oof["id"])
+        result = write_result(folder.path, oof, test, None, origin, about, values=values)
+        return Import(result, tuple(reader.notes), is_new=True)
 
 
 def _claim(folder: RunFolder, source: Source, folds_sha256: str, overwrite: bool) -> Result | None:

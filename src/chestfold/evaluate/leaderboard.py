@@ -10,8 +10,8 @@ from chestfold.core.config import Experiment, did_you_mean
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldFolder, RunFolder, run_folders
-from chestfold.evaluate.bootstrap import Score
-from chestfold.evaluate.claims import Comparison
+from chestfold.evaluate.bootstrap import UNDEFINED, Score
+from chestfold.evaluate.claims import Comparison, in_words
 from chestfold.evaluate.marks import Mark, marks_of, warning_of
 from chestfold.evaluate.metrics import BOARD, METRICS, metric_name
 from chestfold.evaluate.paired import against_parent
@@ -33,6 +33,8 @@ HEADER = (
 OF_FOLDS = "AUC of folds"
 """Of the terminal: mean and deviation of the folds' own AUCs."""
 PARENT = "parent"
+FALSE = "p false"
+"""Of the terminal: the probability that a claim in the direction of the gain is false."""
 
 
 @dataclass(frozen=True)
@@ -191,11 +193,13 @@ def texts_of(row: Row) -> dict[str, str]:
 
 def format_cell(column: str, value: Value) -> str:
     """What a column holds, as text; a figure that is not defined is `-`."""
-    if value is None or (isinstance(value, Score) and math.isnan(value.value)):
-        return "-"
+    if value is None:
+        return UNDEFINED
     if isinstance(value, Score) and column == GAIN:
         return value.format_gain()
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return in_words(value) if column == FALSE else f"{value:.1f}"
+    return str(value)
 
 
 def values_of(row: Row) -> dict[str, Value]:
@@ -239,10 +243,21 @@ def _values(row: Row) -> list[Value]:
 
 
 def terminal_values(row: Row) -> dict[str, Value]:
-    """`values_of`, with the columns that the terminal has besides: the folds' own AUCs, and the parent's name."""
+    """`values_of`, with the columns that the terminal has besides: the folds' own AUCs, the parent and the claim."""
     folds = row.result.record.scores.per_fold_auc or []
-    spread = OfFolds(statistics.mean(folds), statistics.stdev(folds)) if len(folds) > 1 else None
-    return values_of(row) | {OF_FOLDS: spread, PARENT: row.result.record.parent or None}
+    spread = None
+    if len(folds) > 1 and not any(map(math.isnan, folds)):
+        spread = OfFolds(statistics.mean(folds), statistics.stdev(folds))
+    false = row.comparison.p_false if row.comparison else None
+    return values_of(row) | {OF_FOLDS: spread, PARENT: _parent(row), FALSE: false}
+
+
+def _parent(row: Row) -> str | None:
+    """Its name, and the folds of the comparison where these are not all of the result's."""
+    record, comparison = row.result.record, row.comparison
+    if comparison is None or comparison.folds == record.folds.trained:
+        return record.parent or None
+    return f"{record.parent}, on fold {', '.join(map(str, comparison.folds))}"
 
 
 def format_score(score: Score | None) -> str:

@@ -446,9 +446,18 @@ def value_of(metric: Metric, predicted: Predicted, weights: np.ndarray | None = 
     return metric.function(Evaluation(predicted, weights, predicted.task.scored_classes))
 
 
-def evaluate(predicted: Predicted, groups: np.ndarray, metrics: Mapping[str, Metric]) -> dict[str, Score]:
-    """Metrics by name with intervals. `groups` (N,) names each row's patient."""
-    classes = predicted.task.scored_classes
+def evaluate(
+    predicted: Predicted, groups: np.ndarray, metrics: Mapping[str, Metric], classes: list[int] | None = None
+) -> dict[str, Score]:
+    """Metrics by name with intervals.
+
+    Args:
+        predicted: predictions.
+        groups: patients (N,).
+        metrics: those that are wanted.
+        classes: what they are the mean over; those of the task where nothing is said.
+    """
+    classes = predicted.task.scored_classes if classes is None else classes
 
     def figures(weights: np.ndarray) -> np.ndarray:
         evaluation = Evaluation(predicted, weights, classes)

@@ -20,7 +20,7 @@ from chestfold.core.records import Figure, Record
 from chestfold.core.run_folder import RunFolder, SyntheticCount
 from chestfold.core.task import Task, create_task
 from chestfold.data.dataset import Dataset
-from chestfold.evaluate import comparisons, metrics, predictions, thresholds
+from chestfold.evaluate import comparisons, metrics, predictions, subgroups, thresholds
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.claims import Comparison
@@ -35,6 +35,7 @@ from chestfold.evaluate.metrics import (
     metric_name,
     value_of,
 )
+from chestfold.evaluate.subgroups import BySubgroup
 
 FILES = ("oof.parquet", "corrupted.parquet", "test.parquet", hooks.FILE, "scores.json")
 NOT_RUN = "not_run.json"
@@ -81,7 +82,7 @@ class Scores(Record):
     were chosen on the other folds, `in_sample`: at `threshold` (of labels: `thresholds`), chosen on all of them; where
     there are thresholds. `by_label`: of each of several labels. `confusion`: counts at 0.5, row = true class; of labels
     a row of `metrics.OUTCOMES`. `test`: of the test images, where their labels are known. `per_fold`: the competition
-    metric of each fold, where that is not AUC.
+    metric of each fold, where that is not AUC. `by_subgroup`: of each part that the data set is divided into.
     """
 
     at_half: Figures
@@ -91,6 +92,7 @@ class Scores(Record):
     threshold: float | None = None
     thresholds: dict[str, float] | None = None
     by_label: dict[str, Figures] | None = None
+    by_subgroup: BySubgroup | None = None
     per_fold_auc: list[Figure] | None = None
     per_fold: list[Figure] | None = None
     corrupted: CorruptionScores | None = None
@@ -265,6 +267,15 @@ class Result:
         figures: Figures | None = getattr(scores, kind)
         return figures.get(metric) if figures else None
 
+    def by_subgroup(self) -> BySubgroup:
+        """Title of a division -> value -> figures; of results of before they were scored by what the ids say."""
+        kept = self.record.scores.by_subgroup
+        if kept is not None or not subgroups.are_in_ids(self.record.data):
+            return kept or {}
+        table, task = self.oof()[0], self.record.create_task()
+        values = subgroups.values_of(self.record.data, table["id"])
+        return subgroups.score(table, task, values, self.record.competition_metric) or {}
+
     def load_hooks(self) -> hooks.Hooks | None:
         """Run the hooks that it was made with, its metric among them perhaps; None where it has none.
 
@@ -370,6 +381,7 @@ def write_result(
     provenance: dict[str, Any],
     about: dict[str, Any],
     used: hooks.Hooks | None = None,
+    values: dict[str, np.ndarray] | None = None,
 ) -> Result:
     """Score the tables and write the files of a result.
 
@@ -381,6 +393,7 @@ def write_result(
         provenance: goes into the schema of each table.
         about: the other fields of the record.
         used: the hooks that it was made with, whose file is kept with it.
+        values: title of a division -> the value of each row of `oof`; what the ids say where nothing is given.
     """
     tables = {"oof.parquet": oof, "corrupted.parquet": corrupted, "test.parquet": test}
     files: dict[str, str | None] = {}
@@ -394,7 +407,7 @@ def write_result(
         files[hooks.FILE] = used.sha256
     found = {
         "name": folder.name,
-        "scores": _score(oof, test, corrupted, about),
+        "scores": _score(oof, test, corrupted, about, values),
         "files": files,
         "images": len(oof),
         "patients": oof["group"].nunique(),
@@ -405,7 +418,11 @@ def write_result(
 
 
 def _score(
-    oof: pd.DataFrame, test: pd.DataFrame | None, corrupted: pd.DataFrame | None, about: dict[str, Any]
+    oof: pd.DataFrame,
+    test: pd.DataFrame | None,
+    corrupted: pd.DataFrame | None,
+    about: dict[str, Any],
+    values: dict[str, np.ndarray] | None,
 ) -> Scores:
     """All scores of a result whose other fields are `about`."""
     task = create_task(about["task"], about["classes"], about["positive"])
@@ -416,6 +433,8 @@ def _score(
         extra["per_fold"] = score_each_fold(oof, task, competition)
     if corrupted is not None:
         extra["corrupted"] = score_corrupted(predictions.unstacked(corrupted), task)
+    values = subgroups.values_of(about["data"], oof["id"]) if values is None else values
+    extra["by_subgroup"] = subgroups.score(oof, task, values, competition)
     if test is not None and _has_every_class(test, task):
         extra["test"] = score_table(test, task, scored, competition)
     return score_table(oof, task, scored, competition).model_copy(update=extra)

@@ -195,7 +195,8 @@ def create_page(answerer: Answerer) -> "gradio.Blocks":
         return [shown, answer_html(answerer, shown, LANGUAGES[chosen])]
 
     words = WORDS["en"]
-    with gradio.Blocks(analytics_enabled=False, title=f"chestfold: {answerer.predictor.name}") as page:
+    title = f"chestfold: {answerer.predictor.name}"
+    with gradio.Blocks(analytics_enabled=False, title=title, delete_cache=(60, 60)) as page:
         shown = gradio.State(Shown())
         head = gradio.HTML(head_html(answerer, "en"), elem_id="head", apply_default_css=False)
         language = gradio.Radio(list(LANGUAGES), value="English", label="Language / 言語", elem_id="language")
@@ -212,7 +213,8 @@ def create_page(answerer: Answerer) -> "gradio.Blocks":
         one: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
         page.load(choose, None, [language, *translated, answer], **one)
         language.change(change_language, [language, shown], [*translated, answer], **one)
-        head.change(None, [language], None, js=SET_LANGUAGE)
+        for translated_now in (head, answer):
+            translated_now.change(None, [language], None, js=SET_LANGUAGE)
         upload.upload(take, [upload, language], [shown, answer, which, opacity, upload], **one)
         which.input(change_class, [which, shown, language], [shown, answer], **one)
         opacity.change(None, [opacity], None, js=SET_OPACITY)
@@ -258,8 +260,10 @@ class OnlyHere:
             await self._app(scope, receive, send)
             return
         headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        origin = headers.get("origin", "").partition("://")[2]
-        if not is_here(headers.get("host", "")) or (origin and not is_here(origin)):
+        asked_by = [headers.get("host", "")]
+        if "origin" in headers:
+            asked_by.append(headers["origin"].partition("://")[2])
+        if not all(map(is_here, asked_by)):
             await send({"type": "http.response.start", "status": 403, "headers": []})
             await send({"type": "http.response.body", "body": b"this page answers on its own machine alone"})
             return
@@ -279,8 +283,8 @@ def is_here(host: str) -> bool:
 
 
 @contextmanager
-def quiet_gradio() -> Iterator[None]:
-    """Where Gradio may be imported: it tells nobody, and its uploads lie in a folder that goes in the end.
+def quiet_gradio() -> Iterator[Path]:
+    """Where Gradio may be imported: it tells nobody, and its uploads lie in this folder, which goes in the end.
 
     Raises:
         InputError: it is not installed.
@@ -288,7 +292,7 @@ def quiet_gradio() -> Iterator[None]:
     require("gradio", "app")
     with tempfile.TemporaryDirectory(prefix="chestfold-app-") as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
-        yield
+        yield Path(folder)
 
 
 def create_server_app(answerer: Answerer) -> "FastAPI":

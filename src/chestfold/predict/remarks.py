@@ -15,8 +15,8 @@ class Kind(StrEnum):
     PARTIAL = "folds missing"
     ANSWERED = "answered by the fold that has not seen it"
     TRAINED_ON = "trained on"
-    UNLIKE = "out of distribution"
-    UNKNOWN = "in or out of distribution unknown"
+    UNLIKE = "unlike the training data"
+    UNKNOWN = "unlike or not: unknown"
     DISAGREE = "folds disagree"
     NO_LUNGS = "no lungs found"
 
@@ -37,8 +37,8 @@ TEXTS: dict[Language, dict[Kind, str]] = {
         Kind.PARTIAL: "{trained} of {of} folds",
         Kind.ANSWERED: "{found}: answered by fold {fold}, which has not seen it",
         Kind.TRAINED_ON: "{found} of all folds here: says nothing of new images",
-        Kind.UNLIKE: "out of distribution ({times} x)",
-        Kind.UNKNOWN: "in or out of distribution: unknown",
+        Kind.UNLIKE: "unlike the training data ({times} x)",
+        Kind.UNKNOWN: "whether it is unlike the training data cannot be told",
         Kind.DISAGREE: "folds disagree: {agree} of {folds} say {decision}",
         Kind.NO_LUNGS: "no lungs found, unmasked: {reason}",
     },

@@ -18,12 +18,15 @@ def as_json(made: Sequence[Board], view: View) -> str:
     tables = []
     for board in made:
         rows = [{column: _plain_value(value) for column, value in row.items()} for row in _rows(board, view)]
-        tables.append({"title": board.title, "notes": [note.text for note in board.above[1:]], "rows": rows})
+        notes = [note.text for note in board.above[1:]]
+        tables.append({"title": board.title, "notes": notes, "rows": rows})
     return json.dumps(tables, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _plain_value(value: Any) -> Any:
-    if isinstance(value, (str, float, bool)) or value is None:
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, (str, bool)) or value is None:
         return value
     return {name: None if math.isnan(number) else number for name, number in asdict(value).items()}
 
@@ -60,11 +63,12 @@ def _text(column: str, value: Value | bool) -> str:
 
 
 def _rows(board: Board, view: View) -> list[dict[str, Any]]:
-    """The chosen columns of each row, and whether the result is one's own."""
+    """The chosen columns of each row, whether the result is one's own, and what must be read beside it."""
     rows = []
     for row, values in zip(board.rows, board.values, strict=True):
         columns = ["result", *(find_column(name, values) for name in view.columns)] if view.columns else list(values)
-        rows.append({column: values[column] for column in columns} | {"own": not row.result.is_published})
+        own, marks = not row.result.is_published, "; ".join(mark.text for mark in row.marks)
+        rows.append({column: values[column] for column in columns} | {"own": own, "marks": marks})
     return rows
 
 

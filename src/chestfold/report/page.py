@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import write_text
+from chestfold.core.files import require_file, write_text
 from chestfold.evaluate import leaderboard
 from chestfold.evaluate.results import all_results
 from chestfold.report.data import build, sources, synthetic, unfinished_runs
@@ -26,12 +26,6 @@ def write_report(path: Path, names: Sequence[str] = (), explained: Mapping[str, 
     page = collect(names, explained=explained)
     write_page(path, page)
     return page.count
-
-
-def require_file(path: Path) -> None:
-    """Raise `InputError` where `path` cannot be a file."""
-    if path.is_dir() or any(parent.is_file() for parent in path.parents):
-        raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
 
 
 def collect(names: Sequence[str] = (), refresh: float = 0, explained: Mapping[str, Path] | None = None) -> Page:

@@ -14,15 +14,16 @@ from chestfold.core.fitted_table import Cell, FittedTable, Note
 from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.leaderboard import Row, Value
-from chestfold.evaluate.marks import warning_of
+from chestfold.evaluate.marks import facts_of
 from chestfold.evaluate.metrics import METRICS
 from chestfold.evaluate.results import Result, all_results, not_run
 
 TITLES = {"recall": "sensitivity", "AUC, shifted": "AUC shifted", leaderboard.GAIN: "gain"}
 """Columns that have another name here: short, and without a comma, so that `--columns` can name several."""
-ORDER = ("result", "AUC", "sensitivity", "specificity", "gain", leaderboard.PARENT, leaderboard.OF_FOLDS, "AUC shifted")
+OF_PARENT = (leaderboard.FALSE, leaderboard.PARENT)
+ORDER = ("result", "AUC", "sensitivity", "specificity", "gain", *OF_PARENT, leaderboard.OF_FOLDS, "AUC shifted")
 """The first columns; the others follow as the leaderboard has them."""
-FURTHER = (leaderboard.OF_FOLDS, "AUC shifted", leaderboard.PARENT, "what", "F1", "accuracy", "ECE", "AUC")
+FURTHER = (*reversed(OF_PARENT), leaderboard.OF_FOLDS, "AUC shifted", "what", "F1", "accuracy", "ECE", "AUC")
 """What is shown besides where there is room, the most important first; then the others."""
 BARE = {"sensitivity": "sens.", "specificity": "spec."}
 WORDS = ("result", "parent", "what", "whose", "run", "with", "without", "sampling")
@@ -97,16 +98,25 @@ def _board(rows: list[Row], top: int | None, view: View) -> Board:
         column = find_column(view.sort, pairs[0][1])
         pairs.sort(key=lambda pair: _sort_key(column, pair[1][column]))
     pairs = pairs[:top]
-    record = rows[0].result.record
-    title = leaderboard.table_title(record)
-    above = [Note(f"{title}: out-of-fold, 95 % patient bootstrap", "bold")]
-    warning = warning_of(record)
-    if warning:
-        above.append(Note(warning, "yellow"))
+    title = leaderboard.table_title(rows[0].result.record)
+    facts = facts_of(rows[0].result)
+    above = [Note(f"{title}: out-of-fold, 95 % patient bootstrap", "bold"), Note(facts.sentence(), "dim")]
+    if facts.warning:
+        above.append(Note(facts.warning, "yellow"))
     made = Board(title, [row for row, _ in pairs], [values for _, values in pairs], above, [])
+    made.below.extend(Note(f"{', '.join(names)}: {text}", "yellow") for text, names in _marked(made.rows).items())
     if made.starred:
         made.below.append(Note(f"{OWN}your own, in runs/", "dim"))
     return made
+
+
+def _marked(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """What must be read beside figures -> the results that it is said of."""
+    marked: dict[str, list[str]] = {}
+    for row in rows:
+        if row.marks:
+            marked.setdefault("; ".join(mark.text for mark in row.marks), []).append(row.result.name)
+    return marked
 
 
 def _values(row: Row) -> dict[str, Value]:
@@ -124,7 +134,7 @@ def _sort_key(column: str, value: Value) -> tuple[bool, Any]:
     number = _number(value)
     if math.isnan(number):
         return True, 0.0
-    ascending = {metric.title for metric in METRICS.values() if not metric.higher_is_better} | {"minutes"}
+    ascending = {metric.title for metric in METRICS.values() if not metric.higher_is_better} | {"minutes", "p false"}
     return False, number if column.removesuffix(" (competition)") in ascending else -number
 
 
@@ -147,8 +157,8 @@ def _plain(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
-def fitted(board: Board, view: View) -> FittedTable:
-    """A board for the terminal."""
+def fitted(board: Board, view: View, with_empty: bool = True) -> FittedTable:
+    """A board for the terminal; `with_empty`: also columns in which no row has a figure."""
     columns = list(board.values[0])
     needed = ["result", board.competition, "sensitivity", "specificity", "gain"]
     if view.columns:
@@ -163,7 +173,7 @@ def fitted(board: Board, view: View) -> FittedTable:
         columns,
         rows,
         needed=needed,
-        further=_further(board, [column for column in columns if column not in needed]),
+        further=[column for column in _by_importance(columns, needed) if with_empty or _has_figure(board, column)],
         bare=BARE if not view.columns else {},
         words=WORDS,
         above=board.above,
@@ -171,10 +181,12 @@ def fitted(board: Board, view: View) -> FittedTable:
     )
 
 
-def _further(board: Board, columns: list[str]) -> list[str]:
-    """Columns by their importance, those without any figure last."""
-    by_importance = [column for column in dict.fromkeys([*FURTHER, *columns]) if column in columns]
-    return sorted(by_importance, key=lambda column: all(values[column] is None for values in board.values))
+def _by_importance(columns: list[str], needed: list[str]) -> list[str]:
+    return [column for column in dict.fromkeys([*FURTHER, *columns]) if column in columns and column not in needed]
+
+
+def _has_figure(board: Board, column: str) -> bool:
+    return any(values[column] is not None for values in board.values)
 
 
 def _name(row: Row, starred: bool) -> Cell:

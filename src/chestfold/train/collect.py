@@ -10,7 +10,7 @@ from chestfold.core.console import detail, plural, say
 from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldFolder, FoldManifest, History
 from chestfold.data.transforms.corruptions import CORRUPTIONS
-from chestfold.evaluate import figures, paired, predictions, results
+from chestfold.evaluate import figures, paired, predictions, results, subgroups
 from chestfold.train.prepare import Prepared
 
 LEAK_WARNING = "These folds leak on purpose: the scores are too good."
@@ -34,9 +34,9 @@ def collect(ready: Prepared) -> results.Result:
         origin["folds"] = ready.folds.name
         origin["members"] = {str(fold): manifest.files["oof.parquet"] for fold, manifest in manifests.items()}
         test = mean_of_tests(ready, manifests)
-        result = results.write_result(
-            folder, oof, test, corrupted, origin, describe(ready, manifests), ready.used_hooks
-        )
+        values = subgroups.values_in(ready.index, oof["id"])
+        about = describe(ready, manifests)
+        result = results.write_result(folder, oof, test, corrupted, origin, about, ready.used_hooks, values)
         if not result.is_debug:
             result = paired.keep_comparison(result)
         (folder / results.NOT_RUN).unlink(missing_ok=True)

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from chestfold.core import checkpoint, distributed
 from chestfold.core.config import Experiment
-from chestfold.core.console import bar
+from chestfold.core.console import bar, format_seconds
 from chestfold.core.errors import InputError, TrainingError
 from chestfold.core.rng import key
 from chestfold.core.run_folder import FoldFolder, History, fold_title
@@ -411,7 +410,7 @@ def describe(exp: Experiment, fold: int, row: dict[str, Any], best: int) -> tupl
     monitored = "auc" if exp.monitor == "loss" else exp.monitor
     figures = [f"{title} {row[name]:.4f}" for title, name in (("loss", "loss"), (monitored, monitored)) if name in row]
     place = f"{fold_title(fold)}  epoch {row['epoch']:>2}/{exp.epochs}"
-    seconds = str(timedelta(seconds=round(row["seconds"])))
+    seconds = format_seconds(row["seconds"])
     star = " *" if row["epoch"] == best else ""
     long = [place, f"train {row['train_loss']:.4f}", *figures, seconds]
     return "  ".join(long) + star, "  ".join([place, *figures]) + star

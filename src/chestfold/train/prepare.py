@@ -174,7 +174,7 @@ class Prepared:
         """What the table says of all images of the index, in its order."""
         if not self.exp.tabular:
             return None
-        return read_cells(self.index.table, self.exp.tabular, self.exp.data)
+        return read_cells(self.index.table, self.exp.tabular, self.index.dataset)
 
     @cached_property
     def _row_of_id(self) -> pd.Series:
@@ -274,7 +274,7 @@ def prepare(request: Request, trained: FoldFolder | None = None) -> Prepared:
     for note in index.notes:
         say(f"{request.exp.data}: {note}")
     if request.exp.tabular:
-        read_cells(index.table, request.exp.tabular, request.exp.data)
+        read_cells(index.table, request.exp.tabular, index.dataset)
     chosen = folds.load(request.exp.fold_file, index)
     if request.is_debug:
         chosen = chosen.sample(DEBUG_IMAGES)

@@ -43,7 +43,7 @@ class _Image:
     """float (K,)."""
     patient: str
     more: list[str]
-    """The cells of the tabular columns."""
+    """The cells of the columns that are carried on."""
 
 
 @dataclass
@@ -63,7 +63,8 @@ class _Reading:
         dataset = self.dataset
         groups = [dataset.group] if dataset.group and split == "train" else []
         labels = label_columns(dataset) if split == "train" and not self._has_one_class() else []
-        table.require(dataset.id, *labels, *groups, *dataset.tabular, declared_in="dataset.toml")
+        more = dataset.carried if split == "train" else dataset.tabular
+        table.require(dataset.id, *labels, *groups, *more, declared_in="dataset.toml")
         images = self._images(table, split)
         unlabelled = 0
         for path, image in images.items():
@@ -73,7 +74,7 @@ class _Reading:
                 unlabelled += 1
                 continue
             row = image_row(self.root, path, image.image_id, label, image.patient or image.image_id, split)
-            self.rows.append(row | dict(zip(dataset.tabular, image.more, strict=True)))
+            self.rows.append(row | dict(zip(dataset.carried, image.more, strict=True)))
         if unlabelled:
             self.notes.append(f"left out: {unlabelled} image(s) of {table.path.name} whose class is not known")
         several = len(table.lines) - len(images)
@@ -113,7 +114,8 @@ class _Reading:
     def _images(self, table: Table, split: str) -> dict[Path, _Image]:
         """Each image that a table names, in the order of its first row."""
         places, labels = self._places(split), self._labels(table, split)
-        patients, more = self._patients(table, split), table.frame[list(self.dataset.tabular)].to_numpy().tolist()
+        patients = self._patients(table, split)
+        more = table.frame.reindex(columns=list(self.dataset.carried), fill_value="").to_numpy().tolist()
         images: dict[Path, _Image] = {}
         for row, image_id in enumerate(table.cells(self.dataset.id)):
             path = places.find(image_id, table.where(row))
@@ -166,7 +168,7 @@ class _Reading:
             InputError: they contradict each other; names both lines.
         """
         said = {"patient": (tidy_patient(first.patient), tidy_patient(other.patient))}
-        for n, column in enumerate(self.dataset.tabular):
+        for n, column in enumerate(self.dataset.carried):
             said[column] = first.more[n], other.more[n]
         if self.dataset.task == "multilabel":
             labels = np.fmax(first.labels, other.labels)

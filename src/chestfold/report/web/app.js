@@ -308,6 +308,7 @@ function start() {
   app.state = readAddress();
   settle(app.state);
   document.body.append(el("header"), el("main", { id: "main", tabindex: -1 }, views.map(placeView)));
+  views[0].near = true;
   redraw(Object.keys(FIRST));
   watch();
   addEventListener("popstate", () => {

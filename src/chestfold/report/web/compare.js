@@ -24,12 +24,11 @@ function verdictLines(a, run) {
   const [value, low, high] = [found.value, found.low, found.high].map(d3.format("+.4f"));
   const word = verdict(found);
   const claim = t(found.value < 0 ? "worse" : "better");
-  const p = found.pFalse ? found.pFalse.toFixed(3) : `< ${1 / REPLICATES}`;
   const name = (who) => el("b", { style: `color: ${app.colour(who)}` }, who.name);
   const badge = el("span", { class: `badge ${word}` }, t(word));
   const where = common < ofA || common < ofRun ? t("common_rows", common, ofA, ofRun) : "";
   return [el("p", { class: "verdict" }, name(run), " − ", name(a), `: ${value} [${low}, ${high}] `, badge),
-    el("p", { class: "soft" }, t("false_claim", run.name, claim, p), " ", where)];
+    el("p", { class: "soft" }, t("false_claim", run.name, claim, found.pFalse.toFixed(3)), " ", where, " ", meansNote())];
 }
 
 function differenceFigure(a, others) {
@@ -38,7 +37,7 @@ function differenceFigure(a, others) {
   if (!rows.length) return "";
   const title = t("difference", a.name);
   const chart = app.plot(title, { height: 50 + 34 * rows.length, x: { label: "ΔAUC", ticks: 5, grid: true },
-    y: { axis: null }, marks: [Plot.ruleX([0]), ...intervals(rows, "value"), Plot.text(rows, { x: "value", y: "name",
+    y: { axis: null, domain: rows.map(({ name }) => name) }, marks: [Plot.ruleX([0]), ...intervals(rows, "value"), Plot.text(rows, { x: "value", y: "name",
       text: "name", dy: -12 })] });
   return app.figure(title, chart, el("p", { class: "soft" }, t("difference_note")));
 }

@@ -54,23 +54,23 @@ function drawCurves(host) {
   const runs = trainings();
   const without = app.chosen.filter(({ history }) => !history).map(({ name }) => name);
   if (runs.length) host.append(learning(runs));
-  if (without.length) host.append(app.el("p", { class: "soft" }, app.t("no_history", without.join(", "))));
-  else if (!runs.length) host.append(app.el("p", { class: "soft" }, app.t("no_training")));
+  if (without.length) host.append(el("p", { class: "soft" }, t("no_history", without.join(", "))));
+  else if (!runs.length) host.append(el("p", { class: "soft" }, t("no_training")));
   host.append(...begunLines());
 }
 
 function learning(runs) {
   const metrics = metricsOf(runs);
   const metric = metrics.includes(app.state.epochs_of) ? app.state.epochs_of : metrics[0];
-  const choose = choice("epochs_of", app.t("metric"), metrics, metric, wordOf);
+  const choose = choice("epochs_of", t("metric"), metrics, metric, wordOf);
   const legend = app.legend(runs.map(({ name, colour }) => [colour, name]));
-  const note = app.el("p", { class: "soft" }, app.t("learning_note"));
-  return app.el("div", {}, choose, legend, learningChart(runs, metric), note);
+  const note = el("p", { class: "soft" }, t("learning_note"));
+  return el("div", {}, choose, legend, learningChart(runs, metric), note);
 }
 
 /** The word of a key, the key itself where there is none. */
 function wordOf(key) {
-  return key in TEXT ? app.t(key) : key.replaceAll("_", " ");
+  return key in TEXT ? t(key) : key.replaceAll("_", " ");
 }
 
 function learningChart(runs, metric) {
@@ -78,14 +78,14 @@ function learningChart(runs, metric) {
   const place = { x: "epoch", y: "value" };
   const line = { ...place, z: ({ run, fold }) => `${run.name} ${fold}`, stroke: ({ run }) => run.colour };
   const dot = { ...place, fill: ({ run }) => run.colour };
-  const title = ({ run, fold, epoch, value }) => app.t("epoch_tip", run.name, fold, epoch, value.toFixed(4));
+  const title = ({ run, fold, epoch, value }) => t("epoch_tip", run.name, fold, epoch, value.toFixed(4));
   const last = d3.max(rows, ({ epoch }) => epoch);
   const ticks = d3.ticks(1, last, 10).filter(Number.isInteger);
   return app.plot(`${wordOf(metric)}: ${runs.map(({ name }) => name).join(", ")}`, {
     width: 760,
     grid: true,
     color: { type: "identity" },
-    x: { label: app.t("epoch"), domain: [0.8, last + 0.2], ticks, tickFormat: "d" },
+    x: { label: t("epoch"), domain: [0.8, last + 0.2], ticks, tickFormat: "d" },
     y: { label: wordOf(metric), nice: true },
     marks: [
       Plot.line(epochRows(runs, `train_${metric}`), { ...line, strokeDasharray: "2 3", strokeWidth: 1 }),
@@ -100,8 +100,8 @@ function learningChart(runs, metric) {
 /** Of each run that is not finished, how far its folds are. */
 function begunLines() {
   return begunRuns().map(({ name, folds }) => {
-    const texts = folds.map(({ fold, done, epochs }) => app.t("epochs_done", fold, done, epochs));
-    return app.el("p", {}, app.el("strong", {}, name), ` ${app.t("not_finished")}: ${texts.join(", ")}`);
+    const texts = folds.map(({ fold, done, epochs }) => t("epochs_done", fold, done, epochs));
+    return el("p", {}, el("strong", {}, name), ` ${t("not_finished")}: ${texts.join(", ")}`);
   });
 }
 

@@ -52,16 +52,16 @@ function stripShare(run, row) {
 
 function stripTitle() {
   if (isBinary()) return `P(${app.table.classes[app.table.positive]})`;
-  return app.t(app.exclusive ? "p_truth" : "p_lowest");
+  return t(app.exclusive ? "p_truth" : "p_lowest");
 }
 
 function namesOf(numbers) {
-  return numbers.map((cls) => app.table.classes[cls]).join(" + ") || app.t("no_label");
+  return numbers.map((cls) => app.table.classes[cls]).join(" + ") || t("no_label");
 }
 
 function labelText(row) {
   const numbers = d3.range(app.table.classes.length);
-  if (numbers.every((cls) => app.label(row, cls) === null)) return app.t("withheld");
+  if (numbers.every((cls) => app.label(row, cls) === null)) return t("withheld");
   return namesOf(numbers.filter((cls) => app.label(row, cls) === 1));
 }
 
@@ -75,15 +75,15 @@ function errorsByRow(runs) {
 
 /** {key, title, holds: whether an image is in it}. */
 function imageFilters(runs) {
-  const all = { key: "", title: app.t("filter_all"), holds: () => true };
+  const all = { key: "", title: t("filter_all"), holds: () => true };
   const everyRun = ({ seen, wrong }) => wrong.length > 0 && wrong.length === seen.length;
-  if (runs.length === 1) return [all, { key: "every", title: app.t("filter_wrong", runs[0].name), holds: everyRun }];
+  if (runs.length === 1) return [all, { key: "every", title: t("filter_wrong", runs[0].name), holds: everyRun }];
   const onlyBy = runs.map((run) => ({
     key: `only ${run.name}`,
-    title: app.t("filter_only", run.name),
+    title: t("filter_only", run.name),
     holds: ({ seen, wrong }) => seen.length > 1 && wrong.length === 1 && wrong[0] === run,
   }));
-  return [all, { key: "every", title: app.t("filter_every"), holds: everyRun }, ...onlyBy];
+  return [all, { key: "every", title: t("filter_every"), holds: everyRun }, ...onlyBy];
 }
 
 /** The filters with their rows, and the images of the chosen one that the page has, the hardest first. */
@@ -101,7 +101,6 @@ function filterImages() {
 
 function drawImages(host) {
   if (!app.cases.shown.length) return;
-  const { el, t } = app;
   const { runs, filters, chosen, listed } = filterImages();
   const chips = filters.map((filter, n) => {
     const text = `${filter.title} · ${app.number(filter.rows.length)}`;
@@ -119,13 +118,12 @@ function drawImages(host) {
 /** Why pictures are missing, where any is. */
 function pictureNote(listed, images) {
   const hasPicture = (image) => image.thumb in app.data.thumbs;
-  if (!app.cases.shown.some(hasPicture)) return app.t("no_pictures", app.table.data);
+  if (!app.cases.shown.some(hasPicture)) return t("no_pictures", app.table.data);
   const missing = listed.filter((row) => !hasPicture(images.get(row))).length;
-  return missing ? app.t("some_pictures", missing) : "";
+  return missing ? t("some_pictures", missing) : "";
 }
 
 function imageCard({ row, id, thumb }, runs) {
-  const { el } = app;
   const seen = runs.filter((run) => hasPredicted(run, row));
   const figures = seen.map((run) => `${run.name} ${stripShare(run, row).toFixed(2)}`).join(", ");
   const placeOf = (run) => `left: ${(100 * stripShare(run, row)).toFixed(1)}%; background: ${stripColour(run, runs)}`;

@@ -7,7 +7,6 @@ Object.assign(FIRST, { contest: "", across: "" });
 
 /** A choice among several values of the state; where there is but one, a line that names it. */
 function choice(key, title, values, chosen, wordsOf = String) {
-  const { el } = app;
   if (values.length < 2) return el("p", { class: "soft" }, `${title}: ${wordsOf(chosen)}`);
   const options = values.map((value) => el("option", { value, selected: value === chosen }, wordsOf(value)));
   const onchange = (event) => app.set({ [key]: event.target.value });
@@ -16,7 +15,6 @@ function choice(key, title, values, chosen, wordsOf = String) {
 
 /** A table of texts, the first column being the rows' names; what stands in brackets goes below its figure. */
 function gridTable({ title, head, rows, figures_from: first }) {
-  const { el } = app;
   const side = (n) => (n < first ? "text" : null);
   const cell = (text, n) => {
     const [figure, interval] = n < first ? [text] : text.split(/ (?=\[)/);
@@ -30,11 +28,11 @@ function gridTable({ title, head, rows, figures_from: first }) {
 
 /** A grid that is drawn when it is opened. */
 function foldedGrid(grid, title = grid.title) {
-  const body = app.el("div", {});
+  const body = el("div", {});
   const ontoggle = () => {
-    if (!body.childElementCount) body.append(gridTable(grid), app.el("p", { class: "soft" }, grid.note));
+    if (!body.childElementCount) body.append(gridTable(grid), el("p", { class: "soft" }, grid.note));
   };
-  return app.el("details", { ontoggle }, app.el("summary", {}, title), body);
+  return el("details", { ontoggle }, el("summary", {}, title), body);
 }
 
 // Validation against the leaderboard
@@ -69,11 +67,11 @@ function leaderboardPoints(contest, across) {
 }
 
 function drawLeaderboard(host) {
-  const { t, state } = app;
+  const { state } = app;
   const names = [...new Set(sentRuns().map(({ leaderboard }) => leaderboard.competition))];
   const contest = names.includes(state.contest) ? state.contest : names[0];
   const figures = ON_BOARDS.filter((key) => leaderboardPoints(contest, key).length);
-  if (!figures.length) return host.append(app.el("p", { class: "soft" }, t("nothing_sent")));
+  if (!figures.length) return host.append(el("p", { class: "soft" }, t("nothing_sent")));
   const across = figures.includes(state.across) ? state.across : figures[0];
   const points = leaderboardPoints(contest, across);
   return host.append(
@@ -92,7 +90,7 @@ function correlationLine(points, board) {
   const some = points.filter((point) => point.board === board);
   const found = spearman(some.map(({ x }) => x), some.map(({ y }) => y));
   const text = Number.isNaN(found) ? "-" : found.toFixed(2).replace("-", "−");
-  return some.length ? app.el("p", {}, app.t("rank_correlation", app.t(board), text, some.length)) : "";
+  return some.length ? el("p", {}, t("rank_correlation", t(board), text, some.length)) : "";
 }
 
 /** Points whose names do not cover each other, those of chosen runs first. */
@@ -110,15 +108,15 @@ function namedPoints(points) {
 
 function leaderboardChart(points, title) {
   const place = { x: "x", y: "y" };
-  const tip = ({ name, board, x, y }) => `${name}\n${title} ${x.toFixed(4)}\n${app.t(board)} ${y.toFixed(4)}`;
-  return app.plot(app.t("leaderboard"), {
+  const tip = ({ name, board, x, y }) => `${name}\n${title} ${x.toFixed(4)}\n${t(board)} ${y.toFixed(4)}`;
+  return app.plot(t("leaderboard"), {
     width: 760,
     height: 360,
     grid: true,
     marginRight: 110,
     color: { type: "identity" },
     x: { label: title, nice: true },
-    y: { label: app.t("on_leaderboard"), nice: true },
+    y: { label: t("on_leaderboard"), nice: true },
     marks: [
       Plot.dot(points, { ...place, r: 4.5, fill: boardColour }),
       Plot.text(namedPoints(points), { ...place, text: "name", dx: 9, textAnchor: "start" }),
@@ -147,10 +145,10 @@ function reliabilityPairs(run) {
 
 function drawReliability(host) {
   const runs = chosenOrBest(() => true);
-  const about = app.classes.length === 1 ? app.table.classes[app.classes[0]] : app.t("its_class");
+  const about = app.classes.length === 1 ? app.table.classes[app.classes[0]] : t("its_class");
   host.append(
-    app.el("p", { class: "soft" }, app.t("reliability_note", about, FEW)),
-    app.el("div", { class: "charts" }, runs.map((run) => app.figure(run.name, reliabilityChart(run, about)))));
+    el("p", { class: "soft" }, t("reliability_note", about, FEW)),
+    el("div", { class: "charts" }, runs.map((run) => app.figure(run.name, reliabilityChart(run, about)))));
 }
 
 function reliabilityChart(run, about) {
@@ -160,13 +158,13 @@ function reliabilityChart(run, about) {
   });
   const colour = app.chosen.length ? app.colour(run) : "var(--c0)";
   const tip = ({ low, high, count, mean, share: so }) =>
-    app.t("bin_tip", low.toFixed(2), high.toFixed(2), count, mean.toFixed(3), so.toFixed(3));
-  return app.plot(app.t("reliability_of", run.name), {
+    t("bin_tip", low.toFixed(2), high.toFixed(2), count, mean.toFixed(3), so.toFixed(3));
+  return app.plot(t("reliability_of", run.name), {
     width: 360,
     height: 340,
     grid: true,
-    x: { domain: [0, 1], label: app.t("predicted_share", about) },
-    y: { domain: [0, 1], label: app.t("true_share", about) },
+    x: { domain: [0, 1], label: t("predicted_share", about) },
+    y: { domain: [0, 1], label: t("true_share", about) },
     r: { range: [2, 11] },
     color: { type: "identity" },
     marks: [
@@ -198,7 +196,7 @@ function drawSettings(host) {
   const runs = app.table.runs.filter(({ settings, scores }) => Object.keys(settings).length && scores.auc);
   const axes = varyingSettings(runs);
   if (runs.length < 2 || !axes.length) return;
-  host.append(app.el("p", { class: "soft" }, app.t("parallel_note", runs.length)), settingsChart(runs, axes));
+  host.append(el("p", { class: "soft" }, t("parallel_note", runs.length)), settingsChart(runs, axes));
 }
 
 /** Each axis is a row with its values from left to right; the last one is AUC. */
@@ -218,7 +216,7 @@ function settingsChart(runs, axes) {
   const labels = axes.flatMap(({ key, values }) =>
     values.map((text, n) => ({ axis: key, x: n / (values.length - 1), text: text.slice(0, 22) })));
   labels.push({ axis: "AUC", x: 0, text: low.toFixed(4) }, { axis: "AUC", x: 1, text: high.toFixed(4) });
-  return app.plot(app.t("parallel"), parallelOptions([...axes.map(({ key }) => key), "AUC"], points, labels));
+  return app.plot(t("parallel"), parallelOptions([...axes.map(({ key }) => key), "AUC"], points, labels));
 }
 
 function parallelOptions(names, points, labels) {
@@ -252,7 +250,7 @@ function drawAttention(host) {
 
 function drawSynthetic(host) {
   const { synthetic } = app.data;
-  if (synthetic) host.append(gridTable(synthetic), app.el("p", { class: "soft" }, synthetic.note));
+  if (synthetic) host.append(gridTable(synthetic), el("p", { class: "soft" }, synthetic.note));
 }
 
 function drawSources(host) {

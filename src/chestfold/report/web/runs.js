@@ -159,6 +159,7 @@ function headCell(key, text) {
   return el("th", { scope: "col", "aria-sort": sort, class: ["name", "what"].includes(key) && "text" }, button);
 }
 
+/** A remark in the reader's language. */
 function markText({ kind, text, value }) {
   const key = `mark_${kind}`;
   return TEXT[key] ? t(key, value) : text;
@@ -247,6 +248,10 @@ function dataSetLines() {
   return [el("div", { class: "warning" }, el("strong", {}, t("confounded")), el("p", {}, table.warning)), ...lines];
 }
 
+function meansNote() {
+  return app.classes.length > 1 ? t("means_note") : "";
+}
+
 function searchBox() {
   const input = el("input", { type: "search", id: "search", placeholder: "mobilenet auc>0.9 epochs<=4",
     "aria-describedby": "search-help", oninput: (event) => app.set({ q: event.target.value }) });
@@ -295,8 +300,7 @@ views.push({
       const shown = shownRuns();
       const faults = shown.faults.map((fault) => el("strong", { class: "fault" }, ` ${fault}`));
       said.replaceChildren(t("shown", shown.first.length, app.table.runs.length), ...faults);
-      const means = app.classes.length > 1 ? t("means_note") : "";
-      const note = el("p", { class: "soft" }, t("intervals_note"), " ", means);
+      const note = el("p", { class: "soft" }, t("intervals_note"), " ", meansNote());
       results.replaceChildren(chosenLine(), runsTable(shown.first), moreButtons(shown), note);
     };
     update();

@@ -41,39 +41,40 @@ function clusteredShare(rows, isHit, groups) {
   return [value, ...wilson(value, effective)];
 }
 
-/** The rows from the highest score to the lowest. */
-function ranked(scores, rows) {
-  return Uint32Array.from(rows).sort((a, b) => scores[b] - scores[a]);
+/** The rows from the highest score to the lowest, whether each is positive, and whether the next one is equal. */
+function ranked(scores, truth, rows) {
+  const order = Uint32Array.from(rows).sort((a, b) => scores[b] - scores[a]);
+  const isPositive = order.map((row) => truth[row]);
+  const isTied = order.map((row, place) => Number(scores[row] === scores[order[place + 1]]));
+  return { order, isPositive, isTied };
 }
 
-/** Area under the ROC curve of ranked rows that count with weights; ties count half. NaN where a class is missing. */
-function weightedAuc(order, scores, truth, weights) {
-  let [positives, negatives, area] = [0, 0, 0];
-  for (let start = 0, end = 0; start < order.length; start = end) {
-    let [up, along] = [0, 0];
-    for (end = start; end < order.length && scores[order[end]] === scores[order[start]]; end += 1) {
-      const row = order[end];
-      if (truth[row] === 1) up += weights[row];
-      else along += weights[row];
-    }
+/** Area under the ROC curve of rows that count with weights; ties count half. NaN where a class is missing. */
+function weightedAuc({ order, isPositive, isTied }, weights) {
+  let [positives, negatives, up, along, area] = [0, 0, 0, 0, 0];
+  for (let place = 0; place < order.length; place += 1) {
+    if (isPositive[place]) up += weights[order[place]];
+    else along += weights[order[place]];
+    if (isTied[place]) continue;
     area += along * (positives + up / 2);
     positives += up;
     negatives += along;
+    [up, along] = [0, 0];
   }
   return share(area, positives * negatives);
 }
 
 /** The points of the ROC curve: {x: false positive rate, y: sensitivity, cut: the probability}. */
 function rocCurve(scores, truth, rows) {
-  const order = ranked(scores, rows);
-  const positives = order.filter((row) => truth[row] === 1).length;
+  const { order, isPositive, isTied } = ranked(scores, truth, rows);
+  const positives = d3.sum(isPositive);
   const points = [{ x: 0, y: 0, cut: 1 }];
   let found = 0;
   order.forEach((row, place) => {
-    if (truth[row] === 1) found += 1;
-    if (place + 1 < order.length && scores[order[place + 1]] === scores[row]) return;
+    found += isPositive[place];
     const alarms = place + 1 - found;
-    points.push({ x: share(alarms, order.length - positives), y: share(found, positives), cut: scores[row] / PARTS });
+    const point = { x: share(alarms, order.length - positives), y: share(found, positives), cut: scores[row] / PARTS };
+    if (!isTied[place]) points.push(point);
   });
   return withoutStraights(points);
 }
@@ -88,9 +89,8 @@ function withoutStraights(points) {
 /** Difference of the mean AUC of B and A over classes by a paired bootstrap over patients; the same for the same data.
  * `classes`: [{a, b: scores, truth, rows}]. Gives {value, low, high, pFalse}; null where a class is missing. */
 function pairedDifference(classes, groups) {
-  const ranks = classes.map(({ a, b, rows }) => [ranked(a, rows), ranked(b, rows)]);
-  const difference = (weights) => d3.mean(classes, ({ a, b, truth }, n) =>
-    weightedAuc(ranks[n][1], b, truth, weights) - weightedAuc(ranks[n][0], a, truth, weights));
+  const ranks = classes.map(({ a, b, truth, rows }) => [a, b].map((of) => ranked(of, truth, rows)));
+  const difference = (weights) => d3.mean(ranks, ([a, b]) => weightedAuc(b, weights) - weightedAuc(a, weights));
   const value = difference(new Float64Array(groups.length).fill(1));
   if (value === undefined) return null;
   const draws = [];
@@ -98,21 +98,29 @@ function pairedDifference(classes, groups) {
     const drawn = difference(weights);
     if (drawn !== undefined) draws.push(drawn);
   }
-  const against = draws.filter((drawn) => (value > 0 ? drawn <= 0 : drawn >= 0)).length;
-  return { value, low: d3.quantile(draws, 0.025), high: d3.quantile(draws, 0.975), pFalse: against / draws.length };
+  const [low, high] = [0.025, 0.975].map((part) => d3.quantile(draws, part));
+  return { value, low, high, pFalse: falseByDraws(value, draws) };
+}
+
+/** The probability that a claim is false: the share of replicates of the other sign, never 0; those of 0 count half. */
+function falseByDraws(value, draws) {
+  const others = d3.sum(draws, (drawn) => (drawn === 0 ? 0.5 : Number(drawn > 0 !== value >= 0)));
+  return (others + 0.5) / (draws.length + 1);
 }
 
 /** How often the patient of each row is drawn, once for each replicate. */
 function* patientWeights(classes, groups) {
   const drawn = new Set(classes.flatMap(({ rows }) => rows.map((row) => groups[row])));
   const numbers = new Map(Array.from(drawn, (group, number) => [group, number]));
-  const patients = Int32Array.from(groups, (group) => numbers.get(group) ?? -1);
+  const patients = Int32Array.from(groups, (group) => numbers.get(group) ?? numbers.size); // the last: of other rows
   const draw = d3.randomInt.source(d3.randomLcg(0.5))(numbers.size);
-  const times = new Float64Array(numbers.size);
+  const times = new Float64Array(numbers.size + 1);
+  const weights = new Float64Array(groups.length);
   for (let replicate = 0; replicate < REPLICATES; replicate += 1) {
     times.fill(0);
-    for (let n = 0; n < times.length; n += 1) times[draw()] += 1;
-    yield Float64Array.from(patients, (patient) => times[patient] ?? 0);
+    for (let n = 0; n < numbers.size; n += 1) times[draw()] += 1;
+    for (let row = 0; row < weights.length; row += 1) weights[row] = times[patients[row]];
+    yield weights;
   }
 }
 

@@ -20,7 +20,7 @@ app.openImage = (row) => {
 function showViewer() {
   const open = document.querySelector("dialog.viewer");
   const row = app.state.img === "" ? -1 : Number(app.state.img);
-  if (!(row in app.cases.folds)) {
+  if (!app.table || !(row in app.cases.folds)) {
     open?.close();
     return;
   }
@@ -30,7 +30,7 @@ function showViewer() {
 }
 
 function makeDialog() {
-  const dialog = app.el("dialog", { class: "viewer", "aria-labelledby": "viewer-title" });
+  const dialog = el("dialog", { class: "viewer", "aria-labelledby": "viewer-title" });
   document.body.append(dialog);
   dialog.addEventListener("close", () => {
     dialog.remove();
@@ -49,12 +49,13 @@ async function fillViewer(dialog, row, listed) {
   const picture = uri ? await loadPicture(uri) : null;
   if (app.state.img !== String(row)) return; // another one was asked for meanwhile
   const focused = document.activeElement.id;
-  const facts = app.el("div", { class: "facts" }, caseFacts(row), probabilityTable(row));
+  const facts = el("div", { class: "facts" }, caseFacts(row), probabilityTable(row));
   dialog.replaceChildren(
     viewerHead(dialog, row, listed, image),
-    picture ? pictureParts(picture, row, facts) : app.el("p", { class: "soft" }, app.t("no_picture"), facts),
-    app.el("strong", {}, app.t("not_clinical")));
-  const places = [document.getElementById(focused), ...dialog.querySelectorAll(".stage, button")];
+    ...(picture ? [pictureParts(picture, row, facts)] : [el("p", { class: "soft" }, t("no_picture")), facts]),
+    el("strong", {}, t("not_clinical")));
+  const again = document.getElementById(focused);
+  const places = [again, dialog.querySelector(".stage"), ...dialog.querySelectorAll("button")];
   places.find((node) => node && !node.disabled).focus();
 }
 
@@ -69,23 +70,22 @@ function turnOver(event, row, listed) {
 
 /** A button with a sign, whose name is for screen readers and for a pointer that rests on it. */
 function signButton(id, sign, disabled, onclick) {
-  const name = app.t(id);
-  return app.el("button", { id, type: "button", "aria-label": name, title: name, disabled, onclick }, sign);
+  const name = t(id);
+  return el("button", { id, type: "button", "aria-label": name, title: name, disabled, onclick }, sign);
 }
 
 function viewerHead(dialog, row, listed, image) {
   const place = listed.indexOf(row);
   const last = place < 0 || place + 1 === listed.length;
-  return app.el("div", { class: "viewer-head" },
-    app.el("h3", { id: "viewer-title" }, image ? image.id : app.t("image_number", row + 1)),
-    place >= 0 && app.el("span", { class: "soft" }, app.t("place", place + 1, listed.length)),
+  return el("div", { class: "viewer-head" },
+    el("h3", { id: "viewer-title" }, image ? image.id : t("image_number", row + 1)),
+    place >= 0 && el("span", { class: "soft" }, t("place", place + 1, listed.length)),
     signButton("image_before", "‹", place <= 0, () => app.openImage(listed[place - 1])),
     signButton("image_after", "›", last, () => app.openImage(listed[place + 1])),
     signButton("close", "✕", false, () => dialog.close()));
 }
 
 function caseFacts(row) {
-  const { el, t } = app;
   const { folds, groups, subgroups } = app.cases;
   const images = groups.filter((group) => group === groups[row]).length;
   const facts = [[t("truth"), labelText(row)], [t("fold"), folds[row]], [t("patient"), t("patient_images", images)]];
@@ -96,7 +96,7 @@ function caseFacts(row) {
 }
 
 function probabilityTable(row) {
-  const { classes, t } = app;
+  const { classes } = app;
   const head = [t("run"), ...classes.map((cls) => `P(${app.table.classes[cls]})`), t("at_cutoff", app.state.t / 100)];
   const rows = runsByInterest().filter((run) => hasPredicted(run, row)).map((run) => {
     const verdict = isWrong(run, row) ? "decided_wrong" : "decided_right";
@@ -122,11 +122,10 @@ async function loadPicture(uri) {
 function pictureParts(picture, row, facts) {
   const mapped = runsByInterest().filter((run) => run.maps?.of[row]).slice(0, 2);
   const panels = [null, ...mapped];
-  const stage = app.el("div", { class: "stage", tabindex: 0, role: "group", "aria-label": app.t("stage") });
+  const stage = el("div", { class: "stage", tabindex: 0, role: "group", "aria-label": t("stage") });
   const redraw = () => drawStage(stage, picture, panels, row);
   listenToMouse(stage, redraw);
   redraw();
-  const { el, t } = app;
   const titles = panels.map((run) => (run ? t("map_by", run.name) : t("untouched")));
   const switches = titles.map((title, number) => lookCheckbox(`panel_${number}`, title, redraw));
   const shown = el("div", {}, el("div", { class: "chips" }, mapped.length ? switches : []), stage);
@@ -155,14 +154,14 @@ function drawPanel(run, toned, row) {
   const scale = PANEL / Math.max(toned.width, toned.height);
   const width = Math.round(toned.width * scale);
   const height = Math.round(toned.height * scale);
-  const caption = run ? `${mapTitle(run, row)} · ${run.date}` : app.t("untouched");
-  const canvas = app.el("canvas", { width, height, role: "img", "aria-label": caption });
+  const caption = run ? `${mapTitle(run, row)} · ${run.date}` : t("untouched");
+  const canvas = el("canvas", { width, height, role: "img", "aria-label": caption });
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   place(context);
   context.drawImage(toned, 0, 0, 1, 1);
   if (run) drawHeat(context, run.maps, mapOf(run, row));
-  return app.el("figure", {}, canvas, app.el("figcaption", {}, caption), run ? colourBar() : []);
+  return el("figure", {}, canvas, el("figcaption", {}, caption), run ? colourBar() : []);
 }
 
 /** Let the context draw, as zoomed and moved, in a square with sides of `size`: the picture, or its middle `part`. */
@@ -183,7 +182,7 @@ function mostProbable(run, row) {
 function mapTitle(run, row) {
   const cls = look.target === 1 ? Math.max(0, app.table.positive) : mostProbable(run, row);
   const key = d3.max(mapOf(run, row)) > 0 ? "map_of" : "map_empty";
-  return app.t(key, `${app.letter(run)} ${run.name}`.trim(), app.table.classes[cls]);
+  return t(key, `${app.letter(run)} ${run.name}`.trim(), app.table.classes[cls]);
 }
 
 /** The cells of a map row by row, 0 to 255. */
@@ -258,11 +257,10 @@ function stroke(context, placed, shape, colour, width) {
 }
 
 function colourBar() {
-  const { el } = app;
   const colours = `linear-gradient(90deg, transparent, rgba(${HUE}, ${look.opacity}))`;
   const ticks = [0, ...CONTOURS, 1].map((share) => el("span", { style: `left: ${100 * share}%` }, `${100 * share}`));
   return el("div", { class: "colours" },
-    el("div", { class: "bar", style: `background-image: ${colours}` }, ticks), el("small", {}, app.t("of_maximum")));
+    el("div", { class: "bar", style: `background-image: ${colours}` }, ticks), el("small", {}, t("of_maximum")));
 }
 
 // The controls
@@ -282,12 +280,11 @@ function lookCheckbox(name, text, redraw) {
     look[name] = input.checked;
     redraw();
   };
-  const input = app.el("input", { id: name, type: "checkbox", checked: look[name], onchange });
-  return app.el("label", { class: "check" }, input, text);
+  const input = el("input", { id: name, type: "checkbox", checked: look[name], onchange });
+  return el("label", { class: "check" }, input, text);
 }
 
 function toneControls(redraw) {
-  const { el, t } = app;
   const zoom = (factor) => {
     zoomAt(0.5, 0.5, factor);
     redraw();
@@ -305,7 +302,6 @@ function toneControls(redraw) {
 }
 
 function mapControls(redraw) {
-  const { el, t } = app;
   const names = [t("predicted_class"), app.table.classes[Math.max(0, app.table.positive)]];
   const options = names.map((name, number) => el("option", { selected: number === look.target }, name));
   const onchange = (event) => {

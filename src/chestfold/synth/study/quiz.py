@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import sha256_json, write_text
+from chestfold.core.files import require_file, sha256_json, write_text
 from chestfold.synth.gan.images import png
 from chestfold.synth.study.reader_figures import CALLED_FROM, RATINGS, against_chance, d_prime, proportion
 
@@ -65,8 +65,7 @@ def half_of(count: int) -> int:
 
 def write_quiz(quiz: Quiz, path: Path) -> None:
     """Write the page; `InputError` where `path` cannot be a file."""
-    if path.is_dir() or any(parent.is_file() for parent in path.parents):
-        raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
+    require_file(path)
     write_text(path, page(quiz))
 
 

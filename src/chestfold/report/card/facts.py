@@ -1,84 +1,22 @@
-"""A model card of a result: one page to print, in English, Japanese or both. What is not known, it says is not known.
+"""What a model card is filled with: a result, its images, its data set."""
 
-The texts are in card.toml, their order is in templates/card.html; here is what they are filled with.
-"""
-
-import tomllib
+import math
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from chestfold.core.config import Experiment
-from chestfold.core.console import waiting
 from chestfold.core.errors import InputError
-from chestfold.core.files import write_text
-from chestfold.core.provenance import today
 from chestfold.core.run_folder import RunFolder
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.dataset import Dataset
 from chestfold.evaluate.attention import Attention
 from chestfold.evaluate.leaderboard import format_score, format_value
-from chestfold.evaluate.metrics import METRICS, OUTCOMES
-from chestfold.evaluate.results import Figures, Result, ResultRecord, find_result
-from chestfold.report.hide import hide_secrets
-from chestfold.report.image_flow import ImageFlow, Part, image_flow
+from chestfold.evaluate.metrics import OUTCOMES
+from chestfold.evaluate.results import Figures, Result, ResultRecord
+from chestfold.report.card.image_flow import ImageFlow, image_flow
+from chestfold.report.card.words import Words, texts
 
-LANGUAGES = {"en": ["en"], "ja": ["ja"], "both": ["en", "ja"]}
 Row = list[str]
-
-
-@cache
-def _texts() -> dict[str, Any]:
-    return tomllib.loads(files("chestfold.report").joinpath("card.toml").read_text(encoding="utf-8"))
-
-
-@dataclass(frozen=True)
-class Words:
-    """The texts of a card in a language: called with a key of card.toml and what fills its holes."""
-
-    language: str
-
-    def __call__(self, key: str, **values: Any) -> str:
-        """The text of `key`."""
-        return _texts()[self.language][key].format(**values)
-
-    def known(self, value: Any) -> str:
-        """A value, or that it is not known."""
-        return self("not_known") if value in (None, "", "unknown") else str(value)
-
-    def folds(self, record: ResultRecord) -> str:
-        """Which folds were trained."""
-        if self.language == "en":
-            return str(record.folds)
-        some = "、".join(map(str, record.folds.trained))
-        return f"{record.folds.count} 個の fold" + (f"のうち {some}" if record.folds.missing else "")
-
-    def metric(self, name: str) -> str:
-        """What a metric is called."""
-        own = _texts()[self.language]["metrics"].get(name)
-        return own or (METRICS[name].title if name in METRICS else name)
-
-    def labels(self, part: Part) -> str:
-        """How many images have which label."""
-        if part.labels.get("") == part.images:
-            return self("withheld")
-        return ", ".join(f"{name or self('withheld')} {count}" for name, count in part.labels.items())
-
-    def claim(self, facts: "Facts") -> list[Row]:
-        """Number, title and place of each item of CLAIM 2024."""
-        rows = []
-        for item in _texts()["claim"]:
-            where = self("by_authors")
-            if "section" in item and facts.has(item.get("needs", "")):
-                number = self(item["section"]).partition(".")[0]
-                where = self("in_part" if item.get("part") else "here", section=number)
-            rows.append([str(item["number"]), item[self.language], where])
-        return rows
 
 
 @dataclass(frozen=True)
@@ -131,9 +69,21 @@ class Facts:
             "versions": bool(self.record.versions),
             "made_here": self.record.kind != "imported",
             "shifted": self.record.scores.corrupted is not None,
+            "subgroups": bool(self.result.by_subgroup()),
             "looks": self.attention is not None,
         }
         return there[need]
+
+    def claim(self, words: Words) -> list[Row]:
+        """Number, title and place of each item of CLAIM 2024."""
+        rows = []
+        for item in texts()["claim"]:
+            where = words("by_authors")
+            if "section" in item and self.has(item.get("needs", "")):
+                number = words(item["section"]).partition(".")[0]
+                where = words("in_part" if item.get("part") else "here", section=number)
+            rows.append([str(item["number"]), item[words.language], where])
+        return rows
 
     def base_rates(self) -> list[dict[str, Any]]:
         """How often each scored class is in the scored images; a label, in those of which it is known."""
@@ -180,13 +130,32 @@ class Facts:
             rows.append([name, *map(str, counts)])
         return rows
 
+    def subgroups(self, words: Words) -> list[Row]:
+        """A head, and a row for each part that the data set is divided into; empty where it is not."""
+        names = ["recall", "specificity", "accuracy", "auc"]
+        rows = []
+        for title, parts in self.result.by_subgroup().items():
+            for value, scores in parts.items():
+                figures = [format_score(getattr(scores, name)) for name in names]
+                figures[-1] += "*" if scores.auc_against_all else ""
+                rows.append([f"{title}: {value}", str(scores.images), str(scores.patients), *figures])
+        if not rows:
+            return []
+        return [[words("subgroup"), words("images"), words("patients"), *map(words.metric, names)], *rows]
+
+    @property
+    def of_folds(self) -> str:
+        """AUC of each fold; empty where there is one fold."""
+        values = self.record.scores.per_fold_auc or []
+        return ", ".join(map(_figure, values)) if len(values) > 1 else ""
+
     def shifted(self, words: Words) -> list[Row]:
         """A head, the mean AUC over all corruptions, and that under each."""
         corrupted = self.record.scores.corrupted
         if corrupted is None:
             return []
         rows = [[words("shift"), "AUC"], [words("shifted_mean"), str(corrupted.auc)]]
-        return rows + [[name, f"{value:.4f}"] for name, value in corrupted.per_corruption.items()]
+        return rows + [[name, _figure(value)] for name, value in corrupted.per_corruption.items()]
 
     def looks(self, words: Words) -> list[Row]:
         """A head, and a row for each measure of the heat maps; those of lesions are of the positive class's."""
@@ -201,6 +170,10 @@ class Facts:
         return rows
 
 
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
 def gather(result: Result) -> Facts:
     """What is known of a result here."""
     try:
@@ -210,38 +183,3 @@ def gather(result: Result) -> Facts:
     folds = [] if result.is_published else RunFolder(result.name).begun_folds()
     weights = folds[0].config().fingerprint.get("weights", "") if folds else ""
     return Facts(result, image_flow(result), dataset, result.attention(), weights)
-
-
-def card(facts: Facts, language: str) -> str:
-    """The page as text; `language` is a key of `LANGUAGES`."""
-    pages = [Words(code) for code in LANGUAGES[language]]
-    about = {"name": facts.result.name, "version": version("chestfold"), "date": today()}
-    style = files("chestfold.report").joinpath("card.css").read_text(encoding="utf-8")
-    return _environment().get_template("card.html").render(style=style, pages=pages, facts=facts, **about)
-
-
-@cache
-def _environment() -> Environment:
-    """Every value that the template shows is escaped, and gives away no key and no folder of this machine."""
-    loader = PackageLoader("chestfold.report")
-    options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    return Environment(loader=loader, undefined=StrictUndefined, finalize=_shown, **options)
-
-
-def _shown(value: Any) -> Any:
-    """What is shown of a value. Markup was made of values that have been here already."""
-    return value if hasattr(value, "__html__") else hide_secrets(str(value))
-
-
-def write_card(name: str, language: str, path: Path) -> None:
-    """Write the card of the result `name`.
-
-    Raises:
-        InputError: there is no such result, it is damaged, or `path` cannot be a file.
-    """
-    if path.is_dir() or any(parent.is_file() for parent in path.parents):
-        raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
-    result = find_result(name)
-    with waiting("counting images"):
-        facts = gather(result)
-    write_text(path, card(facts, language))

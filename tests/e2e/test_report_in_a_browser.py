@@ -455,6 +455,11 @@ def test_print_shows_what_is_chosen_in_its_colours(browser):
     assert browser.value(style.format("body", "color")) == "rgb(26, 34, 45)"  # dark on paper
     assert browser.value(style.format(".scroll", "overflowX")) == "visible"
     assert browser.value(style.format(".search", "display")) == "none"
+    wide = "app.run('exp100').what = 'exp009 but backbone mobilenetv2_100, lr 0.0005, '.repeat(5)"
+    browser.value(f"{wide}; app.set({{profile: 'competitor'}}); app.set({{profile: 'radiographer'}})")
+    browser.resize(1032)  # A4 landscape between its margins
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.value("document.documentElement.scrollWidth - innerWidth") <= 0
     browser.call("Emulation.setEmulatedMedia", media="")
 
 

@@ -43,8 +43,8 @@ def two_of(project, task: Task) -> tuple[Result, Result]:
     else:
         texts = ["|".join(task.classes[: n % 3]) or "-" for n in range(60)]
         labels = task.labels(texts)
-    both = [drawn_probs(task, labels, skill, name) for name, skill in (("good", 2.0), ("poor", 0.3))]
-    return tuple(predicting(project, n, task, p, texts) for n, p in zip(("good", "poor"), both, strict=True))
+    good = predicting(project, "good", task, drawn_probs(task, labels, 2.0, "good"), texts)
+    return good, predicting(project, "poor", task, drawn_probs(task, labels, 0.3, "poor"), texts)
 
 
 def change_settings(project, name: str, **settings) -> None:

@@ -350,6 +350,7 @@ def test_outlines_lie_over_the_picture_until_they_are_switched_off(show, two):
     red, _, blue = grey(page, 0, 1 / 8, 0.5)
     assert red == blue
     page.press("Escape")
+    page.until("document.querySelector('dialog') === null")
     page.value("app.openImage(3)")
     page.until(f"{TITLE} === 'folder/image03' && {PIXELS}.length === 3")
     assert page.value("document.getElementById('outlines') === null")  # not known
@@ -383,12 +384,14 @@ def test_without_pictures_the_list_says_why_and_has_the_probabilities(show, two)
     assert page.value("document.querySelectorAll('dialog tbody tr').length") == 3
 
 
-def test_pictures_that_are_left_out_are_counted(show, two):
+def test_pictures_that_are_left_out_are_counted_and_listed_last(show, two):
     cases = two.page.cases["cases"]
     shown = [replace(image, thumb=None if image.row < 3 else image.thumb) for image in cases.shown]
     page = show(replace(two.page, cases={"cases": replace(cases, shown=shown)}))
     see(page, "images")
     assert "3 of them have no picture here" in page.value("document.getElementById('images').textContent")
+    pictured = page.value(f"{CARDS}.map(card => card.querySelector('img') !== null)")
+    assert pictured == sorted(pictured, reverse=True) and pictured.count(False) == 3
 
 
 def test_an_image_that_the_page_does_not_list_opens_without_a_picture(show, two):

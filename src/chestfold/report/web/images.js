@@ -15,6 +15,16 @@ function hasPredicted(run, row) {
   return app.scores(run, app.classes[0])[row] !== MISSING;
 }
 
+/** An image as the page lists it; undefined where it does not. */
+function imageOf(row) {
+  const byRow = () => new Map(app.cases.shown.map((image) => [image.row, image]));
+  return app.once(`shown ${app.table.cases}`, byRow).get(row);
+}
+
+function hasPicture(row) {
+  return imageOf(row).thumb in app.data.thumbs;
+}
+
 /** The classes that are decided for: labels and one of two classes by the page's cut-off, of grades the median one. */
 function decidedClasses(run, row) {
   const { classes, positive, task } = app.table;
@@ -37,12 +47,11 @@ function isWrong(run, row) {
 
 /** The probability of the truth, of several labels the lowest one; undefined where nothing is known. */
 function probabilityOfTruth(run, row) {
-  const given = app.table.classes.map((_, cls) => {
+  return d3.min(app.table.classes, (_, cls) => {
     const label = app.label(row, cls);
     if (label === 1) return app.prob(run, row, cls);
     return label === 0 && !app.exclusive ? 1 - app.prob(run, row, cls) : NaN;
   });
-  return d3.min(given);
 }
 
 /** What a strip shows: of two classes the probability of the positive one, else that of the truth. */
@@ -65,82 +74,69 @@ function labelText(row) {
   return namesOf(numbers.filter((cls) => app.label(row, cls) === 1));
 }
 
-/** Of each image the runs that have predicted it, and those of them that err. */
-function errorsByRow(runs) {
-  return app.rows(app.table.runs[0]).map((row) => {
+/** The filters: {key, title, rows: the images in it}. An image is in one by the runs that err on it. */
+function imageFilters(runs) {
+  const errors = app.rows(app.table.runs[0]).map((row) => {
     const seen = runs.filter((run) => hasPredicted(run, row));
     return { row, seen, wrong: seen.filter((run) => isWrong(run, row)) };
   });
+  const filter = (key, title, holds) => ({ key, title, rows: errors.filter(holds).map(({ row }) => row) });
+  const every = runs.length === 1 ? t("filter_wrong", runs[0].name) : t("filter_every");
+  const onlyBy = (run) => filter(`only ${run.name}`, t("filter_only", run.name),
+    ({ seen, wrong }) => seen.length > 1 && wrong.length === 1 && wrong[0] === run);
+  return [
+    filter("", t("filter_all"), () => true),
+    filter("every", every, ({ seen, wrong }) => wrong.length > 0 && wrong.length === seen.length),
+    ...(runs.length > 1 ? runs.map(onlyBy) : []),
+  ];
 }
 
-/** {key, title, holds: whether an image is in it}. */
-function imageFilters(runs) {
-  const all = { key: "", title: t("filter_all"), holds: () => true };
-  const everyRun = ({ seen, wrong }) => wrong.length > 0 && wrong.length === seen.length;
-  if (runs.length === 1) return [all, { key: "every", title: t("filter_wrong", runs[0].name), holds: everyRun }];
-  const onlyBy = runs.map((run) => ({
-    key: `only ${run.name}`,
-    title: t("filter_only", run.name),
-    holds: ({ seen, wrong }) => seen.length > 1 && wrong.length === 1 && wrong[0] === run,
-  }));
-  return [all, { key: "every", title: t("filter_every"), holds: everyRun }, ...onlyBy];
-}
-
-/** The filters with their rows, and the images of the chosen one that the page has, the hardest first. */
+/** The filters, and the images of the chosen one that the page has: those with a picture first, the hardest first. */
 function filterImages() {
   const runs = runsByInterest().slice(0, STRIP_RUNS);
-  const errors = errorsByRow(runs);
-  const rowsIn = ({ holds }) => errors.filter(holds).map(({ row }) => row);
-  const filters = imageFilters(runs).map((filter) => ({ ...filter, rows: rowsIn(filter) }));
+  const filters = imageFilters(runs);
   const chosen = filters.find(({ key }) => key === app.state.filter) ?? filters[0];
   const ofTruth = (row) => d3.mean(runs.filter((run) => hasPredicted(run, row)), (run) => probabilityOfTruth(run, row));
-  const pictured = new Set(app.cases.shown.map(({ row }) => row));
-  const listed = d3.sort(chosen.rows.filter((row) => pictured.has(row)), (row) => ofTruth(row) ?? 1);
+  const listed = d3.sort(chosen.rows.filter(imageOf), (row) => !hasPicture(row), (row) => ofTruth(row) ?? 1);
   return { runs, filters, chosen, listed };
 }
 
 function drawImages(host) {
   if (!app.cases.shown.length) return;
   const { runs, filters, chosen, listed } = filterImages();
-  const chips = filters.map((filter, n) => {
-    const text = `${filter.title} · ${app.number(filter.rows.length)}`;
-    return app.button(`filter-${n}`, text, filter === chosen, () => app.set({ filter: filter.key }));
+  const chips = filters.map(({ key, title, rows }, n) => {
+    const text = `${title} · ${app.number(rows.length)}`;
+    return app.button(`filter-${n}`, text, key === chosen.key, () => app.set({ filter: key }));
   });
-  const images = new Map(app.cases.shown.map((image) => [image.row, image]));
+  const [others, pictured] = [false, true].map((is) => listed.filter((row) => hasPicture(row) === is));
   host.replaceChildren(
     el("div", { class: "chips", role: "group", "aria-label": t("filter") }, chips),
-    app.legend(runs.map((run) => [stripColour(run, runs), run.name])),
-    el("p", { class: "soft" }, `${t("images_shown", listed.length, chosen.rows.length)} ${pictureNote(listed, images)}`,
-      el("br"), t("strip_note", stripTitle())),
-    el("div", { class: "images" }, listed.map((row) => imageCard(images.get(row), runs))));
+    app.legend(runs.map((run, n) => [`var(--c${n})`, run.name])),
+    el("p", { class: "soft" }, t("images_shown", listed.length, chosen.rows.length), " ", t("strip_note", stripTitle())),
+    el("div", { class: "images" }, pictured.map((row) => imageButton(row, runs))),
+    el("p", { class: "soft" }, pictureNote(others.length)),
+    el("div", { class: "images listed" }, others.map((row) => imageButton(row, runs))));
 }
 
 /** Why pictures are missing, where any is. */
-function pictureNote(listed, images) {
-  const hasPicture = (image) => image.thumb in app.data.thumbs;
-  if (!app.cases.shown.some(hasPicture)) return t("no_pictures", app.table.data);
-  const missing = listed.filter((row) => !hasPicture(images.get(row))).length;
+function pictureNote(missing) {
+  if (!app.cases.shown.some(({ row }) => hasPicture(row))) return t("no_pictures", app.table.data);
   return missing ? t("some_pictures", missing) : "";
 }
 
-function imageCard({ row, id, thumb }, runs) {
+/** A picture with its truth and a dot for each run; without a picture a line with the figures. */
+function imageButton(row, runs) {
+  const { id, thumb } = imageOf(row);
   const seen = runs.filter((run) => hasPredicted(run, row));
   const figures = seen.map((run) => `${run.name} ${stripShare(run, row).toFixed(2)}`).join(", ");
-  const placeOf = (run) => `left: ${(100 * stripShare(run, row)).toFixed(1)}%; background: ${stripColour(run, runs)}`;
-  const uri = app.data.thumbs[thumb];
-  const title = `${id}: ${figures}`;
-  return el("button", { id: `image-${row}`, class: "image", type: "button", title, onclick: () => app.openImage(row) },
-    uri ? el("img", { src: uri, alt: "" }) : el("span", { class: "soft" }, figures),
-    el("strong", {}, labelText(row)),
-    el("span", { class: "strip" }, seen.map((run) => el("i", { style: placeOf(run) }))),
-    el("span", { class: "soft id" }, id.split("/").at(-1)));
-}
-
-/** Chosen runs have their colour of the whole page, the others those that are left. */
-function stripColour(run, runs) {
-  if (app.chosen.includes(run)) return app.colour(run);
-  const others = runs.filter((other) => !app.chosen.includes(other));
-  return `var(--c${app.chosen.length + others.indexOf(run)})`;
+  const placeOf = (run) => `left: ${(100 * stripShare(run, row)).toFixed(1)}%; background: var(--c${runs.indexOf(run)})`;
+  const name = el("span", { class: "soft id" }, id.split("/").at(-1));
+  const truth = el("strong", {}, labelText(row));
+  const strip = el("span", { class: "strip" }, seen.map((run) => el("i", { style: placeOf(run) })));
+  const picture = hasPicture(row) && el("img", { src: app.data.thumbs[thumb], alt: "" });
+  const attributes = { id: `image-${row}`, class: "image", type: "button", title: `${id}: ${figures}` };
+  return el("button", { ...attributes, onclick: () => app.openImage(row) },
+    picture ? [picture, truth, strip, name] : [name, truth, el("span", { class: "soft" }, figures)]);
 }
 
 views.push({

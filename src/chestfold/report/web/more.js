@@ -5,12 +5,17 @@ const BOARDS = ["public", "private"];
 const ON_BOARDS = ["auc", "corrupted", "f1", "accuracy", "competition"];
 Object.assign(FIRST, { contest: "", across: "" });
 
-/** A choice among several values of the state; where there is but one, a line that names it. */
-function choice(key, title, values, chosen, wordsOf = String) {
-  if (values.length < 2) return el("p", { class: "soft" }, `${title}: ${wordsOf(chosen)}`);
+/** A choice among values, which have words; `set` is called with a value as text. */
+function choice(id, title, values, chosen, set, wordsOf) {
   const options = values.map((value) => el("option", { value, selected: value === chosen }, wordsOf(value)));
-  const onchange = (event) => app.set({ [key]: event.target.value });
-  return el("p", {}, el("label", {}, `${title} `, el("select", { id: `choose-${key}`, onchange }, options)));
+  const onchange = ({ target }) => set(target.value);
+  return el("p", {}, el("label", {}, `${title} `, el("select", { id, onchange }, options)));
+}
+
+/** A choice among several values of the state; where there is but one, a line that names it. */
+function stateChoice(key, title, values, chosen, wordsOf = String) {
+  if (values.length < 2) return el("p", { class: "soft" }, `${title}: ${wordsOf(chosen)}`);
+  return choice(`choose-${key}`, title, values, chosen, (value) => app.set({ [key]: value }), wordsOf);
 }
 
 /** A table of texts, the first column being the rows' names; what stands in brackets goes below its figure. */
@@ -29,27 +34,21 @@ function gridTable({ title, head, rows, figures_from: first }) {
 /** A grid that is drawn when it is opened. */
 function foldedGrid(grid, title = grid.title) {
   const body = el("div", {});
-  const ontoggle = () => {
-    if (!body.childElementCount) body.append(gridTable(grid), el("p", { class: "soft" }, grid.note));
-  };
+  const ontoggle = () => body.replaceChildren(gridTable(grid), el("p", { class: "soft" }, grid.note));
   return el("details", { ontoggle }, el("summary", {}, title), body);
 }
 
 // Validation against the leaderboard
 
-/** Places from 1, equal values sharing the mean of theirs. */
-function ranks(values) {
-  const sorted = d3.sort(values);
-  return values.map((value) => (d3.bisectLeft(sorted, value) + d3.bisectRight(sorted, value) + 1) / 2);
-}
-
 /** Spearman's rank correlation; NaN for fewer than three, or where all values of a side are equal. */
 function spearman(x, y) {
-  if (x.length < 3) return NaN;
+  const ranks = (values) => { // about 0: how many are smaller, less how many are larger
+    const larger = d3.rank(values, d3.descending);
+    return d3.rank(values).map((smaller, n) => smaller - larger[n]);
+  };
   const [across, up] = [ranks(x), ranks(y)];
-  const middle = (x.length + 1) / 2;
-  const product = (one, other) => d3.sum(one, (rank, n) => (rank - middle) * (other[n] - middle));
-  return product(across, up) / Math.sqrt(product(across, across) * product(up, up));
+  const product = (one, other) => d3.sum(one, (rank, n) => rank * other[n]);
+  return x.length < 3 ? NaN : product(across, up) / Math.sqrt(product(across, across) * product(up, up));
 }
 
 /** The submitted runs of all tables of this data: a competition has one chart. */
@@ -61,8 +60,8 @@ function sentRuns() {
 /** A point for each score of a competition. */
 function leaderboardPoints(contest, across) {
   const sent = sentRuns().filter(({ leaderboard }) => leaderboard.competition === contest);
-  const points = sent.flatMap((run) => BOARDS.map((board) =>
-    ({ run, name: run.name, board, x: run.scores[across]?.[0], y: run.leaderboard[board] })));
+  const points = sent.flatMap((run) => BOARDS.map((board, n) =>
+    ({ run, board, colour: `var(--c${n})`, x: run.scores[across]?.[0], y: run.leaderboard[board] })));
   return points.filter(({ x, y }) => Number.isFinite(x) && Number.isFinite(y));
 }
 
@@ -75,29 +74,23 @@ function drawLeaderboard(host) {
   const across = figures.includes(state.across) ? state.across : figures[0];
   const points = leaderboardPoints(contest, across);
   return host.append(
-    choice("contest", t("contest"), names, contest),
-    choice("across", t("across"), figures, across, columnTitle),
-    app.legend(BOARDS.map((board) => [boardColour({ board }), t(board)])),
+    stateChoice("contest", t("contest"), names, contest),
+    stateChoice("across", t("across"), figures, across, columnTitle),
+    app.legend(BOARDS.map((board, n) => [`var(--c${n})`, t(board)])),
     leaderboardChart(points, columnTitle(across)),
-    ...BOARDS.map((board) => correlationLine(points, board)));
+    ...d3.groups(points, ({ board }) => board).map(([board, some]) => correlationLine(board, some)));
 }
 
-function boardColour({ board }) {
-  return `var(--c${BOARDS.indexOf(board)})`;
-}
-
-function correlationLine(points, board) {
-  const some = points.filter((point) => point.board === board);
-  const found = spearman(some.map(({ x }) => x), some.map(({ y }) => y));
+function correlationLine(board, points) {
+  const found = spearman(points.map(({ x }) => x), points.map(({ y }) => y));
   const text = Number.isNaN(found) ? "-" : found.toFixed(2).replace("-", "−");
-  return some.length ? el("p", {}, t("rank_correlation", t(board), text, some.length)) : "";
+  return el("p", {}, t("rank_correlation", t(board), text, points.length));
 }
 
 /** Points whose names do not cover each other, those of chosen runs first. */
 function namedPoints(points) {
-  const spread = (values) => d3.max(values) - d3.min(values);
-  const width = spread(points.map(({ x }) => x));
-  const height = spread(points.map(({ y }) => y));
+  const spread = (key) => d3.max(points, (point) => point[key]) - d3.min(points, (point) => point[key]);
+  const [width, height] = [spread("x"), spread("y")];
   const named = [];
   for (const point of d3.sort(points, ({ run }) => !app.chosen.includes(run))) {
     const covers = (other) => Math.abs(point.x - other.x) < 0.2 * width && Math.abs(point.y - other.y) < 0.05 * height;
@@ -108,34 +101,19 @@ function namedPoints(points) {
 
 function leaderboardChart(points, title) {
   const place = { x: "x", y: "y" };
-  const tip = ({ name, board, x, y }) => `${name}\n${title} ${x.toFixed(4)}\n${t(board)} ${y.toFixed(4)}`;
+  const tip = ({ run, board, x, y }) => `${run.name}\n${title} ${x.toFixed(4)}\n${t(board)} ${y.toFixed(4)}`;
   return app.plot(t("leaderboard"), {
-    width: 760,
-    height: 360,
-    grid: true,
-    marginRight: 110,
-    color: { type: "identity" },
+    width: 760, height: 360, grid: true, marginRight: 110,
     x: { label: title, nice: true },
     y: { label: t("on_leaderboard"), nice: true },
     marks: [
-      Plot.dot(points, { ...place, r: 4.5, fill: boardColour }),
-      Plot.text(namedPoints(points), { ...place, text: "name", dx: 9, textAnchor: "start" }),
-      Plot.tip(points, Plot.pointer({ ...place, title: tip })),
+      Plot.dot(points, { ...place, r: 4.5, fill: "colour", title: tip, tip: true }),
+      Plot.text(namedPoints(points), { ...place, text: ({ run }) => run.name, dx: 9, textAnchor: "start" }),
     ],
   });
 }
 
 // Reliability
-
-/** The bins that hold a prediction: {low, high, count, mean: probability, share: of those that are so}. */
-function reliabilityBins(pairs) {
-  const bins = d3.range(BINS).map((n) => ({ low: n / BINS, high: (n + 1) / BINS, pairs: [] }));
-  for (const pair of pairs) bins[Math.min(Math.floor(pair.prob * BINS), BINS - 1)].pairs.push(pair);
-  const filled = bins.filter((bin) => bin.pairs.length);
-  return filled.map(({ low, high, pairs: inside }) => ({
-    low, high, count: inside.length, mean: d3.mean(inside, ({ prob }) => prob), share: d3.mean(inside, ({ so }) => so),
-  }));
-}
 
 /** Probability and truth of every class that is scored and known: {prob, so}. */
 function reliabilityPairs(run) {
@@ -143,102 +121,94 @@ function reliabilityPairs(run) {
     app.commonRows([run], cls).map((row) => ({ prob: app.prob(run, row, cls), so: app.label(row, cls) })));
 }
 
+/** The bins that hold a prediction: {low, high, count, mean: probability, share: of those that are so}. */
+function reliabilityBins(pairs) {
+  const edges = d3.range(1, BINS).map((n) => n / BINS);
+  const bins = d3.bin().domain([0, 1]).thresholds(edges).value(({ prob }) => prob)(pairs);
+  return bins.filter((bin) => bin.length).map((bin) => ({ low: bin.x0, high: bin.x1, count: bin.length,
+    mean: d3.mean(bin, ({ prob }) => prob), share: d3.mean(bin, ({ so }) => so) }));
+}
+
 function drawReliability(host) {
   const runs = chosenOrBest(() => true);
   const about = app.classes.length === 1 ? app.table.classes[app.classes[0]] : t("its_class");
   host.append(
     el("p", { class: "soft" }, t("reliability_note", about, FEW)),
-    el("div", { class: "charts" }, runs.map((run) => app.figure(run.name, reliabilityChart(run, about)))));
+    el("div", { class: "charts" }, runs.map((run, n) => app.figure(run.name, reliabilityChart(run, about, n)))));
 }
 
-function reliabilityChart(run, about) {
+function reliabilityChart(run, about, number) {
   const bins = reliabilityBins(reliabilityPairs(run)).map((bin) => {
     const [from, to] = wilson(bin.share, bin.count);
     return { ...bin, from, to, strength: bin.count < FEW ? 0.3 : 1 };
   });
-  const colour = app.chosen.length ? app.colour(run) : "var(--c0)";
-  const tip = ({ low, high, count, mean, share: so }) =>
+  const colour = `var(--c${number})`;
+  const title = ({ low, high, count, mean, share: so }) =>
     t("bin_tip", low.toFixed(2), high.toFixed(2), count, mean.toFixed(3), so.toFixed(3));
+  const dot = { x: "mean", y: "share", r: "count", fill: colour, fillOpacity: "strength", title, tip: true };
   return app.plot(t("reliability_of", run.name), {
-    width: 360,
-    height: 340,
-    grid: true,
+    width: 360, height: 340, grid: true,
     x: { domain: [0, 1], label: t("predicted_share", about) },
     y: { domain: [0, 1], label: t("true_share", about) },
     r: { range: [2, 11] },
-    color: { type: "identity" },
     marks: [
       Plot.line([[0, 0], [1, 1]], { strokeDasharray: "3 3", strokeOpacity: 0.5 }),
       Plot.ruleX(bins, { x: "mean", y1: "from", y2: "to", stroke: colour, strokeOpacity: "strength" }),
-      Plot.dot(bins, { x: "mean", y: "share", r: "count", fill: colour, fillOpacity: "strength" }),
-      Plot.tip(bins, Plot.pointer({ x: "mean", y: "share", title: tip })),
+      Plot.dot(bins, dot),
     ],
   });
 }
 
 // Settings: an axis for each that varies, a line for each run
 
-/** The settings that are not the same in all runs: {key, values: in order}. */
-function varyingSettings(runs) {
-  const keys = [...new Set(runs.flatMap(({ settings }) => Object.keys(settings)))];
-  const axes = keys.map((key) => ({ key, values: inOrder(runs.map((run) => settingOf(run, key))) }));
-  return axes.filter(({ values }) => values.length > 1);
+/** An axis: its name, where a run is `at` (0 to 1), what is written there, and how far lines spread `aside`. */
+function settingAxis(runs, key) {
+  const textOf = (run) => settingText(settingOf(run, key));
+  const byNumber = (one, other) => one - other || d3.ascending(one, other);
+  const values = d3.sort(new Set(runs.map(textOf)), byNumber);
+  const scale = d3.scalePoint(values, [0, 1]);
+  const labels = values.map((text) => ({ axis: key, x: scale(text), text: text.slice(0, 22) }));
+  return { name: key, at: (run) => scale(textOf(run)), labels, aside: 0.04 };
 }
 
-/** Different values once each, numbers by size. */
-function inOrder(values) {
-  const byText = new Map(values.map((value) => [settingText(value), value]));
-  const numbers = [...byText.values()].every((value) => typeof value === "number");
-  return numbers ? d3.sort(byText.values()).map(settingText) : d3.sort(byText.keys());
+function aucAxis(runs) {
+  const ends = d3.extent(runs, ({ scores }) => scores.auc[0]);
+  const scale = d3.scaleLinear(ends, [0, 1]);
+  const labels = ends.map((value, n) => ({ axis: "AUC", x: n, text: value.toFixed(4) }));
+  return { name: "AUC", at: ({ scores }) => scale(scores.auc[0]), labels, aside: 0 };
 }
 
 function drawSettings(host) {
-  const runs = app.table.runs.filter(({ settings, scores }) => Object.keys(settings).length && scores.auc);
-  const axes = varyingSettings(runs);
-  if (runs.length < 2 || !axes.length) return;
+  const some = app.table.runs.filter(({ settings, scores }) => Object.keys(settings).length && scores.auc);
+  const runs = d3.sort(some, ({ scores }) => scores.auc[0]);
+  const keys = [...new Set(runs.flatMap(({ settings }) => Object.keys(settings)))];
+  const axes = keys.map((key) => settingAxis(runs, key)).filter(({ labels }) => labels.length > 1);
+  if (!axes.length) return;
+  axes.push(aucAxis(runs));
   host.append(el("p", { class: "soft" }, t("parallel_note", runs.length)), settingsChart(runs, axes));
 }
 
-/** Each axis is a row with its values from left to right; the last one is AUC. */
+/** Each axis is a row with its values from left to right. `runs`: the best last. */
 function settingsChart(runs, axes) {
-  const [low, high] = d3.extent(runs, ({ scores }) => scores.auc[0]);
-  const places = d3.sort(runs, ({ scores }) => scores.auc[0]);
-  const points = [];
-  places.forEach((run, n) => {
-    const aside = (n / places.length - 0.5) * 0.04; // lines through the same values stay apart
-    const strength = places.length > 1 ? n / (places.length - 1) : 1;
-    for (const { key, values } of axes) {
-      const at = values.indexOf(settingText(settingOf(run, key))) / (values.length - 1);
-      points.push({ run, axis: key, x: at + aside, strength });
-    }
-    points.push({ run, axis: "AUC", x: high > low ? (run.scores.auc[0] - low) / (high - low) : 0.5, strength });
-  });
-  const labels = axes.flatMap(({ key, values }) =>
-    values.map((text, n) => ({ axis: key, x: n / (values.length - 1), text: text.slice(0, 22) })));
-  labels.push({ axis: "AUC", x: 0, text: low.toFixed(4) }, { axis: "AUC", x: 1, text: high.toFixed(4) });
-  return app.plot(t("parallel"), parallelOptions([...axes.map(({ key }) => key), "AUC"], points, labels));
-}
-
-function parallelOptions(names, points, labels) {
+  const points = runs.flatMap((run, n) => axes.map(({ name, at, aside }) =>
+    ({ run, axis: name, x: at(run) + aside * (n / runs.length - 0.5), strength: n / (runs.length - 1) })));
+  const names = axes.map(({ name }) => name);
   const place = { x: "x", y: "axis" };
   const colour = ({ strength }) => `color-mix(in oklab, var(--c0) ${Math.round(100 * strength)}%, var(--c1))`;
-  const tip = ({ run }) => `${run.name}\nAUC ${run.scores.auc[0].toFixed(4)}`;
-  return {
-    width: 900,
-    height: 50 * names.length + 40,
-    marginLeft: 110,
-    marginRight: 60,
+  const title = ({ run }) => `${run.name}\nAUC ${run.scores.auc[0].toFixed(4)}`;
+  return app.plot(t("parallel"), {
+    width: 900, height: 50 * names.length + 40, marginLeft: 110, marginRight: 60,
     color: { type: "identity" },
     x: { axis: null, domain: [-0.03, 1.03] },
     y: { domain: names, label: null, tickSize: 0 },
     marks: [
       Plot.ruleY(names, { strokeOpacity: 0.25 }),
       Plot.line(points, { ...place, z: ({ run }) => run.name, stroke: colour, curve: "bump-y" }),
-      Plot.dot(points, { ...place, r: 2.5, fill: colour }),
-      Plot.text(labels, { ...place, text: "text", dy: 13, stroke: "var(--card)", strokeWidth: 4, fill: "var(--ink)" }),
-      Plot.tip(points, Plot.pointer({ ...place, title: tip })),
+      Plot.dot(points, { ...place, r: 2.5, fill: colour, title, tip: true }),
+      Plot.text(axes.flatMap(({ labels }) => labels),
+        { ...place, text: "text", dy: 13, stroke: "var(--card)", strokeWidth: 4, fill: "var(--ink)" }),
     ],
-  };
+  });
 }
 
 // Tables
@@ -271,16 +241,12 @@ views.push(
 let isTouched = false;
 
 /** Load the newest page, but not under the hands of a reader; the address keeps the state. */
-function renewLater() {
-  setTimeout(() => {
-    const isBusy = isTouched || document.querySelector("dialog[open]");
-    isTouched = false;
-    if (isBusy) renewLater();
-    else location.reload();
-  }, app.data.refresh * 1000);
+function renew() {
+  if (!isTouched && !document.querySelector("dialog[open]")) location.reload();
+  isTouched = false;
 }
 
 if (app.data.refresh) {
   for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, () => { isTouched = true; });
-  renewLater();
+  setInterval(renew, app.data.refresh * 1000);
 }

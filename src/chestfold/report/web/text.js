@@ -160,7 +160,7 @@ const TEXT = {
   at_cutoff: ["decision at {0}", "判定（閾値 {0}）"],
   decided_right: ["{0} ✓", "{0} ✓"],
   decided_wrong: ["{0} ✗ wrong", "{0} ✗ 誤り"],
-  stage: ["Picture: wheel or + and - zoom, dragging moves", "画像：ホイールまたは + - キーで拡大・縮小、ドラッグで移動"],
+  stage: ["Picture: the wheel zooms, dragging moves", "画像：ホイールで拡大・縮小、ドラッグで移動"],
   untouched: ["picture", "元画像"],
   tones: ["Window and zoom", "ウィンドウ・拡大率"],
   level: ["level", "レベル（WL）"],

@@ -34,7 +34,7 @@ function gridTable({ title, head, rows, figures_from: first }) {
 /** A grid that is drawn when it is opened. */
 function foldedGrid(grid, title = grid.title) {
   const body = el("div", {});
-  const ontoggle = () => body.replaceChildren(gridTable(grid), el("p", { class: "soft" }, grid.note));
+  const ontoggle = () => body.replaceChildren(...gridParts(grid));
   return el("details", { ontoggle }, el("summary", {}, title), body);
 }
 
@@ -218,9 +218,13 @@ function drawAttention(host) {
   for (const run of runs) host.append(...run.attention.map((grid) => foldedGrid(grid, `${run.name}: ${grid.title}`)));
 }
 
+/** A grid with its note. */
+function gridParts(grid) {
+  return [gridTable(grid), el("p", { class: "soft" }, grid.note)];
+}
+
 function drawSynthetic(host) {
-  const { synthetic } = app.data;
-  if (synthetic) host.append(gridTable(synthetic), el("p", { class: "soft" }, synthetic.note));
+  if (app.data.synthetic) host.append(...gridParts(app.data.synthetic));
 }
 
 function drawSources(host) {

@@ -199,11 +199,11 @@ function mapOf(run, row) {
 
 /** One colour whose opacity is the map, with lines around CONTOURS of the maximum. */
 function drawHeat(context, { rows, cols, part }, cells) {
-  const cellsAsPicture = new ImageData(Uint8ClampedArray.from([...cells].flatMap((cell) => [...HUE, cell])), cols);
-  const small = new OffscreenCanvas(cols, rows);
-  small.getContext("2d").putImageData(cellsAsPicture, 0, 0);
+  const coloured = Uint8ClampedArray.from([...cells].flatMap((cell) => [...HUE, cell]));
+  const small = new OffscreenCanvas(cols, rows).getContext("2d");
+  small.putImageData(new ImageData(coloured, cols), 0, 0);
   const large = new OffscreenCanvas(HEAT, HEAT).getContext("2d");
-  large.drawImage(small, 0, 0, HEAT, HEAT); // the browser interpolates between the cells
+  large.drawImage(small.canvas, 0, 0, HEAT, HEAT); // the browser interpolates between the cells
   place(context, 1, part);
   context.globalAlpha = look.opacity;
   context.drawImage(large.canvas, 0, 0, 1, 1);

@@ -24,7 +24,7 @@ from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, submissions_dir, write_json
 from chestfold.core.task import Task
-from chestfold.evaluate import leaderboard, predictions, published_baselines, results
+from chestfold.evaluate import leaderboard, paired, predictions, published_baselines, results
 from chestfold.integrations.kaggle.submission import SubmissionRecord, Upload
 from chestfold.report import hide, watch
 from chestfold.report.data import build, quantised
@@ -217,6 +217,34 @@ def test_what_an_ensemble_and_an_import_are(trained):
     assert runs["exp100"]["command"] == "python exps/exp100.py"
 
 
+def test_what_must_be_read_beside_a_run_and_what_it_gains(trained):
+    """The gain as the board has it; a class that is never called; a warning of the catalogue that a record lacks."""
+    oof, origin = results.find_result("exp101").oof()
+    about = results.find_result("exp101").record.model_dump(
+        exclude={"name", "scores", "files", "images", "patients", "against"}
+    )
+    about |= {"parent": "exp100", "changed": {"seed": (0, 1)}, "data": "phantom_marked"}
+    results.write_result(trained.runs / "exp102", oof.assign(healthy=0.6, ill=0.4), None, None, origin, about)
+    found = data("exp102")
+    run = runs_of(found)["exp102"]
+    (row,) = leaderboard.rows_by_folds(results.all_results(), lambda r: r.name == "exp102").popitem()[1]
+    assert run["gain"] == pytest.approx([row.gain.value, row.gain.low, row.gain.high], abs=1e-6)
+    assert (run["gain_images"], run["p_false"]) == (60, pytest.approx(row.comparison.p_false, rel=1e-5))
+    values = {mark["kind"]: mark["value"] for mark in run["marks"]}
+    assert (values["never"], values["base_rate"]) == ("ill", "=")
+    assert found["tables"][0]["warning"].startswith("CONFOUNDED on purpose")
+
+
+def test_a_gain_is_drawn_once(trained, monkeypatch):
+    declare(trained, "exp101", parent="exp100", against=None)
+    first = runs_of(data())["exp101"]["gain"]
+    monkeypatch.setattr(paired, "compare", lambda *_: pytest.fail("it is drawn again"))
+    assert runs_of(data())["exp101"]["gain"] == first is not None
+    declare(trained, "exp101", positive="healthy")
+    with pytest.raises(pytest.fail.Exception, match="drawn again"):
+        data()
+
+
 def test_settings_that_are_not_the_default_and_curves(trained):
     found = data()
     run, record = runs_of(found)["exp101"], results.find_result("exp101").record
@@ -262,7 +290,9 @@ def test_names_restrict_the_page_and_a_debug_run_is_shown_when_it_is_asked_for(t
     everything, one = data(), data("exp200")
     assert set(runs_of(everything)) == {"exp100", "exp101", "exp200"} and everything["sources"]
     assert set(runs_of(one)) == {"exp200"} and len(one["cases"]) == 1 and one["sources"] == []
-    assert set(runs_of(data("exp102-debug", "exp100"))) == {"exp102-debug", "exp100"}
+    runs = runs_of(data("exp102-debug", "exp100"))
+    kinds = {name: [mark["kind"] for mark in run["marks"]] for name, run in runs.items()}
+    assert kinds["exp102-debug"] == ["debug", *kinds["exp100"]]
     with pytest.raises(InputError, match="no result 'exp2000' in runs/ .*did you mean exp200"):
         made("exp100", "exp2000")
 

@@ -21,7 +21,7 @@ from chestfold.data.transforms.preprocess import seen_part
 from chestfold.evaluate import leaderboard, predictions, published_baselines, synthetic_gain
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.bootstrap import Score
-from chestfold.evaluate.marks import base_rate, marks_of, warning_of
+from chestfold.evaluate.marks import base_rate, marks_of, never_called, warning_of
 from chestfold.evaluate.metrics import metric_name
 from chestfold.evaluate.paired import against_parent
 from chestfold.evaluate.results import Result, ResultRecord, not_run
@@ -316,7 +316,7 @@ def _run(result: Result, probs: bytes, beside: Beside) -> Run:
         gain=_interval(compared.gain) if compared else None,
         p_false=compared.p_false if compared else None,
         gain_images=compared.images if compared else 0,
-        marks=[{"kind": mark.kind, "text": mark.text} for mark in marks_of(record)],
+        marks=_marks(result),
         fold_scores=scores.per_fold or scores.per_fold_auc or [],
         confusion=scores.confusion,
         thresholds={"tuned": scores.threshold if scores.thresholds is None else scores.thresholds},
@@ -327,6 +327,18 @@ def _run(result: Result, probs: bytes, beside: Beside) -> Run:
         attention=grids(attention) if attention else None,
         maps=None,
     )
+
+
+def _marks(result: Result) -> list[dict[str, str]]:
+    """What must be read beside the figures: kind, text, and what a text in another language needs of it."""
+    debug = [{"kind": "debug", "text": "a debug run: its scores mean nothing", "value": ""}] if result.is_debug else []
+    of_class = ", ".join(never_called(result.record))
+    found = []
+    for mark in marks_of(result.record):
+        relation = "<" if "below" in mark.text else "="
+        value = {"never": of_class, "base_rate": relation, "folds_differ": mark.text.split()[-1]}[mark.kind]
+        found.append({"kind": mark.kind, "text": mark.text, "value": value})
+    return debug + found
 
 
 def _scores(result: Result, attention: Attention | None) -> dict[str, Interval | None]:

@@ -177,5 +177,6 @@ def waiting(label: str) -> Iterator[Callable[[str], None]]:
 
 def fail(error: ChestfoldError) -> NoReturn:
     """One sentence on stderr, exit code 2."""
-    print(f"error: {error}", file=sys.stderr)
+    text = f"error: {error}"
+    print(_between_words(text, console.width) if sys.stderr.isatty() else text, file=sys.stderr)
     raise SystemExit(2)

@@ -113,7 +113,7 @@ class Drawn:
             commit="",
             parent="",
             members=[],
-            settings={"epochs": 3 + number, "augment": ("none", "plain", "none")[number]},
+            settings={"lr": 0.01, "epochs": 3 + number, "augment": ("none", "plain", "none")[number]},
             scores=scores,
             gain=None,
             p_false=None,
@@ -223,6 +223,7 @@ def test_enter_opens_an_image_escape_closes_it_and_the_focus_comes_back(show, tw
     page.until(f"{PIXELS}.length === 3")
     assert page.value(TITLE) == f"folder/image{int(card.split('-')[1]):02d}"
     assert page.value("location.hash.includes('img=')")
+    assert page.value("document.activeElement.className") == "stage"
     page.press("Escape")
     page.until("document.querySelector('dialog') === null")
     assert not page.value("location.hash.includes('img=')")
@@ -448,15 +449,17 @@ def test_curves_of_what_is_chosen_and_of_what_is_still_training(show, two):
         "live", "drawn", [{"fold": 0, "done": 2, "epochs": 9, "finished": False}], {0: [{"epoch": 1, "loss": 0.7}]}
     )
     other = replace(begun, name="elsewhere", data="another")
-    table = two.page.tables[0]
-    tables = [table, replace(table, id="other", data="another")]
-    page = show(replace(two.page, tables=tables, unfinished=[begun, other]), "a=one&b=two")
+    new = replace(begun, name="new", data="without results")
+    tables = [*two.page.tables, replace(two.page.tables[0], id="another", data="another", runs=[])]
+    page = show(replace(two.page, tables=tables, unfinished=[begun, other, new]), "a=one&b=two")
     see(page, "training")
     legend = "[...document.querySelectorAll('#training .legend span')].map(s => s.textContent)"
-    assert page.value(legend) == ["one", "two", "live"]
+    assert page.value(legend) == ["one", "two", "live", "new"]
     text = page.value("document.getElementById('training').textContent")
     assert "fold 0: 2 of 9 epochs" in text and "elsewhere" not in text
     assert page.value("document.querySelectorAll('#training svg g[fill=none] path').length") >= 7
+    kept, lonely = 6, 2
+    assert page.value("document.querySelectorAll('#training svg circle').length") == kept + lonely
     page.value("app.set({epochs_of: 'auc'})")
     assert "AUC" in page.value("document.querySelector('#training svg').getAttribute('aria-label')")
 

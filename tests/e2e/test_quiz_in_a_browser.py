@@ -22,7 +22,7 @@ from chestfold.synth.blend.dataset import BlendRequest, blend
 from chestfold.synth.study.blended_quiz import blended_quiz, draw_samples
 from chestfold.synth.study.blended_set import open_blended_set
 from chestfold.synth.study.class_quiz import class_quiz
-from chestfold.synth.study.quiz import Quiz, write_quiz
+from chestfold.synth.study.quiz import Quiz, outline, write_quiz
 from chestfold.synth.study.reader_figures import Answers, Reading, load_answers, read_answers
 
 COUNT = 12
@@ -324,6 +324,8 @@ def test_images_are_large_and_every_pixel_is_the_same_size(browser, width, heigh
 def test_the_review_enlarges_an_image_with_its_outline_and_its_id(browser):
     questions = quiz_of("synthetic").questions
     play(browser, [5] * COUNT)
+    small = "[...document.querySelectorAll('#review path')].map(p => p.getAttribute('d'))"
+    assert browser.value(small) == [outline(question.mask) for question in questions]
     browser.click("document.querySelector('#review li:nth-child(3) button')")
     drawn = "document.querySelector('#outline path').getAttribute('d')"
     assert questions[2].id in text(browser, "progress") and browser.value(f"{drawn}.length") > 20

@@ -191,9 +191,8 @@ def test_a_run_far_below_the_others_is_an_arrow_outside_the_axis(browser):
     browser.click(by_id("all"))
     low = "app.table.runs.push(...[1, 2, 3].map(n => ({...app.run('exp100'), name: `copy${n}`})))"
     browser.value(f"{low}; app.run('both').scores.auc = [0.01, 0, 0.02]; app.set({{q: ' '}})")
-    rows = "[...document.querySelectorAll('.runs tbody tr')]"
-    arrows = browser.value(f"{rows}.filter(r => r.querySelector('.forest path')).map(r => r.cells[1].innerText)")
-    assert arrows == ["both"]
+    arrows = "[...document.querySelectorAll('.runs tbody tr:has(.forest path)')]"
+    assert browser.value(f"{arrows}.map(r => r.querySelector('th button').textContent)") == ["both"]
 
 
 # Comparison
@@ -404,17 +403,18 @@ def test_the_language_is_a_button_and_every_word_has_both(browser):
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "japanese"),
+    ("kind", "value", "english", "japanese"),
     [
-        ("never", "never predicts ill, dying", "ill, dying と一度も判定しない"),
-        ("base_rate", "accuracy below base rate 0.742", "正解率が多数派の割合（0.742）以下"),
-        ("folds_differ", "mean of folds 0.902", "fold 平均 0.902"),
+        ("never", "ill, dying", "never predicts ill, dying", "ill, dying と一度も判定しない"),
+        ("base_rate", "<", "accuracy < base rate", "正解率 < 多数派の割合"),
+        ("folds_differ", "0.902", "mean of folds 0.902", "fold 平均 0.902"),
+        ("new", "", "as given", "as given"),
     ],
 )
-def test_a_remark_on_a_run_is_told_in_both_languages(browser, kind, text, japanese):
-    mark = json.dumps({"kind": kind, "text": text})
-    browser.value(f"app.run('exp100').marks = [{mark}]; app.set({{profile: 'competitor'}})")
-    assert text_of(browser, ".mark") == text
+def test_a_remark_on_a_run_is_told_in_both_languages(browser, kind, value, english, japanese):
+    mark = json.dumps({"kind": kind, "text": "as given", "value": value})
+    browser.value(f"app.run('exp100').marks = app.run('exp101').marks = [{mark}]; app.set({{profile: 'competitor'}})")
+    assert text_of(browser, ".mark") == english
     browser.click(by_id("lang-ja"))
     assert text_of(browser, ".mark") == japanese
 
@@ -456,6 +456,11 @@ def test_print_shows_what_is_chosen_in_its_colours(browser):
     assert browser.value(style.format("body", "color")) == "rgb(26, 34, 45)"  # dark on paper
     assert browser.value(style.format(".scroll", "overflowX")) == "visible"
     assert browser.value(style.format(".search", "display")) == "none"
+    wide = "app.run('exp100').what = 'exp009 but backbone mobilenetv2_100, lr 0.0005, '.repeat(5)"
+    browser.value(f"{wide}; app.set({{profile: 'competitor'}}); app.set({{profile: 'radiographer'}})")
+    browser.resize(1032)  # A4 landscape between its margins
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.value("document.documentElement.scrollWidth - innerWidth") <= 0
     browser.call("Emulation.setEmulatedMedia", media="")
 
 

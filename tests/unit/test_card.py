@@ -17,6 +17,7 @@ from chestfold.core.task import create_task
 from chestfold.data.catalogue import open_index
 from chestfold.data.tables import read_table
 from chestfold.evaluate.attention import ATTENTION, Attention
+from chestfold.evaluate.leaderboard import format_score
 from chestfold.evaluate.results import FoldsOfResult, find_result
 from chestfold.report import hide
 from chestfold.report.card import image_flow
@@ -106,6 +107,19 @@ def test_base_rates_are_those_of_the_scored_labels(project, task):
     assert [rate["label"] for rate in rates] == [task.classes[number] for number in task.scored_classes]
     for rate, number in zip(rates, task.scored_classes, strict=True):
         assert rate["count"] == np.nansum(truth[:, number]) and rate["total"] == (~np.isnan(truth[:, number])).sum()
+
+
+def test_the_parts_that_a_data_set_is_divided_into_have_a_row_each(project):
+    declaration = project.input / "tiny" / "dataset.toml"
+    declaration.write_text(declaration.read_text() + "subgroups.tens.pattern = '^t0([0-3])'\n")
+    result = on_tiny(project)
+    for language in ("en", "ja"):
+        shown = page("net", language)
+        for value, scores in result.by_subgroup()["tens"].items():
+            figures = [format_score(getattr(scores, name)) for name in ("recall", "specificity", "accuracy", "auc")]
+            figures[-1] += "*" if scores.auc_against_all else ""
+            assert shown.row(f"tens: {value}") == [str(scores.images), str(scores.patients), *figures]
+    assert gather(result).claim(Words("en"))[35][2] == "section 5 in part; the rest by the authors"
 
 
 # Images
@@ -229,7 +243,7 @@ def test_all_items_of_claim_are_there_and_only_what_is_known_is_filled(project):
         items = facts.claim(words)
         assert [number for number, _, _ in items] == [str(n) for n in range(1, 45)]
         place = {int(number): where for number, _, where in items}
-        for number in (1, 2, 5, 14, 21, 30, 31, 33, 34, 44):
+        for number in (1, 2, 5, 14, 21, 30, 31, 33, 34, 36, 44):
             assert place[number] == words("by_authors")
         for number, section in ((19, "4"), (29, "4"), (35, "3"), (37, "5")):
             assert section in place[number]

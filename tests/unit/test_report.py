@@ -24,11 +24,11 @@ from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, submissions_dir, write_json
 from chestfold.core.task import Task
-from chestfold.evaluate import leaderboard, predictions, published_baselines, results
+from chestfold.evaluate import leaderboard, paired, predictions, published_baselines, results
 from chestfold.integrations.kaggle.submission import SubmissionRecord, Upload
 from chestfold.report import hide, watch
 from chestfold.report.data import build, quantised
-from chestfold.report.images import Errors, Pictures, Wanted, in_turn
+from chestfold.report.images import Errors, Pictures, Wanted, in_turn, matching_index
 from chestfold.report.page import VENDOR, WEB, collect, html, write_report
 from chestfold.report.publish import publish
 from chestfold.report.records import WHOLE, Table, to_json
@@ -171,13 +171,18 @@ def test_probabilities_on_a_bound_and_beside_it_are_decided_alike(task):
     probs = np.repeat(((1 - near) / (count - 1))[:, None], count, axis=1)
     probs[:, task.positive_number] = near
     ties = np.full((count, count), 1 / count) + 1e-7 * np.eye(count) - 1e-7 / count
+    if count > 2:  # below a bound, where a lift would be a step over it
+        below = np.full((1, count), (0.14 + 3e-6) / (count - 2))
+        below[:, :2] = 0.43 - 2e-6, 0.43 - 1e-6
+        ties = np.concatenate([ties, below])
     probs = np.concatenate([probs, ties])
     parts = quantised(task, probs)
     assert parts.min() >= 0 and parts.max() <= WHOLE
     assert (decided(task, parts) == task.decide(probs)).all()
-    of_positive = parts if parts.ndim == 1 else parts[:, task.positive_number]
+    numbers = [task.positive_number] if parts.ndim == 1 or task.name == "ordinal" else range(count)
+    columns = parts[:, None] if parts.ndim == 1 else parts[:, numbers]
     for cut in range(1, 100):
-        assert ((of_positive >= 600 * cut) == (probs[:, task.positive_number] >= cut / 100)).all(), cut
+        assert ((columns >= 600 * cut) == (probs[:, numbers] >= cut / 100)).all(), cut
 
 
 def test_a_fold_alone_stands_in_a_table_of_its_own_on_the_same_cases(project):
@@ -199,6 +204,15 @@ def test_a_fold_alone_stands_in_a_table_of_its_own_on_the_same_cases(project):
         assert abs(wholes(found, run, table) / WHOLE - oof.loc[ids[inside], "ill"]).max() < 1 / WHOLE
 
 
+def test_predictions_of_other_folds_than_the_scores_name_are_refused(project):
+    store(project, "exp200", exclusive())
+    store(project, "exp201", exclusive())
+    folds = read_json(project.runs / "exp201" / "scores.json")["folds"]
+    declare(project, "exp201", folds=folds | {"trained": [0, 2]})
+    with pytest.raises(InputError, match="exp201 does not hold the images of its folds: the tables differ in 30 ids"):
+        made()
+
+
 def test_only_a_fold_is_there(project):
     store(project, "exp201", exclusive(3), trained=(1,))
     found = data()
@@ -215,6 +229,34 @@ def test_what_an_ensemble_and_an_import_are(trained):
     assert runs["both"]["history"] is runs["both"]["attention"] is runs["both"]["maps"] is None
     assert runs["exp101"]["command"] == "chestfold import exp101 --data tiny --oof theirs.csv"
     assert runs["exp100"]["command"] == "python exps/exp100.py"
+
+
+def test_what_must_be_read_beside_a_run_and_what_it_gains(trained):
+    """The gain as the board has it; a class that is never called; a warning of the catalogue that a record lacks."""
+    oof, origin = results.find_result("exp101").oof()
+    about = results.find_result("exp101").record.model_dump(
+        exclude={"name", "scores", "files", "images", "patients", "against"}
+    )
+    about |= {"parent": "exp100", "changed": {"seed": (0, 1)}, "data": "phantom_marked"}
+    results.write_result(trained.runs / "exp102", oof.assign(healthy=0.6, ill=0.4), None, None, origin, about)
+    found = data("exp102")
+    run = runs_of(found)["exp102"]
+    (row,) = leaderboard.rows_by_folds(results.all_results(), lambda r: r.name == "exp102").popitem()[1]
+    assert run["gain"] == pytest.approx([row.gain.value, row.gain.low, row.gain.high], abs=1e-6)
+    assert (run["gain_images"], run["p_false"]) == (60, pytest.approx(row.comparison.p_false, rel=1e-5))
+    values = {mark["kind"]: mark["value"] for mark in run["marks"]}
+    assert (values["never"], values["base_rate"]) == ("ill", "=")
+    assert found["tables"][0]["warning"].startswith("CONFOUNDED on purpose")
+
+
+def test_a_gain_is_drawn_once(trained, monkeypatch):
+    declare(trained, "exp101", parent="exp100", against=None)
+    first = runs_of(data())["exp101"]["gain"]
+    monkeypatch.setattr(paired, "compare", lambda *_: pytest.fail("it is drawn again"))
+    assert runs_of(data())["exp101"]["gain"] == first is not None
+    declare(trained, "exp101", positive="healthy")
+    with pytest.raises(pytest.fail.Exception, match="drawn again"):
+        data()
 
 
 def test_settings_that_are_not_the_default_and_curves(trained):
@@ -262,7 +304,9 @@ def test_names_restrict_the_page_and_a_debug_run_is_shown_when_it_is_asked_for(t
     everything, one = data(), data("exp200")
     assert set(runs_of(everything)) == {"exp100", "exp101", "exp200"} and everything["sources"]
     assert set(runs_of(one)) == {"exp200"} and len(one["cases"]) == 1 and one["sources"] == []
-    assert set(runs_of(data("exp102-debug", "exp100"))) == {"exp102-debug", "exp100"}
+    runs = runs_of(data("exp102-debug", "exp100"))
+    kinds = {name: [mark["kind"] for mark in run["marks"]] for name, run in runs.items()}
+    assert kinds["exp102-debug"] == ["debug", *kinds["exp100"]]
     with pytest.raises(InputError, match="no result 'exp2000' in runs/ .*did you mean exp200"):
         made("exp100", "exp2000")
 
@@ -319,14 +363,14 @@ def test_pictures_share_what_is_equal_and_keep_to_their_room(trained):
     ids = [f"t{n:03d}" for n in range(12)]
     images = trained.input / "tiny" / "images"
     shutil.copy(images / "t001.png", images / "t000.png")
-    index = results.find_result("exp100").oof()[1]["index_sha256"]
+    index = matching_index("tiny", results.find_result("exp100").oof()[1]["index_sha256"])
     pictures = Pictures()
-    pictures.read([Wanted("tiny", index, ids)], 10**6)
+    pictures.read([Wanted(index, ids)], 10**6)
     assert pictures.key("tiny", "t000") == pictures.key("tiny", "t001") and len(pictures.jpegs) == 11
     assert cv2.imdecode(np.frombuffer(next(iter(pictures.jpegs.values())), np.uint8), 0).shape == (32, 32)
     taken = sum(map(len, pictures.jpegs.values()))
     few = Pictures()
-    few.read([Wanted("tiny", index, ids)], taken // 2)
+    few.read([Wanted(index, ids)], taken // 2)
     assert 3 < len(few.jpegs) < 11 and sum(map(len, few.jpegs.values())) <= taken // 2
 
 
@@ -335,6 +379,29 @@ def test_without_the_images_they_are_listed_without_pictures(trained):
     found = data()
     (cases,) = found["cases"].values()
     assert found["thumbs"] == {} and [shown["thumb"] for shown in cases["shown"]] == [None] * 48
+
+
+@pytest.mark.parametrize("has_images", [True, False], ids=["", "without its table"])
+def test_what_divides_the_images(trained, has_images):
+    """By the ids always, by a column where its table is there."""
+    folder = trained.input / "tiny"
+    with (folder / "dataset.toml").open("a") as declaration:
+        declaration.write("subgroups.digit.pattern = '([0-4])$'\nsubgroups.machine.column = 'machine'\n")
+    head, *lines = (folder / "train.csv").read_text().splitlines()
+    divided = [f"{line},{['', '東', 'west'][n % 3]}" for n, line in enumerate(lines)]
+    (folder / "train.csv").write_text("\n".join([f"{head},machine", *divided]) + "\n")
+    if not has_images:
+        (folder / "train.csv").unlink()
+    (cases,) = data()["cases"].values()
+    ids = results.find_result("exp100").oof()[0].sort_values("id")["id"].tolist()
+    digit, *others = cases["subgroups"]
+    assert (digit["name"], digit["values"]) == ("digit", list("01234"))
+    last = [int(image[-1]) for image in ids]
+    assert decoded(digit["codes"], "uint8").tolist() == [n if n < 5 else 255 for n in last]
+    assert [(other["name"], other["values"]) for other in others] == [("machine", ["west", "東"])] * has_images
+    machines = dict(zip((line.partition(",")[0] for line in lines), (255, 1, 0) * len(lines), strict=False))
+    for other in others:
+        assert decoded(other["codes"], "uint8").tolist() == [machines[image] for image in ids]
 
 
 def test_other_images_of_the_same_ids_are_not_shown(trained):

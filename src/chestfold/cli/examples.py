@@ -19,7 +19,7 @@ EXAMPLES = {
     "chestfold kernel": "chestfold kernel exp021 --competition chest-xray-pneumonia",
     "chestfold predict": "chestfold predict exp021 scans/ --csv answers.csv",
     "chestfold publish": "chestfold publish exp021",
-    "chestfold quiz": "chestfold quiz chest_xray --count 40",
+    "chestfold quiz": "chestfold quiz chest_xray --run exp021 --count 40 --blind",
     "chestfold report": "chestfold report --open",
     "chestfold submit": "chestfold submit best_xray --dry-run",
     "chestfold sweep": "chestfold sweep exp003 exp007 --fold all",

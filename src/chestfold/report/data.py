@@ -14,20 +14,22 @@ import numpy as np
 import pandas as pd
 
 from chestfold.core.config import Experiment
+from chestfold.core.errors import InputError
 from chestfold.core.files import published_dir, runs_dir, sha256_json
 from chestfold.core.run_folder import FoldFolder
 from chestfold.core.task import Labels, Task
+from chestfold.data.dataset import MOST_SUBGROUPS, Index
 from chestfold.data.transforms.preprocess import seen_part
-from chestfold.evaluate import leaderboard, predictions, published_baselines, synthetic_gain
+from chestfold.evaluate import leaderboard, predictions, published_baselines, subgroups, synthetic_gain
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.bootstrap import Score
-from chestfold.evaluate.marks import base_rate, marks_of, warning_of
+from chestfold.evaluate.marks import base_rate, marks_of, never_called, warning_of
 from chestfold.evaluate.metrics import metric_name
 from chestfold.evaluate.paired import against_parent
 from chestfold.evaluate.results import Result, ResultRecord, not_run
 from chestfold.integrations.kaggle.submission import Standing, standings
 from chestfold.report.attention import grids, read_maps, small_maps
-from chestfold.report.images import Errors, Pictures, Wanted, in_turn
+from chestfold.report.images import Errors, Pictures, Wanted, in_turn, matching_index
 from chestfold.report.publish import command
 from chestfold.report.records import (
     PERCENT,
@@ -39,6 +41,7 @@ from chestfold.report.records import (
     Page,
     Run,
     Shown,
+    Subgroup,
     Table,
     Unfinished,
     array,
@@ -69,13 +72,14 @@ class Beside:
 class CaseTable:
     """The images of a fold file, as results have them: `id, group, fold, label`, sorted by id.
 
-    `runs`: trained folds -> results; `explained`: result -> row -> maps; `pictured`: rows that `explain` drew.
+    `index`: where input/ holds the images. `runs`: trained folds -> results; `explained`: result -> row -> maps;
+    `pictured`: rows that `explain` drew.
     """
 
     rows: pd.DataFrame
     task: Task
     data: str
-    index_sha256: str
+    index: Index | None
     errors: Errors
     runs: dict[tuple[int, ...], list[tuple[ResultRecord, Run]]] = field(default_factory=dict)
     explained: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
@@ -137,7 +141,7 @@ def _read(results: list[Result], beside: Beside) -> CaseTable:
     rows = pd.concat([table[predictions.KEYS] for table in largest.values()])
     rows = rows.drop_duplicates("id").sort_values("id").reset_index(drop=True)
     first = results[0].record
-    index = tables[results[0].name][1].get("index_sha256", "")
+    index = matching_index(first.data, tables[results[0].name][1].get("index_sha256", ""))
     cases = CaseTable(rows, first.create_task(), first.data, index, Errors(len(rows)))
     for result in results:
         probs = _add_predictions(cases, result, tables[result.name][0])
@@ -157,7 +161,10 @@ def _add_predictions(cases: CaseTable, result: Result, table: pd.DataFrame) -> b
     rows = _of_folds(cases, result.record.folds.trained)
     ids = cases.rows["id"].iloc[rows]
     if not np.array_equal(table["id"], ids):
-        table = predictions.aligned(table, ids, cases.task.classes)
+        try:
+            table = predictions.aligned(table, ids, cases.task.classes)
+        except InputError as error:
+            raise InputError(f"{result.folder} does not hold the images of its folds: {error}") from error
     probs = table[list(cases.task.classes)].to_numpy(np.float64)
     cases.errors.add(cases.task, cases.labels[rows], probs, rows)
     return array(quantised(cases.task, probs), "uint16")
@@ -205,7 +212,7 @@ def _pictures(read: Iterable[CaseTable]) -> Pictures:
     wanted, taken = [], 0
     for cases in read:
         ids = cases.rows["id"].iloc[cases.listed].tolist()
-        wanted.append(Wanted(cases.data, cases.index_sha256, ids))
+        wanted.append(Wanted(cases.index, ids))
         taken += sum(len(run.probs) for runs in cases.runs.values() for _, run in runs)
     pictures = Pictures()
     pictures.read(wanted, max(ROOM - taken, LEAST))
@@ -219,9 +226,23 @@ def _cases(cases: CaseTable, pictures: Pictures) -> Cases:
         labels=array(cases.labels, "uint8"),
         groups=array(np.unique(cases.rows["group"], return_inverse=True)[1], "uint32"),
         folds=array(cases.rows["fold"].to_numpy(), "uint8"),
-        subgroups=[],
+        subgroups=_subgroups(cases),
         shown=[Shown(row, ids[row], pictures.key(cases.data, ids[row])) for row in cases.listed],
     )
+
+
+def _subgroups(cases: CaseTable) -> list[Subgroup]:
+    """What divides the images: by their ids, and where the images are here by columns of their table too."""
+    ids = cases.rows["id"]
+    divisions = subgroups.values_in(cases.index, ids) if cases.index else subgroups.values_of(cases.data, ids)
+    found = []
+    for name, values in divisions.items():
+        known = sorted(set(values.tolist()) - {""})
+        numbers = {value: number for number, value in enumerate(known)}
+        codes = np.array([numbers.get(value, -1) for value in values.tolist()])
+        if 0 < len(known) <= MOST_SUBGROUPS:  # an index refuses more, with a sentence
+            found.append(Subgroup(name, known, array(codes, "uint8")))
+    return found
 
 
 # Tables and results
@@ -316,7 +337,7 @@ def _run(result: Result, probs: bytes, beside: Beside) -> Run:
         gain=_interval(compared.gain) if compared else None,
         p_false=compared.p_false if compared else None,
         gain_images=compared.images if compared else 0,
-        marks=[{"kind": mark.kind, "text": mark.text} for mark in marks_of(record)],
+        marks=_marks(result),
         fold_scores=scores.per_fold or scores.per_fold_auc or [],
         confusion=scores.confusion,
         thresholds={"tuned": scores.threshold if scores.thresholds is None else scores.thresholds},
@@ -327,6 +348,18 @@ def _run(result: Result, probs: bytes, beside: Beside) -> Run:
         attention=grids(attention) if attention else None,
         maps=None,
     )
+
+
+def _marks(result: Result) -> list[dict[str, str]]:
+    """What must be read beside the figures: kind, text, and what a text in another language needs of it."""
+    debug = [{"kind": "debug", "text": "a debug run: its scores mean nothing", "value": ""}] if result.is_debug else []
+    of_class = ", ".join(never_called(result.record))
+    found = []
+    for mark in marks_of(result.record):
+        relation = "<" if "below" in mark.text else "="
+        value = {"never": of_class, "base_rate": relation, "folds_differ": mark.text.split()[-1]}[mark.kind]
+        found.append({"kind": mark.kind, "text": mark.text, "value": value})
+    return debug + found
 
 
 def _scores(result: Result, attention: Attention | None) -> dict[str, Interval | None]:

@@ -59,10 +59,9 @@ def in_turn(lists: Sequence[Sequence]) -> list:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Images of a data set. `index_sha256`: of the index that the predictions are of."""
+    """Images of a data set. `index`: what places them, None where there is none."""
 
-    data: str
-    index_sha256: str
+    index: Index | None
     ids: list[str]
 
 
@@ -106,16 +105,21 @@ class Place:
     path: str
 
 
-def _places(wanted: Wanted) -> list[Place]:
-    """Where the images are; empty where input/ does not hold the data set that the predictions are of."""
+def matching_index(data: str, index_sha256: str) -> Index | None:
+    """The index of a data set, where input/ holds the one that predictions are of."""
     try:
-        index = open_index(wanted.data)
+        index = open_index(data)
     except InputError:  # the page is of results; it lists images without their pictures
+        return None
+    return index if index.sha256() == index_sha256 else None
+
+
+def _places(wanted: Wanted) -> list[Place]:
+    """Where the images are."""
+    if wanted.index is None:
         return []
-    if index.sha256() != wanted.index_sha256:
-        return []
-    paths = dict(zip(index.train["id"], index.train["path"], strict=True))
-    return [Place(index, image, paths[image]) for image in wanted.ids]
+    paths = dict(zip(wanted.index.train["id"], wanted.index.train["path"], strict=True))
+    return [Place(wanted.index, image, paths[image]) for image in wanted.ids]
 
 
 def _picture(place: Place) -> Jpeg | None:

@@ -40,8 +40,8 @@ def collect(names: Sequence[str] = (), refresh: float = 0, explained: Mapping[st
         InputError: there is no such result, none at all, or one of them is damaged.
     """
     results, training = all_results(), unfinished_runs(names)
-    begun = {run.name for run in training}
-    leaderboard.Selection([name for name in names if name not in begun]).require_known(results)
+    known = {result.name for result in results} | {run.name for run in training}
+    leaderboard.Selection([name for name in names if name not in known]).require_known(results)
     chosen = leaderboard.Selection(names)
     shown = [result for result in results if chosen.has(result) and (names or not result.is_debug)]
     if not shown and not refresh:

@@ -69,6 +69,7 @@ class Facts:
             "versions": bool(self.record.versions),
             "made_here": self.record.kind != "imported",
             "shifted": self.record.scores.corrupted is not None,
+            "subgroups": bool(self.result.by_subgroup()),
             "looks": self.attention is not None,
         }
         return there[need]
@@ -128,6 +129,19 @@ class Facts:
         for name, counts in zip(self.record.classes, self.record.scores.confusion, strict=True):
             rows.append([name, *map(str, counts)])
         return rows
+
+    def subgroups(self, words: Words) -> list[Row]:
+        """A head, and a row for each part that the data set is divided into; empty where it is not."""
+        names = ["recall", "specificity", "accuracy", "auc"]
+        rows = []
+        for title, parts in self.result.by_subgroup().items():
+            for value, scores in parts.items():
+                figures = [format_score(getattr(scores, name)) for name in names]
+                figures[-1] += "*" if scores.auc_against_all else ""
+                rows.append([f"{title}: {value}", str(scores.images), str(scores.patients), *figures])
+        if not rows:
+            return []
+        return [[words("subgroup"), words("images"), words("patients"), *map(words.metric, names)], *rows]
 
     @property
     def of_folds(self) -> str:

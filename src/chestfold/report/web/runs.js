@@ -159,10 +159,10 @@ function headCell(key, text) {
   return el("th", { scope: "col", "aria-sort": sort, class: ["name", "what"].includes(key) && "text" }, button);
 }
 
-/** A remark; in another language it is told by its kind and what it names. */
-function markText({ kind, text }) {
-  const named = kind === "never" ? text.replace("never predicts ", "") : text.split(" ").at(-1);
-  return t(`mark_${kind}`, named, text);
+/** A remark by its kind; one of a kind without words as it is given. */
+function markText({ kind, text, value }) {
+  const key = `mark_${kind}`;
+  return TEXT[key] ? t(key, value) : text;
 }
 
 function nameCell(run) {

@@ -51,9 +51,10 @@ const TEXT = {
   intervals_note: ["Small figures: 95 % intervals. An arrow: outside the axis.",
     "小さい数字は 95 % 信頼区間、矢印は軸の範囲外を示します。"],
   means_note: ["Figures of several classes are means over them.", "複数クラスの指標は全クラスの平均です。"],
-  mark_never: ["{1}", "{0} と一度も判定しない"],
-  mark_base_rate: ["{1}", "正解率が多数派の割合（{0}）以下"],
-  mark_folds_differ: ["{1}", "fold 平均 {0}"],
+  mark_never: ["never predicts {0}", "{0} と一度も判定しない"],
+  mark_base_rate: ["accuracy {0} base rate", "正解率 {0} 多数派の割合"],
+  mark_folds_differ: ["mean of folds {0}", "fold 平均 {0}"],
+  mark_debug: ["a debug run: its scores mean nothing", "デバッグ実行のためスコアに意味はない"],
   date: ["date", "日付"],
   machine: ["machine", "計算機"],
   command: ["command", "コマンド"],
@@ -185,7 +186,8 @@ const TEXT = {
   loss: ["loss", "損失"],
   macro_f1: ["macro F1", "マクロ F1"],
   epoch_tip: ["{0}, fold {1}\nepoch {2}: {3}", "{0}、fold {1}\nエポック {2}：{3}"],
-  learning_note: ["A line for each fold, on its validation images; dashed: on the training images. Dots: the epochs that were kept.",
+  learning_note: ["A line for each fold, on its validation images; dashed: on the training images. "
+    + "Dots: the epochs that were kept.",
     "線は fold ごとの検証データでの値、破線は学習データでの値です。丸は採用したエポックを示します。"],
   no_history: ["{0}: published without its epochs, so there is no curve.", "{0}：公開結果にエポックごとの記録がないため、曲線はありません。"],
   no_training: ["No run of this data set has curves: published results come without their epochs.",
@@ -201,7 +203,8 @@ const TEXT = {
   rank_correlation: ["{0}: rank correlation (Spearman) {1}, n = {2}", "{0}：順位相関（Spearman）{1}、n = {2}"],
 
   reliability: ["Reliability", "確率の信頼性（キャリブレーション）"],
-  reliability_note: ["Of the images with such a probability, how many belong to {0}. On the diagonal probabilities can be taken at their word. "
+  reliability_note: ["Of the images with such a probability, how many belong to {0}. "
+    + "On the diagonal probabilities can be taken at their word. "
     + "Dots grow with the number of images and are faint below {1}; lines: 95 % intervals.",
   "その確率と予測された画像のうち、実際に {0} だった割合です。対角線上なら確率をそのまま信じられます。"
     + "丸の大きさは画像数（{1} 枚未満は薄く表示）、縦線は 95 % 信頼区間です。"],
@@ -212,8 +215,8 @@ const TEXT = {
   bin_tip: ["{0} to {1}: {2} images\nmean probability {3}\nshare {4}", "{0}〜{1}：{2} 枚\n平均確率 {3}\n実際の割合 {4}"],
 
   parallel: ["Settings", "設定と AUC"],
-  parallel_note: ["Settings that differ among {0} runs: a line for each, down to its AUC, orange for the lowest to blue for the "
-    + "highest. Values stand in order, not to scale.",
+  parallel_note: ["Settings that differ among {0} runs: a line for each, down to its AUC, "
+    + "orange for the lowest to blue for the highest. Values stand in order, not to scale.",
   "{0} 件の実験で異なる設定です。1 本の線が 1 件の実験で、一番下の AUC につながります（オレンジ：低い、青：高い）。"
     + "値は順に並べただけで、間隔に意味はありません。"],
   attention: ["Where the models look", "モデルの注目部位"],

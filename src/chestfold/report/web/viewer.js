@@ -52,9 +52,10 @@ async function fillViewer(dialog, row, listed) {
   const facts = el("div", { class: "facts" }, caseFacts(row), probabilityTable(row));
   dialog.replaceChildren(
     viewerHead(dialog, row, listed, image),
-    picture ? pictureParts(picture, row, facts) : el("p", { class: "soft" }, t("no_picture"), facts),
+    ...(picture ? [pictureParts(picture, row, facts)] : [el("p", { class: "soft" }, t("no_picture")), facts]),
     el("strong", {}, t("not_clinical")));
-  const places = [document.getElementById(focused), ...dialog.querySelectorAll(".stage, button")];
+  const again = document.getElementById(focused);
+  const places = [again, dialog.querySelector(".stage"), ...dialog.querySelectorAll("button")];
   places.find((node) => node && !node.disabled).focus();
 }
 

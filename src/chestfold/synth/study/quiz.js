@@ -444,9 +444,13 @@ function reviewed(card, n) {
   image.src = card.uri;
   image.alt = say("image", { i: n + 1 });
   image.className = data.kind === "synthetic" ? "pixels" : "";
+  const lesion = drawn("svg", { viewBox: `0 0 ${card.width} ${card.height}`, "aria-hidden": true });
+  lesion.append(drawn("path", { d: card.outline }));
+  const thumbnail = make("div", "");
+  thumbnail.append(image, lesion);
   const said = say(RATING_TEXTS[answers[n].rating - 1]);
   const mark = { right: "right", wrong: "wrong", neither: "undecided" }[outcome(n)];
-  button.append(image, make("span", truthOf(n), mark), make("span", say("said", { answer: said })));
+  button.append(thumbnail, make("span", truthOf(n), mark), make("span", say("said", { answer: said })));
   button.addEventListener("click", () => review(n));
   item.append(button);
   return item;

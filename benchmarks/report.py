@@ -22,7 +22,7 @@ from pathlib import Path
 
 from chestfold.core.files import published_dir, read_json, write_json
 
-RESULTS, QUICK = 300, 60
+RESULTS, QUICK = 300, 20
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -72,7 +72,9 @@ def _add_reading(parser: Any) -> None:
 
 def app(arguments: argparse.Namespace) -> None:
     """Serve the page until Ctrl-C."""
+    import signal
     import webbrowser
+    from contextlib import suppress
 
     from chestfold.predict import app as page
     from chestfold.predict import output
@@ -89,7 +91,10 @@ def app(arguments: argparse.Namespace) -> None:
         say(f"the page: {address} (Ctrl-C ends it)")
         if arguments.open:
             webbrowser.open(address)
-        server.run(sockets=[listening])
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it too leaves no folder of uploads behind
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
+    say("the page is closed")
 
 
 def _predictor(arguments: argparse.Namespace) -> Any:

@@ -159,7 +159,7 @@ function headCell(key, text) {
   return el("th", { scope: "col", "aria-sort": sort, class: ["name", "what"].includes(key) && "text" }, button);
 }
 
-/** A remark in the reader's language. */
+/** A remark by its kind; one of a kind without words as it is given. */
 function markText({ kind, text, value }) {
   const key = `mark_${kind}`;
   return TEXT[key] ? t(key, value) : text;

@@ -146,7 +146,8 @@ function figureCell(run, key) {
   const figure = figureOf(run, key);
   if (!figure) return el("td", {}, "-");
   const [value, low, high] = figure;
-  const interval = low != null && `${figureText(low, key)}–${figureText(high, key)}`;
+  const between = key === "gain" ? ", " : "–"; // a dash beside a minus would be read as one
+  const interval = low != null && `${figureText(low, key)}${between}${figureText(high, key)}`;
   return el("td", {}, figureText(value, key), interval && el("small", {}, interval));
 }
 

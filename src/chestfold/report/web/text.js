@@ -40,7 +40,7 @@ const TEXT = {
   precision: ["precision", "適合率"],
   accuracy: ["accuracy", "正解率"],
   f1: ["F1", "F1"],
-  ece: ["ECE", "校正誤差"],
+  ece: ["ECE", "較正誤差"],
   corrupted: ["AUC, shifted", "画質変化時 AUC"],
   test_auc: ["test AUC", "テスト AUC"],
   public: ["LB public", "LB public"],

@@ -15,6 +15,7 @@ from chestfold.cli import main
 from chestfold.core.files import read_json, write_json
 from chestfold.evaluate import leaderboard, results
 from chestfold.evaluate.attention import ATTENTION, Attention
+from chestfold.report.attention import read_maps, read_outlines
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,9 @@ def test_each_image_is_explained_by_the_fold_that_validated_it(at_home):
         stored = np.load(folder / f"maps-fold{fold}.npz")
         assert stored["maps"].shape == (8, 2, 8, 8) and stored["maps"].dtype == np.float32
         assert stored["ids"].tolist() == rows.loc[rows["fold"] == fold, "id"].tolist()
+        assert stored["lungs"][:, 14:42, 7:49].all() and stored["lungs"].sum() == 8 * 28 * 42
+        assert stored["lesion"].any(axis=(1, 2)).tolist() == (rows.loc[rows["fold"] == fold, "label"] == "ill").tolist()
+        assert stored["lungs_by"].tolist() == ["truth"] * 8
         assert str(stored["layer"]) == "layer1" and len(str(stored["networks_sha256"][0])) == 64
 
 
@@ -73,6 +77,15 @@ def test_attention_json_has_every_measure_with_an_interval(at_home):
     assert about["lungs"] == {"truth": 24} and about["images"] == {"healthy": 12, "ill": 12}
 
 
+def test_maps_of_an_older_version_have_no_outlines(at_home, tmp_path):
+    shutil.copytree(at_home.runs / "exp100" / "explain" / "gradcam", tmp_path / "old")
+    for path in (tmp_path / "old").glob("*.npz"):
+        with np.load(path) as stored:
+            np.savez(path, **{name: stored[name] for name in ("ids", "maps")})
+    assert len(read_maps(tmp_path / "old")) == 24
+    assert read_outlines(tmp_path / "old", "lungs") == {}
+
+
 def test_the_board_the_page_and_the_published_copy_show_it(at_home, tmp_path):
     row = next(
         r
@@ -89,6 +102,9 @@ def test_the_board_the_page_and_the_published_copy_show_it(at_home, tmp_path):
     assert first["note"].startswith("gradcam of layer1, 8 x 8 cells, 12 healthy, 12 ill.")
     assert ["attention in the lungs", texts["in lungs"]] in [row[:2] for row in first["rows"]]
     assert runs_of(data_of(page))["exp101"]["attention"] is None
+    [cases] = data_of(page)["cases"].values()
+    outlines = [image["outlines"] for image in cases["shown"] if image["outlines"]]
+    assert len(outlines) == 24 and sum("lesion" in known for known in outlines) == 12
     main.main(["publish", "exp100"])
     assert read_json(at_home.root / "exps" / "results" / "exp100" / ATTENTION) == about
 

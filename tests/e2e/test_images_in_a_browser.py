@@ -331,6 +331,30 @@ def test_a_heat_map_lies_where_the_network_looked(show, two, part, hot):
     assert grey(page, 1, *hot) == picture
 
 
+def test_outlines_lie_over_the_picture_until_they_are_switched_off(show, two):
+    cases = two.page.cases["cases"]
+    mask = np.zeros((8, 8), bool)
+    mask[2:6, 1:4] = True  # its left edge is at 1 / 8, its right one at 4 / 8
+    outlines = {"lungs": np.packbits(mask).tobytes()}
+    shown = [replace(image, outlines=outlines if image.row == 2 else {}) for image in cases.shown]
+    page = show(replace(two.page, cases={"cases": replace(cases, shown=shown)}), "img=2&a=one&b=two")
+    page.until(f"{PIXELS}.length === 3")
+    for panel in range(3):
+        for x in (1 / 8, 4 / 8):
+            red, _, blue = grey(page, panel, x, 0.5)
+            assert blue > red + 60
+    plain = [grey(page, 0, *place) for place in ((0.3, 0.5), (0.5, 0.9), (0.9, 0.5))]
+    assert all(red == blue for red, _, blue in plain)
+    assert page.value("document.querySelector('dialog .legend').textContent") == "lungs"
+    page.click("document.getElementById('outlines')")
+    red, _, blue = grey(page, 0, 1 / 8, 0.5)
+    assert red == blue
+    page.press("Escape")
+    page.value("app.openImage(3)")
+    page.until(f"{TITLE} === 'folder/image03' && {PIXELS}.length === 3")
+    assert page.value("document.getElementById('outlines') === null")  # not known
+
+
 def test_an_empty_map_says_so_and_a_panel_can_be_hidden(show, two):
     page = show(two.page, "img=2&a=one&b=two")
     page.until(f"{PIXELS}.length === 3")

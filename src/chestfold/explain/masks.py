@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from chestfold.data.dataset import Index
 from chestfold.data.masks import LESION, LUNG, read_mask
 from chestfold.data.transforms.lungs import lungs_or_reason
+
+OUTLINE = 56
+"""Cells a side of the masks that are kept for drawing outlines."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,19 @@ def masks_of(index: Index, image_id: str, pixels: np.ndarray) -> Masks:
         return Masks(None, "none", lesion)
     lungs, _ = lungs_or_reason(pixels)
     return Masks(lungs, "not_found" if lungs is None else "segmented", lesion)
+
+
+def outlined(masks: list[np.ndarray | None]) -> np.ndarray:
+    """Masks in a size that an outline needs, bool (N, OUTLINE, OUTLINE): a cell of which the mask covers half.
+
+    False everywhere where there is no mask. Of a mask that is smaller than a cell the cells remain that it covers most.
+    """
+    small = np.zeros((len(masks), OUTLINE, OUTLINE), bool)
+    for n, mask in enumerate(masks):
+        if mask is not None and mask.any():
+            covered = cv2.resize(mask.astype(np.float32), (OUTLINE, OUTLINE), interpolation=cv2.INTER_AREA)
+            small[n] = covered >= min(0.5, covered.max())
+    return small
 
 
 def why_no_lungs(index: Index) -> str:

@@ -23,7 +23,7 @@ from chestfold.evaluate.attention import ATTENTION
 from chestfold.evaluate.fonts import Lettering, letter
 from chestfold.explain.cam import METHODS
 from chestfold.explain.fold import TARGETS, Explained, explain_fold
-from chestfold.explain.masks import why_no_lungs
+from chestfold.explain.masks import outlined, why_no_lungs
 from chestfold.explain.overlay import captioned, png, side_by_side
 from chestfold.explain.select import ExplainConfig, open_run, select_images
 from chestfold.explain.summary import figures, summarize
@@ -86,7 +86,10 @@ def _write(folder: Path, ready: Prepared, config: ExplainConfig, parts: dict[int
 
 
 def _write_maps(path: Path, part: Explained) -> None:
-    """ids, maps (N, 2, rows, columns), the class of each map, and where they come from; loads without pickle."""
+    """ids, maps (N, 2, rows, columns), the class of each map, and where they come from; loads without pickle.
+
+    `lungs` and `lesion`: bool (N, OUTLINE, OUTLINE) of the whole image, False everywhere where not known (`lungs_by`).
+    """
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -97,6 +100,9 @@ def _write_maps(path: Path, part: Explained) -> None:
         method=np.array(part.maps.method),
         layer=np.array(part.maps.layer.name),
         networks_sha256=np.array(part.networks),
+        lungs=outlined([masks.lungs for masks in part.masks]),
+        lungs_by=np.array([masks.lungs_by for masks in part.masks]),
+        lesion=outlined([masks.lesion for masks in part.masks]),
     )
     write_bytes(path, buffer.getvalue())
 

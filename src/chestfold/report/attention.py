@@ -129,11 +129,22 @@ def read_maps(folder: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: a file is damaged.
     """
+    return _stored(folder, "maps")
+
+
+def read_outlines(folder: Path, kind: str) -> dict[str, bytes]:
+    """Id -> the mask of its "lungs" or "lesion", bits of a square row by row; only of images where it is known."""
+    return {image: np.packbits(mask).tobytes() for image, mask in _stored(folder, kind).items() if mask.any()}
+
+
+def _stored(folder: Path, name: str) -> dict[str, np.ndarray]:
+    """Id -> its part of an array that `explain` wrote; folders of older versions have fewer arrays."""
     found: dict[str, np.ndarray] = {}
     for path in sorted(folder.glob("maps-fold*.npz")):
         try:
             with np.load(path) as stored:
-                found |= zip(stored["ids"].tolist(), stored["maps"], strict=True)
+                if name in stored or name == "maps":
+                    found |= zip(stored["ids"].tolist(), stored[name], strict=True)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} is damaged; explain the run again with --overwrite") from error
     return found

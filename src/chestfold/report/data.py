@@ -28,7 +28,7 @@ from chestfold.evaluate.metrics import metric_name
 from chestfold.evaluate.paired import against_parent
 from chestfold.evaluate.results import Result, ResultRecord, not_run
 from chestfold.integrations.kaggle.submission import Standing, standings
-from chestfold.report.attention import grids, read_maps, small_maps
+from chestfold.report.attention import grids, read_maps, read_outlines, small_maps
 from chestfold.report.images import Errors, Pictures, Wanted, in_turn, matching_index
 from chestfold.report.publish import command
 from chestfold.report.records import (
@@ -73,7 +73,7 @@ class CaseTable:
     """The images of a fold file, as results have them: `id, group, fold, label`, sorted by id.
 
     `index`: where input/ holds the images. `runs`: trained folds -> results; `explained`: result -> row -> maps;
-    `pictured`: rows that `explain` drew.
+    `pictured`: rows that `explain` drew; `outlines`: "lungs" or "lesion" -> row -> bits of the mask.
     """
 
     rows: pd.DataFrame
@@ -84,6 +84,7 @@ class CaseTable:
     runs: dict[tuple[int, ...], list[tuple[ResultRecord, Run]]] = field(default_factory=dict)
     explained: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
     pictured: list[int] = field(default_factory=list)
+    outlines: dict[str, dict[int, bytes]] = field(default_factory=lambda: {"lungs": {}, "lesion": {}})
 
     @cached_property
     def labels(self) -> Labels:
@@ -197,13 +198,15 @@ def _untie(found: np.ndarray, chosen: np.ndarray) -> None:
 
 
 def _maps(cases: CaseTable, folder: Path) -> dict[int, np.ndarray]:
-    """Row -> heat maps (2, rows, columns) of a result; the images that were drawn are noted."""
+    """Row -> heat maps (2, rows, columns) of a result; the images that were drawn are noted, and their outlines."""
     if not (folder / "images.csv").exists():
         return {}
     row_of = dict(zip(cases.rows["id"], range(len(cases.rows)), strict=True))
     table = pd.read_csv(folder / "images.csv", dtype={"id": str}, usecols=["id", "picture", "p_true"])
     drawn = table[table["picture"].notna()].sort_values(["p_true", "id"], kind="stable")
     cases.pictured += [row_of[image] for image in drawn["id"] if image in row_of]
+    for kind, outlines in cases.outlines.items():
+        outlines |= {row_of[image]: bits for image, bits in read_outlines(folder, kind).items() if image in row_of}
     return {row_of[image]: maps for image, maps in read_maps(folder).items() if image in row_of}
 
 
@@ -220,15 +223,21 @@ def _pictures(read: Iterable[CaseTable]) -> Pictures:
 
 
 def _cases(cases: CaseTable, pictures: Pictures) -> Cases:
-    ids = cases.rows["id"]
     return Cases(
         n=len(cases.rows),
         labels=array(cases.labels, "uint8"),
         groups=array(np.unique(cases.rows["group"], return_inverse=True)[1], "uint32"),
         folds=array(cases.rows["fold"].to_numpy(), "uint8"),
         subgroups=_subgroups(cases),
-        shown=[Shown(row, ids[row], pictures.key(cases.data, ids[row])) for row in cases.listed],
+        shown=[_shown(cases, row, pictures) for row in cases.listed],
     )
+
+
+def _shown(cases: CaseTable, row: int, pictures: Pictures) -> Shown:
+    image = cases.rows["id"][row]
+    thumb = pictures.key(cases.data, image)
+    known = {kind: outlines[row] for kind, outlines in cases.outlines.items() if row in outlines}
+    return Shown(row, image, thumb, known if thumb else {})
 
 
 def _subgroups(cases: CaseTable) -> list[Subgroup]:

@@ -40,11 +40,15 @@ class Grid:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image that the page lists: its row in the cases, and the key of its picture, None where there is none."""
+    """An image that the page lists: its row in the cases, and the key of its picture, None where there is none.
+
+    `outlines`: "lungs" and "lesion" where they are known, bits of a square over the whole picture, row by row.
+    """
 
     row: int
     id: str
     thumb: str | None = None
+    outlines: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

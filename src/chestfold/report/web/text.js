@@ -178,6 +178,9 @@ const TEXT = {
   opacity: ["opacity", "不透明度"],
   contours: ["contours at 50 and 80 %", "50 %・80 % の等高線"],
   cells: ["cells as they are", "計算格子のまま表示"],
+  outlines: ["outlines", "輪郭"],
+  lungs: ["lungs", "肺"],
+  lesion: ["lesion", "病変"],
   of_maximum: ["% of the map's maximum", "マップ内の最大値に対する %"],
 
   training: ["Training", "学習曲線"],

@@ -3,13 +3,14 @@ const PANEL = 640; // pixels of a panel's longer side
 const HEAT = 128; // pixels a side of an enlarged heat map
 const HUE = [255, 122, 0]; // the one colour of every heat map
 const CONTOURS = [0.5, 0.8]; // shares of a map's maximum
+const OUTLINES = { lungs: "#4fc3f7", lesion: "#ffeb3b" }; // on grey, beside HUE
 const MOST_ZOOM = 16;
 const ZOOM_STEP = 1.5;
 const UNTOUCHED = { level: 128, window: 256, zoom: 1, x: 0, y: 0 };
 
 /** How images are looked at, all panels alike. x, y: the upper left corner in shares of the picture's sides; `target`:
  * 0 for the map of the predicted class, 1 for that of the positive one; `panel_0` (the picture) to 2: what is seen. */
-const look = { ...UNTOUCHED, opacity: 0.5, target: 1, contours: true, cells: false };
+const look = { ...UNTOUCHED, opacity: 0.5, target: 1, contours: true, cells: false, outlines: true };
 
 app.openImage = (row) => {
   app.set({ img: String(row) });
@@ -52,7 +53,7 @@ async function fillViewer(dialog, row, listed) {
   const facts = el("div", { class: "facts" }, caseFacts(row), probabilityTable(row));
   dialog.replaceChildren(
     viewerHead(dialog, row, listed, image),
-    ...(picture ? [pictureParts(picture, row, facts)] : [el("p", { class: "soft" }, t("no_picture")), facts]),
+    ...(picture ? [pictureParts(picture, image, facts)] : [el("p", { class: "soft" }, t("no_picture")), facts]),
     el("strong", {}, t("not_clinical")));
   const again = document.getElementById(focused);
   const places = [again, dialog.querySelector(".stage"), ...dialog.querySelectorAll("button")];
@@ -119,25 +120,26 @@ async function loadPicture(uri) {
 }
 
 /** The stage with its panels, the picture itself first, and the controls. */
-function pictureParts(picture, row, facts) {
+function pictureParts(picture, image, facts) {
+  const { row } = image;
   const mapped = runsByInterest().filter((run) => run.maps?.of[row]).slice(0, 2);
   const panels = [null, ...mapped];
   const stage = el("div", { class: "stage", tabindex: 0, role: "group", "aria-label": t("stage") });
-  const redraw = () => drawStage(stage, picture, panels, row);
+  const redraw = () => drawStage(stage, picture, panels, image);
   listenToMouse(stage, redraw);
   redraw();
   const titles = panels.map((run) => (run ? t("map_by", run.name) : t("untouched")));
   const switches = titles.map((title, number) => lookCheckbox(`panel_${number}`, title, redraw));
   const shown = el("div", {}, el("div", { class: "chips" }, mapped.length ? switches : []), stage);
   const maps = mapped.length ? mapControls(redraw) : el("p", { class: "soft" }, t("no_maps"));
-  return el("div", { class: "looking" }, shown, el("div", { class: "controls" }, toneControls(redraw), maps), facts);
+  return el("div", { class: "looking" }, shown, el("div", { class: "controls" }, toneControls(redraw), outlineControls(image, redraw), maps), facts);
 }
 
-function drawStage(stage, picture, panels, row) {
+function drawStage(stage, picture, panels, image) {
   const toned = applyWindow(picture);
   const seen = panels.filter((_, number) => look[`panel_${number}`]);
   stage.style.touchAction = look.zoom > 1 ? "none" : "";
-  stage.replaceChildren(...(seen.length ? seen : panels.slice(0, 1)).map((panel) => drawPanel(panel, toned, row)));
+  stage.replaceChildren(...(seen.length ? seen : panels.slice(0, 1)).map((panel) => drawPanel(panel, toned, image)));
 }
 
 /** The picture with its grey levels spread: below the window black, above it white. */
@@ -150,7 +152,7 @@ function applyWindow({ canvas, context, pixels }) {
   return canvas;
 }
 
-function drawPanel(run, toned, row) {
+function drawPanel(run, toned, { row, outlines }) {
   const scale = PANEL / Math.max(toned.width, toned.height);
   const width = Math.round(toned.width * scale);
   const height = Math.round(toned.height * scale);
@@ -161,6 +163,7 @@ function drawPanel(run, toned, row) {
   place(context);
   context.drawImage(toned, 0, 0, 1, 1);
   if (run) drawHeat(context, run.maps, mapOf(run, row));
+  if (look.outlines) drawOutlines(context, outlines);
   return el("figure", {}, canvas, el("figcaption", {}, caption), run ? colourBar() : []);
 }
 
@@ -239,6 +242,16 @@ function contoursOf(values) {
   return d3.contours().size([HEAT, HEAT]).thresholds(levels)(values);
 }
 
+/** Lines around the lungs and the lesion, where they are known. */
+function drawOutlines(context, outlines) {
+  for (const [kind, text] of Object.entries(outlines)) {
+    const bits = Array.from(decode(text, Uint8Array)).flatMap((byte) => d3.range(8).map((n) => (byte >> (7 - n)) & 1));
+    const side = Math.sqrt(bits.length);
+    const line = d3.contours().size([side, side]).contour(bits, 0.5);
+    stroke(context, () => place(context, side), line, OUTLINES[kind], 2);
+  }
+}
+
 function gridLines(rows, cols) {
   const across = d3.range(rows + 1).map((n) => [[0, n / rows], [1, n / rows]]);
   const down = d3.range(cols + 1).map((n) => [[n / cols, 0], [n / cols, 1]]);
@@ -299,6 +312,14 @@ function toneControls(redraw) {
     signButton("zoom_in", "+", false, () => zoom(ZOOM_STEP)),
     signButton("zoom_out", "−", false, () => zoom(1 / ZOOM_STEP)),
     signButton("as_it_was", t("as_it_was"), false, reset));
+}
+
+/** Nothing where no outline is known. */
+function outlineControls({ outlines }, redraw) {
+  const kinds = Object.keys(outlines);
+  if (!kinds.length) return "";
+  return el("div", {}, lookCheckbox("outlines", t("outlines"), redraw),
+    app.legend(kinds.map((kind) => [OUTLINES[kind], t(kind)])));
 }
 
 function mapControls(redraw) {

@@ -176,7 +176,7 @@ def test_quiet_runs_print_a_line_of_their_score(project, monkeypatch, capsys):
 def test_a_csv_that_becomes_a_file_is_for_excel_too(trained, tmp_path, monkeypatch, argv):
     with (tmp_path / "out.csv").open("w", encoding="utf-8") as file:
         monkeypatch.setattr("sys.stdout", file)
-        main.main(argv)
+        main(argv)
     written = (tmp_path / "out.csv").read_bytes()
     assert written.startswith(codecs.BOM_UTF8) and written.count(codecs.BOM_UTF8) == 1
     assert len(list(csv.DictReader(written.decode("utf-8-sig").splitlines()))) >= 2
@@ -186,5 +186,5 @@ def test_a_csv_that_becomes_a_file_is_for_excel_too(trained, tmp_path, monkeypat
 def test_other_forms_have_no_mark(trained, tmp_path, monkeypatch, form):
     with (tmp_path / "out").open("w", encoding="utf-8") as file:
         monkeypatch.setattr("sys.stdout", file)
-        main.main(["board", form])
+        main(["board", form])
     assert not (tmp_path / "out").read_bytes().startswith(codecs.BOM_UTF8)

@@ -17,6 +17,7 @@ import pytest
 
 os.environ["WANDB_MODE"] = "disabled"  # its own tests switch it on
 os.environ["OMP_NUM_THREADS"] = "1"  # two test processes share two cores
+os.environ.pop("COLUMNS", None)  # pytest-xdist gives its processes a terminal of 80, and tests read what a pipe gets
 
 from wandb_server import Wandb
 from xdist.scheduler import LoadScopeScheduling

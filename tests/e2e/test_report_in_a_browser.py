@@ -403,17 +403,18 @@ def test_the_language_is_a_button_and_every_word_has_both(browser):
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "japanese"),
+    ("kind", "value", "english", "japanese"),
     [
-        ("never", "never predicts ill, dying", "ill, dying と一度も判定しない"),
-        ("base_rate", "accuracy below base rate 0.742", "正解率が多数派の割合（0.742）以下"),
-        ("folds_differ", "mean of folds 0.902", "fold 平均 0.902"),
+        ("never", "ill, dying", "never predicts ill, dying", "ill, dying と一度も判定しない"),
+        ("base_rate", "<", "accuracy < base rate", "正解率 < 多数派の割合"),
+        ("folds_differ", "0.902", "mean of folds 0.902", "fold 平均 0.902"),
+        ("new", "", "as given", "as given"),
     ],
 )
-def test_a_remark_on_a_run_is_told_in_both_languages(browser, kind, text, japanese):
-    mark = json.dumps({"kind": kind, "text": text})
-    browser.value(f"app.run('exp100').marks = [{mark}]; app.set({{profile: 'competitor'}})")
-    assert text_of(browser, ".mark") == text
+def test_a_remark_on_a_run_is_told_in_both_languages(browser, kind, value, english, japanese):
+    mark = json.dumps({"kind": kind, "text": "as given", "value": value})
+    browser.value(f"app.run('exp100').marks = app.run('exp101').marks = [{mark}]; app.set({{profile: 'competitor'}})")
+    assert text_of(browser, ".mark") == english
     browser.click(by_id("lang-ja"))
     assert text_of(browser, ".mark") == japanese
 

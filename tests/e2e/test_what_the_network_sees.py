@@ -145,7 +145,7 @@ def test_what_three_channels_are_is_declared_not_guessed(project):
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        (dict(augment="plian"), "augment = 'plian' is not one of none, plain, d4; did you mean plain?"),
+        (dict(augment="plian"), "augment = 'plian' is not one of none, plain, photometric, d4; did you mean plain?"),
         (dict(normalise="imgae"), "normalise = 'imgae' is not one of weights, image; did you mean image?"),
     ],
 )

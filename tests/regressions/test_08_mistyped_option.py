@@ -78,7 +78,7 @@ def test_an_unknown_field_of_a_declared_data_set_is_refused(project):
         find_dataset("tiny")
 
 
-@pytest.mark.parametrize("argv", ["folds make tiny --fold 3", "submit exp100 --dry", "bord", "board --sort auc"])
+@pytest.mark.parametrize("argv", ["folds make tiny --fold 3", "submit exp100 --dry", "bord", "board --best auc"])
 def test_a_wrong_word_of_the_command_exits_with_2_and_one_sentence(project, capsys, argv):
     with pytest.raises(SystemExit) as stop:
         main.main(argv.split())

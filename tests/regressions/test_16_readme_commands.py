@@ -135,7 +135,7 @@ def test_every_japanese_page_has_an_english_one():
 
 @pytest.mark.parametrize(
     "command",
-    ["chestfold fly", "chestfold board --all", "make cake", "python exps/exp999.py", "python exps/exp000.py --lrr 1"],
+    ["chestfold fly", "chestfold board --best", "make cake", "python exps/exp999.py", "python exps/exp000.py --lrr 1"],
 )
 def test_an_invented_command_is_noticed(command):
     assert complaint(command)

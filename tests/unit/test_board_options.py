@@ -1,5 +1,6 @@
 """`chestfold board`: which rows and columns are shown, in which order, and what programs get."""
 
+import codecs
 import csv
 import io
 import json
@@ -169,3 +170,21 @@ def test_quiet_runs_print_a_line_of_their_score(project, monkeypatch, capsys):
     assert any(line.startswith("exp100: fold 0 of 3 collected in") and " AUC 0." in line for line in lines)
     assert not any("epoch" in line for line in lines)
     assert "epoch  1/2" in (project.runs / "exp100" / "fold0" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("argv", [["board", "--csv"], ["compare", "exp100", "exp101", "--csv"]])
+def test_a_csv_that_becomes_a_file_is_for_excel_too(trained, tmp_path, monkeypatch, argv):
+    with (tmp_path / "out.csv").open("w", encoding="utf-8") as file:
+        monkeypatch.setattr("sys.stdout", file)
+        main(argv)
+    written = (tmp_path / "out.csv").read_bytes()
+    assert written.startswith(codecs.BOM_UTF8) and written.count(codecs.BOM_UTF8) == 1
+    assert len(list(csv.DictReader(written.decode("utf-8-sig").splitlines()))) >= 2
+
+
+@pytest.mark.parametrize("form", ["--json", "--markdown"])
+def test_other_forms_have_no_mark(trained, tmp_path, monkeypatch, form):
+    with (tmp_path / "out").open("w", encoding="utf-8") as file:
+        monkeypatch.setattr("sys.stdout", file)
+        main(["board", form])
+    assert not (tmp_path / "out").read_bytes().startswith(codecs.BOM_UTF8)

@@ -106,7 +106,9 @@ def test_a_curve_has_a_block_for_each_epoch(values, curve):
 def test_a_fold_is_estimated_by_its_epochs_and_by_what_is_predicted_later():
     clock = progress.FoldClock(predicted_later=500)
     assert clock.seconds(3) is None
-    clock.add_epoch(training=8.0, validation=2.0, validated=100)
+    clock.add_epoch(training=0.0, share=0.0, validation=2.0, validated=100)
+    assert clock.seconds(3) is None
+    clock.add_epoch(training=4.0, share=0.5, validation=2.0, validated=100)
     assert clock.seconds(3) == pytest.approx(3 * 10 + 500 * 2 / 100)
 
 

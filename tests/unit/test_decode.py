@@ -12,7 +12,7 @@ from conftest import read_grey
 from PIL import Image
 
 from chestfold.core.errors import InputError
-from chestfold.data.decode import decode
+from chestfold.data.decode import decode, decode_fitted
 
 SIZE = 32
 GREY = np.add.outer(np.arange(SIZE) * 4, np.arange(SIZE) * 3).astype(np.uint8)  # 0 to 217, no symmetry
@@ -372,3 +372,18 @@ def test_real_x_rays_are_close_to_the_full_image_too(real_data):
         full = cv2.resize(read_grey(path), (64, 64), interpolation=cv2.INTER_AREA)
         made = decode(path.parent, path.name, 64)
         assert made.std() > 20 and np.abs(made.astype(float) - full).mean() < 3
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "npz"])
+@pytest.mark.parametrize("shape", [(64, 640), (640, 64), (90, 61), (1, 700), (40, 40), (176, 20)])
+def test_a_fitted_image_keeps_its_shape_and_is_not_enlarged(tmp_path, suffix, shape):
+    pixels = np.full(shape, 90, np.uint8)
+    pixels[: shape[0] // 2 + 1, : shape[1] // 2 + 1] = 200
+    if suffix == "npz":
+        np.savez(tmp_path / "a.npz", images=pixels[None])
+    else:
+        Image.fromarray(pixels).save(tmp_path / f"a.{suffix}")
+    found = decode_fitted(tmp_path, "a.npz#images/0" if suffix == "npz" else f"a.{suffix}", 176)
+    scale = min(1.0, 176 / max(shape))
+    assert found.dtype == np.uint8 and found.shape == tuple(max(1, round(side * scale)) for side in shape)
+    assert abs(int(found[0, 0]) - 200) < 12 and abs(float(found.mean()) - pixels.mean()) < 4

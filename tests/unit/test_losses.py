@@ -307,7 +307,7 @@ def test_every_loss_trains_labels_and_grades(tmp_path, name, task):
     images = Images(pixels, np.arange(16), [f"i{n}" for n in range(16)], labels)
     settings = dict(epochs=1, loss=name, monitor=task.metric, mixup_alpha=0.4, sampling="over")
     goal = loop.Goal(task, {task.metric: METRICS[task.metric]})
-    state = loop.fit(tiny_experiment(**settings), 0, images, images, goal, FoldFolder(tmp_path), [].append)
+    state = loop.fit(tiny_experiment(**settings), 0, images, images, goal, FoldFolder(tmp_path), lambda *_: None)
     (row,) = state.history
     assert np.isfinite([row["train_loss"], row["loss"], row[task.metric]]).all()
     assert all(torch.isfinite(value).all() for value in state.runner.module.state_dict().values())

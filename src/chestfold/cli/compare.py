@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from chestfold.cli.parser import add_trust, add_verb
-from chestfold.core.console import show_lines, terminal_width, waiting
+from chestfold.core.console import print_written, show_lines, terminal_width, waiting
 from chestfold.core.errors import InputError
 
 ABOUT = (
@@ -36,7 +36,7 @@ def compare(arguments: argparse.Namespace) -> None:
     with waiting("comparing"):
         found = [versus(ours, other) for other in others]
     if arguments.written:
-        print(shown.FORMATS[arguments.written](found))
+        print_written(shown.FORMATS[arguments.written](found), arguments.written)
         return
     for one in found:
         show_lines(shown.lines(one, terminal_width()))

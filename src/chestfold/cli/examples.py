@@ -1,7 +1,7 @@
 """A line for each verb that can be typed as it is: what `--help` ends with."""
 
 EXAMPLES = {
-    "chestfold answers": "chestfold answers answers_*.csv",
+    "chestfold answers": "chestfold answers quiz_*.csv",
     "chestfold app": "chestfold app exp021 --open",
     "chestfold board": "chestfold board --data chest_xray --sort auc-shifted --top 5",
     "chestfold compare": "chestfold compare exp021 exp030",
@@ -22,14 +22,12 @@ EXAMPLES = {
     "chestfold quiz": "chestfold quiz chest_xray --run exp021 --count 40 --blind",
     "chestfold report": "chestfold report --open",
     "chestfold submit": "chestfold submit best_xray --dry-run",
-    "chestfold sweep": "chestfold sweep exp003 exp007 --fold all",
-    "chestfold synth answers": "chestfold synth answers answers_*.csv",
+    "chestfold synth answers": "chestfold synth answers quiz_*.csv",
     "chestfold synth blend": "chestfold synth blend blended --nodules real --hosts phantom --count 200 --fold 0",
     "chestfold synth classifier-test": "chestfold synth classifier-test blended --surroundings",
     "chestfold synth measure": "chestfold synth measure sagan --fold 0 --features exp021",
     "chestfold synth quiz": "chestfold synth quiz blended --count 40",
     "chestfold synth train": "chestfold synth train sagan --data luna16_patches --fold 0 --share 0.25",
-    "chestfold track": "chestfold track exp021",
     "chestfold weights fetch": "chestfold weights fetch mobilenetv2_100",
     "chestfold weights list": "chestfold weights list",
 }

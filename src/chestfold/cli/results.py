@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from chestfold.cli.parser import add_trust, add_verb
-from chestfold.core.console import NATURAL, plural, say, show, show_lines, terminal_width, waiting
+from chestfold.core.console import NATURAL, plural, print_written, say, show, show_lines, terminal_width, waiting
 from chestfold.core.errors import InputError
 from chestfold.core.files import require_file, runs_dir
 from chestfold.integrations.tracker import TRACKERS
@@ -201,7 +201,7 @@ def _show_results(arguments: argparse.Namespace) -> None:
     with waiting("comparing results"):
         boards, left_out = terminal.boards(chosen, view)
     if a.written:
-        print(export.FORMATS[a.written](boards, view))
+        print_written(export.FORMATS[a.written](boards, view), a.written)
         return
     piped = terminal_width() == NATURAL
     _show_tables([terminal.fitted(board, view, with_empty=piped) for board in boards])

@@ -1,7 +1,9 @@
 """What a person sees in the terminal: lines, progress bars, and errors of one sentence."""
 
+import codecs
 import io
 import os
+import stat
 import sys
 import textwrap
 import time
@@ -77,6 +79,24 @@ def detail(text: str, short: str = "") -> None:
     """Print a line that `CHESTFOLD_QUIET` leaves out."""
     if not os.environ.get("CHESTFOLD_QUIET"):
         say(text, short)
+
+
+def print_written(text: str, form: str) -> None:
+    """Print what another program reads, of `form` "json", "csv" or "markdown".
+
+    A CSV that is redirected into a file begins with the mark (BOM) by which Excel knows UTF-8; in a pipe it does not.
+    """
+    if form == "csv" and _goes_into_a_file():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(codecs.BOM_UTF8)
+    print(text)
+
+
+def _goes_into_a_file() -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except io.UnsupportedOperation:  # what stands in the place of stdout is no file of the system
+        return False
 
 
 def plural(count: int, noun: str) -> str:

@@ -7,7 +7,6 @@ Christodoulou et al., False promises in medical imaging AI? Assessing validity o
 import math
 
 import numpy as np
-from scipy.special import betainc
 
 from chestfold.core.records import Figure, Record
 from chestfold.evaluate.bootstrap import UNDEFINED, Score
@@ -68,6 +67,8 @@ def false_by_agreement(right: np.ndarray, right_of_other: np.ndarray, groups: np
         right_of_other: the same of the other.
         groups: patients (N,).
     """
+    from scipy.special import betainc
+
     if not len(groups):
         return math.nan
     scale = len(np.unique(groups)) / len(groups)

@@ -98,8 +98,6 @@ class Selection:
         known = [result.name for result in results]
         unfinished_names = {run.name for run in run_folders()}
         for name in self.names:
-            if name in known and results[known.index(name)].is_debug:
-                raise InputError(f"{name} is a debug run: its scores mean nothing, the board does not show them")
             if name not in known and name in unfinished_names:
                 raise InputError(f"{name} is not finished: run its experiment again, it trains the missing folds")
             if name not in known:

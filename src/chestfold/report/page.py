@@ -58,7 +58,7 @@ def write_page(path: Path, page: Page) -> None:
 
 def html(page: Page) -> str:
     """The file. A browser runs the scripts that it names by their hashes, and asks for nothing."""
-    own = "".join(_asset(f"web/{name}.js") for name in WEB if _exists(f"web/{name}.js"))
+    own = "".join(_asset(f"web/{name}.js") for name in WEB)
     scripts = [*map(_asset, VENDOR), own]
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {hashes}"
@@ -72,10 +72,6 @@ def html(page: Page) -> str:
         *(f"<script>{script}</script>" for script in scripts),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _exists(name: str) -> bool:
-    return files("chestfold.report").joinpath(name).is_file()
 
 
 def _asset(name: str) -> str:

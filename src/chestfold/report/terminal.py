@@ -66,10 +66,13 @@ def boards(chosen: leaderboard.Selection, view: View) -> tuple[list[Board], list
     """The leaderboard, a table for each fold file, those with own results first; and a line for each that is left out.
 
     Raises:
-        InputError: there is no such result, column, or none on such a data set.
+        InputError: there is no such result, column, or none on such a data set; a result is of a debug run.
     """
     results = list(all_results())
     chosen.require_known(results)
+    for result in results:
+        if result.is_debug and result.name in chosen.names:
+            raise InputError(f"{result.name} is a debug run: its scores mean nothing, the board does not show them")
     wanted = [result for result in results if chosen.has(result) and not result.is_debug]
     has_own = any(not result.is_published for result in wanted)
     if has_own and not view.everything and not chosen.names:

@@ -239,8 +239,8 @@ def fit(
         row = close_epoch(exp, fold, state, val, goal, folder)
         images_per_second = (batches.per_epoch - first) * exp.batch_size / seconds
         timing = {"seconds": seconds, "images_per_second": images_per_second}
-        whole = seconds * batches.per_epoch / (batches.per_epoch - first)  # where it was resumed in the middle
-        clock.add_epoch(whole, time.perf_counter() - trained, len(val))
+        share = 1 - first / batches.per_epoch  # less than 1 where it was resumed in the middle of the epoch
+        clock.add_epoch(seconds, share, time.perf_counter() - trained, len(val))
         if distributed.is_main():
             write_metrics(folder, state.history, timing)
         best = 0 if goal.unvalidated else best_epoch(exp, state.history)

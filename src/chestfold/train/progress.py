@@ -19,9 +19,14 @@ class FoldClock:
     epoch_seconds: list[float] = field(default_factory=list)
     seconds_later: float = 0.0
 
-    def add_epoch(self, training: float, validation: float, validated: int) -> None:
-        """Note the seconds of an epoch's two parts; `validated` images were predicted in the second."""
-        self.epoch_seconds.append(training + validation)
+    def add_epoch(self, training: float, share: float, validation: float, validated: int) -> None:
+        """Note the seconds of an epoch's two parts.
+
+        `share` of its batches were trained, 0 to 1: a resumed run may have trained the others, or all, before.
+        `validated` images were predicted in the second part.
+        """
+        if share:
+            self.epoch_seconds.append(training / share + validation)
         if validated:
             self.seconds_later = validation / validated * self.predicted_later
 

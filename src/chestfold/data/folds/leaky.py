@@ -4,8 +4,6 @@ It is there to be compared with the sound one: the difference is what leaks woul
 trained on it carries a warning, and is blended with nothing else.
 """
 
-from sklearn.model_selection import StratifiedKFold
-
 from chestfold.core.errors import InputError
 from chestfold.data.dataset import Index
 from chestfold.data.folds.checks import leak_report
@@ -20,6 +18,8 @@ def make_leaky(index: Index, name: str, count: int, seed: int) -> tuple[Folds, b
         InputError: another split of this name exists, or the patients and the images are the same, so that nothing
             can leak.
     """
+    from sklearn.model_selection import StratifiedKFold  # half a second, which nobody else who has folds needs
+
     images = linked_images(index)
     splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
     table = images.table.assign(fold=0)

@@ -146,7 +146,8 @@ function figureCell(run, key) {
   const figure = figureOf(run, key);
   if (!figure) return el("td", {}, "-");
   const [value, low, high] = figure;
-  const interval = low != null && `${figureText(low, key)}–${figureText(high, key)}`;
+  const between = key === "gain" ? ", " : "–"; // a dash beside a minus would be read as one
+  const interval = low != null && `${figureText(low, key)}${between}${figureText(high, key)}`;
   return el("td", {}, figureText(value, key), interval && el("small", {}, interval));
 }
 
@@ -159,7 +160,7 @@ function headCell(key, text) {
   return el("th", { scope: "col", "aria-sort": sort, class: ["name", "what"].includes(key) && "text" }, button);
 }
 
-/** A remark in the reader's language. */
+/** A remark by its kind; one of a kind without words as it is given. */
 function markText({ kind, text, value }) {
   const key = `mark_${kind}`;
   return TEXT[key] ? t(key, value) : text;

@@ -108,11 +108,13 @@ function drawImages(host) {
     const text = `${title} · ${app.number(rows.length)}`;
     return app.button(`filter-${n}`, text, key === chosen.key, () => app.set({ filter: key }));
   });
-  const [others, pictured] = [false, true].map((is) => listed.filter((row) => hasPicture(row) === is));
+  const pictured = listed.filter(hasPicture);
+  const others = listed.slice(pictured.length);
   host.replaceChildren(
     el("div", { class: "chips", role: "group", "aria-label": t("filter") }, chips),
     app.legend(runs.map((run, n) => [`var(--c${n})`, run.name])),
-    el("p", { class: "soft" }, t("images_shown", listed.length, chosen.rows.length), " ", t("strip_note", stripTitle())),
+    el("p", { class: "soft" },
+      t("images_shown", listed.length, chosen.rows.length), " ", t("strip_note", stripTitle())),
     el("div", { class: "images" }, pictured.map((row) => imageButton(row, runs))),
     el("p", { class: "soft" }, pictureNote(others.length)),
     el("div", { class: "images listed" }, others.map((row) => imageButton(row, runs))));
@@ -129,10 +131,10 @@ function imageButton(row, runs) {
   const { id, thumb } = imageOf(row);
   const seen = runs.filter((run) => hasPredicted(run, row));
   const figures = seen.map((run) => `${run.name} ${stripShare(run, row).toFixed(2)}`).join(", ");
-  const placeOf = (run) => `left: ${(100 * stripShare(run, row)).toFixed(1)}%; background: var(--c${runs.indexOf(run)})`;
+  const styleOf = (run) => `left: ${100 * stripShare(run, row)}%; background: var(--c${runs.indexOf(run)})`;
   const name = el("span", { class: "soft id" }, id.split("/").at(-1));
   const truth = el("strong", {}, labelText(row));
-  const strip = el("span", { class: "strip" }, seen.map((run) => el("i", { style: placeOf(run) })));
+  const strip = el("span", { class: "strip" }, seen.map((run) => el("i", { style: styleOf(run) })));
   const picture = hasPicture(row) && el("img", { src: app.data.thumbs[thumb], alt: "" });
   const attributes = { id: `image-${row}`, class: "image", type: "button", title: `${id}: ${figures}` };
   return el("button", { ...attributes, onclick: () => app.openImage(row) },

@@ -177,7 +177,6 @@ const TEXT = {
   map_empty: ["{0}: the map is empty, no evidence for {1}", "{0}：{1} の根拠となる部位なし（マップは空）"],
   opacity: ["opacity", "不透明度"],
   contours: ["contours at 50 and 80 %", "50 %・80 % の等高線"],
-  cells: ["cells as they are", "計算格子のまま表示"],
   outlines: ["outlines", "輪郭"],
   lungs: ["lungs", "肺"],
   lesion: ["lesion", "病変"],

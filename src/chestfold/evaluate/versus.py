@@ -196,8 +196,9 @@ def _change(paired: Paired, row: int, side: Side) -> Change:
             shown.append(float(_of_truth(paired, probs)[row]))
         else:
             shown.append(float(probs[row, task.positive_number]))
-    says = [task.name_of(probs[row]) for probs in (paired.ours, paired.theirs)]
-    return Change(str(image["id"]), str(image["label"]), shown[0], shown[1], says[0], says[1], side)
+    ours, theirs = shown
+    said, other_said = task.name_of(paired.ours[row]), task.name_of(paired.theirs[row])
+    return Change(str(image["id"]), str(image["label"]), ours, theirs, said, other_said, side)
 
 
 def _parts(ours: Result, theirs: Result, paired: Paired, notes: list[str]) -> list[Part]:

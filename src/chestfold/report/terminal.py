@@ -107,7 +107,8 @@ def _board(rows: list[Row], top: int | None, view: View) -> Board:
     if facts.warning:
         above.append(Note(facts.warning, "yellow"))
     made = Board(title, [row for row, _ in pairs], [values for _, values in pairs], above, [])
-    made.below.extend(Note(f"{', '.join(names)}: {text}", "yellow") for text, names in _marked(made.rows).items())
+    for text, names in _marked(made.rows).items():
+        made.below.append(Note(f"{', '.join(names)}: {text}", "yellow"))
     if made.starred:
         made.below.append(Note(f"{OWN}your own, in runs/", "dim"))
     return made

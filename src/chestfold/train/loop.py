@@ -408,7 +408,7 @@ def stopped_early(exp: Experiment, history: History) -> bool:
 def describe(exp: Experiment, fold: int, row: dict[str, Any], best: int) -> tuple[str, str]:
     """An epoch in a line, and the same in a short one: losses, the monitored figure, time; a star: the best so far."""
     monitored = "auc" if exp.monitor == "loss" else exp.monitor
-    figures = [f"{title} {row[name]:.4f}" for title, name in (("loss", "loss"), (monitored, monitored)) if name in row]
+    figures = [f"{name} {row[name]:.4f}" for name in ("loss", monitored) if name in row]
     place = f"{fold_title(fold)}  epoch {row['epoch']:>2}/{exp.epochs}"
     seconds = format_seconds(row["seconds"])
     star = " *" if row["epoch"] == best else ""

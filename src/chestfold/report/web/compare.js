@@ -27,8 +27,9 @@ function verdictLines(a, run) {
   const name = (who) => el("b", { style: `color: ${app.colour(who)}` }, who.name);
   const badge = el("span", { class: `badge ${word}` }, t(word));
   const where = common < ofA || common < ofRun ? t("common_rows", common, ofA, ofRun) : "";
+  const doubt = t("false_claim", run.name, claim, found.pFalse.toFixed(3));
   return [el("p", { class: "verdict" }, name(run), " − ", name(a), `: ${value} [${low}, ${high}] `, badge),
-    el("p", { class: "soft" }, t("false_claim", run.name, claim, found.pFalse.toFixed(3)), " ", where, " ", meansNote())];
+    el("p", { class: "soft" }, doubt, " ", where, " ", meansNote())];
 }
 
 function differenceFigure(a, others) {
@@ -36,9 +37,10 @@ function differenceFigure(a, others) {
     .filter(({ value }) => value !== undefined);
   if (!rows.length) return "";
   const title = t("difference", a.name);
+  const names = Plot.text(rows, { x: "value", y: "name", text: "name", dy: -12 });
   const chart = app.plot(title, { height: 50 + 34 * rows.length, x: { label: "ΔAUC", ticks: 5, grid: true },
-    y: { axis: null, domain: rows.map(({ name }) => name) }, marks: [Plot.ruleX([0]), ...intervals(rows, "value"), Plot.text(rows, { x: "value", y: "name",
-      text: "name", dy: -12 })] });
+    y: { axis: null, domain: rows.map(({ name }) => name) },
+    marks: [Plot.ruleX([0]), ...intervals(rows, "value"), names] });
   return app.figure(title, chart, el("p", { class: "soft" }, t("difference_note")));
 }
 

@@ -28,7 +28,7 @@ class ServerClock:
 
 
 @pytest.fixture
-def kaggle(tmp_path, monkeypatch, capfd):
+def kaggle(tmp_path, monkeypatch):
     """A server, and an environment in which the program talks to it with planted credentials that nobody may see."""
     server = Kaggle()
     for name, value in server.environment.items():

@@ -220,17 +220,19 @@ def scored_sha256(source: Source, reference: int) -> str:
     require("kagglesdk", "kaggle")
     from kagglesdk.common.types.file_download import FileDownload
 
-    digest = hashlib.sha256()
+    digest, size = hashlib.sha256(), 0
     with _client(source) as client:
         answer = client.call(_SERVICE, *_request("DownloadSubmission", submission_id=reference), FileDownload)
-        if re.search("html|json", answer.headers.get("Content-Type", "")):
-            raise NoAnswer("Kaggle gives no file back for it")
+        is_file = not re.search("html|json", answer.headers.get("Content-Type", ""))
         for chunk in answer.iter_content(1 << 20):
             digest.update(chunk)
+            size += len(chunk)
+    if not (is_file and size):
+        raise NoAnswer(f"Kaggle gives no file back for submission {reference}")
     return digest.hexdigest()
 
 
-def _ask(source: Source, method: str, seconds: float = TIMEOUT, **fields: Any) -> dict[str, Any]:
+def _ask(source: Source, method: str, seconds: float | None = None, **fields: Any) -> dict[str, Any]:
     """Kaggle's answer, as JSON, to a question about a competition."""
     require("kagglesdk", "kaggle")
     with _client(source, seconds) as client:
@@ -260,8 +262,8 @@ class _Json:
 
 
 @contextmanager
-def _client(source: Source, seconds: float = TIMEOUT) -> Iterator[Any]:
-    """kagglesdk's client, logged in; its errors become sentences about `source`."""
+def _client(source: Source, seconds: float | None = None) -> Iterator[Any]:
+    """kagglesdk's client, logged in; its errors become sentences about `source`. None: `TIMEOUT` seconds an answer."""
     import requests
     from kagglesdk import KaggleClient, KaggleCredentials
     from kagglesdk.kaggle_http_client import KaggleHttpClient
@@ -271,7 +273,7 @@ def _client(source: Source, seconds: float = TIMEOUT) -> Iterator[Any]:
         with KaggleClient(username=user, password=key) as kaggle:
             client = kaggle.http_client()
             session = client._session  # it has no timeout, and no option for one
-            session.send = partial(session.send, timeout=seconds)
+            session.send = partial(session.send, timeout=seconds or TIMEOUT)
             if session.auth is None:
                 saved = KaggleCredentials.load(kaggle)
                 if saved is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
+KEY = "0123456789abcdef-planted-key"
 ETAG = '"one"'
 
 
@@ -102,6 +103,19 @@ class Kaggle(ThreadingHTTPServer):
             "NO_PROXY": "",
             "no_proxy": "",
         }
+
+
+class ServerClock:
+    """The time of a stand-in, which passes only by waiting for it."""
+
+    def __init__(self, server: Kaggle) -> None:
+        self.server = server
+
+    def now(self) -> float:
+        return self.server.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.server.seconds += seconds
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -8,15 +8,34 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from kaggle_server import Competition
+from kaggle_server import KEY, Competition
 
 from chestfold.core.files import read_json, sha256, write_json
+from chestfold.data import folds
+from chestfold.data.catalogue import open_index
+from chestfold.evaluate import predictions, results
+from chestfold.evaluate.results import FoldsOfResult
 from chestfold.integrations.kaggle import client, credentials
 
-KEY = "0123456789abcdef-planted-key"
 CONTEST = "chest-contest"
+
+
+@pytest.fixture
+def finished(project):
+    """`project` with a result exp100 whose predictions are drawn, not trained."""
+    rng, index, tables = np.random.default_rng(0), open_index("tiny"), []
+    for rows in (folds.load("tiny", index).table, index.test.assign(fold=-1)):
+        ill = rng.uniform(0.1, 0.9, len(rows)) * 0.5 + 0.4 * (rows["label"] == "ill").to_numpy()
+        tables.append(rows[predictions.KEYS].assign(healthy=1 - ill, ill=ill).reset_index(drop=True))
+    about = {"kind": "experiment", "data": "tiny", "classes": ("healthy", "ill"), "positive": "ill"}
+    about |= {"task": "multiclass", "metric": "auc", "metric_weights": {}}
+    about |= {"minutes": 0.1, "machine": "none", "date": "2026-11-21"}
+    about["folds"] = FoldsOfResult(file="tiny", count=3, sha256="0" * 64, trained=(0, 1, 2))
+    results.write_result(project.runs / "exp100", *tables, None, {"experiment": "exp100"}, about)
+    return project
 
 
 def one_sentence(code: int, shown: str) -> str:

@@ -150,7 +150,7 @@ def test_the_same_file_twice_is_one(made, tmp_path):
     ],
 )
 def test_names_that_exclude_each_other_are_said_with_a_way_on(made, tmp_path, other, reason):
-    with pytest.raises(InputError, match=f"{reason}; nothing was unpacked, unpack it yourself into {tmp_path / 'set'}"):
+    with pytest.raises(InputError, match=f"{reason}; nothing was unpacked: unpack it yourself into {tmp_path / 'set'}"):
         archive.unpack(made({"a.png": b"a", other: b"other"}), tmp_path / "set", {})
     assert not (tmp_path / "set").exists()
 
@@ -163,7 +163,7 @@ def test_what_cannot_be_unpacked_here_is_said_with_a_way_on(made, tmp_path, monk
     monkeypatch.setattr(archive, "_extract", refuse)
     path = made({"a": b"a"})
     with pytest.raises(
-        InputError, match=f"cannot be unpacked here .{error}.; nothing was unpacked, unpack it yourself"
+        InputError, match=f"cannot be unpacked here .{error}.; nothing was unpacked: unpack it yourself"
     ):
         archive.unpack(path, tmp_path / "set", {})
     assert path.exists()

@@ -44,6 +44,7 @@ def _home(tmp_path, monkeypatch):
         ("[Errno 28] No space left on device", InputError, "disk is full"),
         ("[Errno 122] Disk quota exceeded", InputError, "disk is full"),
         ("Retry 5/5\n[Errno 27] File too large: 'x'", InputError, "ulimit -f"),
+        ("Expecting value: line 1 column 1 (char 0)", NoAnswer, "log-in page or a proxy between"),
         ("Something new\n", NoAnswer, "failed on competition chest-contest: Something new"),
         ("", NoAnswer, "it said nothing"),
     ],

@@ -126,7 +126,7 @@ def _page(source: Source, token: str, number: int) -> tuple[list[Submission], st
     which: dict[str, Any] = {"page_token": token} if token else {"page": number}
     answer = _ask(source, "ListSubmissions", competition_name=source.slug, page_size=PAGE_SIZE, **which)
     rows = answer.get("submissions") or []
-    entries = [_submission(row) for row in rows if isinstance(row, dict) and row.get("ref")]
+    entries = [_submission(row) for row in rows if isinstance(row, dict) and _text(row, "ref").isdecimal()]
     return entries, _text(answer, "nextPageToken")
 
 

@@ -258,6 +258,17 @@ def test_an_entry_that_kaggle_failed_is_sent_again_where_that_is_asked_for(desk)
     assert len(desk.contest.entries) == 2
 
 
+@pytest.mark.parametrize("lost", [True, False], ids=["answer lost", "no reference"])
+def test_what_is_sent_again_is_not_taken_for_the_entry_that_failed(desk, lost):
+    desk.opens(Competition(statuses=["ERROR"], ref=False))
+    assert "could not score" in desk.submit()
+    desk.contest.entries[0]["status"] = "ERROR"
+    desk.contest.statuses, desk.contest.late = ["COMPLETE"], 40
+    desk.contest.drops = ["CreateSubmission"] if lost else []
+    assert desk.submit(again=True).startswith("COMPLETE")
+    assert (desk.recorded.reference, desk.recorded.failed, len(desk.contest.entries)) == (4001, (4000,), 2)
+
+
 @pytest.mark.parametrize("statuses", [["QUEUED", "Rescoring", "SUBMISSION_STATUS_COMPLETE"], ["queued", "complete"]])
 def test_a_status_that_is_new_blocks_nothing(desk, statuses):
     desk.opens(Competition(statuses=statuses)).add("old", status="CANCELLED", errorDescription=None, publicScore=None)

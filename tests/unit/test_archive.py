@@ -113,8 +113,9 @@ def unmarked(path, files):
         ("cp932", ["テスト.png", "ノート一.png"]),
         ("cp932", ["患者①/ｱｲｳｴ.png", "正常.png"]),
         ("utf-8", ["肺炎/一枚目.png", "plain.png"]),
-        ("cp437", ["Größe/Männer.png", "naïve-élève.png"]),
-        ("cp437", ["Übergröße.png", "forêt.png"]),
+        ("cp437", ["Größe/Männer.png", "forêt.png"]),
+        ("cp437", ["naïve-élève.png"]),
+        ("cp437", ["Übergröße.png", "hôpital.png"]),
     ],
 )
 def test_names_are_read_in_the_encoding_that_they_were_written_in(made, tmp_path, encoding, written):

@@ -76,9 +76,11 @@ NAMES = ["icd-404", "401-403-429", "rules", "permission-denied", "not-found", "d
         "Connection broken: IncompleteRead(404 bytes read, 403 more expected)",
         'Traceback (most recent call last):\n  File "/home/{name}/403/rules.py", line 404, in deadline\n'
         "requests.exceptions.ConnectionError: HTTPConnectionPool(host='x', port=401): Max retries exceeded",
+        "Downloading x.zip to /srv/no permission/deadline and rules/phone\n"
+        "Connection broken: IncompleteRead(404 bytes read, 403 more expected)",
         "Max retries exceeded with url: https://storage.example/{name}/rules?code=404",
     ],
-    ids=["download", "traceback", "address"],
+    ids=["download", "traceback", "other folder", "address"],
 )
 def test_words_in_names_are_no_errors(name, text):
     folder = f"/data/{name}/.fetch/{name}"

@@ -29,8 +29,8 @@ from chestfold.evaluate.paired import against_parent
 from chestfold.evaluate.results import Result, ResultRecord, not_run
 from chestfold.integrations.kaggle.submission import Standing, standings
 from chestfold.report.attention import grids, read_maps, read_outlines, small_maps
+from chestfold.report.commands import command
 from chestfold.report.images import Errors, Pictures, Wanted, in_turn, matching_index
-from chestfold.report.publish import command
 from chestfold.report.records import (
     PERCENT,
     Cases,

@@ -135,11 +135,8 @@ def black_result(trained, name: str, auc: float, **fields) -> Result:
     made = find_result("exp100")
     scores = made.record.scores
     half = scores.at_half | {"auc": Score(auc, auc - 0.1, auc + 0.1)}
-    changes = {
-        "name": name,
-        "scores": scores.model_copy(update={"at_half": half}),
-        "settings": {"frame": "lungs_black"},
-    }
+    scored = scores.model_copy(update={"at_half": half})
+    blackened = {"scores": scored, "settings": {"frame": "lungs_black"}}
     return Result(made.folder.with_name(name), made.record.model_copy(update=blackened | fields))
 
 

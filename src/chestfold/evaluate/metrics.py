@@ -70,6 +70,19 @@ class Predicted:
         return self.decided * self.truth
 
     @cached_property
+    def surprise(self) -> np.ndarray:
+        """Minus the logarithm of the probability of the truth, float (N, K): of exclusive classes in its own column."""
+        truth, probs = self.truth, np.asarray(self.probs, np.float64)
+        of_truth = np.where(truth == 1, probs, 1 - probs)
+        losses = -np.log(np.maximum(of_truth, SMALLEST))
+        return losses * (truth if self.task.sums_to_one else self.known)
+
+    @cached_property
+    def distance(self) -> np.ndarray:
+        """Squared distance of the probabilities from the truth, float (N, K); 0 where a label is not known."""
+        return (self.probs - self.truth) ** 2 * self.known
+
+    @cached_property
     def _rankings(self) -> dict[int, Ranking]:
         return {}
 
@@ -136,10 +149,6 @@ class Evaluation:
         if not self.task.sums_to_one:
             figures = figures[~np.isnan(figures)]
         return float(figures.mean()) if len(figures) else float("nan")
-
-    def mean_row(self, values: np.ndarray) -> float:
-        """The weighted mean of a value of each row (N,)."""
-        return float((self.weights * values).sum() / self.weights.sum())
 
     def of_known(self, number: int) -> np.ndarray:
         """The weights (N,), 0 where a class is not known."""
@@ -235,24 +244,20 @@ def log_loss(e: Evaluation) -> float:
 def weighted_log_loss(e: Evaluation, class_weights: Mapping[str, float]) -> float:
     """Log loss in which a class counts with its weight; one that is not named with 1."""
     given = np.array([class_weights.get(name, 1.0) for name in e.task.classes])
-    truth, probs = e.predicted.truth, np.asarray(e.predicted.probs, np.float64)
+    losses = e.weights @ e.predicted.surprise
     if e.task.sums_to_one:
-        of_rows = e.weights * (truth @ given)
-        of_truth = (truth * probs).sum(axis=1)
-        return float(-(of_rows * np.log(np.maximum(of_truth, SMALLEST))).sum() / of_rows.sum())
-    of_truth = np.where(truth == 1, probs, 1 - probs)
-    losses = -np.log(np.maximum(of_truth, SMALLEST)) * e.predicted.known
-    of_labels = np.divide(e.weights @ losses, e.total, out=np.zeros(len(given)), where=e.total > 0)
+        return float(losses @ given / (e.present @ given))
+    of_labels = np.divide(losses, e.total, out=np.zeros(len(given)), where=e.total > 0)
     counted = given[e.classes] * (e.total[e.classes] > 0)
     return float((counted * of_labels[e.classes]).sum() / counted.sum())
 
 
 def brier_score(e: Evaluation) -> float:
     """Mean squared distance of the probabilities from the truth (Brier 1950); of several classes summed over them."""
-    distance = (e.predicted.probs - e.predicted.truth) ** 2 * e.predicted.known
+    distance = e.weights @ e.predicted.distance
     if e.task.sums_to_one:
-        return e.mean_row(distance[:, e.classes].sum(axis=1))
-    return e.mean_share(e.weights @ distance, e.total)
+        return float(distance[e.classes].sum() / e.weights.sum())
+    return e.mean_share(distance, e.total)
 
 
 def probabilistic_f1(e: Evaluation) -> float:

@@ -4,7 +4,10 @@ import numpy as np
 
 
 class Ranking:
-    """Scores and what is positive; a weighted figure costs one pass. Exact: tied scores are one place of a curve."""
+    """Scores and what is positive; a weighted figure costs one pass. Exact: tied scores are one place of a curve.
+
+    `below`, `not_above`: of each positive, how many negatives have a lower score, and how many no higher one.
+    """
 
     def __init__(self, positive: np.ndarray, scores: np.ndarray) -> None:
         """`positive`: bool (N,); `scores`: float (N,)."""
@@ -12,6 +15,11 @@ class Ranking:
         ordered = scores[self.order]
         self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
         self.positive = positive[self.order]
+        self.positives = np.flatnonzero(positive)
+        self.negatives = self.order[~self.positive]
+        lower = scores[self.negatives]
+        self.below = np.searchsorted(lower, scores[self.positives], "left")
+        self.not_above = np.searchsorted(lower, scores[self.positives], "right")
 
     def _counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weight of the positives and of the negatives at each different score, the lowest first."""
@@ -22,10 +30,10 @@ class Ranking:
 
     def auc(self, weights: np.ndarray) -> float:
         """Area under the ROC curve with row weights (N,); NaN when a class has no weight."""
-        pos, neg = self._counts(weights)
-        below = np.cumsum(neg) - neg
-        total = pos.sum() * neg.sum()
-        return float((pos * (below + neg / 2)).sum() / total) if total else float("nan")
+        pos = weights[self.positives]
+        neg = np.r_[0.0, np.cumsum(weights[self.negatives])]
+        total = pos.sum() * neg[-1]
+        return float(pos @ (neg[self.below] + neg[self.not_above]) / 2 / total) if total else float("nan")
 
     def average_precision(self, weights: np.ndarray) -> float:
         """Mean precision over the steps of recall, as scikit-learn has it; NaN when no positive has weight."""

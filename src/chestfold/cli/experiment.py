@@ -62,7 +62,9 @@ def main(exp: Experiment) -> None:
     """Read the command line and run it; exit code 2 and one sentence when something is wrong."""
     collect_rarely()
     try:
-        run_command(read_command(exp))
+        command = read_command(exp)
+        sweep.choose_shown(command.request.name, () if command.seeds else command.request.folds)
+        run_command(command)
     except ChestfoldError as error:
         fail(error)
     except KeyboardInterrupt:
@@ -103,7 +105,6 @@ def run_command(command: Command) -> None:
 
     choose_device(command.device)
     choose_workers(command.workers)
-    sweep.choose_shown(command.request)
     folds = unfinished_folds(command.request)
     jobs, threads = plan(command.request.exp, len(folds), command.jobs, command.threads)
     open_tracker(command.tracker, command.wandb)  # a wrong mode is refused before anything begins

@@ -105,6 +105,10 @@ class FollowTracker:
             say(f"{self.title} could not show a part of this run: {reason}; nothing here depends on it, and")
             say(f"what is missing is sent by: {again}")
 
+    def reason(self, follower: Follower) -> str:
+        """Why one failed."""
+        return follower.reason()
+
     def again(self, follower: Follower) -> str:
         """The command that sends what is missing."""
         name = follower.shown.parent.name if follower.of_fold else follower.shown.name
@@ -128,7 +132,6 @@ class FollowTracker:
             show(what)
             (follower,) = self._followers
             self._followers = []
-            follower.process.wait(GIVE_UP * 2)
-            if follower.process.returncode != 0:
-                raise ServiceError(f"{self.title} could not be sent {follower.shown}: {follower.reason()}")
+            if follower.process.wait(GIVE_UP * 2) != 0:
+                raise ServiceError(f"{follower.shown} could not be shown in {self.title}: {self.reason(follower)}")
         say(f"{self.title} has {plural(len(folds), 'fold')} of {name}, its scores and the leaderboard")

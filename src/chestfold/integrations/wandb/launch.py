@@ -9,6 +9,7 @@ from chestfold.integrations.wandb.environment import choose_mode, follower_envir
 
 UNREACHABLE = 3
 """A log process's exit code: no W&B server answered, so the runs were written offline."""
+SYNC = "cd {} && wandb sync wandb/offline-run-*"
 
 
 def open_wandb(given: str | None) -> Tracker:
@@ -37,10 +38,16 @@ class WandbTracker(FollowTracker):
         """What W&B reads, and nothing of a sweep but for the run that is the sweep's."""
         return follower_environment(self.mode, shown)
 
+    def reason(self, follower: Follower) -> str:
+        """Why one failed, or that it was written offline."""
+        if follower.process.returncode != UNREACHABLE:
+            return super().reason(follower)
+        return f"W&B cannot be reached; what it would have got is kept: {SYNC.format(runs_dir())}"
+
     def tell(self, followers: list[Follower]) -> None:
         """Say in one sentence what did not go well; a server that cannot be reached has a way on of its own."""
         codes = {follower.process.returncode for follower in followers}
         if UNREACHABLE in codes and codes <= {0, UNREACHABLE}:
-            say(f"W&B cannot be reached; its runs are kept: cd {runs_dir()} && wandb sync wandb/offline-run-*")
+            say(f"W&B cannot be reached; its runs are kept: {SYNC.format(runs_dir())}")
             return
         super().tell([follower for follower in followers if follower.process.returncode != UNREACHABLE])

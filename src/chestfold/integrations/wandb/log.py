@@ -41,6 +41,8 @@ REASONS = {
     "403": "the key may not write to this project",
     "429": "the server asks for a pause",
     "base_url": "WANDB_BASE_URL is no address",
+    "invalid character": "what answers is no W&B server",
+    "resume status": "the server did not let the run begin",
     "timed out": "the server did not answer in time",
     "timeout": "the server did not answer in time",
 }

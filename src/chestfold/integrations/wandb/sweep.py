@@ -7,7 +7,6 @@ on. Of the W&B runs that show the trial one is the sweep's: its fold's, or that 
 import os
 import re
 
-from chestfold.core.config import Request
 from chestfold.core.files import sha256
 from chestfold.core.run_folder import RunFolder
 
@@ -25,14 +24,12 @@ def trial() -> str:
     return run if plain else sha256(run.encode())[:8]
 
 
-def choose_shown(request: Request) -> None:
+def choose_shown(name: str, folds: tuple[int, ...]) -> None:
     """Note what of the trial is shown as the sweep's W&B run."""
     if not trial():
         return
-    shown = request.name
-    if len(request.folds) == 1:
-        shown += f"/{RunFolder(request.name).fold(request.folds[0]).path.name}"
-    os.environ[SHOWN] = shown
+    alone = RunFolder(name).fold(folds[0]).path.name if len(folds) == 1 else ""
+    os.environ[SHOWN] = f"{name}/{alone}".rstrip("/")
 
 
 def is_shown(what: str) -> bool:

@@ -28,6 +28,7 @@ EXAMPLES = {
     "chestfold synth measure": "chestfold synth measure sagan --fold 0 --features exp021",
     "chestfold synth quiz": "chestfold synth quiz blended --count 40",
     "chestfold synth train": "chestfold synth train sagan --data luna16_patches --fold 0 --share 0.25",
+    "chestfold track": "chestfold track exp021 --wandb online",
     "chestfold weights fetch": "chestfold weights fetch mobilenetv2_100",
     "chestfold weights list": "chestfold weights list",
 }

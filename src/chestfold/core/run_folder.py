@@ -34,6 +34,8 @@ History = list[dict[str, Any]]
 FULL = -1
 """Number of the training on all training images, which stands beside the folds."""
 FULL_FOLDER = "full"
+TRACKED = "tracked_"
+"""How the files begin in which trackers note what they were sent of a folder."""
 
 
 def fold_title(number: int) -> str:
@@ -100,7 +102,7 @@ class TrainingFolder(Generic[C, M]):
         """
         remove_temporary(self.path)
         if overwrite or not self.has_progress():
-            self.clear()
+            self.clear(forget=overwrite)
         if not self.config_path.exists():
             config.write(self.config_path)
             return config
@@ -121,16 +123,17 @@ class TrainingFolder(Generic[C, M]):
                 "--overwrite to throw the old one away"
             )
 
-    def clear(self) -> None:
+    def clear(self, forget: bool = True) -> None:
         """Delete the outcome. What declares it complete goes first: a crash leaves it unfinished, not corrupt.
 
-        The scores of its run go only where this training is a part of them.
+        The scores of its run go only where this training is a part of them. `forget`: what trackers know of it, too.
         """
         if self.manifest_path.exists():
             self._withdraw_scores()
             self.manifest_path.unlink()
         for file in self.path.iterdir():
-            if file.name not in (".lock", "config.json"):
+            kept = file.name in (".lock", "config.json") or (file.name.startswith(TRACKED) and not forget)
+            if not kept:
                 file.unlink()
         self.config_path.unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from chestfold.report.hide import hide_secrets
+from chestfold.core.hide import hide_secrets
 
 WHOLE = 60_000
 """A probability of 1 as it is stored: every cut-off of two decimals is a whole number of these parts."""

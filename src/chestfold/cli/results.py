@@ -95,6 +95,7 @@ def _add_kaggle(verbs: Any) -> None:
     submit.add_argument(
         "--full", action="store_true", help="what --fold full predicts, beside the figures of the folds"
     )
+    submit.add_argument("--again", action="store_true", help="send anew what Kaggle could not score, or refused")
     submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
     kernel = add_verb(verbs, "kernel", write_kernel, "write submissions/kernel_NAME/ for a code competition")
     kernel.add_argument("name", help="a run in runs/, with its checkpoints, or an ensemble of such runs")
@@ -157,7 +158,8 @@ def submit_result(arguments: argparse.Namespace) -> None:
         return
     from chestfold.integrations.kaggle.upload import format_lines, send
 
-    entry = send(path, arguments.competition, arguments.message or arguments.name, arguments.wait)
+    message = arguments.message or arguments.name
+    entry = send(path, arguments.competition, message, arguments.wait, arguments.again)
     for line in format_lines(path, entry):
         say(line)
 

@@ -97,15 +97,20 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def explained_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder into one sentence."""
+def explained_disk_errors(path: Path, again: str = "it resumes from the last complete checkpoint") -> Iterator[None]:
+    """Turn a full disk, a limit on file sizes or a forbidden folder into one sentence; `again`: what a repeat does."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ServiceError(
-                f"the disk is full: {path} could not be written; free some space and run the same command "
-                "again: it resumes from the last complete checkpoint"
+                f"the disk is full (no space, no quota or no more files): {path} could not be written; free some and "
+                f"run the same command again: {again}"
+            ) from error
+        if error.errno == errno.EFBIG:
+            raise ServiceError(
+                f"this shell allows no file as large as {path} needs (ulimit -f); lift the limit with "
+                f"`ulimit -f unlimited` and run the same command again: {again}"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise ServiceError(f"no permission to write {path}; choose another folder (CHESTFOLD_*)") from error

@@ -116,6 +116,8 @@ def _add_kaggle(verbs: Any) -> None:
     kernel.add_argument("name", help="a run in runs/, with its checkpoints, or an ensemble of such runs")
     kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")
     kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
+    kernel.add_argument("--partial", action="store_true", help="also where folds are not trained yet")
+    kernel.add_argument("--full", action="store_true", help="with the network of --fold full")
     add_trust(kernel)
 
 
@@ -178,16 +180,17 @@ def submit_result(arguments: argparse.Namespace) -> None:
 
 
 def write_kernel(arguments: argparse.Namespace) -> None:
-    """Write what a code competition takes, and say how to send it."""
+    """Write what a code competition takes, and say what sending it would send."""
+    from chestfold.evaluate.results import find_result
     from chestfold.integrations.kaggle import kernel
-    from chestfold.predict.predictor import Predictor
+    from chestfold.integrations.kaggle.submission import require_all_folds
 
-    Predictor(arguments.name)  # what it refuses, a kernel could not predict with
-    folder = kernel.write_kernel(arguments.name, arguments.competition, arguments.owner)
-    networks = plural(len(list((folder / "weights").glob("*.ckpt"))), "network")
-    say(f"wrote {folder}: {kernel.SCRIPT}, its metadata, and weights/ with {networks}; nothing was sent")
-    say(f"next, in this order: kaggle datasets create -p {folder / 'weights'}")
-    say(f"                     kaggle kernels push -p {folder}")
+    require_all_folds(find_result(arguments.name), arguments.partial)
+    made = kernel.write_kernel(arguments.name, arguments.competition, arguments.owner, arguments.full)
+    say(f"wrote {made.folder}: {kernel.SCRIPT}, its metadata, and weights/")
+    for line in kernel.describe(made):
+        say(line)
+    say(f"nothing was sent; to send it: chestfold kernel {arguments.name} --competition {arguments.competition} --send")
 
 
 def show_board(arguments: argparse.Namespace) -> None:

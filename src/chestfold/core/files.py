@@ -165,8 +165,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def move(path: Path, target: Path) -> None:
-    """Rename a file in its folder."""
-    require_writer(path)
+    """Rename a file, over one that is there."""
+    require_writer(target)
     path.replace(target)
 
 

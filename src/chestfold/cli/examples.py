@@ -22,6 +22,7 @@ EXAMPLES = {
     "chestfold quiz": "chestfold quiz chest_xray --run exp021 --count 40 --blind",
     "chestfold report": "chestfold report --open",
     "chestfold submit": "chestfold submit best_xray --dry-run",
+    "chestfold sweep": "chestfold sweep exp003 exp007 --local",
     "chestfold synth answers": "chestfold synth answers quiz_*.csv",
     "chestfold synth blend": "chestfold synth blend blended --nodules real --hosts phantom --count 200 --fold 0",
     "chestfold synth classifier-test": "chestfold synth classifier-test blended --surroundings",

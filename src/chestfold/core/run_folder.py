@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from chestfold.core import hooks
 from chestfold.core.config import Experiment, difference
 from chestfold.core.errors import InputError
+from chestfold.core.fence import LOG, PREFIX, Held, Writer, hold, writer_of
 from chestfold.core.files import (
-    lock,
+    remove,
     remove_temporary,
     require_plain_name,
     runs_dir,
@@ -88,9 +89,13 @@ class TrainingFolder(Generic[C, M]):
         """How it was finished."""
         return self.manifest_type.from_json(self.manifest_path)  # type: ignore[return-value]
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the folder for this process; raises `Locked` where another one does."""
-        return lock(self.path)
+    def lock(self) -> AbstractContextManager[Held]:
+        """Be its one writer; raises `Locked` where another process is."""
+        return hold(self.path)
+
+    def writer(self) -> Writer | None:
+        """Who works in it now."""
+        return writer_of(self.path)
 
     def claim(self, config: C, overwrite: bool = False) -> C:
         """Bind the folder to `config`, once; returns the one it is bound to. Only under the lock.
@@ -130,12 +135,13 @@ class TrainingFolder(Generic[C, M]):
         """
         if self.manifest_path.exists():
             self._withdraw_scores()
-            self.manifest_path.unlink()
+            remove(self.manifest_path)
         for file in self.path.iterdir():
-            kept = file.name in (".lock", "config.json") or (file.name.startswith(TRACKED) and not forget)
-            if not kept:
-                file.unlink()
-        self.config_path.unlink(missing_ok=True)
+            held = file.name.startswith((PREFIX, LOG, ".lock")) or file == self.config_path
+            tracked = file.name.startswith(TRACKED) and not forget
+            if not held and not tracked:
+                remove(file)
+        remove(self.config_path)
 
     def _withdraw_scores(self) -> None:
         """Delete the scores that this training is a part of."""

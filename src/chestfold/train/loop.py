@@ -19,6 +19,7 @@ from chestfold.core import checkpoint, distributed
 from chestfold.core.config import Experiment
 from chestfold.core.console import bar, format_seconds
 from chestfold.core.errors import InputError, TrainingError
+from chestfold.core.files import remove
 from chestfold.core.rng import key
 from chestfold.core.run_folder import FoldFolder, History, fold_title
 from chestfold.core.task import Task
@@ -403,7 +404,7 @@ def remove_older_epochs(exp: Experiment, folder: FoldFolder) -> None:
     """Delete the epochs that are no longer among the last ones whose predictions are averaged."""
     kept = folder.averaged_checkpoints()
     for old in kept[: -exp.average_last or None]:
-        old.unlink()
+        remove(old)
 
 
 def write_metrics(folder: FoldFolder, history: History, timing: dict[str, float] | None = None) -> None:

@@ -15,8 +15,8 @@ from wandb_server import KEY, Wandb
 
 from chestfold.core.files import read_json
 from chestfold.integrations.follow import launch
-from chestfold.integrations.wandb.log import is_reachable
 from chestfold.integrations.follow.contents import leaderboard_rows
+from chestfold.integrations.wandb.log import is_reachable
 
 WANDB = Path(sys.executable).with_name("wandb")
 

@@ -231,7 +231,7 @@ def shown_offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pr
     """exp100 with two folds, trained with --wandb offline, and a server that could have been asked."""
     import planted
 
-    from chestfold.integrations.wandb import launch
+    from chestfold.integrations.follow import launch
 
     home, server = tmp_path_factory.mktemp("offline") / planted.HOME, Wandb()
     made = make_project(home / "project")

@@ -324,7 +324,9 @@ def compare(members: Members) -> dict[str, Comparison]:
     task, metric = members.task, members.record.competition_metric
     labels, groups, folds = members.labels, members.groups, members.folds
     equal_weights = np.ones(len(folds))
-    singles = [metric.worth(FoldMean(task, labels, probs, folds, metric)(equal_weights)) for probs in members.probs]
+    singles = [
+        metric.worth(float(FoldMean(task, labels, probs, folds, metric)(equal_weights))) for probs in members.probs
+    ]
     best = int(np.argmax(singles))
     compared = {}
     for name in possible_methods(members):
@@ -333,7 +335,7 @@ def compare(members: Members) -> dict[str, Comparison]:
         in_sample = Predicted(task, labels, task.normalised(blender.predict(members.probs)))
         compared[name] = Comparison(
             score=mean_score(task, labels, [honest], groups, metric),
-            fold_mean=FoldMean(task, labels, honest, folds, metric)(equal_weights),
+            fold_mean=float(FoldMean(task, labels, honest, folds, metric)(equal_weights)),
             in_sample=value_of(metric, in_sample),
             gain=paired_fold_gain(task, labels, honest, members.probs[best], groups, folds, metric),
             over=members.names[best],
@@ -367,7 +369,7 @@ def ensemble(
         compared = compare(members)
         blender = create_blender(method, members).fit(members.probs, members.labels, members.groups)
         oof = _with(members.table, cross_fit(method, members, members.probs), members.task)
-        test, corrupted = _blend_tests(results, members, blender), _blend_corrupted(method, members)
+        test, corrupted = _blend_own_tests(results, members, blender), _blend_corrupted(method, members)
         origin = members.origin | {"experiment": target, "config_sha256": sha256_json([names, method])}
         origin["members"] = {result.name: result.record.files["oof.parquet"] for result in results}
         about = _describe(members, results, method, compared)
@@ -403,12 +405,35 @@ def _with(table: pd.DataFrame, probs: np.ndarray, task: Task) -> pd.DataFrame:
     return copy
 
 
-def _blend_tests(results: list[Result], members: Members, blender: Blender) -> pd.DataFrame | None:
+def _blend_own_tests(results: list[Result], members: Members, blender: Blender) -> pd.DataFrame | None:
     if any(result.record.files.get("test.parquet") is None for result in results):
         return None
-    tables = [result.test()[0] for result in results]
-    first = predictions.aligned(tables[0], tables[0]["id"], predictions.class_columns(members.table))
-    return _with(first, blender.predict(_stack(first, tables)), members.task)
+    return blend_tests([result.test()[0] for result in results], blender)
+
+
+def blend_tests(tables: list[pd.DataFrame], blender: Blender) -> pd.DataFrame:
+    """The members' predictions of the same images as one table, in the order of the first."""
+    first = predictions.aligned(tables[0], tables[0]["id"], blender.task.classes)
+    return _with(first, blender.predict(_stack(first, tables)), blender.task)
+
+
+def blender_of(result: Result) -> Blender:
+    """The blender of an ensemble: with the weights that it kept, or, a stack, fitted to its members again."""
+    record = result.record
+    if record.method == "stack":
+        members = gather([find_result(name) for name in record.members])
+        return create_blender("stack", members).fit(members.probs, members.labels, members.groups)
+    blender = BLENDERS[record.method](record.create_task(), record.competition_metric)
+    blender.weights = list(record.weights) if record.weights else None
+    return blender
+
+
+def require_same_members(result: Result) -> None:
+    """Raise `InputError` where a member of an ensemble was trained again after the ensemble was made."""
+    made_from = result.oof()[1]["members"]
+    for name in result.record.members:
+        if find_result(name).record.files["oof.parquet"] != made_from[name]:
+            raise InputError(f"{name} was trained again after {result.name} was made from it; blend them again")
 
 
 def _blend_corrupted(method: str, members: Members) -> pd.DataFrame | None:

@@ -44,7 +44,7 @@ SILENT_SECONDS = 60.0
 """Twelve beats: so long may a file server, or a process that waits for its disk, be in the way."""
 PREFIX = ".writer-"
 LOG = ".writers.log"
-"""A line for each writer of the folder: its number, process, host."""
+"""A line for each time the folder is taken or let go: number, event, process, its start, host."""
 
 
 class Writer(Record):
@@ -135,6 +135,7 @@ def hold(folder: Path) -> Iterator[Held]:
         stopped.set()
         with suppress(FileNotFoundError):  # it was followed
             os.truncate(held.path, 0)
+            _log(held, "ends")
 
 
 def require_newest(held: Held) -> None:
@@ -185,9 +186,19 @@ def _take(folder: Path) -> Held:
         if path != held.path:
             path.unlink(missing_ok=True)
     remove_temporary(folder)
-    with (folder / LOG).open("a") as file:
-        file.write(f"{held.number} {me.pid} {me.started} {me.host}\n")
+    _log(held, "takes")
     return held
+
+
+def _log(held: Held, event: str) -> None:
+    """Add a line; a full disk must not hide what has happened, of which the log says no more than the files."""
+    me = f"{os.getpid()} {start_time(os.getpid())} {host()}"
+    try:
+        with (held.folder / LOG).open("a") as file:
+            file.write(f"{held.number} {event} {me}\n")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 def _locked(folder: Path, writer: Writer | None) -> Locked:

@@ -10,6 +10,7 @@ wrong. Takes some minutes; works in a folder of its own.
 """
 
 import argparse
+import atexit
 import json
 import os
 import random
@@ -90,6 +91,7 @@ class Nodes:
 
         self._work, self._made = work, 0
         self._cluster = Cluster()
+        self._living: list[Any] = []  # but for the first
         self._gone: list[Any] = []
         for _ in range(count):
             self._add()
@@ -105,10 +107,12 @@ class Nodes:
             options["env_vars"] = {"CHESTFOLD_RUNS": str(self._work / f"runs-of-node-{self._made}")}
         node = self._cluster.add_node(**options)
         node.has_own_runs = "env_vars" in options
+        if self._made > 1:
+            self._living.append(node)
 
     def kill_one(self, rng: random.Random) -> None:
         """SIGKILL for a raylet; another node takes its place. It stays a zombie: nobody asks for its exit code."""
-        node = rng.choice(sorted(self._cluster.worker_nodes, key=lambda node: node.node_name))
+        node = self._living.pop(rng.randrange(len(self._living)))
         raylet = node.all_processes["raylet"][0].process
         os.kill(raylet.pid, signal.SIGKILL)
         self._cluster.worker_nodes.remove(node)
@@ -198,6 +202,7 @@ def kill_again_and_again(nodes: Nodes, kills: int, rng: random.Random, kinds: tu
     """Run the command until the grid is finished, and kill meanwhile."""
     done: Counter[str] = Counter()
     driver = sweep(nodes.address)
+    atexit.register(lambda: driver.kill())  # the one that runs then
     due = time.monotonic() + rng.uniform(1, 4)
     while True:
         code = driver.poll()

@@ -251,6 +251,7 @@ class Sweep:
             self._fail(cell, "; ".join(self._refused[node.id] for node in nodes))
             return
         self._table.change(cell, WAITING)
+        cell.has_begun = False
         order = self._orders[cell]
         task = self._cluster.submit(train_cell, order, self._threads, self._gpus, self._refused)
         self._tasks[task] = cell
@@ -270,7 +271,7 @@ class Sweep:
 
     def _receive(self, task: Task, cell: Cell, event: Event) -> None:
         if isinstance(event, Place):
-            cell.node, cell.place = event.node, event.host
+            cell.has_begun, cell.node, cell.place = True, event.node, event.host
             self._table.change(cell, TRAINING)
         elif isinstance(event, Lost):
             self._lose(task, cell, event.cause)
@@ -339,7 +340,10 @@ class Sweep:
         incoming = self._incoming.pop(cell, None)
         if incoming:
             incoming.discard()
-        cell.losses = 1 if cell.epoch > cell.reached else cell.losses + 1
+        if cell.epoch > cell.reached:
+            cell.losses = 0
+        cell.losses += cell.has_begun  # one that was lost while it waited in Ray's queue has not done anything wrong
+        cell.not_before = time.monotonic() + LOOK_SECONDS
         cell.reached = max(cell.reached, cell.epoch)
         if cell.losses > LOSSES:
             self._fail(cell, f"{cause}, the {cell.losses}th time without a new epoch; does it need more memory?")

@@ -23,7 +23,8 @@ class Cell:
     """One fold of one experiment, and how far it is. Times are those of `time.monotonic`.
 
     `epoch` of at most `epochs` is finished; `reached`: it was when its process was lost the last time, `losses` times
-    one after the other. `not_before`: when it is looked at again. `appears_until`: it is finished elsewhere.
+    one after the other; `has_begun`: its present process has. `not_before`: when it is looked at again.
+    `appears_until`: it is finished elsewhere.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Cell:
     doing: str = ""
     status: FoldStatus | None = None
     status_at: float = 0.0
+    has_begun: bool = False
     reached: int = 0
     losses: int = 0
     not_before: float = 0.0

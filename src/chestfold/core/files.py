@@ -88,12 +88,28 @@ def sha256_json(value: Any) -> str:
     return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk knows which files are in `folder`: what was made, renamed or deleted there is so for good."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create `folder` and its parents where they are missing; a power cut takes no file with one of them."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
+
+
+def put_folder(work: Path, folder: Path) -> None:
+    """Rename the complete folder `work` to `folder`, which must not appear before its files are on the disk."""
+    os.sync()  # an fsync of each of a hundred thousand images would take an hour
+    work.rename(folder)
+    sync_folder(folder.parent)
 
 
 @contextmanager
@@ -117,13 +133,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed over `path`, else removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with explained_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -136,7 +152,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     with explained_disk_errors(folder):
         try:
             yield temporary
-            temporary.rename(folder)
+            put_folder(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -205,7 +221,7 @@ class Locked(InputError):
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process. The kernel lets go when the process ends, however it ends."""
     with explained_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     held = FileLock(folder / ".lock")
     try:
         held.acquire(blocking=False)

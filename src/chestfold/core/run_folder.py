@@ -19,6 +19,7 @@ from chestfold.core.files import (
     require_plain_name,
     runs_dir,
     sha256_file,
+    sync_folder,
     write_text,
 )
 from chestfold.core.provenance import Provenance
@@ -132,6 +133,7 @@ class TrainingFolder(Generic[C, M]):
         for file in self.path.iterdir():
             if file.name not in (".lock", "config.json"):
                 file.unlink()
+        sync_folder(self.path)  # or a power cut may leave a checkpoint without the settings that it is of
         self.config_path.unlink(missing_ok=True)
 
     def _withdraw_scores(self) -> None:

@@ -3,7 +3,6 @@
 The checksums are kept in the folder as `.sha256.json`, so that one rename makes both appear.
 """
 
-import os
 import re
 import shutil
 import stat
@@ -17,7 +16,7 @@ from rich.filesize import decimal
 
 from chestfold.core.console import progress
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, read_json, sha256_file, write_json
+from chestfold.core.files import explained_disk_errors, put_folder, read_json, sha256_file, write_json
 
 MANIFEST = ".sha256.json"
 _BLOCK = 4096
@@ -61,8 +60,7 @@ def unpack(path: Path, folder: Path, about: dict[str, Any]) -> Plan:
     except (BadZipFile, zlib.error, EOFError, RuntimeError, FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{path} is damaged or encrypted ({error}); delete it and fetch again") from error
     write_json(work / MANIFEST, {**about, "left_out": plan.left_out, "files": files})
-    os.sync()  # the folder must not appear before its files are on the disk
-    work.replace(folder)
+    put_folder(work, folder)
     return plan
 
 

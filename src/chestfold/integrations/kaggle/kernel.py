@@ -13,7 +13,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 from chestfold.core import hooks
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, input_dir, submissions_dir, write_json
+from chestfold.core.files import explained_disk_errors, input_dir, put_folder, submissions_dir, write_json
 from chestfold.core.records import Record
 from chestfold.core.run_folder import RunFolder
 from chestfold.data.catalogue import find_dataset
@@ -72,7 +72,8 @@ def write_kernel(name: str, competition: str, owner: str = "") -> Path:
         (work / SCRIPT).write_bytes(script.read_bytes())
         write_json(work / "kernel-metadata.json", _kernel(f"{owner}/{slug}", source))
         shutil.rmtree(folder, ignore_errors=True)
-        return work.rename(folder)
+        put_folder(work, folder)
+    return folder
 
 
 class _FlatFolder:

@@ -20,6 +20,7 @@ from chestfold.core.files import (
     require_plain_name,
     runs_dir,
     sha256_file,
+    sync_folder,
     write_text,
 )
 from chestfold.core.provenance import Provenance
@@ -141,6 +142,7 @@ class TrainingFolder(Generic[C, M]):
             tracked = file.name.startswith(TRACKED) and not forget
             if not held and not tracked:
                 remove(file)
+        sync_folder(self.path)  # or a power cut may leave a checkpoint without the settings that it is of
         remove(self.config_path)
 
     def _withdraw_scores(self) -> None:

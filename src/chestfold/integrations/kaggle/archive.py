@@ -4,7 +4,6 @@ The checksums are kept in the folder as `.sha256.json`, so that one rename makes
 """
 
 import lzma
-import os
 import shutil
 import struct
 import zlib
@@ -20,7 +19,7 @@ from rich.filesize import decimal
 
 from chestfold.core.console import plural, progress, say
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, read_json, sha256_file, write_json
+from chestfold.core.files import explained_disk_errors, put_folder, read_json, sha256_file, write_json
 from chestfold.integrations.kaggle.archive_names import Untrusted, encoding_of, is_shadow, place_of, why_unfit
 
 MANIFEST = ".sha256.json"
@@ -80,8 +79,7 @@ def unpack(path: Path, folder: Path, about: dict[str, Any]) -> Plan:
         inside = f" but these ({'; '.join(plan.left_out)})" if plan.left_out else ""
         raise InputError(f"{path.name} holds no files{inside}; it was deleted, look at {page} where they are")
     write_json(work / MANIFEST, {**about, "left_out": plan.left_out, "files": files})
-    os.sync()  # the folder must not appear before its files are on the disk
-    work.replace(folder)
+    put_folder(work, folder)
     return plan
 
 

@@ -22,6 +22,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import (
     explained_disk_errors,
     input_dir,
+    put_folder,
     read_json,
     sha256_file,
     sha256_json,
@@ -150,7 +151,7 @@ def _keep_or_replace(folder: Path, made: Kernel) -> None:
         shutil.rmtree(made.folder)
         return
     shutil.rmtree(folder, ignore_errors=True)
-    made.folder.rename(folder)
+    put_folder(made.folder, folder)
 
 
 def _names(folder: Path) -> list[str]:

@@ -28,6 +28,7 @@ from chestfold.core.rng import generator
 from chestfold.evaluate import bootstrap
 from chestfold.evaluate.results import FoldsOfResult, ResultRecord, Scores
 
+pytest_plugins = ["kaggle_fixtures"]
 collect_rarely()
 setattr(os, "fsync", lambda _: None)  # noqa: B010  a test's files need not survive a power cut
 bootstrap.REPLICATES = 50  # of the bootstrap; test_metrics draws all

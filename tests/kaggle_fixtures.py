@@ -28,9 +28,15 @@ class ServerClock:
 
 
 @pytest.fixture
-def kaggle(tmp_path, monkeypatch, capfd):
+def kind_of_kaggle() -> type[Kaggle]:
+    """What the stand-in can do."""
+    return Kaggle
+
+
+@pytest.fixture
+def kaggle(kind_of_kaggle, tmp_path, monkeypatch, capfd):
     """A server, and an environment in which the program talks to it with planted credentials that nobody may see."""
-    server = Kaggle()
+    server = kind_of_kaggle()
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     for name in ("KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME", "KAGGLE_API_TOKEN", "ALL_PROXY", "all_proxy"):

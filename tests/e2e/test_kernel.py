@@ -273,7 +273,7 @@ def test_kaggles_own_program_takes_the_folder(runs, capsys, monkeypatch, tmp_pat
     folder = runs.root / "submissions" / "kernel_exp101"
     said = capsys.readouterr().out
     assert "to the private data set someone/chestfold-exp101-weights: " in said and "2 networks with settings" in said
-    assert "with a GPU, without internet" in said and "nothing was sent; to send it: chestfold kernel exp101" in said
+    assert "with a GPU, without internet" in said and "nothing was sent; the same command with --send" in said
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in (folder / "weights").iterdir())
     server = KaggleWithKernels()
     env = os.environ | server.environment | {"KAGGLE_KEY": "planted", "TMPDIR": str(tmp_path)}

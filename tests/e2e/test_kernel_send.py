@@ -120,12 +120,12 @@ def kill_at(monkeypatch, number: int, after: bool = False) -> list[str]:
     return asked
 
 
-def forget(kaggle, contest) -> None:
+def forget(kaggle, contest, kernel: Kernel) -> None:
     """Nothing was ever sent."""
     for made in (kaggle.datasets, kaggle.notebooks, contest.entries):
         made.clear()
-    for path in upload.submissions_dir().glob("*-kernel.*"):
-        path.unlink()
+    for path in [*upload.submissions_dir().glob("*-kernel.*"), kernel.folder / kernel_send.UPLOADS]:
+        path.unlink(missing_ok=True)
 
 
 def test_a_command_that_was_killed_anywhere_goes_on_and_makes_nothing_twice(kaggle, contest, kernel, monkeypatch):
@@ -138,7 +138,7 @@ def test_a_command_that_was_killed_anywhere_goes_on_and_makes_nothing_twice(kagg
         if requests[:number].count(method) > 1:
             continue  # one file is as another, and one look
         for after in (False, True):
-            forget(kaggle, contest)
+            forget(kaggle, contest, kernel)
             contest.statuses = ["PENDING", "COMPLETE"]
             with monkeypatch.context() as patch, pytest.raises(Killed):
                 kill_at(patch, number, after)

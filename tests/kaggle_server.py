@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
+KEY = "0123456789abcdef-planted-key"
 ETAG = '"one"'
 
 
@@ -71,6 +72,7 @@ class Kaggle(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.competitions: dict[str, Competition] = {}
         self.files: dict[str, bytes] = {}
+        self.suffix = "zip"
         self.stops_after: int | None = None
         self.when_stopped: Callable[[], None] = lambda: None
         self.asked: list[str] = []
@@ -101,6 +103,19 @@ class Kaggle(ThreadingHTTPServer):
             "NO_PROXY": "",
             "no_proxy": "",
         }
+
+
+class ServerClock:
+    """The time of a stand-in, which passes only by waiting for it."""
+
+    def __init__(self, server: Kaggle) -> None:
+        self.server = server
+
+    def now(self) -> float:
+        return self.server.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.server.seconds += seconds
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -234,12 +249,12 @@ class Handler(BaseHTTPRequestHandler):
         if name not in self.server.files:
             return self.refuse(404, "Not found")
         self.send_response(302)
-        self.send_header("Location", f"http://localhost/files/{name}.zip")
+        self.send_header("Location", f"http://localhost/files/{name}.{self.server.suffix}")
         self.send_header("Content-Length", "0")
         return self.end_headers()
 
     def do_GET(self) -> None:
-        data = self.server.files[self.path.partition("/files/")[2].removesuffix(".zip")]
+        data = self.server.files[self.path.partition("/files/")[2].removesuffix(f".{self.server.suffix}")]
         wanted = self.headers.get("Range", "")
         start = int(wanted[len("bytes=") : -1]) if wanted and self.headers.get("If-Range") == ETAG else 0
         self.server.ranges.append(wanted)

@@ -8,15 +8,34 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from kaggle_server import Competition
+from kaggle_server import KEY, Competition
 
 from chestfold.core.files import read_json, sha256, write_json
+from chestfold.data import folds
+from chestfold.data.catalogue import open_index
+from chestfold.evaluate import predictions, results
+from chestfold.evaluate.results import FoldsOfResult
 from chestfold.integrations.kaggle import client, credentials
 
-KEY = "0123456789abcdef-planted-key"
 CONTEST = "chest-contest"
+
+
+@pytest.fixture
+def finished(project):
+    """`project` with a result exp100 whose predictions are drawn, not trained."""
+    rng, index, tables = np.random.default_rng(0), open_index("tiny"), []
+    for rows in (folds.load("tiny", index).table, index.test.assign(fold=-1)):
+        ill = rng.uniform(0.1, 0.9, len(rows)) * 0.5 + 0.4 * (rows["label"] == "ill").to_numpy()
+        tables.append(rows[predictions.KEYS].assign(healthy=1 - ill, ill=ill).reset_index(drop=True))
+    about = {"kind": "experiment", "data": "tiny", "classes": ("healthy", "ill"), "positive": "ill"}
+    about |= {"task": "multiclass", "metric": "auc", "metric_weights": {}}
+    about |= {"minutes": 0.1, "machine": "none", "date": "2026-11-21"}
+    about["folds"] = FoldsOfResult(file="tiny", count=3, sha256="0" * 64, trained=(0, 1, 2))
+    results.write_result(project.runs / "exp100", *tables, None, {"experiment": "exp100"}, about)
+    return project
 
 
 def one_sentence(code: int, shown: str) -> str:
@@ -44,7 +63,7 @@ def test_a_submission_is_sent_followed_and_entered_in_the_ledger(kaggle, chestfo
     path = submission(finished).with_suffix(".csv")
     assert kaggle.sent[CONTEST] == path.read_bytes()
     (entry,) = contest.entries
-    assert entry["description"] == f"first try *** [chestfold {sha256(path.read_bytes())[:12]}]"
+    assert entry["description"] == f"[chestfold {sha256(path.read_bytes())[:12]}] first try ***"
     assert (sent(finished)["status"], sent(finished)["reference"], sent(finished)["public"]) == (
         "COMPLETE",
         4000,
@@ -53,9 +72,10 @@ def test_a_submission_is_sent_followed_and_entered_in_the_ledger(kaggle, chestfo
     chestfold("submit", "exp100", "--competition", CONTEST)  # finds its own entry
     assert kaggle.asked.count("CreateSubmission") == 1
     (row,) = pd.read_csv(path.parent / "ledger.csv").to_dict("records")[:1]
-    assert [row[k] for k in ("file", "competition", "reference", "status", "public", "message")] == [
-        "001_exp100.csv", CONTEST, 4000, "COMPLETE", 0.93125, "first try ***",
+    assert [row[k] for k in ("file", "competition", "reference", "status", "public", "message", "proof")] == [
+        "001_exp100.csv", CONTEST, 4000, "COMPLETE", 0.93125, "first try ***", "proven",
     ]  # fmt: skip
+    assert row["scored_sha256"] == sha256(path.read_bytes()) and "proven: what Kaggle holds" in shown
     assert row["cv_auc_low"] <= row["cv_auc"] <= row["cv_auc_high"]
     assert any(a.startswith("Basic ") for a in kaggle.authorizations), "the program did not use the planted key"
 
@@ -137,7 +157,7 @@ def test_an_upload_that_was_dropped_is_taken_up_without_a_second_entry(kaggle, c
     contest.refusals["PUT"] = (400, "incomplete")
     refusal = one_sentence(*chestfold("submit", "exp100", "--competition", CONTEST))
     assert "failed half-way; run the same command again" in refusal
-    assert sent(finished)["status"] == "BEGUN" and not contest.entries
+    assert sent(finished)["status"] == "UPLOADING" and not contest.entries
     del contest.refusals["PUT"]
     code, shown = chestfold("submit", "exp100", "--competition", CONTEST)
     assert code == 0 and "COMPLETE" in shown
@@ -145,14 +165,14 @@ def test_an_upload_that_was_dropped_is_taken_up_without_a_second_entry(kaggle, c
 
 
 def test_an_upload_whose_command_was_killed_is_taken_up_without_a_second_entry(kaggle, chestfold, finished):
-    """SIGKILL in the middle of the upload: the Kaggle program goes with it, or it would make an entry of its own."""
+    """SIGKILL in the middle of the upload: nothing is left behind that makes an entry of its own."""
     contest = kaggle.competitions[CONTEST] = Competition()
     kaggle.holds_upload = True
     words = [sys.executable, "-m", "chestfold.cli.main", "submit", "exp100", "--competition", CONTEST]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as command:
         assert kaggle.upload_held.wait(120)
         command.kill()
-    assert command.returncode == -signal.SIGKILL and sent(finished)["status"] == "BEGUN"
+    assert command.returncode == -signal.SIGKILL and sent(finished)["status"] == "UPLOADING"
     assert kaggle.upload_left.wait(50), "the upload went on without the command"
     assert chestfold("submit", "exp100", "--competition", CONTEST)[0] == 0
     assert len(contest.entries) == kaggle.asked.count("CreateSubmission") == 1
@@ -181,14 +201,11 @@ def test_wrong_columns_end_with_kaggles_own_reason(kaggle, chestfold, finished):
     assert "ERROR" in (finished.root / "submissions" / "ledger.csv").read_text()
 
 
-def test_pending_without_end_stops_and_the_same_command_goes_on(kaggle, chestfold, finished, monkeypatch):
+def test_pending_without_end_stops_and_the_same_command_goes_on(kaggle, chestfold, finished):
     contest = kaggle.competitions[CONTEST] = Competition(statuses=["PENDING"])
-    passed = iter(range(0, 100000, 500))
-    monkeypatch.setattr(upload, "Clock", lambda: clock)
-    clock = type("Clock", (), {"now": lambda self: next(passed), "sleep": lambda self, seconds: None})()
     refusal = one_sentence(*chestfold("submit", "exp100", "--competition", CONTEST, "--wait", "15"))
     assert "still PENDING after 15 minutes" in refusal and "sends nothing twice" in refusal
-    assert sent(finished)["status"] == "PENDING"
+    assert sent(finished)["status"] == "PENDING" and kaggle.seconds == 15 * 60
     contest.statuses = ["COMPLETE"]
     assert chestfold("submit", "exp100", "--competition", CONTEST)[0] == 0
     assert len(contest.entries) == 1 and sent(finished)["status"] == "COMPLETE"

@@ -81,7 +81,9 @@ def test_an_interrupted_download_goes_on_and_its_files_are_proven(kaggle, chestf
     assert read_json(folder / archive.MANIFEST)["zip_sha256"] == sha256(data)
     assert not list(project.input.rglob("*.zip"))
     requests = len(kaggle.asked)
-    assert "is there already: 30 files, their checksums hold" in chestfold("data", "fetch", "chest_xray_3class")[1]
+    shown = chestfold("data", "fetch", "chest_xray_3class")[1]
+    assert "is there already: 30 files, their checksums hold" in shown
+    assert f"for a newer version at Kaggle delete {folder} and fetch it again" in " ".join(shown.split())
     (folder / "train/NORMAL/IM-0007-0001.jpeg").write_bytes(b"other")
     assert "IM-0007-0001.jpeg has changed" in one_sentence(*chestfold("data", "fetch", "chest_xray"))
     assert len(kaggle.asked) == requests
@@ -93,3 +95,13 @@ def test_a_competition_whose_zip_leads_outside_is_refused(kaggle, chestfold, pro
     refusal = one_sentence(*chestfold("data", "fetch", "--competition", CONTEST))
     assert "'../../escaped.txt' leads outside its folder" in refusal
     assert not list(project.root.rglob("escaped.txt")) and not (project.input / CONTEST).exists()
+
+
+def test_a_single_file_in_the_place_of_a_zip_is_said_and_kept(kaggle, chestfold, project):
+    """A competition of one file: the program saves it under the name of the competition."""
+    kaggle.competitions[CONTEST], kaggle.suffix = Competition(), "csv"
+    kaggle.files[CONTEST] = b"id,label\n1,ill\n"
+    refusal = one_sentence(*chestfold("data", "fetch", "--competition", CONTEST))
+    kept = project.input / ".fetch" / CONTEST / f"{CONTEST}.csv"
+    assert f"no zip but a single file, {kept}; move it into {project.input / CONTEST}" in refusal
+    assert kept.read_bytes() == kaggle.files[CONTEST]

@@ -1,4 +1,4 @@
-"""What comes after training: `ensemble`, `import`, `submit`, `kernel`, `board`, `report`, `publish`."""
+"""What comes after training: `ensemble`, `import`, `submit`, `kernel`, `board`, `report`, `track`, `publish`."""
 
 import argparse
 from collections.abc import Sequence
@@ -53,6 +53,7 @@ def add_verbs(verbs: Any) -> None:
     report.add_argument("--card", metavar="NAME", help="instead: the model card of this result, to print")
     report.add_argument("--language", choices=["en", "ja", "both"], help="of the card [en]")
     report.add_argument("--out", type=Path, help="the file to write [report.html, or card_NAME.html, in runs/]")
+    _add_track(verbs)
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
     )
@@ -69,6 +70,20 @@ def _add_ensemble(verbs: Any) -> None:
     blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
     blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
     add_trust(blend)
+
+
+def _add_track(verbs: Any) -> None:
+    track = add_verb(verbs, "track", track_result, "send to W&B, or to another tracker, what it missed of a run")
+    track.add_argument("name", help="a run in runs/ of which a fold is finished, or an ensemble")
+    track.add_argument("--tracker", default="wandb", choices=list(TRACKERS), help="as for an experiment [wandb]")
+    track.add_argument("--wandb", choices=["offline", "online"], help="as for an experiment")
+
+
+def track_result(arguments: argparse.Namespace) -> None:
+    """Send what is missing."""
+    from chestfold.integrations.tracker import open_tracker
+
+    open_tracker(arguments.tracker, arguments.wandb).send(arguments.name)
 
 
 def _add_import(verbs: Any) -> None:

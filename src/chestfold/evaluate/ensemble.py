@@ -324,7 +324,9 @@ def compare(members: Members) -> dict[str, Comparison]:
     task, metric = members.task, members.record.competition_metric
     labels, groups, folds = members.labels, members.groups, members.folds
     equal_weights = np.ones(len(folds))
-    singles = [metric.worth(FoldMean(task, labels, probs, folds, metric)(equal_weights)) for probs in members.probs]
+    singles = [
+        metric.worth(float(FoldMean(task, labels, probs, folds, metric)(equal_weights))) for probs in members.probs
+    ]
     best = int(np.argmax(singles))
     compared = {}
     for name in possible_methods(members):
@@ -333,7 +335,7 @@ def compare(members: Members) -> dict[str, Comparison]:
         in_sample = Predicted(task, labels, task.normalised(blender.predict(members.probs)))
         compared[name] = Comparison(
             score=mean_score(task, labels, [honest], groups, metric),
-            fold_mean=FoldMean(task, labels, honest, folds, metric)(equal_weights),
+            fold_mean=float(FoldMean(task, labels, honest, folds, metric)(equal_weights)),
             in_sample=value_of(metric, in_sample),
             gain=paired_fold_gain(task, labels, honest, members.probs[best], groups, folds, metric),
             over=members.names[best],

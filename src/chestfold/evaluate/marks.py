@@ -4,6 +4,7 @@ All of it comes from scores.json, but for the patients of older results, which a
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,6 +66,28 @@ def facts_of(result: Result) -> Facts:
     record = result.record
     counts = class_counts(record)
     return Facts(result.images, result.patients, counts, record.positive, base_rate(record), warning_of(record))
+
+
+def best_without_lungs(results: Iterable[Result], data: str) -> Result | None:
+    """The best result on a data set of a network that saw no lungs; None where no such run was made."""
+    found = [result for result in results if _saw_no_lungs(result.record, data) and result.competition_score]
+    return max(found, key=_worth, default=None)
+
+
+def _saw_no_lungs(record: ResultRecord, data: str) -> bool:
+    return record.data == data and record.settings.get("frame") == "lungs_black"
+
+
+def _worth(result: Result) -> float:
+    score = result.competition_score
+    assert score is not None
+    return result.record.competition_metric.worth(score.value)
+
+
+def without_lungs(result: Result) -> str:
+    """What is reached by a result of a network that saw no lungs, as a line above its data set's results."""
+    title = result.record.competition_metric.title
+    return f"what is told without the lungs (the middle black): {title} {result.competition_score} by {result.name}"
 
 
 def class_counts(record: ResultRecord) -> dict[str, int]:

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import AliasChoices, Field
 
 from chestfold.core import hooks
-from chestfold.core.config import Request, did_you_mean
+from chestfold.core.config import Request, did_you_mean, require_choice
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
 from chestfold.core.files import published_dir, require_plain_name, runs_dir, sha256_file, write_bytes
@@ -266,6 +266,15 @@ class Result:
             return scores.test.at_half.get(metric) if scores.test else None
         figures: Figures | None = getattr(scores, kind)
         return figures.get(metric) if figures else None
+
+    def value(self, metric: str) -> float:
+        """A figure of the out-of-fold predictions, thresholded at 0.5 where it decides: `value("auc")`.
+
+        Raises:
+            InputError: it was not scored.
+        """
+        require_choice("metric", metric, self.record.scores.at_half)
+        return self.record.scores.at_half[metric].value
 
     def by_subgroup(self) -> BySubgroup:
         """Title of a division -> value -> figures; of results of before they were scored by what the ids say."""

@@ -29,8 +29,8 @@ from chestfold.evaluate.paired import against_parent
 from chestfold.evaluate.results import Result, ResultRecord, not_run
 from chestfold.integrations.kaggle.submission import Standing, standings
 from chestfold.report.attention import grids, read_maps, read_outlines, small_maps
+from chestfold.report.commands import command
 from chestfold.report.images import Errors, Pictures, Wanted, in_turn, matching_index
-from chestfold.report.publish import command
 from chestfold.report.records import (
     PERCENT,
     Cases,
@@ -285,6 +285,7 @@ def _table(key: str, cases: CaseTable, trained: tuple[int, ...], pictures: Pictu
         patients=cases.rows["group"].iloc[numbers].nunique(),
         counts=counts,
         base=_base(record),
+        black=_black(cases),
         cases=key,
         folds=list(trained),
         fold_count=folds.count,
@@ -312,6 +313,15 @@ def _base(record: ResultRecord) -> dict[str, Any] | None:
     """The most frequent of exclusive classes: what always saying it would be right in."""
     rate = base_rate(record)
     return {"class": rate.answer, "share": rate.share} if rate else None
+
+
+def _black(cases: CaseTable) -> dict[str, Any] | None:
+    """The best run that saw no lungs: what can be told without them."""
+    found = [shown for runs in cases.runs.values() for shown in runs if shown[1].settings.get("frame") == "lungs_black"]
+    if not found:
+        return None
+    best = min(found, key=_order)[1]
+    return {"name": best.name, "score": best.scores["competition"]}
 
 
 def _shown_maps(cases: CaseTable, run: Run, pictures: Pictures) -> Maps | None:

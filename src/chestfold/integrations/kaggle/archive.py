@@ -175,7 +175,7 @@ def _encoding_notes(encoding: str, plan: Plan) -> list[str]:
 
 def _by_hand(folder: Path) -> str:
     """The way on where no choice can be made for the user."""
-    return f"nothing was unpacked, unpack it yourself into {folder}"
+    return f"nothing was unpacked: unpack it yourself into {folder}, or delete it to download it anew"
 
 
 def _is_copy(place: PurePosixPath, info: ZipInfo, kept: dict[PurePosixPath, ZipInfo], name: str) -> bool:

@@ -133,7 +133,7 @@ def _page(source: Source, token: str, number: int) -> tuple[list[Submission], st
     which: dict[str, Any] = {"page_token": token} if token else {"page": number}
     answer = _ask(source, "ListSubmissions", competition_name=source.slug, page_size=PAGE_SIZE, **which)
     rows = answer.get("submissions") or []
-    entries = [_submission(row) for row in rows if isinstance(row, dict) and row.get("ref")]
+    entries = [_submission(row) for row in rows if isinstance(row, dict) and _text(row, "ref").isdecimal()]
     return entries, _text(answer, "nextPageToken")
 
 
@@ -227,29 +227,31 @@ def scored_sha256(source: Source, reference: int) -> str:
     require("kagglesdk", "kaggle")
     from kagglesdk.common.types.file_download import FileDownload
 
-    digest = hashlib.sha256()
+    digest, size = hashlib.sha256(), 0
     with _client(source) as client:
         answer = client.call(*_request("competitions", "DownloadSubmission", submission_id=reference), FileDownload)
-        if re.search("html|json", answer.headers.get("Content-Type", "")):
-            raise NoAnswer("Kaggle gives no file back for it")
+        is_file = not re.search("html|json", answer.headers.get("Content-Type", ""))
         for chunk in answer.iter_content(1 << 20):
             digest.update(chunk)
+            size += len(chunk)
+    if not (is_file and size):
+        raise NoAnswer(f"Kaggle gives no file back for submission {reference}")
     return digest.hexdigest()
 
 
-def _ask(source: Source, method: str, seconds: float = TIMEOUT, **fields: Any) -> dict[str, Any]:
+def _ask(source: Source, method: str, seconds: float | None = None, **fields: Any) -> dict[str, Any]:
     """Kaggle's answer, as JSON, to a question about a competition."""
     return ask(source, "competitions", method, seconds, **fields)
 
 
-def ask(source: Source, part: str, method: str, /, seconds: float = TIMEOUT, **fields: Any) -> dict[str, Any]:
+def ask(source: Source, part: str, method: str, /, seconds: float | None = None, **fields: Any) -> dict[str, Any]:
     """Kaggle's answer, as JSON, to one request, which is made once.
 
     Args:
         source: what it is about, for a complaint.
         part: of kagglesdk: competitions, datasets, kernels or blobs.
         method: name of the request.
-        seconds: that the answer may take.
+        seconds: that the answer may take; else as usual.
         fields: of the request's form.
     """
     require("kagglesdk", "kaggle")
@@ -284,8 +286,8 @@ class _Json:
 
 
 @contextmanager
-def _client(source: Source, seconds: float = TIMEOUT) -> Iterator[Any]:
-    """kagglesdk's client, logged in; its errors become sentences about `source`."""
+def _client(source: Source, seconds: float | None = None) -> Iterator[Any]:
+    """kagglesdk's client, logged in; its errors become sentences about `source`. None: `TIMEOUT` seconds an answer."""
     import requests
     from kagglesdk import KaggleClient, KaggleCredentials
     from kagglesdk.kaggle_http_client import KaggleHttpClient
@@ -295,7 +297,7 @@ def _client(source: Source, seconds: float = TIMEOUT) -> Iterator[Any]:
         with KaggleClient(username=user, password=key) as kaggle:
             client = kaggle.http_client()
             session = client._session  # it has no timeout, and no option for one
-            session.send = partial(session.send, timeout=seconds)
+            session.send = partial(session.send, timeout=seconds or TIMEOUT)
             if session.auth is None:
                 saved = KaggleCredentials.load(kaggle)
                 if saved is None:

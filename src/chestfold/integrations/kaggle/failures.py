@@ -137,6 +137,12 @@ SIGNS = (
         r"RemoteDisconnected|IncompleteRead|ChunkedEncoding|timed out|SSLError",
     ),
     Sign(
+        NoAnswer,
+        "Kaggle's answer about {source} cannot be read: is a network's log-in page or a proxy between? Open a browser "
+        "and look, then run the same command again",
+        words=r"Expecting value|JSONDecodeError",
+    ),
+    Sign(
         RefusedForGood,
         "Kaggle refused the request for {source}: {said}; look at {page}",
         codes=range(400, 500),

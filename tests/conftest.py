@@ -256,13 +256,21 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
-def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def kind_of_kaggle() -> Any:
+    """The class of the stand-in for Kaggle."""
+    from kaggle_server import Kaggle
+
+    return Kaggle
+
+
+@pytest.fixture
+def kaggle(kind_of_kaggle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A server, and an environment in which the program talks to it with planted credentials that nobody may see."""
-    from kaggle_server import KEY, Kaggle, ServerClock
+    from kaggle_server import KEY, ServerClock
 
     from chestfold.integrations.kaggle import upload
 
-    server = Kaggle()
+    server = kind_of_kaggle()
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     for name in ("KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME", "KAGGLE_API_TOKEN", "ALL_PROXY", "all_proxy"):

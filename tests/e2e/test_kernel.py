@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from conftest import Project, enter, make_project, make_tiny_folds, tiny_experiment
 from forked import run_script
-from kaggle_server import Kaggle
+from kaggle_kernels import KaggleWithKernels
 from kernel_inputs import CONTEST, kaggle_inputs, predicted_in_a_kernel
 
 from chestfold.cli import main
@@ -118,7 +118,7 @@ def test_ensembles_of_each_kind_are_blended_as_at_home(runs, tmp_path, name):
     made = write_kernel(name, CONTEST, "someone")
     inputs = kaggle_inputs(made.folder, runs.input / "tiny", tmp_path / "input")
     assert predicted_in_a_kernel(made, inputs, tmp_path / "work") == write_submission(name)[0].read_bytes()
-    with_tables = [path for path in (made.weights).glob("*oof.parquet")]
+    with_tables = list(made.weights.glob("*oof.parquet"))
     assert bool(with_tables) == (name == "by_stack"), "patients and labels are sent to a stack alone"
 
 
@@ -255,14 +255,17 @@ def test_a_kernel_that_cannot_predict_ends_with_an_exit_code_and_one_line(runs, 
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: 0 files are called") and "Traceback" not in done.stderr
     (contents,) = inputs.rglob("chestfold-*.json")
-    for path, sentence in ((inputs / "weights" / "chestfold.pyz", "no chestfold.pyz"), (contents, "json 0 times")):
+    for path, sentence in (
+        (inputs / "weights" / "chestfold.pyz", "no chestfold.pyz"),
+        (contents, "0 times chestfold-"),
+    ):
         path.unlink()
         done = run_offline(folder, inputs, tmp_path, forked=False)
         assert done.returncode == 1 and done.stderr.count("\n") == 1
-        assert f"{sentence}; add the data set with these weights to this kernel" in done.stderr
+        assert sentence in done.stderr and "; add the data set with these weights to this kernel" in done.stderr
 
 
-def test_kaggle_takes_the_folder(runs, capsys, monkeypatch, tmp_path):
+def test_kaggles_own_program_takes_the_folder(runs, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("KAGGLE_USERNAME", "someone")
     monkeypatch.delenv("KAGGLE_API_TOKEN", raising=False)
@@ -270,14 +273,19 @@ def test_kaggle_takes_the_folder(runs, capsys, monkeypatch, tmp_path):
     folder = runs.root / "submissions" / "kernel_exp101"
     said = capsys.readouterr().out
     assert "to the private data set someone/chestfold-exp101-weights: " in said and "2 networks with settings" in said
-    assert "with a GPU, without internet" in said and "nothing was sent; to send it: chestfold kernel exp101" in said
+    assert "with a GPU, without internet" in said and "nothing was sent; the same command with --send" in said
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in (folder / "weights").iterdir())
-    server = Kaggle()
-    env = os.environ | server.environment | {"KAGGLE_KEY": "planted"}
-    words = [sys.executable, "-m", "kaggle", "kernels", "push", "-p", str(folder)]
-    said = subprocess.run(words, env=env, capture_output=True, text=True).stdout
+    server = KaggleWithKernels()
+    env = os.environ | server.environment | {"KAGGLE_KEY": "planted", "TMPDIR": str(tmp_path)}
+    said = ""
+    for words in (["datasets", "create", "-p", str(folder / "weights")], ["kernels", "push", "-p", str(folder)]):
+        words = [sys.executable, "-m", "kaggle", *words]
+        said += subprocess.run(words, env=env, capture_output=True, text=True).stdout
     server.stop()
+    assert "Your private Dataset is being created" in said, said
     assert "successfully pushed" in said and "does not resolve" not in said
+    ((weights,),) = server.datasets.values()
+    assert set(weights.content) == {path.name for path in (folder / "weights").iterdir()} - {"dataset-metadata.json"}
     (kernel,) = server.kernels
     assert kernel["competitionDataSources"] == [CONTEST]
     assert kernel["datasetDataSources"] == [read_json(folder / "weights" / "dataset-metadata.json")["id"]]

@@ -118,6 +118,12 @@ def _add_kaggle(verbs: Any) -> None:
     kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
     kernel.add_argument("--partial", action="store_true", help="also where folds are not trained yet")
     kernel.add_argument("--full", action="store_true", help="with the network of --fold full")
+    kernel.add_argument("--send", action="store_true", help="push the data set and the kernel, submit what has run")
+    kernel.add_argument("-m", "--message", help="description of the submission at Kaggle [NAME]")
+    kernel.add_argument(
+        "--wait", type=float, default=720, metavar="MINUTES", help="for data set, kernel and score, at most [720]"
+    )
+    kernel.add_argument("--again", action="store_true", help="take anew what failed by Kaggle's fault")
     add_trust(kernel)
 
 
@@ -180,17 +186,26 @@ def submit_result(arguments: argparse.Namespace) -> None:
 
 
 def write_kernel(arguments: argparse.Namespace) -> None:
-    """Write what a code competition takes, and say what sending it would send."""
+    """Write what a code competition takes, say what leaves this machine, and send it where that is asked for."""
     from chestfold.evaluate.results import find_result
     from chestfold.integrations.kaggle import kernel
     from chestfold.integrations.kaggle.submission import require_all_folds
 
-    require_all_folds(find_result(arguments.name), arguments.partial)
-    made = kernel.write_kernel(arguments.name, arguments.competition, arguments.owner, arguments.full)
+    a = arguments
+    require_all_folds(find_result(a.name), a.partial)
+    made = kernel.write_kernel(a.name, a.competition, a.owner, a.full)
     say(f"wrote {made.folder}: {kernel.SCRIPT}, its metadata, and weights/")
     for line in kernel.describe(made):
         say(line)
-    say(f"nothing was sent; to send it: chestfold kernel {arguments.name} --competition {arguments.competition} --send")
+    if not a.send:
+        say("nothing was sent; the same command with --send sends it, and submits it to the competition")
+        return
+    from chestfold.integrations.kaggle.kernel_send import send_kernel
+    from chestfold.integrations.kaggle.upload import format_lines
+
+    path, entry = send_kernel(made, a.message or a.name, a.wait, a.again)
+    for line in format_lines(path, entry):
+        say(line)
 
 
 def show_board(arguments: argparse.Namespace) -> None:

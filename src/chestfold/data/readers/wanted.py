@@ -29,7 +29,7 @@ WITHOUT_PLACES = ("joined", "npz")
 class Wanted:
     """The images of some ids. `index`: those that are there, sorted by id, with the columns beside the image.
 
-    `lost`: id -> why it is not there. `names`: each id as it was asked for -> the one that `index` or `lost` has for it.
+    `lost`: id -> why it is not there. `names`: each id that was asked for -> the one that `index` or `lost` has for it.
     `how`: in words, where they were looked for.
     """
 
@@ -76,11 +76,11 @@ def find_wanted(dataset: Dataset, root: Path, ids: Iterable[str], columns: Seque
     return Wanted(Index(dataset, root, table), lost, names, how)
 
 
-def _located(find: Find | None, ids: Iterable[str]) -> tuple[dict[str, Path], dict[str, str]]:
+def _located(find: Find, ids: Iterable[str]) -> tuple[dict[str, Path], dict[str, str]]:
     """Id -> image of those that are found, and id -> complaint of the others."""
     paths: dict[str, Path] = {}
     lost: dict[str, str] = {}
-    for image_id in ids if find else ():
+    for image_id in ids:
         try:
             paths[image_id] = find(image_id)
         except InputError as error:
@@ -88,15 +88,15 @@ def _located(find: Find | None, ids: Iterable[str]) -> tuple[dict[str, Path], di
     return paths, lost
 
 
-def _declared(dataset: Dataset, root: Path) -> Find | None:
-    """By the declaration; None where it says nothing of this folder."""
+def _declared(dataset: Dataset, root: Path) -> Find:
+    """By the declaration, which may say nothing of this folder."""
     if dataset.reader in WITHOUT_PLACES:
-        return None
+        return _nowhere
     if dataset.reader == "csv":
         try:
             places = open_places(root, dataset.test_images or dataset.images)
         except InputError:  # its folder is not here: these images lie otherwise
-            return None
+            return _nowhere
         return lambda image_id: places.find(image_id, "the sample submission")
     if dataset.reader == "folders":
         rows = read_test_folders(dataset, root)
@@ -110,6 +110,10 @@ def _declared(dataset: Dataset, root: Path) -> Find | None:
         return path_of[id_key(image_id)]
 
     return find
+
+
+def _nowhere(image_id: str) -> Path:
+    raise InputError(f"nothing is declared of {image_id!r}")
 
 
 def _by_name(root: Path) -> Find:

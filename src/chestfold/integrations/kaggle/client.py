@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,20 +31,26 @@ DOWNLOAD_SILENCE = 600.0
 """Seconds without any output after which the program is stopped; it waits 300 for a chunk before it tries again."""
 PAGE_SIZE = 200
 """Submissions asked for at once; servers are known that give 20 or 50 whatever is asked for."""
-_SERVICE = "competitions.CompetitionApiService"
+_SERVICES = {
+    "competitions": ("CompetitionApiService", "competition_api_service"),
+    "datasets": ("DatasetApiService", "dataset_api_service"),
+    "kernels": ("KernelsApiService", "kernels_api_service"),
+    "blobs": ("BlobApiService", "blob_api_service"),
+}
+"""Part of kagglesdk -> its service, and the module of its forms."""
 _SLUG = "[A-Za-z0-9][A-Za-z0-9_-]*"
 Shown = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A competition, or a data set `owner/name`, at Kaggle.
+    """A competition, or a data set or kernel `owner/name`, at Kaggle.
 
     Raises:
         InputError: the slug is not one; it would be taken for an option or a path.
     """
 
-    kind: Literal["competition", "data set"]
+    kind: Literal["competition", "data set", "kernel"]
     slug: str
 
     def __post_init__(self) -> None:
@@ -60,7 +67,7 @@ class Source:
     @property
     def page(self) -> str:
         """Its address."""
-        folder = "competitions" if self.kind == "competition" else "datasets"
+        folder = {"competition": "competitions", "data set": "datasets", "kernel": "code"}[self.kind]
         return f"https://www.kaggle.com/{folder}/{self.slug}"
 
 
@@ -222,7 +229,7 @@ def scored_sha256(source: Source, reference: int) -> str:
 
     digest, size = hashlib.sha256(), 0
     with _client(source) as client:
-        answer = client.call(_SERVICE, *_request("DownloadSubmission", submission_id=reference), FileDownload)
+        answer = client.call(*_request("competitions", "DownloadSubmission", submission_id=reference), FileDownload)
         is_file = not re.search("html|json", answer.headers.get("Content-Type", ""))
         for chunk in answer.iter_content(1 << 20):
             digest.update(chunk)
@@ -234,19 +241,36 @@ def scored_sha256(source: Source, reference: int) -> str:
 
 def _ask(source: Source, method: str, seconds: float | None = None, **fields: Any) -> dict[str, Any]:
     """Kaggle's answer, as JSON, to a question about a competition."""
+    return ask(source, "competitions", method, seconds, **fields)
+
+
+def ask(source: Source, part: str, method: str, /, seconds: float | None = None, **fields: Any) -> dict[str, Any]:
+    """Kaggle's answer, as JSON, to one request, which is made once.
+
+    Args:
+        source: what it is about, for a complaint.
+        part: of kagglesdk: competitions, datasets, kernels or blobs.
+        method: name of the request.
+        seconds: that the answer may take; else as usual.
+        fields: of the request's form.
+    """
     require("kagglesdk", "kaggle")
     with _client(source, seconds) as client:
-        return client.call(_SERVICE, *_request(method, **fields), _Json)
+        return client.call(*_request(part, method, **fields), _Json)
 
 
-def _request(method: str, **fields: Any) -> tuple[str, Any]:
-    """The name of a question and kagglesdk's form for it, filled in."""
-    from kagglesdk.competitions.types import competition_api_service
+def form(part: str, name: str, /, **fields: Any) -> Any:
+    """kagglesdk's form `ApiNAME`, filled in."""
+    module = import_module(f"kagglesdk.{part}.types.{_SERVICES[part][1]}")
+    made = getattr(module, f"Api{name}")()
+    for field, value in fields.items():
+        setattr(made, field, value)
+    return made
 
-    request = getattr(competition_api_service, f"Api{method}Request")()
-    for name, value in fields.items():
-        setattr(request, name, value)
-    return method, request
+
+def _request(part: str, method: str, /, **fields: Any) -> tuple[str, str, Any]:
+    """The service, the name of a question and its form."""
+    return f"{part}.{_SERVICES[part][0]}", method, form(part, f"{method}Request", **fields)
 
 
 class _Json:

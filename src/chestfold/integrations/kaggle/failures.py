@@ -66,6 +66,12 @@ SIGNS = (
     ),
     Sign(
         RefusedForGood,
+        "{source} takes files and no notebooks: {said}; send one with `chestfold submit NAME --competition {slug}`",
+        words=r"not (accept|allow|support|take)\w* ((submissions|entries) from |code |any )?(notebook|kernel|code sub)|"
+        r"not a (code|notebooks?|kernels?) competition",
+    ),
+    Sign(
+        RefusedForGood,
         "{source} takes submissions from notebooks only: {said}; write one with `chestfold kernel NAME --competition "
         "{slug}`",
         words=r"code competition|(only|must|require) .{0,60}(notebook|kernel)|(notebook|kernel)s?[- ]only|"

@@ -49,7 +49,7 @@ SHARED = 12
 
 
 class Contents(Record):
-    """The file that describes the weights: the result to predict with, and the path in a project of each file beside it.
+    """The file that describes the weights: the result that predicts, and the path in a project of each file beside it.
 
     A data set at Kaggle has no folders, so the files are side by side under other names. `rates`: class -> its share of
     the training images, which is the answer for an image that cannot be read. `full`: whether the training on all

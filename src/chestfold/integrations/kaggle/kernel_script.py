@@ -16,6 +16,7 @@ COMPETITION = ""
 
 def main() -> None:
     """Write submission.csv into the current folder; a folder on the command line replaces Kaggle's."""
+    print(f"{CONTENTS} for {COMPETITION}", flush=True)  # by this line of its log a run is known
     given = [Path(word) for word in sys.argv[1:] if Path(word).is_dir()]
     root = given[0] if given else INPUT
     found = list(root.rglob(CONTENTS))

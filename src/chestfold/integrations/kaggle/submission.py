@@ -54,8 +54,28 @@ class Upload(Record):
         return "proven" if self.scored_sha256 == sha256 else "other file"
 
 
+class KernelSteps(Record):
+    """How far a kernel is on its way to a competition: see `kernel_send`, which writes it down before each step.
+
+    `identity`: owner/name at Kaggle; `weights_hash`: of its data set's content. A version is 0 until it is known;
+    `before`: the newest one at Kaggle when ours was asked for.
+    """
+
+    identity: str
+    weights_hash: str
+    dataset: str = ""
+    dataset_before: int = 0
+    dataset_version: int = 0
+    kernel: str = ""
+    kernel_version: int = 0
+
+
 class SubmissionRecord(Record):
-    """submissions/NNN_NAME.json: what the CSV beside it was made of, and what became of it."""
+    """submissions/NNN_NAME.json: what the CSV beside it was made of, and what became of it.
+
+    Of a kernel, NNN_NAME-kernel.json, `sha256` is that of its content, and the CSV is what it predicted where it could
+    be looked at: Kaggle scores what it predicts for the hidden images.
+    """
 
     result: str
     data: str
@@ -69,6 +89,7 @@ class SubmissionRecord(Record):
     full: bool = False
     """Whether it is what `--fold full` predicts, whose score is not that of the result."""
     uploads: tuple[Upload, ...] = ()
+    kernel: KernelSteps | None = None
 
 
 def all_submissions() -> list[tuple[Path, SubmissionRecord]]:
@@ -103,11 +124,11 @@ def write_submission(name: str, partial: bool = False, full: bool = False) -> tu
     folder, stem = submissions_dir(), f"{name}-{FULL_FOLDER}" if full else name
     with lock(folder):
         same = (p for p in sorted(folder.glob(f"[0-9][0-9][0-9]_{stem}.csv")) if p.read_bytes() == data)
-        path = next(same, folder / f"{_next_number(folder):03d}_{stem}.csv")
+        path = next(same, folder / f"{next_number(folder):03d}_{stem}.csv")
         _write_checked(path, data, sample, form)
         new = not path.with_suffix(".json").exists()
         if new:
-            record = _record_of(result, path, source)
+            record = record_of(result, sha256_file(path), source)
             if full:
                 record = of_full(record, result)
             record.write(path.with_suffix(".json"))
@@ -279,12 +300,14 @@ def _check_ids(path: Path, given: pd.Series, wanted: pd.Series) -> None:
         raise InputError(f"{path}: the ids are in another order than in sample_submission.csv")
 
 
-def _next_number(folder: Path) -> int:
-    numbers = [int(p.name[:3]) for p in folder.glob("[0-9][0-9][0-9]_*.csv")]
+def next_number(folder: Path) -> int:
+    """One that no submission has, neither a file nor a kernel."""
+    numbers = [int(p.name[:3]) for p in folder.glob("[0-9][0-9][0-9]_*")]
     return max(numbers, default=0) + 1
 
 
-def _record_of(result: Result, path: Path, sample_path: Path | None) -> SubmissionRecord:
+def record_of(result: Result, sha256: str, sample_path: Path | None = None) -> SubmissionRecord:
+    """What is known of a submission of this content before it is sent."""
     record = result.record
     return SubmissionRecord(
         result=result.name,
@@ -295,7 +318,7 @@ def _record_of(result: Result, path: Path, sample_path: Path | None) -> Submissi
         files={name: record.files.get(name) for name in ("oof.parquet", "test.parquet")},
         folds=record.folds,
         sample_sha256=sha256_file(sample_path) if sample_path else None,
-        sha256=sha256_file(path),
+        sha256=sha256,
     )
 
 

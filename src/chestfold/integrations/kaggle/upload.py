@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
@@ -36,8 +36,8 @@ from chestfold.integrations.kaggle.submission import SubmissionRecord, Upload, a
 LEDGER = "ledger.csv"
 COLUMNS = ["file", "result", "competition", "reference", "date", "status", "cv_auc", "cv_auc_low", "cv_auc_high"]
 COLUMNS += ["public", "private", "message", "proof", "scored_sha256"]
-PAUSES = (5.0, 20.0)
-"""Seconds between two looks at the list, in the first minute and after it."""
+PAUSES = (5.0, 20.0, 60.0)
+"""Seconds between two looks, in the first minute, in the first ten and after them."""
 SOON = 90.0
 """Seconds that an entry whose answer was lost is looked for at once."""
 LATE = 300.0
@@ -74,9 +74,19 @@ def send(
             in time.
         ServiceError: Kaggle gave no answer.
     """
+    require_minutes(minutes)
+    delivery = Delivery(path, Source("competition", competition), clock or Clock())
+    return deliver(delivery, message, minutes, again)
+
+
+def require_minutes(minutes: float) -> None:
+    """Raise `InputError` where `--wait` is no time."""
     if not (math.isfinite(minutes) and minutes >= 0):
         raise InputError(f"--wait {minutes:g}: minutes, 0 or more")
-    delivery = Delivery(path, Source("competition", competition), clock or Clock())
+
+
+def deliver(delivery: "Delivery", message: str, minutes: float, again: bool) -> Submission:
+    """Make an entry unless Kaggle has it, and wait for its score; arguments and errors as `send`."""
     text = message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # a terminal that knows only ASCII
     with lock(submissions_dir()):
         found = _begin(delivery, without_secrets(" ".join(text.split())), minutes, again)
@@ -102,6 +112,24 @@ class Delivery:
     def marker(self) -> str:
         """The words in a description that name this very file; older entries have them at the end."""
         return f"chestfold {self.sha256[:12]}"
+
+    @property
+    def about(self) -> str:
+        """What is sent, in words."""
+        return f"{self.path.name} ({len(self.path.read_bytes().splitlines()) - 1} rows)"
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether what Kaggle scores is the file itself."""
+        return True
+
+    def put(self) -> str:
+        """Bring to Kaggle what an entry is made of; returns the token for `enter`. No entry exists yet."""
+        return client.put_file(self.source, self.path)
+
+    def enter(self, token: str, description: str) -> int:
+        """Make the entry; returns its reference, 0 where that is not told; raises as `client.create_entry`."""
+        return client.create_entry(self.source, token, description)
 
     def recorded(self) -> Upload:
         """What is known of its upload, or of that of a file of another name and the same bytes."""
@@ -145,7 +173,7 @@ class Delivery:
     def look_for(self, seconds: float) -> Submission | None:
         """Look for an entry that may be listed late."""
         with waiting(f"looking for {self.path.name} at {self.source.slug}") as remark:
-            return _watch(self.find, lambda entry: True, seconds, self.clock, remark)
+            return watch(self.find, lambda entry: True, seconds, self.clock, remark)
 
 
 def _rank(entry: Submission) -> int:
@@ -194,8 +222,9 @@ def _known(delivery: Delivery, before: Upload) -> Submission | None:
     return found
 
 
-def _announce(path: Path, source: Source, description: str) -> None:
+def _announce(delivery: Delivery, description: str) -> None:
     """Say what will leave this machine; stop where the submissions are used up."""
+    source = delivery.source
     try:
         limits = client.limits(source)
     except ChestfoldError:
@@ -213,21 +242,20 @@ def _announce(path: Path, source: Source, description: str) -> None:
     left = ""
     if limits:
         left = f"; {limits.left} submissions are left {'in all' if limits.of_all else 'today'}"
-    rows = len(path.read_bytes().splitlines()) - 1
-    say(f'to {source.page} goes {path.name} ({rows} rows) as "{description}"{left}')
+    say(f'to {source.page} goes {delivery.about} as "{description}"{left}')
 
 
 def _transfer(delivery: Delivery, message: str, failed: tuple[int, ...], minutes: float) -> Submission | None:
     """Send the file; the entry where it was found already, None where it is to be waited for."""
     path, source = delivery.path, delivery.source
     description = f"[{delivery.marker}] {message}"
-    _announce(path, source, description)
+    _announce(delivery, description)
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     fresh = Upload(competition=source.slug, marker=f"[{delivery.marker}]", message=message, begun=begun, failed=failed)
     delivery.write(**fresh.model_copy(update={"status": "UPLOADING"}).model_dump())
     try:
         with waiting(f"uploading {path.name}"):
-            token = client.put_file(source, path)
+            token = delivery.put()
     except Refused as error:
         delivery.write(status="REFUSED", reason=str(error))
         raise
@@ -239,7 +267,7 @@ def _enter(delivery: Delivery, token: str, description: str, minutes: float) -> 
     """Have Kaggle make an entry of what was uploaded; where its answer is lost, the list decides."""
     try:
         with waiting(f"submitting {delivery.path.name}"):
-            reference = client.create_entry(delivery.source, token, description)
+            reference = delivery.enter(token, description)
     except Refused as error:
         delivery.write(status="REFUSED", reason=str(error), final=isinstance(error, RefusedForGood))
         raise
@@ -264,16 +292,27 @@ def _enter(delivery: Delivery, token: str, description: str, minutes: float) -> 
 def follow(look: Callable[[], Submission | None], minutes: float, clock: Clock) -> Submission | None:
     """Look until the submission has ended or the time is up; what was seen last, None where nothing was."""
     with waiting("scoring") as remark:
-        return _watch(look, lambda entry: entry.ended, minutes * 60, clock, remark)
+        return watch(look, lambda entry: entry.ended, minutes * 60, clock, remark)
 
 
-def _watch(
-    look: Callable[[], Submission | None],
-    until: Callable[[Submission], bool],
+class HasStatus(Protocol):
+    """What can be watched."""
+
+    @property
+    def status(self) -> str:
+        """How it stands, in a word."""
+
+
+S = TypeVar("S", bound=HasStatus)
+
+
+def watch(
+    look: Callable[[], S | None],
+    until: Callable[[S], bool],
     seconds: float,
     clock: Clock,
     remark: Callable[[str], None],
-) -> Submission | None:
+) -> S | None:
     """Look until what is seen is enough or the time is up.
 
     A look that Kaggle does not answer is not the end: the next one may be.
@@ -290,7 +329,7 @@ def _watch(
         if (found and until(found)) or left <= 0:
             return found
         remark(f"{found.status if found else 'not listed yet'}, {spent / 60:.0f} of {seconds / 60:g} minutes")
-        clock.sleep(min(PAUSES[spent > 60], left))
+        clock.sleep(min(PAUSES[(spent > 60) + (spent > 600)], left))
 
 
 def _end(delivery: Delivery, found: Submission | None, minutes: float) -> Submission:
@@ -320,7 +359,7 @@ def _end(delivery: Delivery, found: Submission | None, minutes: float) -> Submis
 def _prove(delivery: Delivery, found: Submission) -> None:
     """Compare what Kaggle holds for a scored entry with the file, where it gives it back."""
     ours = delivery.sha256
-    if not found.reference or delivery.recorded().proof(ours) == "proven":
+    if not (found.reference and delivery.comes_back) or delivery.recorded().proof(ours) == "proven":
         return
     try:
         with waiting(f"comparing {delivery.path.name} with what was scored"):
@@ -345,7 +384,9 @@ def format_lines(path: Path, entry: Submission) -> list[str]:
         upload.reference == entry.reference and upload.proof(record.sha256) == "proven" for upload in record.uploads
     )
     proof = "proven: what Kaggle holds has the SHA-256 of this file"
-    if not is_proven:
+    if record.kernel:
+        proof = f"scored is what version {record.kernel.kernel_version} of {record.kernel.identity} predicts there"
+    elif not is_proven:
         proof = "not proven that Kaggle scored this very file: it did not give it back to be compared"
     return [
         f"{entry.status}: {scores}, CV AUC {record.cv_auc}" if record.cv_auc else f"{entry.status}: {scores}",
@@ -363,7 +404,8 @@ def write_ledger() -> Path:
             auc = record.cv_auc
             about |= {"cv_auc": auc.value, "cv_auc_low": auc.low, "cv_auc_high": auc.high}
         for upload in record.uploads or [Upload(competition="", marker="", message="", status="not sent")]:
-            rows.append(about | upload.model_dump() | {"proof": upload.proof(record.sha256)})
+            proof = f"kernel version {record.kernel.kernel_version}" if record.kernel else upload.proof(record.sha256)
+            rows.append(about | upload.model_dump() | {"proof": proof})
     ledger = submissions_dir() / LEDGER
     write_csv(ledger, pd.DataFrame(rows, columns=COLUMNS, dtype=object).to_csv(index=False, lineterminator="\n"))
     return ledger

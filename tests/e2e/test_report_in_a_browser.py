@@ -301,6 +301,7 @@ def drawn_table(number: int, task: Task) -> Table:
         patients=100,
         counts={},
         base=None,
+        black=None,
         cases=f"cases{number}",
         folds=[0],
         fold_count=1,

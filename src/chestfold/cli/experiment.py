@@ -80,7 +80,7 @@ def run_named(
     from chestfold.train.run import run_request
 
     base = exp.parent or exp
-    request = Request(name, exp, folds, overwrite, _module_of(base), difference(base.to_dict(), exp.to_dict()))
+    request = Request(name, exp, folds, overwrite, _module_of(base, name), difference(base.to_dict(), exp.to_dict()))
     opened = open_tracker(tracker)
     try:
         return run_request(request, opened, on_epoch=on_epoch)

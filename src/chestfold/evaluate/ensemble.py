@@ -23,7 +23,7 @@ from chestfold.evaluate import predictions
 from chestfold.evaluate.bootstrap import Score, patient_weights
 from chestfold.evaluate.comparisons import FoldMean, mean_score, paired_fold_gain
 from chestfold.evaluate.metrics import Metric, Predicted, value_of
-from chestfold.evaluate.results import MethodScores, Result, ResultRecord, find_result, write_result
+from chestfold.evaluate.results import MethodScores, Result, ResultRecord, about_members, find_result, write_result
 
 BAGS = 10
 PICKS = 15
@@ -356,6 +356,7 @@ def ensemble(
     if any(name.endswith("-debug") for name in names) and not target.endswith("-debug"):
         raise InputError(f"{' '.join(names)}: a blend of debug runs means nothing; name it {target}-debug")
     results = [find_result(name) for name in names]
+    _require_uncalibrated(results)
     used = [result.load_hooks() for result in results]
     members = gather(results)
     folder = RunFolder(target)
@@ -372,6 +373,19 @@ def ensemble(
         origin["members"] = {result.name: result.record.files["oof.parquet"] for result in results}
         about = _describe(members, results, method, compared)
         return write_result(folder.path, oof, test, corrupted, origin, about, used[0]), compared
+
+
+def _require_uncalibrated(results: list[Result]) -> None:
+    """Raise `InputError` for a calibrated member: the mean of calibrated predictions is not calibrated itself.
+
+    Ranjan and Gneiting, Journal of the Royal Statistical Society B 72, 2010.
+    """
+    for result in results:
+        if result.record.calibration:
+            raise InputError(
+                f"{result.name} is calibrated, and a mean of calibrated predictions is not; blend "
+                f"{result.record.members[0]} and calibrate the blend: chestfold calibrate NAME"
+            )
 
 
 def find_blend(target: str, names: list[str], method: str) -> Result | None:
@@ -398,9 +412,7 @@ def _claim(folder: RunFolder, names: list[str], method: str, overwrite: bool) ->
 
 def _with(table: pd.DataFrame, probs: np.ndarray, task: Task) -> pd.DataFrame:
     """A copy of `table` with other scores, as predictions of `task`."""
-    copy = table.copy()
-    copy[predictions.class_columns(table)] = task.normalised(probs)
-    return copy
+    return predictions.with_probabilities(table, task.normalised(probs))
 
 
 def _blend_tests(results: list[Result], members: Members, blender: Blender) -> pd.DataFrame | None:
@@ -422,26 +434,12 @@ def _blend_corrupted(method: str, members: Members) -> pd.DataFrame | None:
 
 def _describe(members: Members, results: list[Result], method: str, compared: dict[str, Comparison]) -> dict[str, Any]:
     """The fields of scores.json besides its scores."""
-    record, methods = members.record, {}
+    methods = {}
     for name, row in compared.items():
         methods[name] = MethodScores(cross_fitted=row.score.value, in_sample=row.in_sample, fold_mean=row.fold_mean)
-    return {
+    return about_members(results) | {
         "kind": "ensemble",
-        "settings": {"hooks": record.settings["hooks"]} if record.settings.get("hooks") else {},
-        "data": record.data,
-        "classes": record.classes,
-        "positive": record.positive,
-        "task": record.task,
-        "metric": record.metric,
-        "metric_weights": record.metric_weights,
-        "higher_is_better": record.higher_is_better,
-        "warning": record.warning,
-        "folds": record.folds,
         "method": method,
-        "members": members.names,
         "weights": compared[method].weights,
         "methods": methods,
-        "minutes": round(sum(result.record.minutes for result in results), 1),
-        "date": max(result.record.date for result in results),
-        "machine": record.machine,
     }

@@ -15,6 +15,8 @@ from chestfold.data.folds.file import FoldsRecord
 from chestfold.data.loader import Images, images_of
 from chestfold.data.tabular import Cells
 from chestfold.data.transforms.preprocess import preprocess_of
+from chestfold.evaluate.calibrated import require_current
+from chestfold.evaluate.calibration import calibrated
 from chestfold.evaluate.ensemble import create_blender, gather
 from chestfold.evaluate.results import Result, ResultRecord, find_result
 from chestfold.models import ood
@@ -106,9 +108,11 @@ def load_members(name: str) -> tuple[list[TrainedRun], Blend]:
     Raises:
         InputError: there is no finished fold, members hold different folds, or a blend cannot be had for one image.
     """
-    result = _ensemble(name)
+    result = _made_of_others(name)
     if result is None:
         return [load_run(name)], lambda probs: probs[0]
+    if result.record.calibration:
+        return _load_calibrated(result)
     blend = _blend_of(result)
     runs = [load_run(member) for member in result.record.members]
     for run in runs[1:]:
@@ -120,15 +124,25 @@ def load_members(name: str) -> tuple[list[TrainedRun], Blend]:
     return runs, blend
 
 
-def _ensemble(name: str) -> Result | None:
-    """The ensemble `name`; None where that is a run with folds, or nothing."""
+def _load_calibrated(result: Result) -> tuple[list[TrainedRun], Blend]:
+    """The runs behind what was calibrated, and their blend calibrated by all out-of-fold predictions."""
+    require_current(result)
+    made, (source,) = result.record.calibration, result.record.members
+    assert made is not None
+    runs, blend = load_members(source)
+    task = runs[0].task
+    return runs, lambda probs: calibrated(task, task.normalised(blend(probs)), made.on_all)
+
+
+def _made_of_others(name: str) -> Result | None:
+    """The ensemble or the calibrated result `name`; None where that is a run with folds, or nothing."""
     if RunFolder(name).finished_folds():
         return None
     try:
         result = find_result(name)
     except InputError:  # `load_run` says what is missing
         return None
-    return result if result.record.kind == "ensemble" else None
+    return result if result.record.kind in ("ensemble", "calibrated") else None
 
 
 def _is_imported(name: str) -> bool:
@@ -191,7 +205,9 @@ def _detector(folder: FoldFolder) -> ood.OodDetector | None:
 
 def weights_hash(name: str) -> str:
     """A hash of the weights behind `name`."""
-    result = _ensemble(name)
+    result = _made_of_others(name)
+    if result and result.record.calibration:
+        return sha256_json([weights_hash(result.record.members[0]), result.record.calibration.to_dict()])
     hashes = []
     for run in result.record.members if result else (name,):
         for folder in RunFolder(run).finished_folds():

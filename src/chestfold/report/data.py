@@ -391,6 +391,8 @@ def _command(record: ResultRecord) -> str:
     match record.kind:
         case "ensemble":
             return f"chestfold ensemble {' '.join(record.members)} --name {record.name} --method {record.method}"
+        case "calibrated":
+            return f"chestfold calibrate {record.members[0]}"
         case "imported":
             return f"chestfold import {record.name} --data {record.data} --oof {record.source}"
     return command(record)

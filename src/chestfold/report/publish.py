@@ -102,7 +102,11 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _origin(row: Row) -> str:
     """The command that made a result, on which machine and when."""
     record = row.result.record
-    commands = {"ensemble": "chestfold ensemble", "imported": "chestfold import"}
+    commands = {
+        "ensemble": "chestfold ensemble",
+        "imported": "chestfold import",
+        "calibrated": "chestfold calibrate",
+    }
     how = command(record) if record.kind == "experiment" else commands[record.kind]
     commit = f", commit {record.commit[:10]}" if record.commit else ""
     return f"- {row.result.name}: `{how}`, {record.folds}, {record.machine}, {record.date}{commit}"

@@ -53,7 +53,7 @@ def write_kernel(name: str, competition: str, owner: str = "") -> Path:
     owner = owner or username()
     if not re.fullmatch(r"[A-Za-z0-9_-]+", owner):
         raise InputError("--owner is required: your user name at Kaggle, as in the address of your profile")
-    runs = _runs_behind(name)
+    made_of, runs = _made_of(name)
     slug = _slug(name)
     folder = submissions_dir() / f"kernel_{name}"
     work = folder.with_name(f".{folder.name}.tmp")
@@ -62,9 +62,10 @@ def write_kernel(name: str, competition: str, owner: str = "") -> Path:
         weights = _FlatFolder(work / "weights")
         for run in runs:
             _add_run(weights, run)
-        weights.copy(find_result(name).folder / "scores.json", f"runs/{name}/scores.json")
+        for result in made_of:
+            weights.copy(find_result(result).folder / "scores.json", f"runs/{result}/scores.json")
         if len(runs) > 1:
-            _add_tables(weights, [name, *runs])
+            _add_tables(weights, [*made_of, *runs])
         Contents(name=name, paths=weights.paths).write(weights.folder / CONTENTS)
         _write_package(weights.folder / PACKAGE)
         write_json(weights.folder / "dataset-metadata.json", _dataset(f"{owner}/{slug}-weights"))
@@ -94,13 +95,16 @@ class _FlatFolder:
         shutil.copyfile(source, self.place(path))
 
 
-def _runs_behind(name: str) -> list[str]:
-    """The members of an ensemble, or the run itself."""
+def _made_of(name: str) -> tuple[list[str], list[str]]:
+    """The result itself, with the one that it calibrates; and the runs behind: an ensemble's members, or the run."""
     if not RunFolder(name).begun_folds():
         record = find_result(name).record
         if record.kind == "ensemble":
-            return list(record.members)
-    return [name]
+            return [name], list(record.members)
+        if record.kind == "calibrated":
+            made_of, runs = _made_of(record.members[0])
+            return [name, *made_of], runs
+    return [name], [name]
 
 
 def _add_run(weights: _FlatFolder, name: str) -> None:

@@ -20,6 +20,7 @@ from chestfold.core.files import read_json
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.phantom import write_phantom
+from chestfold.evaluate.calibrated import calibrate
 from chestfold.integrations.kaggle.kernel import write_kernel
 from chestfold.integrations.kaggle.submission import write_submission
 from chestfold.predict.competition import predict_competition
@@ -45,6 +46,8 @@ def _runs(tmp_path_factory) -> Project:
             made.run(recipe, name=name)
         for method in ("greedy", "stack", "rank"):
             main.main(["ensemble", "exp101", "exp102", "--name", f"by_{method}", "--method", method])
+        for name in ("exp101", "by_stack"):
+            calibrate(name)
     return made
 
 
@@ -80,7 +83,7 @@ def require_equal(name: str, folder: Path, inputs: Path, work: Path, forked: boo
     pd.testing.assert_frame_equal(pd.read_csv(work / "submission.csv"), own, atol=1.01e-6, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["exp100", "exp101", "by_greedy", "by_stack"])
+@pytest.mark.parametrize("name", ["exp100", "exp101-calibrated", "by_greedy", "by_stack-calibrated"])
 def test_the_kernel_predicts_what_chestfold_submits(runs, tmp_path, name):
     folder = write_kernel(name, "chest-contest", "someone")
     inputs = kaggle_inputs(folder, runs.input / "tiny", tmp_path / "kaggle" / "input")

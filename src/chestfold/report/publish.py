@@ -19,6 +19,7 @@ ABOUT = (
     "at a threshold chosen on the other folds. *AUC against parent*: both on the same bootstrapped patients. "
     "*test AUC* only where the data set publishes its test labels. *AUC, shifted*: the mean AUC of the same images "
     "under eight corruptions of acquisition (contrast, brightness, blur, zoom, two strengths each), from one view. "
+    "*ECE*, *Brier* and *log loss*: the lower the better. "
     "*in lungs*: share of the Grad-CAM maps inside the lungs, where lungs are known."
 )
 

@@ -68,7 +68,7 @@ def calibrate(given: Given, way: str) -> np.ndarray:
 def figures_of(task: Task, labels: Labels, probs: np.ndarray, folds: np.ndarray) -> dict[str, float]:
     at_half = Predicted(task, labels, probs)
     found = {name: value_of(METRICS[name], at_half) for name in FREE}
-    found["folds"] = FoldMean(task, labels, probs, folds)(np.ones(len(probs)))
+    found["folds"] = float(FoldMean(task, labels, probs, folds)(np.ones(len(probs))))
     if thresholds.have_thresholds(task):
         chosen = thresholds.cross_fitted_thresholds(task, labels, probs, folds)
         tuned = Predicted(task, labels, probs, thresholds.as_given(task, chosen))

@@ -33,7 +33,9 @@ def test_an_image_is_predicted_as_in_the_test_file(trained, name):
 def test_a_run_that_was_trained_again_is_not_calibrated_by_its_old_predictions(trained):
     calibrate("exp100")
     shutil.copytree(trained.runs / "exp101", trained.runs / "exp100", dirs_exist_ok=True)
-    with pytest.raises(InputError, match="exp100 was made again after exp100-calibrated .* chestfold calibrate exp100"):
+    with pytest.raises(
+        InputError, match="exp100 was trained again after exp100-calibrated .* chestfold calibrate exp100"
+    ):
         Predictor("exp100-calibrated")
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from chestfold.cli import main
 from chestfold.integrations.kaggle import upload
-from chestfold.integrations.kaggle.client import NoAnswer, Submission
+from chestfold.integrations.kaggle.client import Submission
+from chestfold.integrations.kaggle.failures import NoAnswer
 
 
 class Clock:
@@ -71,7 +72,7 @@ def test_submit_that_does_not_know_where_to_refuses_in_one_sentence(trained, cap
 
 def test_submit_with_dry_run_writes_a_file_and_ends(trained, capsys, monkeypatch):
     monkeypatch.setattr(
-        "chestfold.integrations.kaggle.client._call", lambda *words, **more: pytest.fail("Kaggle was called")
+        "chestfold.integrations.kaggle.client._client", lambda *words, **more: pytest.fail("Kaggle was called")
     )
     main.main(["submit", "exp100", "--competition", "chest-contest", "--dry-run"])
     assert "nothing was sent" in capsys.readouterr().out

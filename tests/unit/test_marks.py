@@ -135,6 +135,28 @@ def test_a_table_says_what_its_images_are_and_what_guessing_reaches(matrix, pati
     assert facts(matrix, patients, **fields).sentence() == sentence
 
 
+def black_result(trained, name: str, auc: float, **fields) -> Result:
+    """A result on `tiny` that saw no lungs."""
+    made = find_result("exp100")
+    scores = made.record.scores
+    half = scores.at_half | {"auc": Score(auc, auc - 0.1, auc + 0.1)}
+    scored = scores.model_copy(update={"at_half": half})
+    blackened = {"scores": scored, "settings": {"frame": "lungs_black"}}
+    return Result(made.folder.with_name(name), made.record.model_copy(update=blackened | fields))
+
+
+def test_the_best_of_those_that_saw_no_lungs_is_said_of_its_data_set(trained):
+    first, second = black_result(trained, "one", 0.6), black_result(trained, "two", 0.7)
+    other = black_result(trained, "three", 0.9, data="another")
+    seen = find_result("exp100")
+    found = marks.best_without_lungs([seen, first, second, other], "tiny")
+    assert found is second
+    assert marks.without_lungs(second) == (
+        "what is told without the lungs (the middle black): AUC 0.7000 [0.6000, 0.8000] by two"
+    )
+    assert marks.best_without_lungs([seen, other], "tiny") is None
+
+
 def test_results_of_before_images_and_patients_were_counted_are_counted_from_their_predictions(trained):
     from chestfold.core.files import read_json, write_json
 

@@ -1,4 +1,5 @@
-"""What comes after training: `ensemble`, `calibrate`, `import`, `submit`, `kernel`, `board`, `report`, `publish`."""
+"""What comes after training: `ensemble`, `calibrate`, `import`, `submit`, `kernel`, `board`, `report`, `track`, and
+`publish`."""
 
 import argparse
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ def add_verbs(verbs: Any) -> None:
     report.add_argument("--card", metavar="NAME", help="instead: the model card of this result, to print")
     report.add_argument("--language", choices=["en", "ja", "both"], help="of the card [en]")
     report.add_argument("--out", type=Path, help="the file to write [report.html, or card_NAME.html, in runs/]")
+    _add_track(verbs)
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
     )
@@ -73,6 +75,20 @@ def _add_ensemble(verbs: Any) -> None:
     blend.add_argument("--wandb", choices=["offline", "online", "disabled"], help="as for an experiment")
     blend.add_argument("--overwrite", action="store_true", help="replace another ensemble of this name")
     add_trust(blend)
+
+
+def _add_track(verbs: Any) -> None:
+    track = add_verb(verbs, "track", track_result, "send to W&B, or to another tracker, what it missed of a run")
+    track.add_argument("name", help="a run in runs/ of which a fold is finished, or an ensemble")
+    track.add_argument("--tracker", default="wandb", choices=list(TRACKERS), help="as for an experiment [wandb]")
+    track.add_argument("--wandb", choices=["offline", "online"], help="as for an experiment")
+
+
+def track_result(arguments: argparse.Namespace) -> None:
+    """Send what is missing."""
+    from chestfold.integrations.tracker import open_tracker
+
+    open_tracker(arguments.tracker, arguments.wandb).send(arguments.name)
 
 
 def _add_import(verbs: Any) -> None:
@@ -100,11 +116,14 @@ def _add_kaggle(verbs: Any) -> None:
         "--full", action="store_true", help="what --fold full predicts, beside the figures of the folds"
     )
     add_calibrate(submit)
+    submit.add_argument("--again", action="store_true", help="send anew what Kaggle could not score, or refused")
     submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
     kernel = add_verb(verbs, "kernel", write_kernel, "write submissions/kernel_NAME/ for a code competition")
     kernel.add_argument("name", help="a run in runs/, with its checkpoints, or an ensemble of such runs")
     kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")
     kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
+    kernel.add_argument("--partial", action="store_true", help="also where folds are not trained yet")
+    kernel.add_argument("--full", action="store_true", help="with the network of --fold full")
     add_trust(kernel)
 
 
@@ -180,22 +199,24 @@ def submit_result(arguments: argparse.Namespace) -> None:
         return
     from chestfold.integrations.kaggle.upload import format_lines, send
 
-    entry = send(path, arguments.competition, arguments.message or result, arguments.wait)
+    message = arguments.message or result
+    entry = send(path, arguments.competition, message, arguments.wait, arguments.again)
     for line in format_lines(path, entry):
         say(line)
 
 
 def write_kernel(arguments: argparse.Namespace) -> None:
-    """Write what a code competition takes, and say how to send it."""
+    """Write what a code competition takes, and say what sending it would send."""
+    from chestfold.evaluate.results import find_result
     from chestfold.integrations.kaggle import kernel
-    from chestfold.predict.predictor import Predictor
+    from chestfold.integrations.kaggle.submission import require_all_folds
 
-    Predictor(arguments.name)  # what it refuses, a kernel could not predict with
-    folder = kernel.write_kernel(arguments.name, arguments.competition, arguments.owner)
-    networks = plural(len(list((folder / "weights").glob("*.ckpt"))), "network")
-    say(f"wrote {folder}: {kernel.SCRIPT}, its metadata, and weights/ with {networks}; nothing was sent")
-    say(f"next, in this order: kaggle datasets create -p {folder / 'weights'}")
-    say(f"                     kaggle kernels push -p {folder}")
+    require_all_folds(find_result(arguments.name), arguments.partial)
+    made = kernel.write_kernel(arguments.name, arguments.competition, arguments.owner, arguments.full)
+    say(f"wrote {made.folder}: {kernel.SCRIPT}, its metadata, and weights/")
+    for line in kernel.describe(made):
+        say(line)
+    say(f"nothing was sent; to send it: chestfold kernel {arguments.name} --competition {arguments.competition} --send")
 
 
 def show_board(arguments: argparse.Namespace) -> None:

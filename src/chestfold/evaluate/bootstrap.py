@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -10,6 +11,10 @@ from chestfold.core.records import Figure
 from chestfold.core.rng import generator
 
 REPLICATES = 1000
+AT_ONCE = 32_000
+"""Weights of rows that are looked at together: few enough for a processor's cache."""
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""Figures (R, F) of the row weights (R, N) of many replicates."""
 UNDEFINED = "-"
 """How a figure that is not defined is written, as 0 of 0."""
 
@@ -52,9 +57,14 @@ def patient_weights(groups: np.ndarray, replicates: int) -> Iterator[np.ndarray]
         yield np.bincount(drawn, minlength=len(names)).astype(float)[patient]
 
 
-def draw(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndarray) -> np.ndarray:
-    """The figures (F,) that `statistic` makes of row weights (N,), in each replicate: float (R, F)."""
-    return np.array([statistic(weights) for weights in patient_weights(groups, REPLICATES)])
+def draw(statistic: Statistic, groups: np.ndarray) -> np.ndarray:
+    """The figures of a statistic in each replicate: float (R, F)."""
+    rows = patient_weights(groups, REPLICATES)
+    block = max(1, AT_ONCE // len(groups))
+    found = []
+    while weights := list(islice(rows, block)):
+        found.append(statistic(np.array(weights)))
+    return np.concatenate(found)
 
 
 def score_of(value: float, draws: np.ndarray) -> Score:
@@ -66,16 +76,16 @@ def score_of(value: float, draws: np.ndarray) -> Score:
     return Score(float(value), float(low), float(high))
 
 
-def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndarray) -> list[Score]:
-    """The figures (F,) that `statistic` makes of row weights (N,), with 95 % intervals by resampling patients."""
-    point = statistic(np.ones(len(groups)))
+def bootstrap(statistic: Statistic, groups: np.ndarray) -> list[Score]:
+    """The figures (F,) of a statistic, with 95 % intervals by resampling patients."""
+    (point,) = statistic(np.ones((1, len(groups))))
     replicates = draw(statistic, groups)
     return [score_of(value, draws) for value, draws in zip(point, replicates.T, strict=True)]
 
 
-def bootstrap_one(statistic: Callable[[np.ndarray], float], groups: np.ndarray) -> Score:
-    """`bootstrap` of a single figure."""
-    return bootstrap(lambda weights: np.array([statistic(weights)]), groups)[0]
+def bootstrap_one(statistic: Statistic, groups: np.ndarray) -> Score:
+    """`bootstrap` of a single figure, which `statistic` gives of each replicate: (R,)."""
+    return bootstrap(lambda weights: statistic(weights)[:, None], groups)[0]
 
 
 def class_means(values: np.ndarray, members: np.ndarray, groups: np.ndarray) -> list[Score]:
@@ -85,13 +95,10 @@ def class_means(values: np.ndarray, members: np.ndarray, groups: np.ndarray) -> 
     """
 
     def means(weights: np.ndarray) -> np.ndarray:
-        each = [weighted_mean(values, weights * column) for column in members.T]
-        return np.array([*each, np.mean(each)])
+        total = weights @ members
+        each = np.divide(
+            weights @ (members * values[:, None]), total, out=np.full(total.shape, np.nan), where=total > 0
+        )
+        return np.column_stack([each, each.mean(axis=1)])
 
     return bootstrap(means, groups)
-
-
-def weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
-    """Of `values` (N,); NaN where all weights (N,) are 0."""
-    total = float(weights.sum())
-    return float((weights * values).sum()) / total if total else float("nan")

@@ -12,7 +12,8 @@ from chestfold.core.files import lock, sha256_json
 from chestfold.core.run_folder import RunFolder
 from chestfold.core.task import Task
 from chestfold.evaluate import calibration, predictions
-from chestfold.evaluate.calibration import Calibration, Scalings
+from chestfold.evaluate.calibration import Calibration
+from chestfold.evaluate.ensemble import Calibrated, blend_tests
 from chestfold.evaluate.results import Result, about_members, find_result, known_result, write_result
 
 SUFFIX = "-calibrated"
@@ -43,13 +44,6 @@ def is_current(result: Result, source: Result) -> bool:
     return made is not None and made.oof_sha256 == source.record.files["oof.parquet"]
 
 
-def require_current(result: Result) -> None:
-    """Raise `InputError` where the source of a calibrated result has other predictions now."""
-    (name,) = result.record.members
-    if not is_current(result, find_result(name)):
-        raise InputError(f"{name} was made again after {result.name} was made from it; chestfold calibrate {name}")
-
-
 def _require_probabilities(source: Result) -> None:
     record = source.record
     if source.is_debug:
@@ -75,7 +69,8 @@ def _write(source: Result, folder: RunFolder) -> Result:
         raise InputError(f"{source.name}: {error}") from error
     test = None
     if source.record.files.get("test.parquet"):
-        test = _with_scalings(source.test()[0], task, made.on_all)
+        blender = Calibrated(task, source.record.competition_metric, made.on_all)
+        test = blend_tests([source.test()[0]], blender)
     about: dict[str, Any] = about_members([source]) | {"kind": "calibrated", "calibration": made}
     identity = {"experiment": folder.name, "config_sha256": sha256_json([source.name, "calibrated"])}
     origin |= identity | {"members": {source.name: digest}, "calibration": made.to_dict()}
@@ -86,11 +81,6 @@ def _write(source: Result, folder: RunFolder) -> Result:
 def _of_folds(table: pd.DataFrame, task: Task, made: Calibration) -> pd.DataFrame:
     """Out-of-fold predictions, each calibrated by the other folds."""
     probs = made.of_fold(task, predictions.probabilities(table), table["fold"].to_numpy())
-    return predictions.with_probabilities(table, probs)
-
-
-def _with_scalings(table: pd.DataFrame, task: Task, scalings: Scalings) -> pd.DataFrame:
-    probs = calibration.calibrated(task, predictions.probabilities(table), scalings)
     return predictions.with_probabilities(table, probs)
 
 

@@ -21,6 +21,7 @@ from chestfold.core.run_folder import RunFolder
 from chestfold.core.task import Labels, Task
 from chestfold.evaluate import predictions
 from chestfold.evaluate.bootstrap import Score, patient_weights
+from chestfold.evaluate.calibration import Scalings, calibrated
 from chestfold.evaluate.comparisons import FoldMean, mean_score, paired_fold_gain
 from chestfold.evaluate.metrics import Metric, Predicted, value_of
 from chestfold.evaluate.results import MethodScores, Result, ResultRecord, about_members, find_result, write_result
@@ -324,7 +325,9 @@ def compare(members: Members) -> dict[str, Comparison]:
     task, metric = members.task, members.record.competition_metric
     labels, groups, folds = members.labels, members.groups, members.folds
     equal_weights = np.ones(len(folds))
-    singles = [metric.worth(FoldMean(task, labels, probs, folds, metric)(equal_weights)) for probs in members.probs]
+    singles = [
+        metric.worth(float(FoldMean(task, labels, probs, folds, metric)(equal_weights))) for probs in members.probs
+    ]
     best = int(np.argmax(singles))
     compared = {}
     for name in possible_methods(members):
@@ -333,7 +336,7 @@ def compare(members: Members) -> dict[str, Comparison]:
         in_sample = Predicted(task, labels, task.normalised(blender.predict(members.probs)))
         compared[name] = Comparison(
             score=mean_score(task, labels, [honest], groups, metric),
-            fold_mean=FoldMean(task, labels, honest, folds, metric)(equal_weights),
+            fold_mean=float(FoldMean(task, labels, honest, folds, metric)(equal_weights)),
             in_sample=value_of(metric, in_sample),
             gain=paired_fold_gain(task, labels, honest, members.probs[best], groups, folds, metric),
             over=members.names[best],
@@ -368,7 +371,7 @@ def ensemble(
         compared = compare(members)
         blender = create_blender(method, members).fit(members.probs, members.labels, members.groups)
         oof = _with(members.table, cross_fit(method, members, members.probs), members.task)
-        test, corrupted = _blend_tests(results, members, blender), _blend_corrupted(method, members)
+        test, corrupted = _blend_own_tests(results, members, blender), _blend_corrupted(method, members)
         origin = members.origin | {"experiment": target, "config_sha256": sha256_json([names, method])}
         origin["members"] = {result.name: result.record.files["oof.parquet"] for result in results}
         about = _describe(members, results, method, compared)
@@ -415,12 +418,58 @@ def _with(table: pd.DataFrame, probs: np.ndarray, task: Task) -> pd.DataFrame:
     return predictions.with_probabilities(table, task.normalised(probs))
 
 
-def _blend_tests(results: list[Result], members: Members, blender: Blender) -> pd.DataFrame | None:
+def _blend_own_tests(results: list[Result], members: Members, blender: Blender) -> pd.DataFrame | None:
     if any(result.record.files.get("test.parquet") is None for result in results):
         return None
-    tables = [result.test()[0] for result in results]
-    first = predictions.aligned(tables[0], tables[0]["id"], predictions.class_columns(members.table))
-    return _with(first, blender.predict(_stack(first, tables)), members.task)
+    return blend_tests([result.test()[0] for result in results], blender)
+
+
+def blend_tests(tables: list[pd.DataFrame], blender: Blender) -> pd.DataFrame:
+    """The members' predictions of the same images as one table, in the order of the first."""
+    first = predictions.aligned(tables[0], tables[0]["id"], blender.task.classes)
+    return _with(first, blender.predict(_stack(first, tables)), blender.task)
+
+
+class Calibrated(Blender):
+    """The only member, its probabilities scaled as `scalings` say."""
+
+    def __init__(self, task: Task, metric: Metric, scalings: Scalings) -> None:
+        super().__init__(task, metric)
+        self._scalings = scalings
+
+    def fit(self, probs: np.ndarray, labels: Labels, groups: np.ndarray) -> Self:
+        """Nothing: `calibration.fit_calibration` has done it."""
+        return self
+
+    def predict(self, probs: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities."""
+        return calibrated(self.task, self.task.normalised(probs[0]), self._scalings)
+
+
+def blender_of(result: Result) -> Blender:
+    """What makes a result of its members.
+
+    The blender of an ensemble, with the weights that it kept, or, a stack, fitted to its members again; what calibrates
+    the member of a calibrated result.
+    """
+    record = result.record
+    if record.calibration:
+        return Calibrated(record.create_task(), record.competition_metric, record.calibration.on_all)
+    if record.method == "stack":
+        members = gather([find_result(name) for name in record.members])
+        return create_blender("stack", members).fit(members.probs, members.labels, members.groups)
+    blender = BLENDERS[record.method](record.create_task(), record.competition_metric)
+    blender.weights = list(record.weights) if record.weights else None
+    return blender
+
+
+def require_same_members(result: Result) -> None:
+    """Raise `InputError` where a member of a result was trained again after the result was made."""
+    made_from = result.oof()[1]["members"]
+    for name in result.record.members:
+        if find_result(name).record.files["oof.parquet"] != made_from[name]:
+            again = f"chestfold calibrate {name}" if result.record.calibration else "blend them again"
+            raise InputError(f"{name} was trained again after {result.name} was made from it; {again}")
 
 
 def _blend_corrupted(method: str, members: Members) -> pd.DataFrame | None:

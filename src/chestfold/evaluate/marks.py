@@ -3,6 +3,7 @@
 All of it comes from scores.json, but for the patients of older results, which are read from their predictions.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,6 +67,28 @@ def facts_of(result: Result) -> Facts:
     return Facts(result.images, result.patients, counts, record.positive, base_rate(record), warning_of(record))
 
 
+def best_without_lungs(results: Iterable[Result], data: str) -> Result | None:
+    """The best result on a data set of a network that saw no lungs; None where no such run was made."""
+    found = [result for result in results if _saw_no_lungs(result.record, data) and result.competition_score]
+    return max(found, key=_worth, default=None)
+
+
+def _saw_no_lungs(record: ResultRecord, data: str) -> bool:
+    return record.data == data and record.settings.get("frame") == "lungs_black"
+
+
+def _worth(result: Result) -> float:
+    score = result.competition_score
+    assert score is not None
+    return result.record.competition_metric.worth(score.value)
+
+
+def without_lungs(result: Result) -> str:
+    """What is reached by a result of a network that saw no lungs, as a line above its data set's results."""
+    title = result.record.competition_metric.title
+    return f"what is told without the lungs (the middle black): {title} {result.competition_score} by {result.name}"
+
+
 def class_counts(record: ResultRecord) -> dict[str, int]:
     """Class or label -> images that have it."""
     matrix = record.scores.confusion
@@ -127,6 +150,5 @@ def _folds_differ(record: ResultRecord) -> Mark | None:
     gap, of_folds = record.scores.folds_minus_pooled, record.scores.per_fold_auc
     if gap is None or of_folds is None or not (gap.low > 0 and gap.value >= ROUNDING):
         return None
-    return Mark(
-        "folds_differ", f"the folds' probabilities are on different scales: mean of folds {np.mean(of_folds):.3f}"
-    )
+    mean = f"mean of folds {np.mean(of_folds):.3f}"
+    return Mark("folds_differ", f"the folds' probabilities are on different scales: {mean}")

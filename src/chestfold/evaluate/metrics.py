@@ -10,9 +10,9 @@ are named in `BOARD` are scored for every result.
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,6 +70,24 @@ class Predicted:
         return self.decided * self.truth
 
     @cached_property
+    def crossed(self) -> np.ndarray:
+        """Which pair of a true and a predicted class each row is, float (N, K * K) of 0 and 1."""
+        return (self.truth[:, :, None] * self.decided[:, None, :]).reshape(len(self.truth), -1)
+
+    @cached_property
+    def surprise(self) -> np.ndarray:
+        """Minus the logarithm of the probability of the truth, float (N, K): of exclusive classes in its own column."""
+        truth, probs = self.truth, np.asarray(self.probs, np.float64)
+        of_truth = np.where(truth == 1, probs, 1 - probs)
+        losses = -np.log(np.maximum(of_truth, SMALLEST))
+        return losses * (truth if self.task.sums_to_one else self.known)
+
+    @cached_property
+    def distance(self) -> np.ndarray:
+        """Squared distance of the probabilities from the truth, float (N, K); 0 where a label is not known."""
+        return (self.probs - self.truth) ** 2 * self.known
+
+    @cached_property
     def _rankings(self) -> dict[int, Ranking]:
         return {}
 
@@ -82,7 +100,10 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a metric sees: predictions whose rows count with `weights` (N,), and the classes that it is the mean of."""
+    """What a metric sees: predictions whose rows count with `weights` (N,), and the classes that it is the mean of.
+
+    `weights` may be those of many replicates too, (R, N): then what is told here of each class has the shape (R, K).
+    """
 
     predicted: Predicted
     weights: np.ndarray
@@ -116,55 +137,60 @@ class Evaluation:
     @cached_property
     def matrix(self) -> np.ndarray:
         """Weighted confusion counts (K, K): row = true class, column = predicted class."""
-        return (self.predicted.truth * self.weights[:, None]).T @ self.predicted.decided
+        count = len(self.task.classes)
+        return (self.weights @ self.predicted.crossed).reshape(*self.weights.shape[:-1], count, count)
 
-    def mean_share(self, part: np.ndarray, whole: np.ndarray) -> float:
+    def mean_share(self, part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         """The mean over the classes of `part` / `whole` (K,). One without a whole does not count: 0 of 0 is no number.
 
         NaN where none counts.
         """
-        shares = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)[self.classes]
-        defined = shares[~np.isnan(shares)]
-        return float(defined.mean()) if len(defined) else float("nan")
+        return mean_of_defined(share(part, whole)[..., self.classes])
 
-    def mean_of(self, figure: Callable[[int], float]) -> float:
+    def mean_of(self, figure: Callable[[int], np.ndarray]) -> np.ndarray:
         """The mean over the classes of a figure of each.
 
         A label of which the rows hold nothing, or nothing else, does not count; a class of several makes it NaN.
         """
-        figures = np.array([figure(number) for number in self.classes])
-        if not self.task.sums_to_one:
-            figures = figures[~np.isnan(figures)]
-        return float(figures.mean()) if len(figures) else float("nan")
-
-    def mean_row(self, values: np.ndarray) -> float:
-        """The weighted mean of a value of each row (N,)."""
-        return float((self.weights * values).sum() / self.weights.sum())
+        figures = np.stack([figure(number) for number in self.classes], axis=-1)
+        return figures.mean(axis=-1) if self.task.sums_to_one else mean_of_defined(figures)
 
     def of_known(self, number: int) -> np.ndarray:
         """The weights (N,), 0 where a class is not known."""
-        return self.weights * self.predicted.known[:, number]
+        known = self.predicted.known[:, number]
+        return self.weights if known.all() else self.weights * known
 
 
-# The metrics
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """`part` / `whole`; NaN where there is no whole."""
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
 
 
-def roc_auc(e: Evaluation) -> float:
+def mean_of_defined(figures: np.ndarray) -> np.ndarray:
+    """The mean over the last axis of those that are not NaN; NaN where none is."""
+    defined = ~np.isnan(figures)
+    return share(np.where(defined, figures, 0).sum(axis=-1), defined.sum(axis=-1))
+
+
+# The metrics: a number, or one of each replicate (R,)
+
+
+def roc_auc(e: Evaluation) -> np.ndarray:
     """Area under the ROC curve; the mean one-versus-rest area of more than two classes."""
     return e.mean_of(lambda c: e.predicted.ranking(c).auc(e.of_known(c)))
 
 
-def average_precision(e: Evaluation) -> float:
+def average_precision(e: Evaluation) -> np.ndarray:
     """Area under the precision-recall curve, as the mean precision over the steps of recall."""
     return e.mean_of(lambda c: e.predicted.ranking(c).average_precision(e.of_known(c)))
 
 
-def sensitivity_at(e: Evaluation, specificity: float) -> float:
+def sensitivity_at(e: Evaluation, specificity: float) -> np.ndarray:
     """The highest sensitivity of a threshold that keeps the specificity."""
     return e.mean_of(lambda c: e.predicted.ranking(c).sensitivity_at(specificity, e.of_known(c)))
 
 
-def precision(e: Evaluation) -> float:
+def precision(e: Evaluation) -> np.ndarray:
     """Share of the predictions of a class that are right; NaN of a class that is never predicted.
 
     In a mean over several classes such a one counts 0 if it is there, as scikit-learn has it: nobody shall gain by
@@ -176,18 +202,18 @@ def precision(e: Evaluation) -> float:
     return e.mean_share(e.hits, np.where(passed_over, 1, e.found))
 
 
-def recall(e: Evaluation) -> float:
+def recall(e: Evaluation) -> np.ndarray:
     """Share of a class that is found: sensitivity; NaN of a class that is not there."""
     return e.mean_share(e.hits, e.present)
 
 
-def specificity(e: Evaluation) -> float:
+def specificity(e: Evaluation) -> np.ndarray:
     """Share of the others that is not predicted as a class; NaN where there are no others."""
     others = e.total - e.present
     return e.mean_share(others - (e.found - e.hits), others)
 
 
-def f_beta(e: Evaluation, beta: float = 1.0) -> float:
+def f_beta(e: Evaluation, beta: float = 1.0) -> np.ndarray:
     """Weighted harmonic mean of precision and recall; a beta above 1 puts recall first (van Rijsbergen 1979).
 
     By counts, 2 TP / (2 TP + FP + FN) for beta 1: so it is 0, and defined, where a class is there and never predicted
@@ -196,38 +222,37 @@ def f_beta(e: Evaluation, beta: float = 1.0) -> float:
     return e.mean_share((1 + beta**2) * e.hits, e.found + beta**2 * e.present)
 
 
-def macro_f1(e: Evaluation) -> float:
+def macro_f1(e: Evaluation) -> np.ndarray:
     """The mean F1 over all classes, of two over both."""
-    every = Evaluation(e.predicted, e.weights, list(range(len(e.hits)))) if e.task.sums_to_one else e
+    every = Evaluation(e.predicted, e.weights, list(range(len(e.task.classes)))) if e.task.sums_to_one else e
     return f_beta(every)
 
 
-def accuracy(e: Evaluation) -> float:
+def accuracy(e: Evaluation) -> np.ndarray:
     """Share of right predictions; of several labels the mean share."""
     if e.task.sums_to_one:
-        return float(e.hits.sum() / e.weights.sum())
+        return share(e.hits.sum(axis=-1), e.weights.sum(axis=-1))
     wrong = e.found + e.present - 2 * e.hits
     return e.mean_share(e.total - wrong, e.total)
 
 
-def balanced_accuracy(e: Evaluation) -> float:
+def balanced_accuracy(e: Evaluation) -> np.ndarray:
     """The mean recall of all classes; of a label the mean of sensitivity and specificity."""
     if e.task.sums_to_one:
-        shares = np.divide(e.hits, e.present, out=np.full(len(e.hits), np.nan), where=e.present > 0)
-        return float(shares.mean())
+        return share(e.hits, e.present).mean(axis=-1)
     return (recall(e) + specificity(e)) / 2
 
 
-def quadratic_kappa(e: Evaluation) -> float:
+def quadratic_kappa(e: Evaluation) -> np.ndarray:
     """Agreement beyond chance, errors counted by the square of their distance (Cohen 1968)."""
-    grades = np.arange(len(e.matrix))
+    grades = np.arange(len(e.task.classes))
     cost = (grades[:, None] - grades[None]) ** 2
-    by_chance = np.outer(e.matrix.sum(axis=1), e.matrix.sum(axis=0)) / e.matrix.sum()
-    expected = float((cost * by_chance).sum())
-    return 1 - float((cost * e.matrix).sum()) / expected if expected else float("nan")
+    of_truth, of_answers = e.matrix.sum(axis=-1), e.matrix.sum(axis=-2)
+    by_chance = ((of_truth @ cost) * of_answers).sum(axis=-1) / of_truth.sum(axis=-1)
+    return 1 - share((cost * e.matrix).sum(axis=(-2, -1)), by_chance)
 
 
-def log_loss(e: Evaluation) -> float:
+def log_loss(e: Evaluation) -> np.ndarray:
     """Minus the mean natural logarithm of the probability of the truth (Good 1952), the lower the better.
 
     Of several labels the mean over them. From 0; log 2 = 0.69 where two classes are always called equally probable.
@@ -235,42 +260,38 @@ def log_loss(e: Evaluation) -> float:
     return weighted_log_loss(e, {})
 
 
-def weighted_log_loss(e: Evaluation, class_weights: Mapping[str, float]) -> float:
+def weighted_log_loss(e: Evaluation, class_weights: Mapping[str, float]) -> np.ndarray:
     """Log loss in which a class counts with its weight; one that is not named with 1."""
     given = np.array([class_weights.get(name, 1.0) for name in e.task.classes])
-    truth, probs = e.predicted.truth, np.asarray(e.predicted.probs, np.float64)
+    losses = e.weights @ e.predicted.surprise
     if e.task.sums_to_one:
-        of_rows = e.weights * (truth @ given)
-        of_truth = (truth * probs).sum(axis=1)
-        return float(-(of_rows * np.log(np.maximum(of_truth, SMALLEST))).sum() / of_rows.sum())
-    of_truth = np.where(truth == 1, probs, 1 - probs)
-    losses = -np.log(np.maximum(of_truth, SMALLEST)) * e.predicted.known
-    of_labels = np.divide(e.weights @ losses, e.total, out=np.zeros(len(given)), where=e.total > 0)
-    counted = given[e.classes] * (e.total[e.classes] > 0)
-    return float((counted * of_labels[e.classes]).sum() / counted.sum())
+        return share(losses @ given, e.present @ given)
+    of_labels = np.nan_to_num(share(losses, e.total))[..., e.classes]
+    counted = given[e.classes] * (e.total[..., e.classes] > 0)
+    return share((counted * of_labels).sum(axis=-1), counted.sum(axis=-1))
 
 
-def brier_score(e: Evaluation) -> float:
+def brier_score(e: Evaluation) -> np.ndarray:
     """Mean squared distance of the probabilities from the truth (Brier, Monthly Weather Review 78, 1950), the lower the
     better.
 
     Of two classes that of the positive one, 0 to 1: half of Brier's sum, as scikit-learn has it. Of more classes and of
     grades Brier's sum over them, 0 to 2; of several labels the mean over them, 0 to 1.
     """
-    distance = (e.predicted.probs - e.predicted.truth) ** 2 * e.predicted.known
+    distance = e.weights @ e.predicted.distance
     if e.task.sums_to_one:
-        return e.mean_row(distance[:, e.classes].sum(axis=1))
-    return e.mean_share(e.weights @ distance, e.total)
+        return share(distance[..., e.classes].sum(axis=-1), e.weights.sum(axis=-1))
+    return e.mean_share(distance, e.total)
 
 
-def probabilistic_f1(e: Evaluation) -> float:
+def probabilistic_f1(e: Evaluation) -> np.ndarray:
     """F1 of the probabilities themselves, without a threshold (Yacouby and Axman, Eval4NLP 2020)."""
     certain = e.predicted.probs * e.predicted.known
     hits = e.weights @ (certain * e.predicted.truth)
     return e.mean_share(2 * hits, e.weights @ certain + e.present)
 
 
-def calibration_error(e: Evaluation) -> float:
+def calibration_error(e: Evaluation) -> np.ndarray:
     """Expected calibration error of the top class, 15 equal bins (Guo et al., ICML 2017, eq. 3); of labels the mean."""
     if e.task.sums_to_one:
         return _calibration_gap(*confidences(e.predicted), e.weights)
@@ -292,12 +313,11 @@ def confidences(predicted: Predicted) -> tuple[np.ndarray, np.ndarray]:
     return probs[rows, top], truth[rows, top]
 
 
-def _calibration_gap(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
+def _calibration_gap(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The mean distance between confidence (N,) and share of the right (N,) of 0 and 1, bin by bin."""
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    gap = np.bincount(bins, weights * (right - confidence), minlength=ECE_BINS)
-    total = float(weights.sum())
-    return float(np.abs(gap).sum()) / total if total else float("nan")
+    of_bins = np.eye(ECE_BINS)[bins] * (right - confidence)[:, None]
+    return share(np.abs(weights @ of_bins).sum(axis=-1), weights.sum(axis=-1))
 
 
 # What a figure of 0 or 1 rests on: so many independent trials, of predictions of a class, and patients (N,)
@@ -339,24 +359,42 @@ class Metric:
     """
 
     title: str
-    function: Callable[[Evaluation], float]
+    function: Callable[[Evaluation], Any]
     higher_is_better: bool = True
     decides: bool = False
     exclusive: bool = False
     """Whether it is only for classes of which an image has exactly one."""
     trials: Callable[[Predicted, int, np.ndarray], int] | None = None
     of_share: Callable[[float], float] = _as_it_is
+    at_once: bool = False
+    """Whether it takes the weights of many replicates, (R, N), and gives a number of each."""
+
+    def values(self, evaluation: Evaluation) -> np.ndarray:
+        """Of each replicate of an evaluation of many, (R,); NaN where no row has a weight."""
+        predicted, weights = evaluation.predicted, evaluation.weights
+        if self.at_once:
+            return self.function(evaluation)
+        found = np.full(weights.shape[:-1], np.nan)
+        for place in np.ndindex(found.shape):
+            if weights[place].any():
+                found[place] = self.function(Evaluation(predicted, weights[place], evaluation.classes))
+        return found
+
+    @property
+    def sign(self) -> int:
+        """Of a difference so that more is better."""
+        return 1 if self.higher_is_better else -1
 
     def gain(self, value: float) -> float:
         """`value` so that more is better."""
-        return value if self.higher_is_better else -value
+        return self.sign * value
 
     def worth(self, value: float) -> float:
         """`gain` for choosing the best: a figure that is not defined is worse than any other."""
         return -math.inf if math.isnan(value) else self.gain(value)
 
 
-_OWN: dict[str, Metric] = {
+_WRITTEN = {
     "auc": Metric("AUC", roc_auc, trials=_pairs),
     "precision": Metric("precision", precision, decides=True, trials=_called),
     "recall": Metric("recall", recall, decides=True, trials=_ill),
@@ -372,6 +410,7 @@ _OWN: dict[str, Metric] = {
     "brier": Metric("Brier", brier_score, higher_is_better=False),
     "pf1": Metric("pF1", probabilistic_f1),
 }
+_OWN = {name: replace(metric, at_once=True) for name, metric in _WRITTEN.items()}
 METRICS: dict[str, Metric] = hooks.registry("METRICS", _OWN)
 """Name -> metric; besides these `f0.5`, `f2`, ..., `sensitivity@0.9`, ..., and `weighted_log_loss`."""
 ALIASES = {"macro_auc": "auc", "qwk": "quadratic_kappa", "probabilistic_f1": "pf1", "loss": "log_loss"}
@@ -401,13 +440,13 @@ def find_metric(name: str, class_weights: Mapping[str, float] | None = None) -> 
         return found if isinstance(found, Metric) else Metric(name, found)  # a hook may be a bare function
     if name == "weighted_log_loss":
         weighted = partial(weighted_log_loss, class_weights=class_weights or {})
-        return Metric("weighted log loss", weighted, higher_is_better=False)
+        return Metric("weighted log loss", weighted, higher_is_better=False, at_once=True)
     if match := re.fullmatch(r"f(\d+(?:\.\d+)?)", name):
-        return Metric(f"F{match[1]}", partial(f_beta, beta=float(match[1])), decides=True)
+        return Metric(f"F{match[1]}", partial(f_beta, beta=float(match[1])), decides=True, at_once=True)
     if match := re.fullmatch(r"sensitivity@(0?\.\d+)", name):
         kept = float(match[1])
         sensitivity = partial(sensitivity_at, specificity=kept)
-        return Metric(f"sensitivity at specificity {kept:g}", sensitivity, trials=_ill)
+        return Metric(f"sensitivity at specificity {kept:g}", sensitivity, trials=_ill, at_once=True)
     names = ", ".join([*METRICS, *PATTERNS])
     raise InputError(f"unknown metric {name!r}{did_you_mean(name, [*METRICS, *ALIASES])}; there are {names}")
 
@@ -451,7 +490,7 @@ def declared_metric(dataset: "Dataset", task: Task) -> str:
 def value_of(metric: Metric, predicted: Predicted, weights: np.ndarray | None = None) -> float:
     """A metric of some predictions, whose rows count with `weights` (N,), or each once."""
     weights = np.ones(len(predicted.probs)) if weights is None else weights
-    return metric.function(Evaluation(predicted, weights, predicted.task.scored_classes))
+    return float(metric.function(Evaluation(predicted, weights, predicted.task.scored_classes)))
 
 
 def evaluate(
@@ -469,7 +508,7 @@ def evaluate(
 
     def figures(weights: np.ndarray) -> np.ndarray:
         evaluation = Evaluation(predicted, weights, classes)
-        return np.array([metric.function(evaluation) for metric in metrics.values()])
+        return np.stack([metric.values(evaluation) for metric in metrics.values()], axis=-1)
 
     scores = zip(metrics.items(), bootstrap(figures, groups), strict=True)
     return {name: with_doubt(score, metric, predicted, classes, groups) for (name, metric), score in scores}
@@ -496,7 +535,7 @@ def evaluate_each_class(
 
     def figures(weights: np.ndarray) -> np.ndarray:
         evaluations = [Evaluation(predicted, weights, [number]) for number in range(len(predicted.task.classes))]
-        return np.array([metric.function(e) for e in evaluations for metric in metrics.values()])
+        return np.stack([metric.values(e) for e in evaluations for metric in metrics.values()], axis=-1)
 
     scores = iter(bootstrap(figures, groups))
     found: dict[str, dict[str, Score]] = {}

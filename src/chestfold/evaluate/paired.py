@@ -141,9 +141,10 @@ def gains_of(paired: Paired, metrics: Mapping[str, Metric], sides: tuple[Predict
 
     def gains(weights: np.ndarray) -> np.ndarray:
         ours, theirs = (Evaluation(side, weights, scored) for side in sides)
-        return np.array([m.gain(m.function(ours)) - m.gain(m.function(theirs)) for m in metrics.values()])
+        found = [m.sign * (m.values(ours) - m.values(theirs)) for m in metrics.values()]
+        return np.stack(found, axis=-1)
 
-    point = gains(np.ones(len(paired.table)))
+    (point,) = gains(np.ones((1, len(paired.table))))
     draws = bootstrap.draw(gains, paired.groups)
     found = {}
     for n, (name, metric) in enumerate(metrics.items()):

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import AliasChoices, Field
 
 from chestfold.core import hooks
-from chestfold.core.config import Request, did_you_mean
+from chestfold.core.config import Request, did_you_mean, require_choice
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
 from chestfold.core.files import published_dir, require_plain_name, runs_dir, sha256_file, write_bytes
@@ -22,7 +22,7 @@ from chestfold.core.task import Task, create_task
 from chestfold.data.dataset import Dataset
 from chestfold.evaluate import comparisons, metrics, predictions, subgroups, thresholds
 from chestfold.evaluate.attention import ATTENTION, Attention
-from chestfold.evaluate.bootstrap import Score, bootstrap_one
+from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.calibration import Calibration
 from chestfold.evaluate.claims import Comparison
 from chestfold.evaluate.metrics import (
@@ -271,6 +271,15 @@ class Result:
         figures: Figures | None = getattr(scores, kind)
         return figures.get(metric) if figures else None
 
+    def value(self, metric: str) -> float:
+        """A figure of the out-of-fold predictions, thresholded at 0.5 where it decides: `value("auc")`.
+
+        Raises:
+            InputError: it was not scored.
+        """
+        require_choice("metric", metric, self.record.scores.at_half)
+        return self.record.scores.at_half[metric].value
+
     def by_subgroup(self) -> BySubgroup:
         """Title of a division -> value -> figures; of results of before they were scored by what the ids say."""
         kept = self.record.scores.by_subgroup
@@ -390,18 +399,12 @@ def score_each_fold(table: pd.DataFrame, task: Task, metric: Metric) -> list[flo
 
 
 def folds_minus_pooled(table: pd.DataFrame, task: Task) -> Score | None:
-    """The mean of the folds' AUCs minus the AUC of all images, drawn together; None of one fold.
-
-    It is above 0 where the folds' probabilities are on different scales, so that images of two folds cannot be ranked
-    together (Forman and Scholz, SIGKDD Explorations 12, 2010; Airola et al., MLSB 2009).
-    """
+    """`comparisons.folds_minus_pooled` of a prediction table; None of one fold."""
     labels, probs = task.labels(table["label"].tolist()), predictions.probabilities(table)
-    folds, auc = table["fold"].to_numpy(), METRICS["auc"]
+    groups, folds = table["group"].to_numpy(), table["fold"].to_numpy()
     if len(np.unique(folds)) < 2:
         return None
-    of_folds, pooled = comparisons.FoldMean(task, labels, probs, folds, auc), Predicted(task, labels, probs)
-    groups = table["group"].to_numpy()
-    return bootstrap_one(lambda weights: of_folds(weights) - value_of(auc, pooled, weights), groups)
+    return comparisons.folds_minus_pooled(task, labels, probs, groups, folds)
 
 
 def write_result(

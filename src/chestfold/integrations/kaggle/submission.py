@@ -1,5 +1,6 @@
 """From a result to a numbered submission file that was checked before anything leaves the machine."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,11 @@ from chestfold.integrations.kaggle.answers import DIGITS, AnswerFormat, answer_f
 
 
 class Upload(Record):
-    """What became of a file at one competition. `begun`: when the upload was; `reason`: why it has no score."""
+    """What became of a file at one competition: see `upload` for its life.
+
+    `begun`: when the upload was; `reason`: why there is no entry or no score; `scored_sha256`: of the file that Kaggle
+    holds for the entry, empty where that is not known; `failed`: references of earlier entries without a score.
+    """
 
     competition: str
     marker: str
@@ -35,6 +40,18 @@ class Upload(Record):
     public: str = ""
     private: str = ""
     reason: str = ""
+    scored_sha256: str = ""
+    failed: tuple[int, ...] = ()
+    final: bool = False
+    """Whether Kaggle took the whole file and then refused it: it is not sent again unless that is asked for."""
+
+    def proof(self, sha256: str) -> str:
+        """Whether it is known that Kaggle scored the file of this hash: "", "proven", "not proven" or "other file"."""
+        if self.status != "COMPLETE":
+            return ""
+        if not self.scored_sha256:
+            return "not proven"
+        return "proven" if self.scored_sha256 == sha256 else "other file"
 
 
 class SubmissionRecord(Record):
@@ -307,6 +324,8 @@ def standings(results: Sequence[Result]) -> dict[str, Standing]:
         if record.full or record.files["oof.parquet"] != hashes.get(record.result):
             continue
         for upload in record.uploads:
+            if upload.proof(record.sha256) == "other file":
+                continue
             public, private = _number(upload.public), _number(upload.private)
             if (public, private) != (None, None):
                 found[record.result] = Standing(public, private, upload.competition)
@@ -314,8 +333,9 @@ def standings(results: Sequence[Result]) -> dict[str, Standing]:
 
 
 def _number(text: str) -> float | None:
-    """Kaggle gives its scores as texts, empty where there is none."""
+    """Kaggle gives its scores as texts, empty where there is none; one that is not finite is none."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

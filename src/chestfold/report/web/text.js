@@ -11,6 +11,8 @@ const TEXT = {
   language: ["Language", "言語"],
   data_sets: ["Data sets", "データセット"],
   base_rate: ["Calling everything {0} is right in {1} %.", "すべて {0} と答えても正解率は {1} % です。"],
+  without_lungs: ["Without the lungs (the middle black) {0} {1} is reached, by {2}.",
+    "肺を見せない（中央を黒くした）場合の {0} は {1} です（{2}）。"],
   images_patients: ["{0} images of {1} patients: {2}.", "画像 {0} 枚、患者 {1} 人（{2}）。"],
   class_count: ["{1} {0}", "{0} {1} 枚"],
   comma: [", ", "、"],

@@ -22,6 +22,7 @@ from chestfold.core.files import read_json
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.phantom import write_phantom
+from chestfold.evaluate.calibrated import calibrate
 from chestfold.integrations.kaggle.kernel import describe, write_kernel
 from chestfold.integrations.kaggle.submission import write_submission
 
@@ -47,6 +48,8 @@ def _runs(tmp_path_factory) -> Project:
         for method in ("greedy", "stack", "rank"):
             main.main(["ensemble", "exp101", "exp102", "--name", f"by_{method}", "--method", method])
         main.main(["ensemble", "by_greedy", "exp100", "--name", "nested"])
+        for name in ("exp101", "by_stack"):
+            calibrate(name)
     return made
 
 
@@ -73,7 +76,7 @@ def require_equal(name: str, folder: Path, inputs: Path, work: Path, forked: boo
     assert (work / "submission.csv").read_bytes() == own.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["exp100", "exp101", "by_greedy"])
+@pytest.mark.parametrize("name", ["exp100", "exp101-calibrated", "by_greedy", "by_stack-calibrated"])
 def test_the_kernel_predicts_what_chestfold_submits(runs, tmp_path, name):
     folder = write_kernel(name, CONTEST, "someone").folder
     inputs = kaggle_inputs(folder, runs.input / "tiny", tmp_path / "kaggle" / "input")

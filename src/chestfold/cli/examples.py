@@ -4,6 +4,7 @@ EXAMPLES = {
     "chestfold answers": "chestfold answers quiz_*.csv",
     "chestfold app": "chestfold app exp021 --open",
     "chestfold board": "chestfold board --data chest_xray --sort auc-shifted --top 5",
+    "chestfold calibrate": "chestfold calibrate exp021",
     "chestfold compare": "chestfold compare exp021 exp030",
     "chestfold data check": "chestfold data check chest_xray",
     "chestfold data fetch": "chestfold data fetch chest_xray",

@@ -1,4 +1,5 @@
-"""What comes after training: `ensemble`, `import`, `submit`, `kernel`, `board`, `report`, `track`, `publish`."""
+"""What comes after training: `ensemble`, `calibrate`, `import`, `submit`, `kernel`, `board`, `report`, `track`, and
+`publish`."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from chestfold.cli.parser import add_trust, add_verb
+from chestfold.cli.parser import add_calibrate, add_trust, add_verb, chosen_name
 from chestfold.core.console import NATURAL, plural, print_written, say, show, show_lines, terminal_width, waiting
 from chestfold.core.errors import InputError
 from chestfold.core.files import require_file, runs_dir
@@ -24,6 +25,10 @@ WATCH = 10.0
 def add_verbs(verbs: Any) -> None:
     """Add the verbs of this module."""
     _add_ensemble(verbs)
+    text = "write NAME-calibrated: the same predictions with probabilities that mean what they say"
+    calibrate_verb = add_verb(verbs, "calibrate", calibrate_result, text)
+    calibrate_verb.add_argument("name", help="a finished result with two or more folds: a run, an ensemble, an import")
+    add_trust(calibrate_verb)
     _add_import(verbs)
     _add_kaggle(verbs)
     board = add_verb(verbs, "board", show_board, "the leaderboard of all results, or another table")
@@ -110,6 +115,7 @@ def _add_kaggle(verbs: Any) -> None:
     submit.add_argument(
         "--full", action="store_true", help="what --fold full predicts, beside the figures of the folds"
     )
+    add_calibrate(submit)
     submit.add_argument("--again", action="store_true", help="send anew what Kaggle could not score, or refused")
     submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
     kernel = add_verb(verbs, "kernel", write_kernel, "write submissions/kernel_NAME/ for a code competition")
@@ -151,6 +157,25 @@ def ensemble(arguments: argparse.Namespace) -> None:
     tracker.close()
 
 
+def calibrate_result(arguments: argparse.Namespace) -> None:
+    """Calibrate, and show what it changes: each figure before and after."""
+    from rich.table import Table
+
+    from chestfold.evaluate.calibrated import calibrate
+    from chestfold.evaluate.metrics import METRICS
+    from chestfold.evaluate.results import find_result
+
+    made, source = calibrate(arguments.name), find_result(arguments.name)
+    table = Table("out of fold", source.name, made.name)
+    for name in ("log_loss", "brier", "ece", "auc", "f1", "accuracy"):
+        texts = [str(result.score("at_half", name) or "-") for result in (source, made)]
+        table.add_row(METRICS[name].title, *texts)
+    show(table)
+    say("each fold is calibrated by the others; test images and new ones by all of them")
+    say(f"{made.name} is in {made.folder}")
+    say(f"next: chestfold compare {made.name} {source.name}; chestfold submit {made.name} --dry-run")
+
+
 def import_result(arguments: argparse.Namespace) -> None:
     """Import a stranger's predictions, and say what they score here."""
     from chestfold.evaluate import imported
@@ -171,15 +196,16 @@ def submit_result(arguments: argparse.Namespace) -> None:
 
     if not (arguments.dry_run or arguments.competition):
         raise InputError("say where to: --competition and the competition's slug, or --dry-run to send nothing")
-    path, new = write_submission(arguments.name, arguments.partial, arguments.full)
+    result = chosen_name(arguments)
+    path, new = write_submission(result, arguments.partial, arguments.full)
     say(f"{'wrote' if new else 'the same content is already in'} {path}; it passes every check")
     if arguments.dry_run:
-        name = f"{arguments.name} --full" if arguments.full else arguments.name
+        name = f"{result} --full" if arguments.full else result
         say(f"nothing was sent; to send it: chestfold submit {name} --competition SLUG -m MESSAGE")
         return
     from chestfold.integrations.kaggle.upload import format_lines, send
 
-    message = arguments.message or arguments.name
+    message = arguments.message or result
     entry = send(path, arguments.competition, message, arguments.wait, arguments.again)
     for line in format_lines(path, entry):
         say(line)

@@ -21,9 +21,10 @@ from chestfold.core.run_folder import RunFolder
 from chestfold.core.task import Labels, Task
 from chestfold.evaluate import predictions
 from chestfold.evaluate.bootstrap import Score, patient_weights
+from chestfold.evaluate.calibration import Scalings, calibrated
 from chestfold.evaluate.comparisons import FoldMean, mean_score, paired_fold_gain
 from chestfold.evaluate.metrics import Metric, Predicted, value_of
-from chestfold.evaluate.results import MethodScores, Result, ResultRecord, find_result, write_result
+from chestfold.evaluate.results import MethodScores, Result, ResultRecord, about_members, find_result, write_result
 
 BAGS = 10
 PICKS = 15
@@ -358,6 +359,7 @@ def ensemble(
     if any(name.endswith("-debug") for name in names) and not target.endswith("-debug"):
         raise InputError(f"{' '.join(names)}: a blend of debug runs means nothing; name it {target}-debug")
     results = [find_result(name) for name in names]
+    _require_uncalibrated(results)
     used = [result.load_hooks() for result in results]
     members = gather(results)
     folder = RunFolder(target)
@@ -374,6 +376,19 @@ def ensemble(
         origin["members"] = {result.name: result.record.files["oof.parquet"] for result in results}
         about = _describe(members, results, method, compared)
         return write_result(folder.path, oof, test, corrupted, origin, about, used[0]), compared
+
+
+def _require_uncalibrated(results: list[Result]) -> None:
+    """Raise `InputError` for a calibrated member: the mean of calibrated predictions is not calibrated itself.
+
+    Ranjan and Gneiting, Journal of the Royal Statistical Society B 72, 2010.
+    """
+    for result in results:
+        if result.record.calibration:
+            raise InputError(
+                f"{result.name} is calibrated, and a mean of calibrated predictions is not; blend "
+                f"{result.record.members[0]} and calibrate the blend: chestfold calibrate NAME"
+            )
 
 
 def find_blend(target: str, names: list[str], method: str) -> Result | None:
@@ -400,9 +415,7 @@ def _claim(folder: RunFolder, names: list[str], method: str, overwrite: bool) ->
 
 def _with(table: pd.DataFrame, probs: np.ndarray, task: Task) -> pd.DataFrame:
     """A copy of `table` with other scores, as predictions of `task`."""
-    copy = table.copy()
-    copy[predictions.class_columns(table)] = task.normalised(probs)
-    return copy
+    return predictions.with_probabilities(table, task.normalised(probs))
 
 
 def _blend_own_tests(results: list[Result], members: Members, blender: Blender) -> pd.DataFrame | None:
@@ -417,9 +430,31 @@ def blend_tests(tables: list[pd.DataFrame], blender: Blender) -> pd.DataFrame:
     return _with(first, blender.predict(_stack(first, tables)), blender.task)
 
 
+class Calibrated(Blender):
+    """The only member, its probabilities scaled as `scalings` say."""
+
+    def __init__(self, task: Task, metric: Metric, scalings: Scalings) -> None:
+        super().__init__(task, metric)
+        self._scalings = scalings
+
+    def fit(self, probs: np.ndarray, labels: Labels, groups: np.ndarray) -> Self:
+        """Nothing: `calibration.fit_calibration` has done it."""
+        return self
+
+    def predict(self, probs: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities."""
+        return calibrated(self.task, self.task.normalised(probs[0]), self._scalings)
+
+
 def blender_of(result: Result) -> Blender:
-    """The blender of an ensemble: with the weights that it kept, or, a stack, fitted to its members again."""
+    """What makes a result of its members.
+
+    The blender of an ensemble, with the weights that it kept, or, a stack, fitted to its members again; what calibrates
+    the member of a calibrated result.
+    """
     record = result.record
+    if record.calibration:
+        return Calibrated(record.create_task(), record.competition_metric, record.calibration.on_all)
     if record.method == "stack":
         members = gather([find_result(name) for name in record.members])
         return create_blender("stack", members).fit(members.probs, members.labels, members.groups)
@@ -429,11 +464,12 @@ def blender_of(result: Result) -> Blender:
 
 
 def require_same_members(result: Result) -> None:
-    """Raise `InputError` where a member of an ensemble was trained again after the ensemble was made."""
+    """Raise `InputError` where a member of a result was trained again after the result was made."""
     made_from = result.oof()[1]["members"]
     for name in result.record.members:
         if find_result(name).record.files["oof.parquet"] != made_from[name]:
-            raise InputError(f"{name} was trained again after {result.name} was made from it; blend them again")
+            again = f"chestfold calibrate {name}" if result.record.calibration else "blend them again"
+            raise InputError(f"{name} was trained again after {result.name} was made from it; {again}")
 
 
 def _blend_corrupted(method: str, members: Members) -> pd.DataFrame | None:
@@ -447,26 +483,12 @@ def _blend_corrupted(method: str, members: Members) -> pd.DataFrame | None:
 
 def _describe(members: Members, results: list[Result], method: str, compared: dict[str, Comparison]) -> dict[str, Any]:
     """The fields of scores.json besides its scores."""
-    record, methods = members.record, {}
+    methods = {}
     for name, row in compared.items():
         methods[name] = MethodScores(cross_fitted=row.score.value, in_sample=row.in_sample, fold_mean=row.fold_mean)
-    return {
+    return about_members(results) | {
         "kind": "ensemble",
-        "settings": {"hooks": record.settings["hooks"]} if record.settings.get("hooks") else {},
-        "data": record.data,
-        "classes": record.classes,
-        "positive": record.positive,
-        "task": record.task,
-        "metric": record.metric,
-        "metric_weights": record.metric_weights,
-        "higher_is_better": record.higher_is_better,
-        "warning": record.warning,
-        "folds": record.folds,
         "method": method,
-        "members": members.names,
         "weights": compared[method].weights,
         "methods": methods,
-        "minutes": round(sum(result.record.minutes for result in results), 1),
-        "date": max(result.record.date for result in results),
-        "machine": record.machine,
     }

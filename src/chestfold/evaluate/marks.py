@@ -3,7 +3,6 @@
 All of it comes from scores.json, but for the patients of older results, which are read from their predictions.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -15,13 +14,13 @@ from chestfold.data.catalogue import catalogue
 from chestfold.evaluate.results import Result, ResultRecord
 
 ROUNDING = 0.0005
-"""Of a share that is shown with three decimals."""
+"""Of a figure that is shown with three decimals."""
 
 
 @dataclass(frozen=True)
 class Mark:
     """A remark on a result. `never`: it never calls a class; `base_rate`: guessing is as often right; `folds_differ`:
-    its folds together have another AUC than each by itself."""
+    its folds together have a lower AUC than each by itself."""
 
     kind: Literal["never", "base_rate", "folds_differ"]
     text: str
@@ -147,10 +146,9 @@ def _no_better_than_guessing(record: ResultRecord) -> Mark | None:
 
 
 def _folds_differ(record: ResultRecord) -> Mark | None:
-    pooled, of_folds = record.scores.at_half.get("auc"), record.scores.per_fold_auc or []
-    if pooled is None or len(of_folds) < 2:
+    """Where the folds' own AUCs are better than that of all images, by more than the draws give and the eye can see."""
+    gap, of_folds = record.scores.folds_minus_pooled, record.scores.per_fold_auc
+    if gap is None or of_folds is None or not (gap.low > 0 and gap.value >= ROUNDING):
         return None
-    mean = float(np.mean(of_folds))
-    half = (pooled.high - pooled.low) / 2
-    differs = math.isfinite(half) and abs(mean - pooled.value) > half
-    return Mark("folds_differ", f"mean of folds {mean:.3f}") if differs else None
+    mean = f"mean of folds {np.mean(of_folds):.3f}"
+    return Mark("folds_differ", f"the folds' probabilities are on different scales: {mean}")

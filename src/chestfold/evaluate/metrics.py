@@ -253,7 +253,10 @@ def quadratic_kappa(e: Evaluation) -> np.ndarray:
 
 
 def log_loss(e: Evaluation) -> np.ndarray:
-    """Minus the mean logarithm of the probability of the truth; of several labels the mean over them."""
+    """Minus the mean natural logarithm of the probability of the truth (Good 1952), the lower the better.
+
+    Of several labels the mean over them. From 0; log 2 = 0.69 where two classes are always called equally probable.
+    """
     return weighted_log_loss(e, {})
 
 
@@ -269,7 +272,12 @@ def weighted_log_loss(e: Evaluation, class_weights: Mapping[str, float]) -> np.n
 
 
 def brier_score(e: Evaluation) -> np.ndarray:
-    """Mean squared distance of the probabilities from the truth (Brier 1950); of several classes summed over them."""
+    """Mean squared distance of the probabilities from the truth (Brier, Monthly Weather Review 78, 1950), the lower the
+    better.
+
+    Of two classes that of the positive one, 0 to 1: half of Brier's sum, as scikit-learn has it. Of more classes and of
+    grades Brier's sum over them, 0 to 2; of several labels the mean over them, 0 to 1.
+    """
     distance = e.weights @ e.predicted.distance
     if e.task.sums_to_one:
         return share(distance[..., e.classes].sum(axis=-1), e.weights.sum(axis=-1))
@@ -407,7 +415,7 @@ METRICS: dict[str, Metric] = hooks.registry("METRICS", _OWN)
 """Name -> metric; besides these `f0.5`, `f2`, ..., `sensitivity@0.9`, ..., and `weighted_log_loss`."""
 ALIASES = {"macro_auc": "auc", "qwk": "quadratic_kappa", "probabilistic_f1": "pf1", "loss": "log_loss"}
 """Other names that a competition may use."""
-BOARD = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece")
+BOARD = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece", "brier", "log_loss")
 """Those that every result is scored by, in the order of the board's columns."""
 TITLES = {name: _OWN[name].title for name in BOARD} | {"recall": "sensitivity"}
 """What those are called beside images: radiographers say sensitivity."""

@@ -106,9 +106,11 @@ def load_members(name: str) -> tuple[list[TrainedRun], Blend]:
     Raises:
         InputError: there is no finished fold, members hold different folds, or a blend cannot be had for one image.
     """
-    result = _ensemble(name)
+    result = _made_of_others(name)
     if result is None:
         return [load_run(name)], lambda probs: probs[0]
+    if result.record.calibration:
+        return _load_calibrated(result)
     blend = _blend_of(result)
     runs = [load_run(member) for member in result.record.members]
     for run in runs[1:]:
@@ -120,15 +122,23 @@ def load_members(name: str) -> tuple[list[TrainedRun], Blend]:
     return runs, blend
 
 
-def _ensemble(name: str) -> Result | None:
-    """The ensemble `name`; None where that is a run with folds, or nothing."""
+def _load_calibrated(result: Result) -> tuple[list[TrainedRun], Blend]:
+    """The runs behind what was calibrated, and their blend calibrated by all out-of-fold predictions."""
+    require_same_members(result)
+    runs, blend = load_members(result.record.members[0])
+    scale = blender_of(result).predict
+    return runs, lambda probs: scale(blend(probs)[None])
+
+
+def _made_of_others(name: str) -> Result | None:
+    """The ensemble or the calibrated result `name`; None where that is a run with folds, or nothing."""
     if RunFolder(name).finished_folds():
         return None
     try:
         result = find_result(name)
     except InputError:  # `load_run` says what is missing
         return None
-    return result if result.record.kind == "ensemble" else None
+    return result if result.record.kind in ("ensemble", "calibrated") else None
 
 
 def _is_imported(name: str) -> bool:
@@ -186,7 +196,9 @@ def _detector(folder: FoldFolder) -> ood.OodDetector | None:
 
 def weights_hash(name: str) -> str:
     """A hash of the weights behind `name`."""
-    result = _ensemble(name)
+    result = _made_of_others(name)
+    if result and result.record.calibration:
+        return sha256_json([weights_hash(result.record.members[0]), result.record.calibration.to_dict()])
     hashes = []
     for run in result.record.members if result else (name,):
         for folder in RunFolder(run).finished_folds():

@@ -347,7 +347,7 @@ def _run(result: Result, probs: bytes, beside: Beside) -> Run:
         date=record.date,
         minutes=record.minutes,
         machine=record.machine,
-        command=_command(record),
+        command=command(record),
         commit=record.commit,
         parent=record.parent,
         members=list(record.members),
@@ -395,15 +395,6 @@ def _scores(result: Result, attention: Attention | None) -> dict[str, Interval |
 
 def _interval(score: Score | None) -> Interval | None:
     return (score.value, score.low, score.high) if score and not isnan(score.value) else None
-
-
-def _command(record: ResultRecord) -> str:
-    match record.kind:
-        case "ensemble":
-            return f"chestfold ensemble {' '.join(record.members)} --name {record.name} --method {record.method}"
-        case "imported":
-            return f"chestfold import {record.name} --data {record.data} --oof {record.source}"
-    return command(record)
 
 
 def _settings(record: ResultRecord) -> dict[str, Any]:

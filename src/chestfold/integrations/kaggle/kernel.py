@@ -219,7 +219,8 @@ def _walk(name: str, full: bool) -> Iterator[_Member]:
     if result.record.kind == "imported":
         raise InputError(f"{name} was imported: it has predictions and no networks; a kernel needs a run of your own")
     if full:
-        raise InputError(f"--full: {name} is an ensemble, and a training on all images is of one run; name that run")
+        kind = "calibrated" if result.record.calibration else "an ensemble"
+        raise InputError(f"--full: {name} is {kind}, and a training on all images is of one run; name that run")
     require_same_members(result)
     yield _Member(name, result=result)
     for member in result.record.members:

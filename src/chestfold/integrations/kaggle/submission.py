@@ -116,6 +116,11 @@ def write_submission(name: str, partial: bool = False, full: bool = False) -> tu
         raise InputError("--full and --partial: all folds stand beside a training on all images; leave one of them out")
     result = find_result(name)
     require_all_folds(result, partial)
+    if full and result.record.calibration:
+        raise InputError(
+            f"--full: {name} is calibrated by out-of-fold predictions, which a training on all images has none of; "
+            f"submit {result.record.members[0]} --full as it is"
+        )
     if result.is_published:
         say(f"{name} is the published result of {result.folder}, not a run of yours")
     sample, source, form = expected_answers(result)

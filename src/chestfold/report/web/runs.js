@@ -1,9 +1,9 @@
 // The table of runs: search, order, columns by profile, the forest of intervals, and the choice of A and B.
 const COLUMNS = {
-  radiographer: ["recall", "specificity", "accuracy", "ece"],
+  radiographer: ["recall", "specificity", "accuracy", "ece", "brier", "log_loss"],
   competitor: ["corrupted", "public", "private", "test_auc", "gain", "p_false", "minutes"],
 };
-const SMALL_FIRST = ["ece", "p_false", "minutes", "name", "what"];
+const SMALL_FIRST = ["ece", "brier", "log_loss", "p_false", "minutes", "name", "what"];
 const FIRST_ROWS = 50;
 const FOREST = 190; // pixels
 const ALIASES = { sensitivity: "recall", shifted: "corrupted", p: "p_false" };

@@ -176,7 +176,6 @@ def limits(source: Source) -> Limits | None:
 def put_file(source: Source, path: Path) -> str:
     """Upload a file for `create_entry`, which takes the token that is returned. No entry exists yet."""
     import requests
-    from urllib3.util import Retry
 
     about = path.stat()
     place = _ask(
@@ -189,11 +188,7 @@ def put_file(source: Source, path: Path) -> str:
     )
     half_way = f"the upload to {source} failed half-way; run the same command again, it makes no second entry"
     try:
-        with requests.Session() as session:
-            again = requests.adapters.HTTPAdapter(max_retries=Retry(total=3, read=1, backoff_factor=0.5))
-            session.mount("http://", again)
-            session.mount("https://", again)
-            answer = session.put(_text(place, "createUrl"), data=path.read_bytes(), timeout=ENTRY_TIMEOUT)
+        answer = requests.put(_text(place, "createUrl"), data=path.read_bytes(), timeout=ENTRY_TIMEOUT)
     except requests.RequestException as error:
         raise NoAnswer(half_way) from error
     if answer.status_code not in (200, 201):

@@ -243,7 +243,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--quick", action="store_true", help="two nodes, 2 x 2 cells, a worker and a child killed")
     given = parser.parse_args()
-    folds, epochs, size, patients, count, kinds = 5, given.epochs, 64, 60, 3, KINDS
+    folds, epochs, size, patients, count = 5, given.epochs, 64, 60, 3
+    kinds: tuple[str, ...] = KINDS
     if given.quick:
         given.kills = 2
         folds, epochs, size, patients, count, kinds = 2, 3, 32, 8, 2, ("worker", "child")

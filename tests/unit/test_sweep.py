@@ -348,7 +348,7 @@ def test_a_full_disk_is_the_machines_and_a_wrong_setting_the_cells(project, mach
 def test_a_server_that_was_ended_is_no_endless_wait(monkeypatch):
     monkeypatch.setattr(cell.sys, "executable", "/bin/false")
     server = Server(1)
-    assert list(server.run(None, {})) == [("ended", "an error (exit code 1)")]  # type: ignore[arg-type]
+    assert list(server.run(None, {})) == [("ended", "an error (exit code 1)")]
     assert not server.is_alive()
 
 

@@ -70,6 +70,19 @@ class Predicted:
         return self.decided * self.truth
 
     @cached_property
+    def confidences(self) -> tuple[np.ndarray, np.ndarray]:
+        """How sure predictions are, float (R,), and which are right, float (R,) of 0 and 1.
+
+        Of exclusive classes the most probable one of each row; of labels each one that is known, for being present.
+        """
+        if not self.task.sums_to_one:
+            known = self.known == 1
+            return self.probs[known], self.truth[known]
+        top = self.task.most_probable(self.probs)
+        rows = np.arange(len(self.probs))
+        return self.probs[rows, top], self.truth[rows, top]
+
+    @cached_property
     def _rankings(self) -> dict[int, Ranking]:
         return {}
 
@@ -265,23 +278,9 @@ def probabilistic_f1(e: Evaluation) -> float:
 def calibration_error(e: Evaluation) -> float:
     """Expected calibration error of the top class, 15 equal bins (Guo et al., ICML 2017, eq. 3); of labels the mean."""
     if e.task.sums_to_one:
-        return _calibration_gap(*confidences(e.predicted), e.weights)
+        return _calibration_gap(*e.predicted.confidences, e.weights)
     probs, truth = e.predicted.probs, e.predicted.truth
     return e.mean_of(lambda c: _calibration_gap(probs[:, c], truth[:, c], e.of_known(c)))
-
-
-def confidences(predicted: Predicted) -> tuple[np.ndarray, np.ndarray]:
-    """How sure predictions are, float (R,), and which are right, float (R,) of 0 and 1.
-
-    Of exclusive classes the most probable one of each row; of labels each one that is known, for being present.
-    """
-    probs, truth = predicted.probs, predicted.truth
-    if not predicted.task.sums_to_one:
-        known = predicted.known == 1
-        return probs[known], truth[known]
-    top = predicted.task.most_probable(probs)
-    rows = np.arange(len(probs))
-    return probs[rows, top], truth[rows, top]
 
 
 def _calibration_gap(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:

@@ -1,5 +1,7 @@
 """One column of scores, sorted once: what its ROC and precision-recall curves hold, under any weights of the rows."""
 
+from functools import cached_property
+
 import numpy as np
 
 
@@ -9,23 +11,48 @@ class Ranking:
     def __init__(self, positive: np.ndarray, scores: np.ndarray) -> None:
         """`positive`: bool (N,); `scores`: float (N,)."""
         self.order = np.argsort(scores, kind="stable")
-        ordered = scores[self.order]
-        self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        self.ordered = scores[self.order]
         self.positive = positive[self.order]
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        """Where each different score begins."""
+        return np.flatnonzero(np.r_[True, self.ordered[1:] != self.ordered[:-1]])
 
     def _counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weight of the positives and of the negatives at each different score, the lowest first."""
         w = weights[self.order]
-        pos = np.add.reduceat(w * self.positive, self.starts)
-        neg = np.add.reduceat(w * ~self.positive, self.starts)
+        pos = np.add.reduceat(w * self.positive, self._starts)
+        neg = np.add.reduceat(w * ~self.positive, self._starts)
         return pos, neg
 
+    @cached_property
+    def _positives(self) -> np.ndarray:
+        """Row numbers, the lowest score first."""
+        return self.order[self.positive]
+
+    @cached_property
+    def _negatives(self) -> np.ndarray:
+        return self.order[~self.positive]
+
+    @cached_property
+    def _beaten(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each positive, how many negatives have a lower score, and how many a lower one or the same."""
+        pos, neg = self.ordered[self.positive], self.ordered[~self.positive]
+        return np.searchsorted(neg, pos, "left"), np.searchsorted(neg, pos, "right")
+
     def auc(self, weights: np.ndarray) -> float:
-        """Area under the ROC curve with row weights (N,); NaN when a class has no weight."""
-        pos, neg = self._counts(weights)
-        below = np.cumsum(neg) - neg
-        total = pos.sum() * neg.sum()
-        return float((pos * (below + neg / 2)).sum() / total) if total else float("nan")
+        """Area under the ROC curve with row weights (N,); NaN when a class has no weight.
+
+        Exact where the weights are whole numbers, as in a bootstrap: so are all sums of them.
+        """
+        pos = weights[self._positives]
+        neg = np.zeros(len(self._negatives) + 1)
+        np.cumsum(weights[self._negatives], out=neg[1:])
+        lower, not_higher = self._beaten
+        total = float(pos.sum() * neg[-1])
+        won = (neg[lower] + neg[not_higher]) / 2
+        return float(pos @ won) / total if total else float("nan")
 
     def average_precision(self, weights: np.ndarray) -> float:
         """Mean precision over the steps of recall, as scikit-learn has it; NaN when no positive has weight."""

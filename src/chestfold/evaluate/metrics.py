@@ -10,7 +10,7 @@ are named in `BOARD` are scored for every result.
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -85,6 +85,12 @@ class Predicted:
     @cached_property
     def _rankings(self) -> dict[int, Ranking]:
         return {}
+
+    def with_probs(self, probs: np.ndarray) -> "Predicted":
+        """Other predictions of the same rows; what depends on the truth alone is not worked out again."""
+        other = replace(self, probs=probs)
+        vars(other).update(known=self.known, truth=self.truth, absent=self.absent)
+        return other
 
     def ranking(self, number: int) -> Ranking:
         """The scores of a class, sorted; made when it is first asked for."""

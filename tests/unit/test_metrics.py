@@ -1,5 +1,7 @@
 """Every figure against scikit-learn, and intervals over patients."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
@@ -67,6 +69,20 @@ def test_auc_with_ties_and_weights_is_that_of_scikit_learn(seed):
     assert auc(labels, probs) == pytest.approx(reference.roc_auc_score(labels, scores), abs=1e-12)
     weighted = Ranking(labels == 1, scores).auc(weights)
     assert weighted == pytest.approx(reference.roc_auc_score(labels, scores, sample_weight=weights), abs=1e-12)
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 15], ids=["many ties", "some ties", "no ties"])
+def test_auc_is_exact_where_the_weights_are_whole_numbers(decimals):
+    """As in a bootstrap: the figure is the fraction itself, to the last bit."""
+    rng = generator("exact", decimals)
+    positive, scores, weights = rng.random(120) < 0.3, rng.random(120).round(decimals), rng.integers(0, 4, 120)
+    won = Fraction(0)
+    for i in np.flatnonzero(positive):
+        above = scores[i] > scores[~positive]
+        tied = scores[i] == scores[~positive]
+        won += int(weights[i]) * Fraction(int(weights[~positive] @ (2 * above + tied)), 2)
+    pairs = int(weights[positive].sum()) * int(weights[~positive].sum())
+    assert Ranking(positive, scores).auc(weights.astype(float)) == float(won / pairs)
 
 
 def test_auc_of_one_class_is_not_a_number():

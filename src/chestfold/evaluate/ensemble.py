@@ -25,6 +25,7 @@ from chestfold.evaluate.calibration import Scalings, calibrated
 from chestfold.evaluate.comparisons import FoldMean, mean_score, paired_fold_gain
 from chestfold.evaluate.metrics import Metric, Predicted, value_of
 from chestfold.evaluate.results import MethodScores, Result, ResultRecord, about_members, find_result, write_result
+from chestfold.evaluate.selection import start_selection
 
 BAGS = 10
 PICKS = 15
@@ -80,24 +81,21 @@ class GreedySelection(Mean):
     def fit(self, probs: np.ndarray, labels: Labels, groups: np.ndarray) -> Self:
         """The share of picks of each member."""
         counts = np.zeros(len(probs))
-        for bag, rows in enumerate(patient_weights(groups, BAGS)):
-            counts += self._pick(probs, labels, rows, bag)
+        for bag, weights in enumerate(patient_weights(groups, BAGS)):
+            order = generator("greedy", bag).permutation(len(probs)).tolist()
+            for member in self._pick(probs, labels, weights, order):
+                counts[member] += 1
         self.weights = (counts / counts.sum()).tolist()
         return self
 
-    def _pick(self, probs: np.ndarray, labels: Labels, rows: np.ndarray, bag: int) -> np.ndarray:
-        """How often each member is picked, float (M,). Ties go to a member drawn for the bag, not to the first."""
-        order = generator("greedy", bag).permutation(len(probs))
-        counts, total = np.zeros(len(probs)), np.zeros(probs.shape[1:])
-        for picked in range(PICKS):
-            gains = [self._gain((total + probs[m]) / (picked + 1), labels, rows) for m in order]
-            best = order[int(np.argmax(gains))]
-            counts[best] += 1
-            total += probs[best]
-        return counts
-
-    def _gain(self, probs: np.ndarray, labels: Labels, rows: np.ndarray) -> float:
-        return self.metric.worth(value_of(self.metric, Predicted(self.task, labels, probs), rows))
+    def _pick(self, probs: np.ndarray, labels: Labels, weights: np.ndarray, order: list[int]) -> list[int]:
+        """The members picked, one after the other. Ties go to the first in `order`, which is drawn for each bag."""
+        selection = start_selection(self.metric, self.task, labels, probs, weights)
+        picks = []
+        for _ in range(PICKS):
+            picks.append(selection.best(order))
+            selection.add(picks[-1])
+        return picks
 
 
 class LogisticStack(Blender):
@@ -285,15 +283,26 @@ def create_blender(method: str, members: Members) -> Blender:
     return BLENDERS[method](members.task, members.record.competition_metric)
 
 
-def cross_fit(method: str, members: Members, probs: np.ndarray) -> np.ndarray:
-    """Blend of `probs` (M, N, K) to (N, K), whose weights for each fold come from the OOF of the other folds."""
-    blended = np.empty(probs.shape[1:])
-    labels, groups = members.labels, members.groups
-    for fold in np.unique(members.folds):
-        others = members.folds != fold
-        blender = create_blender(method, members).fit(members.probs[:, others], labels[others], groups[others])
-        blended[~others] = blender.predict(probs[:, ~others])
-    return blended
+class CrossFit:
+    """A method fitted for each fold on the OOF of the other folds, and once on all, for what is in no fold."""
+
+    def __init__(self, method: str, members: Members) -> None:
+        labels, groups = members.labels, members.groups
+        self._folds = members.folds
+        self.on_all = create_blender(method, members).fit(members.probs, labels, groups)
+        self._on_others: dict[int, Blender] = {}
+        for fold in np.unique(self._folds):
+            others = self._folds != fold
+            blender = create_blender(method, members)
+            self._on_others[fold] = blender.fit(members.probs[:, others], labels[others], groups[others])
+
+    def blend(self, probs: np.ndarray) -> np.ndarray:
+        """Predictions (M, N, K) of the members' images as (N, K), each fold by weights from the other folds."""
+        blended = np.empty(probs.shape[1:])
+        for fold, blender in self._on_others.items():
+            inside = self._folds == fold
+            blended[inside] = blender.predict(probs[:, inside])
+        return blended
 
 
 def possible_methods(members: Members) -> list[str]:
@@ -302,6 +311,11 @@ def possible_methods(members: Members) -> list[str]:
     So it is with a single fold, and with several splits, of which none holds out an image from all members.
     """
     return list(BLENDERS) if len(np.unique(members.folds)) > 1 and members.are_of_one_split else list(UNFITTED)
+
+
+def fit_methods(members: Members) -> dict[str, CrossFit]:
+    """Every method that is possible, by name."""
+    return {name: CrossFit(name, members) for name in possible_methods(members)}
 
 
 @dataclass(frozen=True)
@@ -320,8 +334,8 @@ class Comparison:
     weights: list[float] | None
 
 
-def compare(members: Members) -> dict[str, Comparison]:
-    """Method -> its scores, beside the best single member."""
+def compare(members: Members, fitted: dict[str, CrossFit]) -> dict[str, Comparison]:
+    """Method -> its scores, beside the best single member. `fitted`: the methods that are compared."""
     task, metric = members.task, members.record.competition_metric
     labels, groups, folds = members.labels, members.groups, members.folds
     equal_weights = np.ones(len(folds))
@@ -330,17 +344,16 @@ def compare(members: Members) -> dict[str, Comparison]:
     ]
     best = int(np.argmax(singles))
     compared = {}
-    for name in possible_methods(members):
-        honest = task.normalised(cross_fit(name, members, members.probs))
-        blender = create_blender(name, members).fit(members.probs, labels, groups)
-        in_sample = Predicted(task, labels, task.normalised(blender.predict(members.probs)))
+    for name, fit in fitted.items():
+        honest = task.normalised(fit.blend(members.probs))
+        in_sample = Predicted(task, labels, task.normalised(fit.on_all.predict(members.probs)))
         compared[name] = Comparison(
             score=mean_score(task, labels, [honest], groups, metric),
             fold_mean=float(FoldMean(task, labels, honest, folds, metric)(equal_weights)),
             in_sample=value_of(metric, in_sample),
             gain=paired_fold_gain(task, labels, honest, members.probs[best], groups, folds, metric),
             over=members.names[best],
-            weights=blender.weights,
+            weights=fit.on_all.weights,
         )
     return compared
 
@@ -368,10 +381,11 @@ def ensemble(
         if method not in possible_methods(members):
             why = f"{names[0]} holds one" if members.are_of_one_split else "the members were trained on different ones"
             raise InputError(f"--method {method} fits weights on other folds, and {why}; take mean or rank")
-        compared = compare(members)
-        blender = create_blender(method, members).fit(members.probs, members.labels, members.groups)
-        oof = _with(members.table, cross_fit(method, members, members.probs), members.task)
-        test, corrupted = _blend_own_tests(results, members, blender), _blend_corrupted(method, members)
+        fitted = fit_methods(members)
+        compared = compare(members, fitted)
+        fit = fitted[method]
+        oof = _with(members.table, fit.blend(members.probs), members.task)
+        test, corrupted = _blend_own_tests(results, members, fit.on_all), _blend_corrupted(members, fit)
         origin = members.origin | {"experiment": target, "config_sha256": sha256_json([names, method])}
         origin["members"] = {result.name: result.record.files["oof.parquet"] for result in results}
         about = _describe(members, results, method, compared)
@@ -472,12 +486,12 @@ def require_same_members(result: Result) -> None:
             raise InputError(f"{name} was trained again after {result.name} was made from it; {again}")
 
 
-def _blend_corrupted(method: str, members: Members) -> pd.DataFrame | None:
+def _blend_corrupted(members: Members, fit: CrossFit) -> pd.DataFrame | None:
     if members.corrupted is None:
         return None
     blends = {}
     for name, probs in members.corrupted.items():
-        blends[name] = _with(members.table, cross_fit(method, members, probs), members.task)
+        blends[name] = _with(members.table, fit.blend(probs), members.task)
     return predictions.stacked(blends)
 
 

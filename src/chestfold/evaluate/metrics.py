@@ -88,8 +88,27 @@ class Predicted:
         return (self.probs - self.truth) ** 2 * self.known
 
     @cached_property
+    def confidences(self) -> tuple[np.ndarray, np.ndarray]:
+        """How sure predictions are, float (R,), and which are right, float (R,) of 0 and 1.
+
+        Of exclusive classes the most probable one of each row; of labels each one that is known, for being present.
+        """
+        if not self.task.sums_to_one:
+            known = self.known == 1
+            return self.probs[known], self.truth[known]
+        top = self.task.most_probable(self.probs)
+        rows = np.arange(len(self.probs))
+        return self.probs[rows, top], self.truth[rows, top]
+
+    @cached_property
     def _rankings(self) -> dict[int, Ranking]:
         return {}
+
+    def with_probs(self, probs: np.ndarray) -> "Predicted":
+        """Other predictions of the same rows; what depends on the truth alone is not worked out again."""
+        other = replace(self, probs=probs)
+        vars(other).update(known=self.known, truth=self.truth, absent=self.absent)
+        return other
 
     def ranking(self, number: int) -> Ranking:
         """The scores of a class, sorted; made when it is first asked for."""
@@ -294,23 +313,9 @@ def probabilistic_f1(e: Evaluation) -> np.ndarray:
 def calibration_error(e: Evaluation) -> np.ndarray:
     """Expected calibration error of the top class, 15 equal bins (Guo et al., ICML 2017, eq. 3); of labels the mean."""
     if e.task.sums_to_one:
-        return _calibration_gap(*confidences(e.predicted), e.weights)
+        return _calibration_gap(*e.predicted.confidences, e.weights)
     probs, truth = e.predicted.probs, e.predicted.truth
     return e.mean_of(lambda c: _calibration_gap(probs[:, c], truth[:, c], e.of_known(c)))
-
-
-def confidences(predicted: Predicted) -> tuple[np.ndarray, np.ndarray]:
-    """How sure predictions are, float (R,), and which are right, float (R,) of 0 and 1.
-
-    Of exclusive classes the most probable one of each row; of labels each one that is known, for being present.
-    """
-    probs, truth = predicted.probs, predicted.truth
-    if not predicted.task.sums_to_one:
-        known = predicted.known == 1
-        return probs[known], truth[known]
-    top = predicted.task.most_probable(probs)
-    rows = np.arange(len(probs))
-    return probs[rows, top], truth[rows, top]
 
 
 def _calibration_gap(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ are added up in the same order and precision, and of equals the first wins.
 - AUC (`ByAuc`; also the mean over classes or labels): the same figure to the last bit, because it is a fraction of two
   counts. Only candidates that can still win are sorted; a coarse count bounds the others from above. The probabilities
   are multiplied by a power of two, which is exact down to 1e-300.
-- Log loss and accuracy of exclusive classes (`ByLogLoss`, `ByAccuracy`): the metric's own sums, of the one number of
-  each row that they depend on.
+- Log loss and accuracy of exclusive classes (`ByLogLoss`, `ByAccuracy`): of the one number of each row that they depend
+  on. Accuracy is the same to the last bit; the terms of log loss are added in another order.
 """
 
 from abc import ABC, abstractmethod
@@ -108,7 +108,7 @@ class ByLogLoss(Selection):
         self._metric, self._weights = metric, weights
 
     def worth(self, member: int) -> float:
-        """By the sum that `metrics.log_loss` takes."""
+        """By the sum of `metrics.log_loss`, without its table of classes."""
         of_truth = np.maximum(self._mean.with_one_more(member), SMALLEST)
         loss = -(self._weights * np.log(of_truth)).sum() / self._weights.sum()
         return self._metric.worth(float(loss))

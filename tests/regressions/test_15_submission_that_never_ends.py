@@ -39,7 +39,7 @@ def test_a_wait_without_an_answer_ends_at_the_limit(look):
     clock = Clock()
     found = upload.follow(look, 30, clock)
     assert clock.seconds == pytest.approx(30 * 60)
-    assert 60 < clock.sleeps < 200, "it should look every 5 to 20 seconds"
+    assert 30 < clock.sleeps < 200, "it should look every 5 to 60 seconds"
     assert found is None or found.status == "PENDING"
 
 

@@ -1,4 +1,4 @@
-"""Figures with their doubt: 95 % intervals by a bootstrap over patients."""
+"""Figures with their doubt: replicates of a bootstrap over patients, and the intervals of figures of no known kind."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -42,11 +42,6 @@ class Score:
             return value
         return f"{value} [{form.format(self.low)}, {form.format(self.high)}]"
 
-    @property
-    def is_degenerate(self) -> bool:
-        """Whether the interval has no width: all replicates of a bootstrap were equal."""
-        return self.low == self.high
-
 
 def patient_weights(groups: np.ndarray, replicates: int) -> Iterator[np.ndarray]:
     """Bootstrap over patients: yields row weights, float64 (N,), how often each row's patient was drawn."""
@@ -67,25 +62,19 @@ def draw(statistic: Statistic, groups: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
-def score_of(value: float, draws: np.ndarray) -> Score:
-    """A figure with the interval of its replicates (R,); one that is NaN (a class was not drawn) does not count."""
+def drawn(statistic: Statistic, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The figures (F,) of a statistic, and those of its replicates (R, F)."""
+    (point,) = statistic(np.ones((1, len(groups))))
+    return point, draw(statistic, groups)
+
+
+def percentiles(value: float, draws: np.ndarray) -> Score:
+    """A figure with the middle 95 % of its replicates (R,); one that is NaN (a class was not drawn) does not count."""
     counted = draws[~np.isnan(draws)]
     if math.isnan(value) or not len(counted):
         return Score(float(value), math.nan, math.nan)
     low, high = np.percentile(counted, [2.5, 97.5])
     return Score(float(value), float(low), float(high))
-
-
-def bootstrap(statistic: Statistic, groups: np.ndarray) -> list[Score]:
-    """The figures (F,) of a statistic, with 95 % intervals by resampling patients."""
-    (point,) = statistic(np.ones((1, len(groups))))
-    replicates = draw(statistic, groups)
-    return [score_of(value, draws) for value, draws in zip(point, replicates.T, strict=True)]
-
-
-def bootstrap_one(statistic: Statistic, groups: np.ndarray) -> Score:
-    """`bootstrap` of a single figure, which `statistic` gives of each replicate: (R,)."""
-    return bootstrap(lambda weights: statistic(weights)[:, None], groups)[0]
 
 
 def class_means(values: np.ndarray, members: np.ndarray, groups: np.ndarray) -> list[Score]:
@@ -101,4 +90,5 @@ def class_means(values: np.ndarray, members: np.ndarray, groups: np.ndarray) -> 
         )
         return np.column_stack([each, each.mean(axis=1)])
 
-    return bootstrap(means, groups)
+    point, draws = drawn(means, groups)
+    return [percentiles(value, column) for value, column in zip(point, draws.T, strict=True)]

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from chestfold.core.task import Labels, Task
-from chestfold.evaluate.bootstrap import Score, bootstrap_one
-from chestfold.evaluate.metrics import METRICS, Evaluation, Metric, Predicted, mean_of_defined, with_doubt
+from chestfold.evaluate import intervals
+from chestfold.evaluate.bootstrap import Score, drawn
+from chestfold.evaluate.metrics import METRICS, Evaluation, Metric, Predicted, difference, mean_of_defined
 
 AUC = METRICS["auc"]
 
@@ -49,8 +50,13 @@ def mean_score(
 ) -> Score:
     """The mean metric of several predictions (N, K) of the same rows, all drawn with the same patients."""
     parts = [Predicted(task, labels, probs) for probs in many]
-    score = bootstrap_one(lambda weights: np.mean([_values(metric, part, weights) for part in parts], axis=0), groups)
-    return with_doubt(score, metric, parts[0], task.scored_classes, groups)
+
+    def mean(weights: np.ndarray) -> np.ndarray:
+        return np.mean([_values(metric, part, weights) for part in parts], axis=0)[:, None]
+
+    point, draws = drawn(mean, groups)
+    patients = min(metric.patients(part, task.scored_classes, groups) for part in parts)
+    return metric.score(point[0], draws[:, 0], patients)
 
 
 def paired_fold_gain(
@@ -64,4 +70,6 @@ def paired_fold_gain(
 ) -> Score:
     """`FoldMean` of `ours` minus that of `theirs`, as a gain."""
     a, b = (FoldMean(task, labels, probs, folds, metric) for probs in (ours, theirs))
-    return bootstrap_one(lambda weights: metric.sign * (a(weights) - b(weights)), groups)
+    point, draws = drawn(lambda weights: metric.sign * (a(weights) - b(weights))[:, None], groups)
+    sides = [Predicted(task, labels, probs) for probs in (ours, theirs)]
+    return intervals.of_difference(difference(metric, point[0], draws[:, 0], sides, groups))

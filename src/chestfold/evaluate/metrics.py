@@ -9,10 +9,10 @@ are named in `BOARD` are scored for every result.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,14 +20,17 @@ from chestfold.core import hooks
 from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
 from chestfold.core.task import Labels, Task
-from chestfold.evaluate import exact
-from chestfold.evaluate.bootstrap import Score, bootstrap
+from chestfold.evaluate import intervals
+from chestfold.evaluate.bootstrap import Score, drawn, percentiles
+from chestfold.evaluate.intervals import Estimate, effective_patients
 from chestfold.evaluate.ranking import Ranking
 
 if TYPE_CHECKING:
     from chestfold.data.dataset import Dataset
 
 ECE_BINS = 15
+PLACE = 0.25
+"""What another place of an image among the others changes, as a part of what another decision about it does."""
 SMALLEST = 1e-12
 """A probability below it counts as this much in a logarithm."""
 
@@ -325,42 +328,51 @@ def _calibration_gap(confidence: np.ndarray, right: np.ndarray, weights: np.ndar
     return share(np.abs(weights @ of_bins).sum(axis=-1), weights.sum(axis=-1))
 
 
-# What a figure of 0 or 1 rests on: so many independent trials, of predictions of a class, and patients (N,)
+# What a figure rests on: the weight of each row (N,) in that of a class; of rows against others (N, 2)
 
 
-def _called(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.patients_with(predicted.decided[:, number] == 1, groups)
+def _called(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.decided[:, number]
 
 
-def _ill(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.patients_with(predicted.truth[:, number] == 1, groups)
+def _ill(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.truth[:, number]
 
 
-def _well(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.patients_with(predicted.absent[:, number], groups)
+def _well(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.absent[:, number].astype(float)
 
 
-def _called_or_ill(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.patients_with((predicted.decided + predicted.truth)[:, number] > 0, groups)
+def _called_or_ill(predicted: Predicted, number: int) -> np.ndarray:
+    return np.maximum(predicted.decided, predicted.truth)[:, number]
 
 
-def _everyone(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.patients_with(predicted.known[:, number] == 1, groups)
+def _everyone(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.known[:, number]
 
 
-def _pairs(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.independent_pairs(predicted.truth[:, number] == 1, predicted.absent[:, number], groups)
+def _ill_and_well(predicted: Predicted, number: int) -> np.ndarray:
+    return np.column_stack([_ill(predicted, number), _well(predicted, number)])
 
 
-def _as_it_is(share: float) -> float:
-    return share
+def _expected_or_ill(predicted: Predicted, number: int) -> np.ndarray:
+    return (predicted.probs * predicted.known + predicted.truth)[:, number]
+
+
+def _surprise(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.surprise.sum(axis=1) if predicted.task.sums_to_one else predicted.surprise[:, number]
+
+
+def _distance(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.distance[:, number]
 
 
 @dataclass(frozen=True)
 class Metric:
     """A metric and what must be known to use it. `decides`: it looks at decisions, so that a threshold matters.
 
-    `trials`: what a figure of 0 or 1 rests on, where it is a share; `of_share`: the figure that a share makes.
+    `kind`: a share is from 0 to 1, a loss from 0 upwards; "" where nothing is said. `rests_on`: the weights of the rows
+    that a class's figure rests on.
     """
 
     title: str
@@ -369,8 +381,8 @@ class Metric:
     decides: bool = False
     exclusive: bool = False
     """Whether it is only for classes of which an image has exactly one."""
-    trials: Callable[[Predicted, int, np.ndarray], int] | None = None
-    of_share: Callable[[float], float] = _as_it_is
+    kind: Literal["share", "loss", ""] = ""
+    rests_on: Callable[[Predicted, int], np.ndarray] = _everyone
     at_once: bool = False
     """Whether it takes the weights of many replicates, (R, N), and gives a number of each."""
 
@@ -390,6 +402,29 @@ class Metric:
         """Of a difference so that more is better."""
         return 1 if self.higher_is_better else -1
 
+    def patients(self, predicted: Predicted, classes: list[int], groups: np.ndarray) -> float:
+        """How many a figure rests on, by effective number: those of the class with the fewest that has any."""
+        counts = [effective_patients(self.rests_on(predicted, number), groups) for number in classes]
+        return min((count for count in counts if count), default=0.0)
+
+    def score(self, value: float, draws: np.ndarray, patients: float) -> Score:
+        """A figure with the interval of its kind, by its replicates (R,)."""
+        error = intervals.deviation(draws)
+        if math.isnan(value) or math.isnan(error):
+            return Score(float(value), math.nan, math.nan)
+        found = Estimate(float(value), error, patients)
+        if self.kind == "share":
+            return intervals.of_share(found)
+        return intervals.of_loss(found) if self.kind == "loss" else percentiles(value, draws)
+
+    def of_an_image(self, predicted: Predicted, classes: list[int]) -> float:
+        """By how much a share differs when the decision about one image is another; 0 of other kinds."""
+        if self.kind != "share":
+            return 0.0
+        rows = [self.rests_on(predicted, number).sum(axis=0).min() for number in classes]
+        fewest = min((count for count in rows if count), default=math.inf)
+        return 1 / float(fewest) / len(classes)
+
     def gain(self, value: float) -> float:
         """`value` so that more is better."""
         return self.sign * value
@@ -400,20 +435,22 @@ class Metric:
 
 
 _WRITTEN = {
-    "auc": Metric("AUC", roc_auc, trials=_pairs),
-    "precision": Metric("precision", precision, decides=True, trials=_called),
-    "recall": Metric("recall", recall, decides=True, trials=_ill),
-    "specificity": Metric("specificity", specificity, decides=True, trials=_well),
-    "f1": Metric("F1", f_beta, decides=True, trials=_called_or_ill, of_share=exact.f1_of_share),
-    "accuracy": Metric("accuracy", accuracy, decides=True, trials=_everyone),
-    "ece": Metric("ECE", calibration_error, higher_is_better=False),
-    "average_precision": Metric("average precision", average_precision),
-    "log_loss": Metric("log loss", log_loss, higher_is_better=False),
-    "macro_f1": Metric("macro F1", macro_f1, decides=True),
-    "balanced_accuracy": Metric("balanced accuracy", balanced_accuracy, decides=True),
+    "auc": Metric("AUC", roc_auc, kind="share", rests_on=_ill_and_well),
+    "precision": Metric("precision", precision, decides=True, kind="share", rests_on=_called),
+    "recall": Metric("recall", recall, decides=True, kind="share", rests_on=_ill),
+    "specificity": Metric("specificity", specificity, decides=True, kind="share", rests_on=_well),
+    "f1": Metric("F1", f_beta, decides=True, kind="share", rests_on=_called_or_ill),
+    "accuracy": Metric("accuracy", accuracy, decides=True, kind="share"),
+    "ece": Metric("ECE", calibration_error, higher_is_better=False, kind="loss"),
+    "average_precision": Metric("average precision", average_precision, kind="share", rests_on=_ill),
+    "log_loss": Metric("log loss", log_loss, higher_is_better=False, kind="loss", rests_on=_surprise),
+    "macro_f1": Metric("macro F1", macro_f1, decides=True, kind="share", rests_on=_called_or_ill),
+    "balanced_accuracy": Metric(
+        "balanced accuracy", balanced_accuracy, decides=True, kind="share", rests_on=_ill_and_well
+    ),
     "quadratic_kappa": Metric("quadratic kappa", quadratic_kappa, decides=True, exclusive=True),
-    "brier": Metric("Brier", brier_score, higher_is_better=False),
-    "pf1": Metric("pF1", probabilistic_f1),
+    "brier": Metric("Brier", brier_score, higher_is_better=False, kind="loss", rests_on=_distance),
+    "pf1": Metric("pF1", probabilistic_f1, kind="share", rests_on=_expected_or_ill),
 }
 _OWN = {name: replace(metric, at_once=True) for name, metric in _WRITTEN.items()}
 METRICS: dict[str, Metric] = hooks.registry("METRICS", _OWN)
@@ -445,13 +482,14 @@ def find_metric(name: str, class_weights: Mapping[str, float] | None = None) -> 
         return found if isinstance(found, Metric) else Metric(name, found)  # a hook may be a bare function
     if name == "weighted_log_loss":
         weighted = partial(weighted_log_loss, class_weights=class_weights or {})
-        return Metric("weighted log loss", weighted, higher_is_better=False, at_once=True)
+        return replace(_OWN["log_loss"], title="weighted log loss", function=weighted)
     if match := re.fullmatch(r"f(\d+(?:\.\d+)?)", name):
-        return Metric(f"F{match[1]}", partial(f_beta, beta=float(match[1])), decides=True, at_once=True)
+        return replace(_OWN["f1"], title=f"F{match[1]}", function=partial(f_beta, beta=float(match[1])))
     if match := re.fullmatch(r"sensitivity@(0?\.\d+)", name):
         kept = float(match[1])
         sensitivity = partial(sensitivity_at, specificity=kept)
-        return Metric(f"sensitivity at specificity {kept:g}", sensitivity, trials=_ill, at_once=True)
+        title = f"sensitivity at specificity {kept:g}"
+        return Metric(title, sensitivity, kind="share", rests_on=_ill, at_once=True)
     names = ", ".join([*METRICS, *PATTERNS])
     raise InputError(f"unknown metric {name!r}{did_you_mean(name, [*METRICS, *ALIASES])}; there are {names}")
 
@@ -515,22 +553,11 @@ def evaluate(
         evaluation = Evaluation(predicted, weights, classes)
         return np.stack([metric.values(evaluation) for metric in metrics.values()], axis=-1)
 
-    scores = zip(metrics.items(), bootstrap(figures, groups), strict=True)
-    return {name: with_doubt(score, metric, predicted, classes, groups) for (name, metric), score in scores}
-
-
-def with_doubt(score: Score, metric: Metric, predicted: Predicted, classes: list[int], groups: np.ndarray) -> Score:
-    """A figure whose interval has no width with an exact one, of the class with the fewest trials.
-
-    Where the figure is not a share of 0 or 1 it has none: its doubt is not known.
-    """
-    if math.isnan(score.value) or not score.is_degenerate:
-        return score
-    if metric.trials is None or score.value not in (0, 1):
-        return Score(score.value, math.nan, math.nan)
-    trials = [metric.trials(predicted, number, groups) for number in classes]
-    share = exact.share_interval(score.value, min(trials))
-    return Score(score.value, metric.of_share(share.low), metric.of_share(share.high))
+    point, draws = drawn(figures, groups)
+    found = {}
+    for n, (name, metric) in enumerate(metrics.items()):
+        found[name] = metric.score(point[n], draws[:, n], metric.patients(predicted, classes, groups))
+    return found
 
 
 def evaluate_each_class(
@@ -542,13 +569,33 @@ def evaluate_each_class(
         evaluations = [Evaluation(predicted, weights, [number]) for number in range(len(predicted.task.classes))]
         return np.stack([metric.values(e) for e in evaluations for metric in metrics.values()], axis=-1)
 
-    scores = iter(bootstrap(figures, groups))
+    point, draws = drawn(figures, groups)
+    columns = iter(zip(point, draws.T, strict=True))
     found: dict[str, dict[str, Score]] = {}
     for number, label in enumerate(predicted.task.classes):
         found[label] = {}
         for name, metric in metrics.items():
-            found[label][name] = with_doubt(next(scores), metric, predicted, [number], groups)
+            found[label][name] = metric.score(*next(columns), metric.patients(predicted, [number], groups))
     return found
+
+
+def difference(
+    metric: Metric, value: float, draws: np.ndarray, sides: Sequence[Predicted], groups: np.ndarray
+) -> Estimate:
+    """The difference of two predictions' figures, by its replicates (R,).
+
+    To its error comes what one more image would change (as Bonett and Price do, J. Educ. Behav. Stat. 37, 2012, page
+    479): that few images, or none, are on different sides does not prove that the two are equal. Where it is the place
+    among others that counts, and not a side, it is a `PLACE` of that.
+    """
+    ours, theirs = sides
+    classes, error = ours.task.scored_classes, intervals.deviation(draws)
+    patients = min(metric.patients(side, classes, groups) for side in sides)
+    if np.array_equal(ours.probs, theirs.probs) and np.array_equal(ours.decided, theirs.decided):
+        return Estimate(float(value), error, patients)
+    image = max(metric.of_an_image(side, classes) for side in sides)
+    is_place = error > 0 and not metric.decides
+    return Estimate(float(value), math.hypot(error, image * PLACE if is_place else image), patients)
 
 
 def validation_figures(predicted: Predicted, monitored: Mapping[str, Metric]) -> dict[str, float]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from chestfold.core.task import Labels, Task
 from chestfold.evaluate import intervals
-from chestfold.evaluate.bootstrap import Score, drawn
+from chestfold.evaluate.bootstrap import Score, drawn, percentiles
 from chestfold.evaluate.metrics import METRICS, Evaluation, Metric, Predicted, difference, mean_of_defined
 
 AUC = METRICS["auc"]
@@ -42,7 +42,8 @@ def folds_minus_pooled(task: Task, labels: Labels, probs: np.ndarray, groups: np
     together (Forman and Scholz, SIGKDD Explorations 12, 2010; Airola et al., MLSB 2009).
     """
     of_folds, pooled = FoldMean(task, labels, probs, folds), Predicted(task, labels, probs)
-    return bootstrap_one(lambda weights: of_folds(weights) - _values(AUC, pooled, weights), groups)
+    point, draws = drawn(lambda weights: (of_folds(weights) - _values(AUC, pooled, weights))[:, None], groups)
+    return percentiles(point[0], draws[:, 0])
 
 
 def mean_score(

@@ -451,6 +451,33 @@ def write_result(
     return Result(folder, record)
 
 
+def rescored(result: Result) -> Result:
+    """The same predictions, scored by today's rules; scores.json is written again, all other files stay.
+
+    Parts of the data set that its ids do not tell keep their figures: which image is of which part is not kept here.
+    The comparison with a parent is left out.
+
+    Raises:
+        InputError: a file is not the one that was scored, or hooks that made it are not trusted.
+    """
+    result.load_hooks()
+    record = result.record
+    found = {}
+    for name in ("oof", "test", "corrupted"):
+        file = f"{name}.parquet"
+        found[name] = result._table(file)[0] if record.files.get(file) else None
+    assert found["oof"] is not None
+    about = {
+        name: getattr(record, name) for name in ("task", "classes", "positive", "metric", "metric_weights", "data")
+    }
+    scores = _score(found["oof"], found["test"], found["corrupted"], about, None)
+    parts = (record.scores.by_subgroup or {}) | (scores.by_subgroup or {})
+    scores = scores.model_copy(update={"by_subgroup": parts or None})
+    record = record.model_copy(update={"scores": scores, "against": None})
+    record.write(result.folder / "scores.json")
+    return Result(result.folder, record)
+
+
 def _score(
     oof: pd.DataFrame,
     test: pd.DataFrame | None,

@@ -3,14 +3,14 @@
 import math
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
 from chestfold.evaluate.attention import ATTENTION
-from chestfold.evaluate.paired import keep_comparison
+from chestfold.evaluate.paired import against_parent, keep_comparison
 from chestfold.evaluate.results import FILES, NOT_RUN, Result, find_result, not_run, published_results, rescored
 from chestfold.report.article import write_article
 
@@ -60,13 +60,21 @@ def rescore() -> Rescored:
     for result in before.values():
         rescored(result)
     figures = intervals = 0
-    for name, result in published_results().items():
-        now = keep_comparison(result)
-        for old, new in _scores_of_both(_as_written(before[name]), _as_written(now)):
+    now = published_results()
+    for name, result in now.items():
+        compared = _compared(result, now.get(result.record.parent))
+        for old, new in _scores_of_both(_as_written(before[name]), _as_written(compared)):
             figures += _rounded(old["value"]) != _rounded(new["value"])
             intervals += any(_rounded(old[end]) != _rounded(new[end]) for end in ("low", "high"))
     write_results_page()
     return Rescored(len(before), figures, intervals)
+
+
+def _compared(result: Result, parent: Result | None) -> Result:
+    """With a new comparison with its parent; as it is where that is not published."""
+    alone = replace(result, record=result.record.model_copy(update={"against": None}))
+    against = against_parent(alone, parent)
+    return result.rewritten(against=against) if against else result
 
 
 def _as_written(result: Result) -> dict[str, Any]:
@@ -86,7 +94,7 @@ def _scores_of_both(old: Any, new: Any) -> Iterator[tuple[dict[str, Any], dict[s
 
 def _rounded(number: float) -> float | None:
     """To more digits than are ever shown, and fewer than depend on the machine; None where it is not defined."""
-    return None if math.isnan(number) else round(number, 10)
+    return None if math.isnan(number) else round(number, 6)
 
 
 def _publish_not_run(name: str) -> Path:

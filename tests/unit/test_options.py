@@ -135,7 +135,9 @@ def test_folds_and_seeds_may_be_a_list():
     assert [one.exp.seed for one in read("--seeds=[4, 5]").seeds] == [4, 5]
 
 
-@pytest.mark.parametrize("typed", ["--epochs=2.5", "--epochs=1e-1", "--randaugment=[2, 9", "--randaugment=[2]", "--lr=[x]"])
+@pytest.mark.parametrize(
+    "typed", ["--epochs=2.5", "--epochs=1e-1", "--randaugment=[2, 9", "--randaugment=[2]", "--lr=[x]"]
+)
 def test_what_is_no_value_of_the_type_is_refused(typed):
     with pytest.raises(InputError, match=typed.partition("=")[0]):
         read(typed)

@@ -15,7 +15,9 @@ from chestfold.core.errors import InputError
 from chestfold.core.run_folder import RunFolder
 from chestfold.integrations import tracker
 
-PAGES = [Path(__file__).resolve().parents[2] / page for page in ("docs/how-to/tracking.md", "docs/ja/how-to/tracking.md")]
+PAGES = [
+    Path(__file__).resolve().parents[2] / page for page in ("docs/how-to/tracking.md", "docs/ja/how-to/tracking.md")
+]
 
 
 def test_a_run_by_name_gives_its_result(trained):
@@ -63,7 +65,9 @@ def test_a_callback_stops_a_fold_which_is_resumed_by_the_same_call(trained, monk
 
 def test_overwriting_one_fold_is_refused_where_another_has_other_settings(trained):
     before = (trained.runs / "exp100" / "fold0" / "best.ckpt").read_bytes()
-    with pytest.raises(InputError, match=r"fold1 was begun .* \(here it is for fold 0 alone: name all folds that differ\)"):
+    with pytest.raises(
+        InputError, match=r"fold1 was begun .* \(here it is for fold 0 alone: name all folds that differ\)"
+    ):
         run(tiny_experiment(lr=0.01), name="exp100", folds=[0], overwrite=True)
     assert (trained.runs / "exp100" / "fold0" / "best.ckpt").read_bytes() == before
 

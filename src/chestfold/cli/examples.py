@@ -4,6 +4,7 @@ EXAMPLES = {
     "chestfold answers": "chestfold answers quiz_*.csv",
     "chestfold app": "chestfold app exp021 --open",
     "chestfold board": "chestfold board --data chest_xray --sort auc-shifted --top 5",
+    "chestfold calibrate": "chestfold calibrate exp021",
     "chestfold compare": "chestfold compare exp021 exp030",
     "chestfold data check": "chestfold data check chest_xray",
     "chestfold data fetch": "chestfold data fetch chest_xray",
@@ -29,6 +30,7 @@ EXAMPLES = {
     "chestfold synth measure": "chestfold synth measure sagan --fold 0 --features exp021",
     "chestfold synth quiz": "chestfold synth quiz blended --count 40",
     "chestfold synth train": "chestfold synth train sagan --data luna16_patches --fold 0 --share 0.25",
+    "chestfold track": "chestfold track exp021 --wandb online",
     "chestfold weights fetch": "chestfold weights fetch mobilenetv2_100",
     "chestfold weights list": "chestfold weights list",
 }

@@ -89,7 +89,8 @@ def sha256_json(value: Any) -> str:
     return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk knows which files are in `folder`: what was made, renamed or deleted there is so for good."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -101,16 +102,36 @@ class DiskFull(ServiceError):
     """No space is left, or no more may be used."""
 
 
+def make_folder(folder: Path) -> None:
+    """Create `folder` and its parents where they are missing; a power cut takes no file with one of them."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
+
+
+def put_folder(work: Path, folder: Path) -> None:
+    """Rename the complete folder `work` to `folder`, which must not appear before its files are on the disk."""
+    os.sync()  # an fsync of each of a hundred thousand images would take an hour
+    work.rename(folder)
+    sync_folder(folder.parent)
+
+
 @contextmanager
-def explained_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder into one sentence."""
+def explained_disk_errors(path: Path, again: str = "it resumes from the last complete checkpoint") -> Iterator[None]:
+    """Turn a full disk, a limit on file sizes or a forbidden folder into one sentence; `again`: what a repeat does."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(
-                f"the disk is full: {path} could not be written; free some space and run the same command "
-                "again: it resumes from the last complete checkpoint"
+                f"the disk is full (no space, no quota or no more files): {path} could not be written; free some and "
+                f"run the same command again: {again}"
+            ) from error
+        if error.errno == errno.EFBIG:
+            raise ServiceError(
+                f"this shell allows no file as large as {path} needs (ulimit -f); lift the limit with "
+                f"`ulimit -f unlimited` and run the same command again: {again}"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise ServiceError(f"no permission to write {path}; choose another folder (CHESTFOLD_*)") from error
@@ -149,14 +170,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed over `path`, else removed."""
     temporary = temporary_beside(path)
     with explained_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             require_writer(path)
             temporary.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except FileNotFoundError:
             require_writer(path)  # who follows a writer deletes its temporary files
             raise
@@ -191,7 +212,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     with explained_disk_errors(folder):
         try:
             yield temporary
-            temporary.rename(folder)
+            put_folder(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -260,7 +281,7 @@ class Locked(InputError):
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process. The kernel lets go when the process ends, however it ends."""
     with explained_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     held = FileLock(folder / ".lock")
     try:
         held.acquire(blocking=False)

@@ -20,6 +20,7 @@ from chestfold.core.files import (
     require_plain_name,
     runs_dir,
     sha256_file,
+    sync_folder,
     write_text,
 )
 from chestfold.core.provenance import Provenance
@@ -35,6 +36,8 @@ History = list[dict[str, Any]]
 FULL = -1
 """Number of the training on all training images, which stands beside the folds."""
 FULL_FOLDER = "full"
+TRACKED = "tracked_"
+"""How the files begin in which trackers note what they were sent of a folder."""
 
 
 def fold_title(number: int) -> str:
@@ -105,7 +108,7 @@ class TrainingFolder(Generic[C, M]):
         """
         remove_temporary(self.path)
         if overwrite or not self.has_progress():
-            self.clear()
+            self.clear(forget=overwrite)
         if not self.config_path.exists():
             config.write(self.config_path)
             return config
@@ -126,17 +129,20 @@ class TrainingFolder(Generic[C, M]):
                 "--overwrite to throw the old one away"
             )
 
-    def clear(self) -> None:
+    def clear(self, forget: bool = True) -> None:
         """Delete the outcome. What declares it complete goes first: a crash leaves it unfinished, not corrupt.
 
-        The scores of its run go only where this training is a part of them.
+        The scores of its run go only where this training is a part of them. `forget`: what trackers know of it, too.
         """
         if self.manifest_path.exists():
             self._withdraw_scores()
             remove(self.manifest_path)
         for file in self.path.iterdir():
-            if not file.name.startswith((PREFIX, LOG, ".lock")) and file != self.config_path:
+            held = file.name.startswith((PREFIX, LOG, ".lock")) or file == self.config_path
+            tracked = file.name.startswith(TRACKED) and not forget
+            if not held and not tracked:
                 remove(file)
+        sync_folder(self.path)  # or a power cut may leave a checkpoint without the settings that it is of
         remove(self.config_path)
 
     def _withdraw_scores(self) -> None:

@@ -16,6 +16,7 @@ from chestfold.core.files import (
     atomic_path,
     cache_dir,
     explained_disk_errors,
+    make_folder,
     remove_temporary,
     sha256,
     sha256_json,
@@ -93,7 +94,7 @@ def open_cache(index: Index, size: int, channels: int = 1, depth: int = 8) -> Ca
     path = _cache_path(index, form, content)
     if not path.exists():
         with explained_disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
                 remove_temporary(path.parent, path.name)

@@ -37,8 +37,17 @@ from chestfold.train.progress import FoldClock, show_fold
 
 CHECKPOINT_SECONDS = 120.0
 """A long epoch is saved in the middle too: a kill costs at most this much work."""
+OnEpoch = Callable[[int, int, dict[str, Any]], Any]
+"""Called after each epoch with the fold, the epoch's number (from 1) and its row of metrics.jsonl.
+
+What is true ends the training there, as if it had been killed: the same settings resume it.
+"""
 CHECK_EVERY = 20
 """Batches between looks at losses and gradients: on a GPU each look waits for the device."""
+
+
+class Stopped(TrainingError):
+    """A fold was ended by its `OnEpoch`; it is not finished."""
 
 
 @dataclass
@@ -206,6 +215,7 @@ def fit(
     folder: FoldFolder,
     log: Callable[..., None],
     predicted_later: int = 0,
+    on_epoch: OnEpoch | None = None,
 ) -> State:
     """Train a fold, resuming from `last.ckpt` if there is one; leaves `best.ckpt` and `metrics.jsonl`.
 
@@ -218,14 +228,16 @@ def fit(
         folder: of the fold.
         log: takes a line, and a short one for narrow terminals.
         predicted_later: images that are predicted afterwards, for the estimate of the time that is left.
+        on_epoch: may end the training after an epoch.
 
     Raises:
+        Stopped: `on_epoch` ended it.
         TrainingError: the loss or a prediction is not a number.
         ServiceError: the disk is full.
     """
     task = goal.task
     state = start(exp, fold, task, train.cells, goal.start)
-    resume(state, fold, folder, log)
+    resume(exp, state, fold, folder, log)
     device = state.runner.device
     batches = TrainBatches(exp, task, fold, train, workers_for(device))
     loss = create_loss(exp, task, train.labels, device)
@@ -247,7 +259,15 @@ def fit(
         best = 0 if goal.unvalidated else best_epoch(exp, state.history)
         log(*describe(exp, fold, row | timing, best))
         show_status(exp, goal, state.history, clock, images_per_second)
+        if on_epoch:
+            report_epoch(on_epoch, fold, row | timing)
     return state
+
+
+def report_epoch(on_epoch: OnEpoch, fold: int, row: dict[str, Any]) -> None:
+    """Tell of an epoch, in the main process; raises `Stopped` where the answer is true."""
+    if distributed.broadcast_from_main(lambda: bool(on_epoch(fold, row["epoch"], row))):
+        raise Stopped(f"{fold_title(fold)} was stopped after epoch {row['epoch']}; the same settings resume it")
 
 
 def show_status(exp: Experiment, goal: Goal, history: History, clock: FoldClock, images_per_second: float = 0) -> None:
@@ -256,7 +276,7 @@ def show_status(exp: Experiment, goal: Goal, history: History, clock: FoldClock,
     show_fold(exp, history, best, goal.epochs_left(exp, history), clock, images_per_second)
 
 
-def resume(state: State, fold: int, folder: FoldFolder, log: Callable[[str], None]) -> None:
+def resume(exp: Experiment, state: State, fold: int, folder: FoldFolder, log: Callable[[str], None]) -> None:
     """Continue from the newest complete checkpoint, if there is one."""
     saved, complaints = distributed.broadcast_from_main(lambda: checkpoint.load_newest(folder.last_checkpoint))
     for sentence in complaints:
@@ -266,6 +286,7 @@ def resume(state: State, fold: int, folder: FoldFolder, log: Callable[[str], Non
     state.restore(saved)
     if distributed.is_main():
         write_metrics(folder, state.history)  # the kill may have come before its last line
+        remove_older_epochs(exp, folder, state.epoch)  # and before these were deleted
     log(f"{fold_title(fold)}: resuming at epoch {state.epoch + 1}, batch {state.batch + 1}")
 
 
@@ -377,14 +398,15 @@ def keep(exp: Experiment, fold: int, state: State, goal: Goal, folder: FoldFolde
     if exp.average_last:
         checkpoint.save(folder.epoch_checkpoint(state.epoch), weights)
     checkpoint.save_keeping_previous(folder.last_checkpoint, state.to_dict())
-    remove_older_epochs(exp, folder)
+    remove_older_epochs(exp, folder, state.epoch)
 
 
-def remove_older_epochs(exp: Experiment, folder: FoldFolder) -> None:
-    """Delete the epochs that are no longer among the last ones whose predictions are averaged."""
-    kept = folder.averaged_checkpoints()
-    for old in kept[: -exp.average_last or None]:
-        remove(old)
+def remove_older_epochs(exp: Experiment, folder: FoldFolder, finished: int) -> None:
+    """Delete the epochs that, after `finished` ones, are not among the last whose predictions are averaged."""
+    kept = {folder.epoch_checkpoint(finished - back) for back in range(exp.average_last)}
+    for path in folder.averaged_checkpoints():
+        if path not in kept:
+            remove(path)
 
 
 def write_metrics(folder: FoldFolder, history: History, timing: dict[str, float] | None = None) -> None:

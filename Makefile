@@ -51,6 +51,7 @@ bench: setup ## speed ratios, measured side by side on this machine
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/tracking.py
 	$(BIN)/python benchmarks/kill_resume.py
+	$(BIN)/python benchmarks/sweep_speed.py
 	$(BIN)/python benchmarks/report.py
 
 clean: ## remove runs/, .venv and caches; your data sets stay

@@ -53,6 +53,7 @@ bench: setup ## speed ratios, measured side by side on this machine
 	$(BIN)/python benchmarks/kill_resume.py
 	$(BIN)/python benchmarks/sweep_speed.py
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/ensemble.py
 
 clean: ## remove runs/, .venv and caches; your data sets stay
 	rm -rf runs .venv input/.cache input/phantom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -44,7 +44,7 @@ ONE_PROCESS = {
     "test_report_in_a_browser",
 }
 """Files whose tests share what takes long to make: one process runs all of them."""
-SERVICES = {"test_secrets", "test_wandb", "test_wandb_online"}
+SERVICES = {"test_secrets", "test_sent_once", "test_wandb", "test_wandb_online"}
 """And files that share it with each other."""
 VARIABLES = ("PROJECT", "INPUT", "RUNS", "SUBMISSIONS", "CACHE", "WEIGHTS", "DEVICE", "WORKERS")
 

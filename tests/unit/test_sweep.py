@@ -240,7 +240,7 @@ def test_results_come_back_as_files_and_are_those_of_one_process(project, machin
     (project.runs / "exp100" / "fold0" / "last.ckpt.previous").write_bytes(b"begun here, and lost")
     run(0)
     require_same_bytes(project, machines.made, 0)
-    assert not list(project.runs.rglob("*incoming*")) and not list(project.runs.rglob("*.previous"))
+    assert not list(project.runs.rglob("*.tmp")) and not list(project.runs.rglob("*.previous"))
     assert (project.root / "other-runs" / "exp100" / "fold0" / "manifest.json").exists()
 
 

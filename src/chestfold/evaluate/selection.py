@@ -170,8 +170,8 @@ class ByAuc(Selection):
 class Area:
     """The AUC of one class against the rest, of rows that may be repeated.
 
-    `scores`, float (M, R): what the members give to the class, times a power of two, the positive rows first. All
-    scores that are asked about are such numbers, float64 (R,). `mean`: of the members that were picked.
+    `scores`, float (M, R): what the members give to the class, times `scale`, a power of two; the positive rows first.
+    All scores that are asked about are such numbers, float64 (R,). `mean`: of the members that were picked.
     """
 
     def __init__(self, probs: np.ndarray, number: int, truth: Predicted, repeats: np.ndarray) -> None:
@@ -179,9 +179,9 @@ class Area:
         positives = _repeated(truth.truth[:, number] == 1, repeats)
         negatives = _repeated(truth.absent[:, number], repeats)
         rows = np.concatenate([positives, negatives])
-        scale = 1 << max(9, len(rows).bit_length() - 1)
+        self.scale = 1 << max(9, len(rows).bit_length() - 1)
         self.scores = np.take(probs[:, :, number], rows, axis=1)
-        self.scores *= scale
+        self.scores *= self.scale
         self.mean = RunningMean(self.scores)
         self.pairs = len(positives) * len(negatives)
         self._positives = len(positives)

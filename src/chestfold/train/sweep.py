@@ -361,8 +361,8 @@ class Incoming:
 
     @property
     def path(self) -> Path:
-        """Where they are kept until they are complete."""
-        return self.folder.path.with_name(f".{self.folder.path.name}.incoming")
+        """Where this process keeps them until they are complete."""
+        return temporary_beside(self.folder.path)
 
     def add(self, name: str, part: bytes, digest: str) -> None:
         """Take the next part of a file; `digest`: of the whole file, with its last part."""
@@ -375,22 +375,26 @@ class Incoming:
         self.hashes[path.name] = digest
 
     def install(self) -> None:
-        """Put them where the fold belongs, the manifest last.
+        """Put them where the fold belongs, the manifest last; nothing is done where it is finished already.
 
         Raises:
             Locked: another process works there.
             ChestfoldError: a file is not the one that was sent.
         """
-        for name, digest in self.hashes.items():
-            if sha256_file(self.path / name) != digest:
-                raise ChestfoldError(f"{name} of {self.folder.path} is not the file that was sent; start again")
         with self.folder.lock():
             if not self.folder.is_finished():
+                self._require_sent()
                 self.folder.clear()
                 for name in self.hashes:
                     move(self.path / name, self.folder.path / name)
-            self.folder.is_finished()
-        self.discard()
+                self.folder.is_finished()  # each file is the one that the manifest names
+            for left in self.path.parent.glob(f".{self.folder.path.name}.*.tmp"):  # of commands that were killed, too
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _require_sent(self) -> None:
+        for name, digest in self.hashes.items():
+            if sha256_file(self.path / name) != digest:
+                raise ChestfoldError(f"{name} of {self.folder.path} is not the file that was sent; start again")
 
     def discard(self) -> None:
         """Delete what has come."""

@@ -181,7 +181,7 @@ class WandbRun:
 
     def log_row(self, row: dict[str, Any]) -> None:
         """An epoch is a step."""
-        self.run.log(row, step=row["epoch"])
+        self.run.log(row, step=row["epoch"], commit=True)
 
     def log_predictions(self, fold: FoldContents) -> None:
         """Confusion matrix, ROC and PR curves, the worst errors, augmented inputs, and the prediction tables."""

@@ -13,7 +13,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 from chestfold.core import hooks
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, input_dir, put_folder, submissions_dir, write_json
+from chestfold.core.files import explained_disk_errors, input_dir, put_folder, sha256_json, submissions_dir, write_json
 from chestfold.core.records import Record
 from chestfold.core.run_folder import RunFolder
 from chestfold.data.catalogue import find_dataset
@@ -120,8 +120,10 @@ def _add_run(weights: _FlatFolder, name: str) -> None:
         config = folder.config()
         single = config.model_copy(update={"settings": config.settings | {"precision": "fp32"}})
         single.write(weights.place(f"{path}/config.json"))
+        manifest = folder.manifest().model_copy(update={"config_sha256": sha256_json(single.to_dict())})
+        manifest.write(weights.place(f"{path}/manifest.json"))
         kept = [folder.hooks_path] if folder.hooks_path.exists() else []
-        for source in (folder.manifest_path, *kept, *folder.predicting_checkpoints(exp)):
+        for source in (*kept, *folder.predicting_checkpoints(exp)):
             weights.copy(source, f"{path}/{source.name}")
 
 

@@ -44,7 +44,7 @@ ONE_PROCESS = {
     "test_report_in_a_browser",
 }
 """Files whose tests share what takes long to make: one process runs all of them."""
-SERVICES = {"test_secrets", "test_wandb", "test_wandb_online"}
+SERVICES = {"test_secrets", "test_sent_once", "test_wandb", "test_wandb_online"}
 """And files that share it with each other."""
 VARIABLES = ("PROJECT", "INPUT", "RUNS", "SUBMISSIONS", "CACHE", "WEIGHTS", "DEVICE", "WORKERS")
 
@@ -231,7 +231,7 @@ def shown_offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pr
     """exp100 with two folds, trained with --wandb offline, and a server that could have been asked."""
     import planted
 
-    from chestfold.integrations.wandb import launch
+    from chestfold.integrations.follow import launch
 
     home, server = tmp_path_factory.mktemp("offline") / planted.HOME, Wandb()
     made = make_project(home / "project")
@@ -253,6 +253,57 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Any:
     import planted
 
     return planted.live(tmp_path_factory.mktemp("homes") / planted.HOME)
+
+
+@pytest.fixture
+def kind_of_kaggle() -> Any:
+    """The class of the stand-in for Kaggle."""
+    from kaggle_server import Kaggle
+
+    return Kaggle
+
+
+@pytest.fixture
+def kaggle(kind_of_kaggle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A server, and an environment in which the program talks to it with planted credentials that nobody may see."""
+    from kaggle_server import KEY, ServerClock
+
+    from chestfold.integrations.kaggle import upload
+
+    server = kind_of_kaggle()
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME", "KAGGLE_API_TOKEN", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KAGGLE_USERNAME", "someone")
+    monkeypatch.setenv("KAGGLE_KEY", KEY)
+    monkeypatch.setattr(upload, "Clock", lambda: ServerClock(server))
+    yield server
+    server.stop()
+    for path in (tmp_path / "project").rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.fixture
+def chestfold(kaggle: Any, capfd: pytest.CaptureFixture[str]) -> Any:
+    """Run `chestfold WORDS`: its exit code, and all that it showed, in which no credential stands."""
+
+    from chestfold.cli import main
+    from chestfold.integrations.kaggle import credentials
+
+    def run(*words: object) -> tuple[int, str]:
+        code = 0
+        try:
+            main.main([str(word) for word in words])
+        except SystemExit as stop:
+            assert isinstance(stop.code, int)
+            code = stop.code
+        shown = "".join(capfd.readouterr())
+        assert not [secret for secret in credentials.secrets() if secret in shown]
+        return code, shown
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -194,13 +194,16 @@ class Kaggle:
     def __init__(self) -> None:
         self.files: list[str] = []
 
-    def upload(self, _: Any, path: Path, description: str, __: Any) -> None:
+    def create_entry(self, _: Any, __: str, description: str) -> int:
         self.files.append(description)
         power_loss.mark("upload " + description)
+        return len(self.files)
 
     def submissions(self, _: Any) -> list[client.Submission]:
-        entries = enumerate(self.files, start=1)
-        return [client.Submission(n, "2026-01-01", text, "COMPLETE", "0.9", "0.8") for n, text in entries]
+        return [self.submission(None, number) for number in range(1, len(self.files) + 1)]
+
+    def submission(self, _: Any, number: int) -> client.Submission:
+        return client.Submission(number, "2026-01-01", self.files[number - 1], "COMPLETE", "0.9", "0.8")
 
     def as_after(self, trace: Trace, number: int) -> None:
         """What had arrived after so many events."""
@@ -211,16 +214,18 @@ class Kaggle:
 KAGGLE = Kaggle()
 
 
+def no_answer(*_: Any) -> str:
+    raise client.NoAnswer("Kaggle gives no file back")
+
+
 def submit(_: Project) -> None:
     """Write a submission and send it, once."""
-    patched: dict[str, Any] = {
-        "upload": KAGGLE.upload,
-        "submissions": KAGGLE.submissions,
-        "submissions_left": lambda _: None,
-    }
+    names = ("create_entry", "submissions", "submission")
+    patched: dict[str, Any] = {name: getattr(KAGGLE, name) for name in names}
+    patched |= {"put_file": lambda *_: "token", "limits": lambda _: None, "scored_sha256": no_answer}
     with mock.patch.multiple(client, **patched):
         path, _new = submission.write_submission("exp100")
-        upload.send(path, "chests", "first", 1.0, upload.Clock(sleep=lambda _: None))
+        upload.send(path, "chests", "first", 1.0, clock=upload.Clock(sleep=lambda _: None))
     assert len(KAGGLE.files) == 1, f"sent {len(KAGGLE.files)} times"
 
 
@@ -352,7 +357,8 @@ def contents(root: Path) -> dict[str, str]:
 
 def _is_temporary(place: Path) -> bool:
     """Whether it stays where a writer was killed, and nobody reads it."""
-    return place.name == "last.ckpt.previous" or any(TEMPORARY.fullmatch(part) for part in place.parts)
+    kept = place.name == "last.ckpt.previous" or place.name.startswith(".writer-")
+    return kept or any(TEMPORARY.fullmatch(part) for part in place.parts)
 
 
 def _without_times(path: Path) -> bytes:
@@ -447,7 +453,7 @@ def _begin_again(
         different = sorted(place for place in now.keys() | expected.keys() if now.get(place) != expected.get(place))
         if different:
             found.wrong.append(f"{where}: {', '.join(different[:5])} ({said})")
-        found.leftovers += any(_is_temporary(path.relative_to(project.root)) for path in project.root.rglob("*"))
+        found.leftovers += any(TEMPORARY.fullmatch(path.name) for path in project.root.rglob("*"))
         progress(f"{scenario.name}: {number} of {len(chosen)}")
 
 

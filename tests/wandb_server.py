@@ -28,9 +28,21 @@ class Run:
     def config(self) -> dict[str, Any]:
         return {k: v["value"] for k, v in json.loads(self.about["config"]).items()}
 
+    def as_resumed(self, name: str) -> dict[str, Any]:
+        """What a client is told that goes on with it."""
+        tail = json.dumps([json.dumps(row) for row in self.history[-1:]])
+        known = {"name": name, "historyTail": tail, "eventsTail": "[]", "summaryMetrics": json.dumps(self.summary)}
+        known |= {"config": self.about.get("config", "{}"), "wandbConfig": json.dumps({"t": 1}), "tags": []}
+        return known | {"historyLineCount": len(self.history), "eventsLineCount": 0, "logLineCount": 0}
+
 
 class Wandb(ThreadingHTTPServer):
-    """Starts at once in a thread, on a free port. `runs`: id -> run; `artifacts`: name -> file -> bytes."""
+    """Starts at once in a thread, on a free port. `runs`: id -> run; `artifacts`: name -> file -> bytes.
+
+    `sweep`, `program`, `trials`: the YAML of a sweep, its program, and the settings that its agent is given, one after
+    the other. `trouble`: the status and the text of every
+    answer, as long as it is set.
+    """
 
     daemon_threads = True
 
@@ -42,6 +54,9 @@ class Wandb(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.unknown: set[str] = set()
         self.raw: list[bytes] = []
+        self.trials: list[dict[str, Any]] = []
+        self.sweep = self.program = ""
+        self.trouble: tuple[int, str] | None = None
         self.lock = threading.Lock()
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -74,6 +89,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, value: Any, code: int = 200) -> None:
         data = json.dumps(value).encode()
+        if self.server.trouble:
+            code, text = self.server.trouble
+            data = text.encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -93,13 +111,18 @@ class Handler(BaseHTTPRequestHandler):
         """/put/run/ID/NAME or /put/artifact/NAME/FILE."""
         _, _, kind, owner, name = self.path.split("/", 4)
         data = self.body()
+        if self.server.trouble:
+            return self.answer({})
         with self.server.lock:
             kept = self.server.run(owner).files if kind == "run" else self.server.artifacts[owner]
             kept[name] = data
         self.answer({})
 
     def do_POST(self) -> None:
-        given = json.loads(self.body() or b"{}")
+        body = self.body()
+        if self.server.trouble or "/otel/" in self.path:
+            return self.answer({})
+        given = json.loads(body or b"{}")
         if self.path.endswith("/file_stream"):
             return self.stream(self.path.split("/")[-2], given)
         operation = given.get("operationName") or given["query"].split("(")[0].split()[1]
@@ -131,8 +154,10 @@ class Handler(BaseHTTPRequestHandler):
     def ServerFeaturesQuery(self, _: dict) -> dict:
         return {"serverInfo": {"features": []}}
 
-    def RunResumeStatus(self, _: dict) -> dict:
-        return {"model": {"id": "1", "name": "chestfold", "entity": {"id": "1", "name": "someone"}, "bucket": None}}
+    def RunResumeStatus(self, given: dict) -> dict:
+        known = self.server.runs.get(given["name"])
+        bucket = known.as_resumed(given["name"]) if known else None
+        return {"model": {"id": "1", "name": "chestfold", "entity": {"id": "1", "name": "someone"}, "bucket": bucket}}
 
     def UpsertBucket(self, given: dict) -> dict:
         name = given["name"]
@@ -141,6 +166,31 @@ class Handler(BaseHTTPRequestHandler):
         bucket = {"id": name, "name": name, "displayName": given.get("displayName"), "project": project}
         bucket |= {"config": None, "sweepName": None, "historyLineCount": 0}
         return {"upsertBucket": {"bucket": bucket, "inserted": True}}
+
+    # Sweeps
+
+    def UpsertSweep(self, given: dict) -> dict:
+        project = {"id": "1", "name": "chestfold", "entity": {"id": "1", "name": "someone"}}
+        return {"upsertSweep": {"sweep": {"name": "sweep1", "project": project}, "configValidationWarnings": []}}
+
+    def SweepWithRuns(self, _: dict) -> dict:
+        return {"project": {"sweep": {"name": "sweep1", "config": self.server.sweep, "runs": {"edges": []}}}}
+
+    def CreateAgent(self, _: dict) -> dict:
+        return {"createAgent": {"agent": {"id": "agent1"}}}
+
+    def Heartbeat(self, given: dict) -> dict:
+        """The next trial, when the one before has ended."""
+        commands: list[dict[str, Any]] = []
+        if json.loads(given["runState"]):
+            pass
+        elif self.server.trials:
+            args = {name: {"value": value} for name, value in self.server.trials.pop(0).items()}
+            number = self.server.asked.count("Heartbeat")
+            commands = [{"type": "run", "run_id": f"trial{number}", "args": args, "program": self.server.program}]
+        else:
+            commands = [{"type": "exit"}]
+        return {"agentHeartbeat": {"agent": {"id": "agent1"}, "commands": json.dumps(commands)}}
 
     def RunStoppedStatus(self, _: dict) -> dict:
         return {"project": {"run": {"stopped": False}}}

@@ -1,6 +1,7 @@
 """chestfold: from a folder of chest images to a checked submission."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ from chestfold.core.config import Experiment
 from chestfold.core.errors import ChestfoldError
 
 if TYPE_CHECKING:
+    from chestfold.evaluate.results import Result
     from chestfold.models.timm_import import register_model
     from chestfold.predict.predictor import Predictor
+    from chestfold.train.loop import OnEpoch
 
 __version__ = "0.2.0"
 __all__ = ["Experiment", "Predictor", "register_model", "run"]
@@ -28,14 +31,40 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_HEAVY[name]), name)
 
 
-def run(exp: Experiment) -> None:
+def run(
+    exp: Experiment,
+    name: str = "",
+    *,
+    folds: Sequence[int] = (),
+    overwrite: bool = False,
+    tracker: str = "wandb",
+    on_epoch: "OnEpoch | None" = None,
+) -> "Result | None":
     """The last line of an experiment file: read the command line, train what is asked for, collect.
 
     Exits with code 2 and one sentence when something is wrong. Heavy imports wait until the options are known.
-    """
-    from chestfold.cli.experiment import main
+    With a `name` it reads no command line: `run(EXP.but(lr=0.01), name="tuned-lr")` trains here and now, one fold after
+    the other, and gives the result; what is wrong is raised.
 
-    main(exp)
+    Args:
+        exp: the settings.
+        name: of the folder in runs/.
+        folds: these only; none: all of them. Finished ones are not trained again.
+        overwrite: throw away what these folds hold.
+        tracker: what shows the run elsewhere.
+        on_epoch: called after each epoch with the fold, the epoch's number (from 1) and its figures, which are those of
+            metrics.jsonl. What it raises ends the training and goes on to the caller; what it returns ends it where
+            that is true. The fold is not finished then, and the same call resumes it.
+
+    Returns:
+        The result of the finished folds: `result.value("auc")`. None where `on_epoch` has ended it.
+    """
+    from chestfold.cli import experiment
+
+    if name:
+        return experiment.run_named(exp, name, tuple(folds), overwrite, tracker, on_epoch)
+    experiment.main(exp)
+    return None
 
 
 _previous_hook = sys.excepthook

@@ -11,9 +11,9 @@ from wandb_server import KEY
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, sha256_file
+from chestfold.integrations.follow import launch
+from chestfold.integrations.follow.contents import LEADERBOARD, leaderboard_rows
 from chestfold.integrations.tracker import open_tracker
-from chestfold.integrations.wandb import launch
-from chestfold.integrations.wandb.log import LEADERBOARD, leaderboard_rows
 
 WANDB = Path(sys.executable).with_name("wandb")
 

@@ -14,8 +14,9 @@ from conftest import enter, tiny_experiment
 from wandb_server import KEY, Wandb
 
 from chestfold.core.files import read_json
-from chestfold.integrations.wandb import launch, process
-from chestfold.integrations.wandb.log import leaderboard_rows
+from chestfold.integrations.follow import launch
+from chestfold.integrations.follow.contents import leaderboard_rows
+from chestfold.integrations.wandb.log import is_reachable
 
 WANDB = Path(sys.executable).with_name("wandb")
 
@@ -92,13 +93,13 @@ def silent_server():
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "no address"])
 def test_a_server_that_refuses_cannot_be_reached(monkeypatch, address):
     monkeypatch.setenv("WANDB_BASE_URL", address)
-    assert not process.reachable()
+    assert not is_reachable()
 
 
 def test_a_server_that_answers_with_an_error_can_be_reached(monkeypatch):
     server = Wandb()
     monkeypatch.setenv("WANDB_BASE_URL", f"{server.url}/nothing/here")
-    assert process.reachable()
+    assert is_reachable()
     server.stop()
 
 
@@ -106,9 +107,9 @@ def test_a_dead_server_neither_stops_nor_slows_a_run(project, monkeypatch, capsy
     monkeypatch.setenv("WANDB_BASE_URL", silent_server)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.delenv("WANDB_MODE")
-    settled, real = [], launch.WandbTracker.close
+    settled, real = [], launch.FollowTracker.close
     monkeypatch.setattr(launch, "PATIENCE", 120.0)
-    monkeypatch.setattr(launch.WandbTracker, "close", lambda self: (settled.append(time.monotonic()), real(self)))
+    monkeypatch.setattr(launch.FollowTracker, "close", lambda self: (settled.append(time.monotonic()), real(self)))
     began = time.monotonic()
     project.run(tiny_experiment(epochs=1), "--fold", "0", "--wandb", "online")
     assert settled[0] - began < 60  # training and scoring did not wait

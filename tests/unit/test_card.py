@@ -11,6 +11,7 @@ from drawn_results import rows_of, store
 from tasks import drawn_labels, exclusive, graded, labelled
 
 from chestfold.cli import main
+from chestfold.core import hide
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, sha256_file, write_json
 from chestfold.core.task import create_task
@@ -19,7 +20,6 @@ from chestfold.data.tables import read_table
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.leaderboard import format_score
 from chestfold.evaluate.results import FoldsOfResult, find_result
-from chestfold.report import hide
 from chestfold.report.card import image_flow
 from chestfold.report.card.facts import Facts, gather
 from chestfold.report.card.page import card, write_card

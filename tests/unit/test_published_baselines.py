@@ -25,7 +25,7 @@ def table(experiment: str, **theirs: float) -> SourceTable:
 def renamed(name: str, **changes) -> dict[str, Result]:
     """The result exp100 under another name, some fields changed."""
     original = find_result("exp100")
-    return {name: Result(original.folder, original.record.model_copy(update={"name": name} | changes))}
+    return {name: Result(original.folder.with_name(name), original.record.model_copy(update={"name": name} | changes))}
 
 
 def test_our_figures_are_listed_under_theirs_with_intervals(trained):

@@ -21,12 +21,13 @@ from tasks import drawn_labels, exclusive, graded, labelled
 
 from chestfold import Experiment
 from chestfold.cli import main
+from chestfold.core import hide
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, submissions_dir, write_json
 from chestfold.core.task import Task
 from chestfold.evaluate import leaderboard, paired, predictions, published_baselines, results
 from chestfold.integrations.kaggle.submission import SubmissionRecord, Upload
-from chestfold.report import hide, watch
+from chestfold.report import page, watch
 from chestfold.report.data import build, quantised
 from chestfold.report.images import Errors, Pictures, Wanted, in_turn, matching_index
 from chestfold.report.page import VENDOR, WEB, collect, html, write_report
@@ -596,7 +597,7 @@ def test_a_watched_page_may_begin_without_a_result_and_survives_what_is_half_wri
 
 
 def test_all_scripts_are_there():
-    folder = Path(hide.__file__).parent
+    folder = Path(page.__file__).parent
     assert [name for name in WEB if not (folder / "web" / f"{name}.js").exists()] == []
     own = {path.stem for path in (folder / "web").glob("*.js")}
     assert own == set(WEB)

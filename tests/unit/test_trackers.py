@@ -11,7 +11,7 @@ from chestfold.core.errors import InputError
 from chestfold.integrations import tracker
 from chestfold.integrations.tracker import TRACKERS, open_tracker
 
-METHODS = ("fold_started", "result_written", "close")
+METHODS = ("fold_started", "result_written", "close", "send")
 
 
 @pytest.mark.parametrize("name", TRACKERS)

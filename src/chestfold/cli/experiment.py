@@ -1,11 +1,12 @@
 """The command line of an experiment file: every setting is an option, typed by its field."""
 
+import ast
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from chestfold.cli.parser import Parser, add_device
 from chestfold.core.config import (
@@ -27,6 +28,11 @@ from chestfold.core.files import folds_dir, read_json
 from chestfold.core.garbage import collect_rarely
 from chestfold.core.run_folder import FULL, FULL_FOLDER, RunFolder
 from chestfold.integrations.tracker import TRACKERS, open_tracker
+from chestfold.integrations.wandb import sweep
+
+if TYPE_CHECKING:
+    from chestfold.evaluate.results import Result
+    from chestfold.train.loop import OnEpoch
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,33 @@ def main(exp: Experiment) -> None:
     """Read the command line and run it; exit code 2 and one sentence when something is wrong."""
     collect_rarely()
     try:
-        run_command(read_command(exp))
+        command = read_command(exp)
+        sweep.choose_shown(command.request.name, () if command.seeds else command.request.folds)
+        run_command(command)
     except ChestfoldError as error:
         fail(error)
     except KeyboardInterrupt:
         print("\ninterrupted; run the same command to resume from the last checkpoint", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def run_named(
+    exp: Experiment, name: str, folds: tuple[int, ...], overwrite: bool, tracker: str, on_epoch: "OnEpoch | None"
+) -> "Result | None":
+    """What `chestfold.run` does where it is given a name."""
+    from chestfold.train.loop import Stopped
+    from chestfold.train.run import run_request
+
+    base = exp.parent or exp
+    request = Request(name, exp, folds, overwrite, _module_of(base, name), difference(base.to_dict(), exp.to_dict()))
+    opened = open_tracker(tracker)
+    try:
+        return run_request(request, opened, on_epoch=on_epoch)
+    except Stopped as stopped:
+        say(f"{name}: {stopped}")
+        return None
+    finally:
+        opened.close()
 
 
 def run_command(command: Command) -> None:
@@ -132,10 +159,11 @@ def read_command(exp: Experiment, argv: list[str] | None = None, main: Path | No
         InputError: an option is unknown or ill-typed.
     """
     main = main or Path(sys.modules["__main__"].__file__ or "exp")
-    given = vars(_parser(exp, main).parse(sys.argv[1:] if argv is None else argv))
+    words = sys.argv[1:] if argv is None else argv
+    given = vars(_parser(exp, main).parse(_without_lists(words)))
     chosen = {name: parse_option(name, _words(given[name])) for name in field_types() if given[name] is not None}
     final = replace(exp, **chosen)
-    tag, seeds = _checked_tag(given["tag"]), _checked_seeds(given)
+    tag, seeds = _checked_tag(given["tag"]) or sweep.trial(), _checked_seeds(given)
     request = _request(exp, final, f"{tag}-seeds".lstrip("-") if seeds else tag, main.stem, given)
     of_seeds = tuple(_request_of_seed(exp, replace(final, seed=seed), tag, main.stem, given) for seed in seeds)
     return Command(
@@ -157,7 +185,7 @@ def _request(exp: Experiment, final: Experiment, tag: str, stem: str, given: dic
         final, name = debug_settings(final), f"{name}-debug"
     base = exp if tag else exp.parent or exp
     changed = difference(base.to_dict(), final.to_dict())
-    parent = stem if tag else _module_of(base)
+    parent = stem if tag else _module_of(base, stem)
     return Request(name, final, _wanted_folds(given["fold"] or ()), given["overwrite"], parent, changed)
 
 
@@ -196,7 +224,32 @@ def _wanted_folds(given: Sequence[int]) -> tuple[int, ...]:
 
 
 def _words(value: str | list[str]) -> list[str]:
-    return value if isinstance(value, list) else [value]
+    words = value if isinstance(value, list) else [value]
+    return ["none" if word == "None" else word for word in words]
+
+
+def _without_lists(argv: Sequence[str]) -> list[str]:
+    """Python's lists, as a sweep writes them, as words: `--fold=[0, 1]` as `--fold 0 1`, `[]` as `none`."""
+    words = []
+    for word in argv:
+        option, _, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        listed = _list_in(value)
+        if listed is None:
+            words.append(word)
+        else:
+            words += [option] if option else []
+            words += [str(item) for item in listed] or ["none"]
+    return words
+
+
+def _list_in(text: str) -> list | None:
+    """The list or tuple that a text spells in Python; None where it spells none."""
+    if not (text.startswith(("[", "(")) and text.endswith(("]", ")"))):
+        return None
+    try:
+        return list(ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError):
+        return None
 
 
 def _run_name(stem: str, tag: str, data: str) -> str:
@@ -212,10 +265,10 @@ def _checked_tag(tag: str | None) -> str:
     return tag or ""
 
 
-def _module_of(exp: Experiment) -> str:
-    """The experiment file that `exp` came from: the module whose EXP it is; empty for this file's own."""
+def _module_of(exp: Experiment, own: str) -> str:
+    """The experiment file that `exp` came from: the module whose EXP it is; empty for the file called `own`."""
     for name, module in list(sys.modules.items()):
-        if name not in ("__main__", "__mp_main__") and getattr(module, "EXP", None) is exp:
+        if name not in ("__main__", "__mp_main__", own) and getattr(module, "EXP", None) is exp:
             return name
     return ""
 
@@ -239,6 +292,8 @@ def _parser(exp: Experiment, main: Path) -> Parser:
         kind = field_types()[field.name]
         text = f"{field.metadata['help']} [{_format(values[field.name])}]".replace("%", "%%")
         count: dict[str, Any] = {"nargs": "+"} if takes_several(kind) else {}
+        if kind is bool:
+            count = {"nargs": "?", "const": "true"}  # `--pretrained` alone
         option = f"--{field.name.replace('_', '-')}"
         group.add_argument(option, dest=field.name, metavar=_metavar(kind), help=text, **count)
     return parser
@@ -253,10 +308,14 @@ def _add_run_options(group: Any) -> None:
         help="train these folds only [all]; full: all training images, once all folds are finished, for as many epochs",
     )
     group.add_argument(
-        "--jobs", type=_count, default=0, metavar="N", help="folds at once [CPU: one a core, if memory allows; GPU: 1]"
+        "--jobs",
+        type=at_least_one,
+        default=0,
+        metavar="N",
+        help="folds at once [CPU: one a core, if memory allows; GPU: 1]",
     )
     group.add_argument(
-        "--threads", type=_count, default=0, metavar="N", help="CPU threads of each fold [the cores, shared out]"
+        "--threads", type=at_least_one, default=0, metavar="N", help="CPU threads of each fold [the cores, shared out]"
     )
     group.add_argument(
         "--workers", type=_count_or_0, metavar="N", help="processes that make a fold's batches [CPU: 0; GPU: up to 12]"
@@ -284,7 +343,8 @@ def _add_run_options(group: Any) -> None:
     group.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
 
 
-def _count(text: str) -> int:
+def at_least_one(text: str) -> int:
+    """The number of an option; `ValueError` where it is below 1."""
     count = int(text)
     if count < 1:
         raise ValueError(text)
@@ -292,11 +352,11 @@ def _count(text: str) -> int:
 
 
 def _count_or_0(text: str) -> int:
-    return 0 if text == "0" else _count(text)
+    return 0 if text == "0" else at_least_one(text)
 
 
 _count_or_0.__name__ = "number"
-_count.__name__ = "number above 0"  # argparse names the type in its complaint
+at_least_one.__name__ = "number above 0"  # argparse names the type in its complaint
 
 
 def _fold(text: str) -> int:

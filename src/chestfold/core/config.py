@@ -1,6 +1,7 @@
 """What an experiment is: one frozen, typed record, changed by `.but(...)` and by options of the same names."""
 
 import difflib
+import re
 import types
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
@@ -331,6 +332,8 @@ def parse_option(name: str, words: list[str]) -> Any:
     """
     require_field(name)
     kind = field_types()[name]
+    if kind is not str and not (is_list(kind) and get_args(kind)[0] is str):
+        words = [_whole_number(word) for word in words]
     value: Any = words if takes_several(kind) else " ".join(words)
     if get_origin(kind) is Literal:
         value = {str(choice): choice for choice in get_args(kind)}.get(value, value)
@@ -344,6 +347,14 @@ def parse_option(name: str, words: list[str]) -> Any:
         return _adapter(name, strict=False).validate_python(value)
     except ValueError as error:
         raise InputError(f"--{name} {' '.join(words)}: {name} takes {format_type(kind)}") from error
+
+
+def _whole_number(word: str) -> str:
+    """`2` for `2.0` and `2e0`, as sweeps write whole numbers; any other word as it is."""
+    if not re.fullmatch(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", word, re.IGNORECASE) or word.lstrip("+-").isdecimal():
+        return word
+    value = float(word)
+    return str(int(value)) if value.is_integer() else word
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from chestfold.core import hooks
 from chestfold.core.config import Experiment, difference
 from chestfold.core.errors import InputError
+from chestfold.core.fence import LOG, PREFIX, Held, Writer, hold, writer_of
 from chestfold.core.files import (
-    lock,
     read_json,
+    remove,
     remove_temporary,
     require_plain_name,
     runs_dir,
@@ -37,6 +38,8 @@ History = list[dict[str, Any]]
 FULL = -1
 """Number of the training on all training images, which stands beside the folds."""
 FULL_FOLDER = "full"
+TRACKED = "tracked_"
+"""How the files begin in which trackers note what they were sent of a folder."""
 
 
 def fold_title(number: int) -> str:
@@ -89,9 +92,13 @@ class TrainingFolder(Generic[C, M]):
         """How it was finished."""
         return self.manifest_type.from_json(self.manifest_path)  # type: ignore[return-value]
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the folder for this process; raises `Locked` where another one does."""
-        return lock(self.path)
+    def lock(self) -> AbstractContextManager[Held]:
+        """Be its one writer; raises `Locked` where another process is."""
+        return hold(self.path)
+
+    def writer(self) -> Writer | None:
+        """Who works in it now."""
+        return writer_of(self.path)
 
     def claim(self, config: C, overwrite: bool = False) -> C:
         """Bind the folder to `config`, once; returns the one it is bound to. Only under the lock.
@@ -103,7 +110,7 @@ class TrainingFolder(Generic[C, M]):
         """
         remove_temporary(self.path)
         if overwrite or not self.has_progress():
-            self.clear()
+            self.clear(forget=overwrite)
         if not self.config_path.exists():
             config.write(self.config_path)
             return config
@@ -124,19 +131,21 @@ class TrainingFolder(Generic[C, M]):
                 "--overwrite to throw the old one away"
             )
 
-    def clear(self) -> None:
+    def clear(self, forget: bool = True) -> None:
         """Delete the outcome. What declares it complete goes first: a crash leaves it unfinished, not corrupt.
 
-        The scores of its run go only where this training is a part of them.
+        The scores of its run go only where this training is a part of them. `forget`: what trackers know of it, too.
         """
         if self.manifest_path.exists():
             self._withdraw_scores()
-            self.manifest_path.unlink()
+            remove(self.manifest_path)
         for file in self.path.iterdir():
-            if file.name not in (".lock", "config.json"):
-                file.unlink()
+            held = file.name.startswith((PREFIX, LOG, ".lock")) or file == self.config_path
+            tracked = file.name.startswith(TRACKED) and not forget
+            if not held and not tracked:
+                remove(file)
         sync_folder(self.path)  # or a power cut may leave a checkpoint without the settings that it is of
-        self.config_path.unlink(missing_ok=True)
+        remove(self.config_path)
 
     def _withdraw_scores(self) -> None:
         """Delete the scores that this training is a part of."""

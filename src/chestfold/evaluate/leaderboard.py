@@ -156,6 +156,8 @@ def describe(record: ResultRecord) -> str:
     """What a result is: its members, its parent and what was changed, or the file that it was imported from."""
     if record.kind == "imported":
         return f"imported from {record.source}"
+    if record.kind == "calibrated":
+        return f"{record.members[0]}, calibrated"
     if record.kind == "ensemble":
         return f"{record.method} of {' + '.join(record.members)}"
     if not record.parent:

@@ -53,6 +53,13 @@ def probabilities(table: pd.DataFrame) -> np.ndarray:
     return table[class_columns(table)].to_numpy(np.float64, copy=True)
 
 
+def with_probabilities(table: pd.DataFrame, probs: np.ndarray) -> pd.DataFrame:
+    """A copy of `table` (N rows) with other probabilities, float (N, K)."""
+    copy = table.copy()
+    copy[class_columns(table)] = probs
+    return copy
+
+
 def check_probabilities(table: pd.DataFrame, name: str, task: Task) -> None:
     """Every id once, no NaN, each row a prediction of the task.
 

@@ -70,7 +70,7 @@ def _lines(line: Line, results: Mapping[str, Result], stopped: Mapping[str, NotR
         yield [line.what, line.experiment, "not run", *nothing]
     for result in found:
         scores = [format_score(result.score("at_half", figure)) for figure in FIGURES]
-        yield [line.what, result.record.name, describe_run(result.record), *scores]
+        yield [line.what, result.name, describe_run(result.record), *scores]
 
 
 def results_of(line: Line, results: Mapping[str, Result]) -> list[Result]:

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import AliasChoices, Field
 
 from chestfold.core import hooks
-from chestfold.core.config import Request, did_you_mean
+from chestfold.core.config import Request, did_you_mean, require_choice
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
 from chestfold.core.files import published_dir, require_plain_name, runs_dir, sha256_file, write_bytes
@@ -23,6 +23,7 @@ from chestfold.data.dataset import Dataset
 from chestfold.evaluate import comparisons, metrics, predictions, subgroups, thresholds
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.calibration import Calibration
 from chestfold.evaluate.claims import Comparison
 from chestfold.evaluate.metrics import (
     BOARD,
@@ -82,7 +83,8 @@ class Scores(Record):
     were chosen on the other folds, `in_sample`: at `threshold` (of labels: `thresholds`), chosen on all of them; where
     there are thresholds. `by_label`: of each of several labels. `confusion`: counts at 0.5, row = true class; of labels
     a row of `metrics.OUTCOMES`. `test`: of the test images, where their labels are known. `per_fold`: the competition
-    metric of each fold, where that is not AUC. `by_subgroup`: of each part that the data set is divided into.
+    metric of each fold, where that is not AUC. `folds_minus_pooled`: the mean of the folds' AUCs minus the AUC of all
+    images. `by_subgroup`: of each part that the data set is divided into.
     """
 
     at_half: Figures
@@ -95,6 +97,7 @@ class Scores(Record):
     by_subgroup: BySubgroup | None = None
     per_fold_auc: list[Figure] | None = None
     per_fold: list[Figure] | None = None
+    folds_minus_pooled: Score | None = None
     corrupted: CorruptionScores | None = None
     test: "Scores | None" = None
 
@@ -120,7 +123,7 @@ class MethodScores(Record):
 
 class ResultRecord(Record):
     """scores.json. An experiment has settings, a parent and what was changed against it; an ensemble has members.
-    What was imported has a `source`, the name of the file.
+    What was imported has a `source`, the name of the file. What is calibrated has one member and a `calibration`.
 
     `metric`: the competition's, with `metric_weights` of its classes, and whether more of it is better. `warning`: what
     the data set says that must be read beside its scores. `images`, `patients`: of the out-of-fold predictions; 0 in
@@ -129,7 +132,7 @@ class ResultRecord(Record):
     """
 
     name: str
-    kind: Literal["experiment", "ensemble", "imported"]
+    kind: Literal["experiment", "ensemble", "imported", "calibrated"]
     data: str
     classes: tuple[str, ...]
     positive: str
@@ -164,6 +167,7 @@ class ResultRecord(Record):
     members: tuple[str, ...] = ()
     weights: tuple[float, ...] | None = None
     methods: dict[str, MethodScores] = {}
+    calibration: Calibration | None = None
 
     def create_task(self) -> Task:
         """What its labels and probabilities mean."""
@@ -272,6 +276,15 @@ class Result:
         figures: Figures | None = getattr(scores, kind)
         return figures.get(metric) if figures else None
 
+    def value(self, metric: str) -> float:
+        """A figure of the out-of-fold predictions, thresholded at 0.5 where it decides: `value("auc")`.
+
+        Raises:
+            InputError: it was not scored.
+        """
+        require_choice("metric", metric, self.record.scores.at_half)
+        return self.record.scores.at_half[metric].value
+
     def by_subgroup(self) -> BySubgroup:
         """Title of a division -> value -> figures; of results of before they were scored by what the ids say."""
         kept = self.record.scores.by_subgroup
@@ -314,6 +327,18 @@ def about_dataset(dataset: Dataset, task: Task) -> dict[str, Any]:
         "metric_weights": dataset.metric_weights,
         "warning": dataset.warning,
         "higher_is_better": find_metric(metric).higher_is_better,
+    }
+
+
+def about_members(members: list[Result]) -> dict[str, Any]:
+    """What the record of a result says that is made of others on the same images, the first of which it takes after."""
+    record = members[0].record
+    same = ("data", "classes", "positive", "task", "metric", "metric_weights", "higher_is_better", "warning", "folds")
+    return {name: getattr(record, name) for name in (*same, "machine")} | {
+        "settings": {"hooks": record.settings["hooks"]} if record.settings.get("hooks") else {},
+        "members": [member.name for member in members],
+        "minutes": round(sum(member.record.minutes for member in members), 1),
+        "date": max(member.record.date for member in members),
     }
 
 
@@ -378,6 +403,15 @@ def score_each_fold(table: pd.DataFrame, task: Task, metric: Metric) -> list[flo
     return values
 
 
+def folds_minus_pooled(table: pd.DataFrame, task: Task) -> Score | None:
+    """`comparisons.folds_minus_pooled` of a prediction table; None of one fold."""
+    labels, probs = task.labels(table["label"].tolist()), predictions.probabilities(table)
+    groups, folds = table["group"].to_numpy(), table["fold"].to_numpy()
+    if len(np.unique(folds)) < 2:
+        return None
+    return comparisons.folds_minus_pooled(task, labels, probs, groups, folds)
+
+
 def write_result(
     folder: Path,
     oof: pd.DataFrame,
@@ -434,6 +468,7 @@ def _score(
     scored = metrics_of(about["metric"], about["metric_weights"])
     competition = scored[metric_name(about["metric"])]
     extra: dict[str, Any] = {"per_fold_auc": score_each_fold(oof, task, METRICS["auc"])}
+    extra["folds_minus_pooled"] = folds_minus_pooled(oof, task)
     if competition is not METRICS["auc"]:
         extra["per_fold"] = score_each_fold(oof, task, competition)
     if corrupted is not None:

@@ -22,9 +22,15 @@ class Tracker(Protocol):
     def close(self) -> None:
         """The command is about to end: wait briefly, and say in one sentence what went wrong."""
 
+    def send(self, name: str) -> None:
+        """Asked for by `chestfold track`: show what is missing of runs/NAME, finished folds too, none of it twice."""
+
 
 class NoTracker:
-    """Shows nothing."""
+    """Shows nothing. `reason`: why, for who asks it to send something."""
+
+    def __init__(self, reason: str = "no tracker is on") -> None:
+        self.reason = reason
 
     def fold_started(self, folder: Path) -> None:
         """Nothing."""
@@ -35,8 +41,15 @@ class NoTracker:
     def close(self) -> None:
         """Nothing."""
 
+    def send(self, name: str) -> None:
+        """Refuse, with the reason."""
+        raise InputError(self.reason)
 
-TRACKERS = {"wandb": "chestfold.integrations.wandb.launch:open_wandb"}
+
+TRACKERS = {
+    "wandb": "chestfold.integrations.wandb.launch:open_wandb",
+    "trackio": "chestfold.integrations.trackio:open_trackio",
+}
 """Name -> module and function that takes a mode (None: not given) and returns a `Tracker`; imported when chosen."""
 
 

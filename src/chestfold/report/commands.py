@@ -12,6 +12,8 @@ def command(record: ResultRecord) -> str:
     if record.kind == "ensemble":
         members = " ".join(record.members)
         return f"chestfold ensemble {members} --name {record.name} --method {record.method}"
+    if record.kind == "calibrated":
+        return f"chestfold calibrate {record.members[0]}"
     return training_command(record)
 
 

@@ -60,7 +60,7 @@ def _why_missing(name: str, fold: int) -> str:
         return f"it was imported from {result.record.source}, without networks; take a run of your own"
     if result.record.kind != "experiment":
         members = ", ".join(result.record.members)
-        return f"it is not a run but a blend; take one of its members ({members})"
+        return f"it is not a run but made of others; take one of these ({members})"
     return f"it is published, without its folds; train it here first, or copy them to {run.path}"
 
 

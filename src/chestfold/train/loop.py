@@ -19,6 +19,7 @@ from chestfold.core import checkpoint, distributed
 from chestfold.core.config import Experiment
 from chestfold.core.console import bar, format_seconds
 from chestfold.core.errors import InputError, TrainingError
+from chestfold.core.files import remove
 from chestfold.core.rng import key
 from chestfold.core.run_folder import FoldFolder, History, fold_title
 from chestfold.core.task import Task
@@ -36,8 +37,17 @@ from chestfold.train.progress import FoldClock, show_fold
 
 CHECKPOINT_SECONDS = 120.0
 """A long epoch is saved in the middle too: a kill costs at most this much work."""
+OnEpoch = Callable[[int, int, dict[str, Any]], Any]
+"""Called after each epoch with the fold, the epoch's number (from 1) and its row of metrics.jsonl.
+
+What is true ends the training there, as if it had been killed: the same settings resume it.
+"""
 CHECK_EVERY = 20
 """Batches between looks at losses and gradients: on a GPU each look waits for the device."""
+
+
+class Stopped(TrainingError):
+    """A fold was ended by its `OnEpoch`; it is not finished."""
 
 
 @dataclass
@@ -205,6 +215,7 @@ def fit(
     folder: FoldFolder,
     log: Callable[..., None],
     predicted_later: int = 0,
+    on_epoch: OnEpoch | None = None,
 ) -> State:
     """Train a fold, resuming from `last.ckpt` if there is one; leaves `best.ckpt` and `metrics.jsonl`.
 
@@ -217,8 +228,10 @@ def fit(
         folder: of the fold.
         log: takes a line, and a short one for narrow terminals.
         predicted_later: images that are predicted afterwards, for the estimate of the time that is left.
+        on_epoch: may end the training after an epoch.
 
     Raises:
+        Stopped: `on_epoch` ended it.
         TrainingError: the loss or a prediction is not a number.
         ServiceError: the disk is full.
     """
@@ -246,7 +259,15 @@ def fit(
         best = 0 if goal.unvalidated else best_epoch(exp, state.history)
         log(*describe(exp, fold, row | timing, best))
         show_status(exp, goal, state.history, clock, images_per_second)
+        if on_epoch:
+            report_epoch(on_epoch, fold, row | timing)
     return state
+
+
+def report_epoch(on_epoch: OnEpoch, fold: int, row: dict[str, Any]) -> None:
+    """Tell of an epoch, in the main process; raises `Stopped` where the answer is true."""
+    if distributed.broadcast_from_main(lambda: bool(on_epoch(fold, row["epoch"], row))):
+        raise Stopped(f"{fold_title(fold)} was stopped after epoch {row['epoch']}; the same settings resume it")
 
 
 def show_status(exp: Experiment, goal: Goal, history: History, clock: FoldClock, images_per_second: float = 0) -> None:
@@ -385,7 +406,7 @@ def remove_older_epochs(exp: Experiment, folder: FoldFolder, finished: int) -> N
     kept = {folder.epoch_checkpoint(finished - back) for back in range(exp.average_last)}
     for path in folder.averaged_checkpoints():
         if path not in kept:
-            path.unlink()
+            remove(path)
 
 
 def write_metrics(folder: FoldFolder, history: History, timing: dict[str, float] | None = None) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from chestfold.core import checkpoint, distributed, hooks
 from chestfold.core.config import Experiment, Request
 from chestfold.core.console import detail, forward, say, waiting
-from chestfold.core.files import Locked, explained_disk_errors, sha256_file, sha256_json, write_bytes
+from chestfold.core.errors import InputError
+from chestfold.core.files import Locked, append_line, remove, sha256_file, sha256_json, write_bytes
 from chestfold.core.panel import panel
 from chestfold.core.provenance import provenance, today
 from chestfold.core.rng import generator
@@ -30,16 +31,20 @@ FOLD_FILES = [hooks.FILE, "best.ckpt", "oof.parquet", "test.parquet", "corrupted
 """What the manifest proves, besides the epochs whose predictions are averaged."""
 
 
-def run_request(request: Request, tracker: Tracker | None = None, threads: int = 0) -> results.Result:
+def run_request(
+    request: Request, tracker: Tracker | None = None, threads: int = 0, on_epoch: loop.OnEpoch | None = None
+) -> results.Result:
     """Train the wanted folds that are not finished, one after the other; collect what is finished then.
 
     Args:
         request: the run and its folds.
         tracker: what shows the run elsewhere.
         threads: of the CPU, for a fold that begins now; 0: as many as there are cores.
+        on_epoch: called after each epoch; may stop the training.
 
     Raises:
         InputError: a fold was begun with other settings; all wanted folds are being trained by other processes.
+        Stopped: `on_epoch` ended a fold; nothing is collected.
     """
     tracker = tracker or NoTracker()
     ready = prepare(request)
@@ -49,7 +54,7 @@ def run_request(request: Request, tracker: Tracker | None = None, threads: int =
     with panel(request.name, len(folds)):
         for fold in folds:
             try:
-                train_fold(ready, fold, tracker, threads)
+                train_fold(ready, fold, tracker, threads, on_epoch)
             except Locked as error:
                 locked.append(error)
                 say(f"{fold_title(fold)} is passed over: {error}")
@@ -75,8 +80,21 @@ def wanted_folds(ready: Prepared) -> tuple[int, ...]:
     for folder in ready.run.begun_folds():
         replaced = ready.request.overwrite and folder.number in wanted
         if folder.has_progress() and not replaced:
-            folder.require_same(ready.fold_config(folder.number, threads=1))
+            with noted_when_overwriting(ready.request, wanted):
+                folder.require_same(ready.fold_config(folder.number, threads=1))
     return wanted
+
+
+@contextmanager
+def noted_when_overwriting(request: Request, wanted: tuple[int, ...]) -> Iterator[None]:
+    """Say in a refusal of a fold that `--overwrite`, which it advises, was given for other folds."""
+    try:
+        yield
+    except InputError as error:
+        if not request.overwrite:
+            raise
+        named = ", ".join(fold_title(fold) for fold in wanted)
+        raise InputError(f"{error} (here it is for {named} alone: name all folds that differ)") from error
 
 
 def finish_run(ready: Prepared, tracker: Tracker) -> results.Result:
@@ -103,7 +121,9 @@ def noted_when_not_run(request: Request) -> Iterator[None]:
         raise
 
 
-def train_fold(ready: Prepared, fold: int, tracker: Tracker, threads: int = 0) -> None:
+def train_fold(
+    ready: Prepared, fold: int, tracker: Tracker, threads: int = 0, on_epoch: loop.OnEpoch | None = None
+) -> None:
     """Train one fold and leave its predictions; does nothing when it is finished already.
 
     Raises:
@@ -121,19 +141,19 @@ def train_fold(ready: Prepared, fold: int, tracker: Tracker, threads: int = 0) -
         set_threads(config.threads)
         if distributed.is_main():
             tracker.fold_started(folder.path)
-        fit_and_predict(ready, fold, folder, config)
+        fit_and_predict(ready, fold, folder, config, on_epoch)
         forward("finished")
 
 
-def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: FoldConfig) -> None:
+def fit_and_predict(
+    ready: Prepared, fold: int, folder: FoldFolder, config: FoldConfig, on_epoch: loop.OnEpoch | None = None
+) -> None:
     """Fit, predict with the best epoch, and sign it all with a manifest."""
 
     def log(text: str, short: str = "") -> None:
         detail(text, short)
         if distributed.is_main():
-            path = folder.path / "log.txt"
-            with explained_disk_errors(path), path.open("a") as file:
-                file.write(text + "\n")
+            append_line(folder.path / "log.txt", text)
 
     images = ready.fold_images(fold)
     if distributed.is_main():
@@ -143,7 +163,7 @@ def fit_and_predict(ready: Prepared, fold: int, folder: FoldFolder, config: Fold
     for n, line in enumerate(images.describe()):
         log(f"{ready.request.name} {fold_title(fold)}: {line}" if n == 0 else line)
     later = predicted_later(ready.exp, images)
-    loop.fit(ready.exp, fold, images.train, images.val, ready.goal(fold), folder, log, later)
+    loop.fit(ready.exp, fold, images.train, images.val, ready.goal(fold), folder, log, later, on_epoch)
     manifest = distributed.broadcast_from_main(lambda: predict_fold(ready, fold, folder, images, config))
     if fold == FULL:
         log(f"full is finished: {manifest.best_epoch} epochs, as many as the folds chose")
@@ -177,7 +197,7 @@ def predict_fold(
     write_predictions(ready, fold, folder, networks, images, config)
     if fold != FULL:  # whose threshold would be one of images that it was trained on
         write_ood(ready, fold, folder, images, networks[-1])
-    checkpoint.previous(folder.last_checkpoint).unlink(missing_ok=True)
+    remove(checkpoint.previous(folder.last_checkpoint))
     names = [*FOLD_FILES, *(path.name for path in folder.averaged_checkpoints())]
     manifest = FoldManifest(
         config_sha256=sha256_json(config.to_dict()),

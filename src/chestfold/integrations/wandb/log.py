@@ -1,10 +1,12 @@
-"""W&B runs, images, tables and artifacts, made out of the files in runs/ by a process of its own.
+"""W&B runs, images, tables and artifacts, made out of the files in runs/ by a process of its own (`process`)."""
 
-Called by `process`. Our files are the truth: what is lost here can be written again.
-"""
-
+import atexit
 import os
+import shutil
+import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,30 +16,110 @@ import numpy as np
 import pandas as pd
 import wandb
 
-from chestfold.core import hooks
-from chestfold.core.files import input_dir, runs_dir, sha256_file, sha256_json
-from chestfold.core.run_folder import FoldConfig, FoldFolder
+from chestfold.core.files import runs_dir, sha256_file, sha256_json
 from chestfold.core.task import Task
-from chestfold.data.cache import open_cache
-from chestfold.data.catalogue import open_index
-from chestfold.data.channels import grey_of
-from chestfold.evaluate import leaderboard, predictions
-from chestfold.evaluate.bootstrap import Score
-from chestfold.evaluate.results import Result, all_results, find_result
-from chestfold.integrations.kaggle.submission import NOT_SENT, Standing, standings
+from chestfold.evaluate import predictions
+from chestfold.integrations.follow.contents import About, FoldContents
+from chestfold.integrations.follow.sent import GIVE_UP, Sent
+from chestfold.integrations.wandb import environment
+from chestfold.integrations.wandb.environment import SERVER, variable
+from chestfold.integrations.wandb.launch import UNREACHABLE
 
-PROJECT = "chestfold"
-POLL = 2.0
-WORST = 16
-CONFIG_KEYS = ("data", "classes", "positive", "folds", "parent", "members", "method")
-"""What a W&B run's config says of a result, besides its settings."""
-GIVE_UP = 600.0
-"""Seconds that a finished run still uploads; what is left then stays in runs/wandb for `wandb sync`."""
+REACH = 4.0
+"""Seconds that a W&B server may take for a first answer."""
+PAUSE = 2.0
+"""Seconds between two questions whether a server is back."""
+REASONS = {
+    "api_key not configured": "no key is configured (wandb login)",
+    "no api key": "no key is configured (wandb login)",
+    "api key must": "the key is none of W&B's",
+    "invalid_api_key": "the key was refused",
+    "401": "the key was refused",
+    "unauthorized": "the key was refused",
+    "verify credentials": "the key was refused, or the server could not say whether it is right",
+    "permission": "the key may not write to this project",
+    "403": "the key may not write to this project",
+    "429": "the server asks for a pause",
+    "base_url": "WANDB_BASE_URL is no address",
+    "invalid character": "what answers is no W&B server",
+    "resume status": "the server did not let the run begin",
+    "timed out": "the server did not answer in time",
+    "timeout": "the server did not answer in time",
+}
+"""Words of an error, in small letters -> why, in a few words."""
 
 
-def open_run(mode: str, name: str, group: str, job_type: str, config: dict[str, Any], tags: list[str]) -> Any:
-    """A W&B run below runs/wandb that tells nothing of this machine: no paths, no user, no command line."""
-    settings = wandb.Settings(
+class WandbService:
+    """W&B in a mode; offline where online is wanted and no server answers."""
+
+    name = "wandb"
+
+    def __init__(self, mode: str) -> None:
+        reachable = mode != "online" or is_reachable()
+        self.mode = mode if reachable else "offline"
+        self.exit_code = 0 if reachable else UNREACHABLE
+        place = [variable(name) for name in ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT")]
+        self.target = "offline" if self.mode == "offline" else sha256_json(place)[:16]
+        self.work = Path(tempfile.mkdtemp())
+        atexit.register(shutil.rmtree, self.work, ignore_errors=True)
+        os.environ["WANDB_MODE"] = self.mode  # else wandb sends its telemetry, and waits for it, where it is offline
+        os.environ["WANDB_CACHE_DIR"] = str(self.work)  # logs of its own, and copies of what was uploaded
+        root = runs_dir() / "wandb" if self.mode == "offline" else self.work
+        os.environ["WANDB_DATA_DIR"] = str(root / "data")  # what `wandb sync` will send later
+
+    def has(self, sent: Sent) -> bool:
+        """Whether it was sent to the same server, or lies here for `wandb sync`, or was sent by that."""
+        folders = offline_folders(sent.run)
+        if any(is_synced(folder) for folder in folders):
+            return True
+        return sent.target == self.target and (self.mode == "online" or bool(folders))
+
+    def open(self, about: About, sent: Sent) -> "WandbRun":
+        """A W&B run that tells nothing of this machine: no paths, no user, no command line.
+
+        Offline it is one folder, made anew, without the epochs that `wandb sync` has sent already.
+        """
+        run_id = variable("WANDB_RUN_ID") or sent.run
+        folders = offline_folders(run_id)
+        synced = [folder for folder in folders if is_synced(folder)]
+        if self.mode == "offline":
+            _remove(set(folders) - set(synced))
+        run = wandb.init(
+            project=variable("WANDB_PROJECT"),
+            name=about.name,
+            id=run_id,
+            resume="allow",
+            group=about.group,
+            job_type=about.kind,
+            tags=about.tags,
+            config=about.config,
+            mode=self.mode,  # type: ignore[arg-type]
+            dir=runs_dir() if self.mode == "offline" else self.work,
+            settings=_settings(),
+        )
+        for log in Path(run.dir).parent.glob("logs/*.log"):
+            log.unlink()  # wandb's own log, which names folders; it writes on into a file that nobody sees
+        run.config.update(about.config, allow_val_change=True)  # of a run that goes on
+        run.log_artifact = partial(_log_relative, run.log_artifact)  # type: ignore[method-assign]
+        if self.mode == "online":
+            return WandbRun(run, run.step, folders, online=True)
+        return WandbRun(run, sent.rows + 1 if synced else 0, [], online=False)
+
+    def secrets(self) -> list[str]:
+        """The keys that are configured."""
+        return environment.secrets()
+
+    def reason(self, error: BaseException) -> str:
+        """Why it failed, in a few words."""
+        text = f"{type(error).__name__}: {error}"
+        for words, reason in REASONS.items():
+            if words in text.lower():
+                return reason
+        return text
+
+
+def _settings() -> wandb.Settings:
+    return wandb.Settings(
         x_disable_machine_info=True,
         console="off",
         silent=True,
@@ -45,25 +127,35 @@ def open_run(mode: str, name: str, group: str, job_type: str, config: dict[str, 
         program="chestfold",
         host="-",
         init_timeout=60,
-        finish_timeout=GIVE_UP,
+        finish_timeout=GIVE_UP / 2,
+        finish_timeout_raises=True,
     )
-    run = wandb.init(
-        project=os.environ.get("WANDB_PROJECT", PROJECT),
-        name=name,
-        id=sha256_json([name, config])[:16],
-        resume="allow",
-        group=group,
-        job_type=job_type,
-        tags=tags,
-        config=config,
-        mode=mode,  # type: ignore[arg-type]
-        dir=runs_dir(),
-        settings=settings,
-    )
-    for log in Path(run.dir).parent.glob("logs/*.log"):
-        log.unlink()  # wandb's own log, which names folders; it writes on into a file that nobody sees
-    run.log_artifact = partial(_log_relative, run.log_artifact)  # type: ignore[method-assign]
-    return run
+
+
+def is_reachable() -> bool:
+    """Whether a W&B server answers, and is well; the wandb library would try for minutes to find that out."""
+    try:
+        with urllib.request.urlopen(variable("WANDB_BASE_URL") or SERVER, timeout=REACH):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500 and error.code != 429  # such an error is an answer too
+    except (OSError, ValueError):
+        return False
+
+
+def offline_folders(run_id: str) -> list[Path]:
+    """The offline runs of an id."""
+    return sorted((runs_dir() / "wandb").glob(f"offline-run-*-{run_id}"))
+
+
+def is_synced(folder: Path) -> bool:
+    """Whether `wandb sync` has sent it."""
+    return any(folder.glob("*.wandb.synced"))
+
+
+def _remove(folders: set[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder)
 
 
 def _log_relative(log_artifact: Callable[..., Any], artifact: wandb.Artifact, *args: Any, **options: Any) -> Any:
@@ -77,62 +169,59 @@ def _log_relative(log_artifact: Callable[..., Any], artifact: wandb.Artifact, *a
     return log_artifact(artifact, *args, **options)
 
 
-def tags_of(settings: dict[str, Any]) -> list[str]:
-    """What a run is filtered by: data, backbone and the parts of the recipe that are switched on."""
-    switched = ("pretrained", "freeze", "randaugment", "mixup_alpha", "cutmix_alpha", "ema_decay")
-    tags = [settings["data"], settings["backbone"], f"{settings['image_size']}px"]
-    tags += [name.removesuffix("_alpha").removesuffix("_decay") for name in switched if settings.get(name)]
-    return [tag[:64] for tag in tags]
+class WandbRun:
+    """A run at W&B. `superseded`: its offline folders, which hold less than what is there at the end."""
 
+    def __init__(self, run: Any, first_row: int, superseded: list[Path], online: bool) -> None:
+        self.run = run
+        self.id = run.id
+        self.first_row = first_row
+        self.superseded = superseded
+        self.online = online
 
-def follow_fold(path: Path, mode: str, parent: int) -> None:
-    """Log a fold's epochs as they come, then its predictions; ends with the fold or with the process that trains it."""
-    folder = FoldFolder(path)
-    config = folder.config()
-    if config.settings.get("hooks"):
-        hooks.load_own(config.settings["hooks"])  # it may have the reader of the data set
-    name = config.experiment
-    run = open_run(mode, f"{name}-{path.name}", name, "train", _run_config(config), tags_of(config.settings))
-    shown = 0
-    while True:
-        finished = folder.manifest_path.exists()
-        alive = os.getppid() == parent
-        rows = folder.history()
-        for row in rows[shown:]:
-            run.log(row, step=row["epoch"])
-        shown = len(rows)
-        if finished or not alive:
-            break
-        time.sleep(POLL)
-    if finished and folder.table_path("oof").exists():  # not of a training on all images
-        _log_predictions(run, folder, config)
-    run.finish(exit_code=0 if finished else 1)
+    def log_row(self, row: dict[str, Any]) -> None:
+        """An epoch is a step."""
+        self.run.log(row, step=row["epoch"], commit=True)
 
-
-def _run_config(config: FoldConfig) -> dict[str, Any]:
-    changed = {name: f"{old} -> {new}" for name, (old, new) in config.changed.items()}
-    about = {"fold": config.fold, "parent": config.parent, "changed": changed, "fingerprint": config.fingerprint}
-    return config.settings | about
-
-
-def _log_predictions(run: Any, folder: FoldFolder, config: FoldConfig) -> None:
-    """Confusion matrix, ROC and PR curves, the worst errors, augmented inputs, and the OOF file itself."""
-    table, _ = predictions.read(folder.table_path("oof"))
-    shown = _curves(table, config.create_task())
-    inputs = folder.path / "inputs.png"
-    if inputs.exists():
-        shown["augmented inputs"] = wandb.Image(str(inputs))
-    worst = _worst_errors(config, table)
-    if worst:
-        shown["worst errors"] = worst
-    run.log(shown)
-    artifact = wandb.Artifact(f"{run.name}-oof".replace("@", "-"), "oof", metadata=dict(config.fingerprint))
-    for kind in ("oof", "test"):
-        path = folder.table_path(kind)
-        if path.exists():
+    def log_predictions(self, fold: FoldContents) -> None:
+        """Confusion matrix, ROC and PR curves, the worst errors, augmented inputs, and the prediction tables."""
+        if self.online:
+            _wait_for_server()
+        shown = _curves(fold.table(), fold.task())
+        inputs = fold.inputs()
+        if inputs:
+            shown["augmented inputs"] = wandb.Image(str(inputs))
+        worst = [wandb.Image(picture.pixels, caption=picture.caption) for picture in fold.worst_errors()]
+        if worst:
+            shown["worst errors"] = worst
+        self.run.log(shown)
+        name = f"{self.run.name}-oof".replace("@", "-")
+        artifact = wandb.Artifact(name, "oof", metadata=dict(fold.config.fingerprint))
+        for path in fold.files():
             artifact.add_file(str(path), policy="immutable", skip_cache=True)
             artifact.metadata[f"{path.name} sha256"] = sha256_file(path)
-    run.log_artifact(artifact)
+        self.run.log_artifact(artifact)
+
+    def log_summary(self, summary: dict[str, float | str]) -> None:
+        """The run's summary."""
+        self.run.summary.update(summary)
+
+    def log_table(self, name: str, table: pd.DataFrame) -> None:
+        """A W&B table."""
+        self.run.log({name: wandb.Table(dataframe=table)})
+
+    def finish(self, complete: bool) -> None:
+        """Wait for the upload; what was written offline of the same run is then no longer needed."""
+        self.run.finish(exit_code=0 if complete else 1)
+        if complete:
+            _remove(set(self.superseded))
+
+
+def _wait_for_server() -> None:
+    """Wait until a server that went away is back: wandb gives up at once where it makes tables and artifacts."""
+    end = time.monotonic() + GIVE_UP / 2
+    while not is_reachable() and time.monotonic() < end:
+        time.sleep(PAUSE)
 
 
 def _curves(table: pd.DataFrame, task: Task) -> dict[str, Any]:
@@ -156,83 +245,3 @@ def _curves(table: pd.DataFrame, task: Task) -> dict[str, Any]:
         shown[f"roc {name}"] = wandb.plot.roc_curve(truth, scores, labels=names, classes_to_plot=positive)
         shown[f"pr {name}"] = wandb.plot.pr_curve(truth, scores, labels=names, classes_to_plot=positive)
     return shown
-
-
-def _worst_errors(config: FoldConfig, table: pd.DataFrame) -> list[wandb.Image]:
-    """The images whose truth was given the lowest probability; none where the images are gone."""
-    if not input_dir().is_dir():
-        return []
-    exp, task = config.exp(), config.create_task()
-    index = open_index(exp.data)
-    cache = open_cache(index, exp.image_size, exp.channels, exp.depth)
-    probs = predictions.probabilities(table)
-    of_truth = task.of_truth(probs, task.labels(table["label"].tolist()))
-    shown = []
-    for n in np.argsort(of_truth)[:WORST]:
-        row = table.iloc[int(n)]
-        caption = f"{row['id']}: {row['label']}, predicted {task.name_of(probs[n])} ({probs[n].max():.2f})"
-        pixels = grey_of(index.dataset, cache.images[cache.rows([row["id"]])])[0]  # wandb casts what is not uint8
-        shown.append(wandb.Image(pixels, caption=caption))
-    return shown
-
-
-def show_result_run(name: str, mode: str) -> None:
-    """The run NAME-cv of an experiment, or the `ensemble` run of a blend; its summary: scores with intervals."""
-    result = find_result(name)
-    record = result.record
-    about = record.to_dict()
-    config = {key: about[key] for key in CONFIG_KEYS if about.get(key)} | record.settings
-    if record.kind == "experiment":
-        run = open_run(mode, f"{name}-cv", name, "cv", config, [record.data])
-    else:
-        run = open_run(mode, name, name, record.kind, config, [record.data])
-    run.summary.update(summary_of(result))
-    run.finish()
-
-
-def summary_of(result: Result) -> dict[str, float | str]:
-    """`auc`, `auc low`, `auc high`, ... for every score of a result, and its leaderboard scores where it has some."""
-    record = result.record
-    summary: dict[str, float | str] = {"folds": str(record.folds), "minutes": record.minutes}
-    for metric in record.scores.at_half:
-        _add(summary, metric, result.score("at_half", metric))
-        _add(summary, f"tuned {metric}", result.score("cross_fitted", metric))
-    _add(summary, "corrupted auc", result.score("corrupted", "auc"))
-    public, private = lb_texts(standings([result]).get(result.name, NOT_SENT))
-    return summary | {"LB public": public, "LB private": private}
-
-
-def _add(summary: dict[str, float | str], name: str, score: Score | None) -> None:
-    if score:
-        summary |= {name: score.value, f"{name} low": score.low, f"{name} high": score.high}
-
-
-def lb_texts(standing: Standing) -> list[str]:
-    """Public and private score of a submission, `-` for one that is not known."""
-    return ["-" if score is None else f"{score:g}" for score in (standing.public, standing.private)]
-
-
-LEADERBOARD = ("data", "folds", "parent", *leaderboard.HEADER, "LB public", "LB private")
-
-
-def leaderboard_rows() -> list[list[str]]:
-    """The board as texts, in the order of `LEADERBOARD`: from files alone."""
-    results = all_results()
-    sent = standings(results)
-    rows = []
-    for lines in leaderboard.rows_by_folds(results).values():
-        for line in lines:
-            record = line.result.record
-            scores = lb_texts(sent.get(line.result.name, NOT_SENT))
-            texts = leaderboard.texts_of(line)
-            cells = [texts[name] for name in leaderboard.HEADER]
-            rows.append([record.data, str(record.folds), record.parent or "-", *cells, *scores])
-    return rows
-
-
-def show_leaderboard(mode: str) -> None:
-    """The `leaderboard` run: one table, rebuilt from the files."""
-    rows = leaderboard_rows()
-    run = open_run(mode, "leaderboard", "leaderboard", "leaderboard", {"rows": len(rows)}, [])
-    run.log({"leaderboard": wandb.Table(dataframe=pd.DataFrame(rows, columns=LEADERBOARD))})
-    run.finish()

@@ -12,11 +12,11 @@ from jinja2 import Environment, StrictUndefined
 
 from chestfold.core.console import waiting
 from chestfold.core.files import require_file, write_text
+from chestfold.core.hide import hide_secrets
 from chestfold.core.provenance import today
 from chestfold.evaluate.results import find_result
 from chestfold.report.card.facts import Facts, gather
 from chestfold.report.card.words import Words, asset
-from chestfold.report.hide import hide_secrets
 
 LANGUAGES = {"en": ["en"], "ja": ["ja"], "both": ["en", "ja"]}
 

@@ -1,7 +1,8 @@
-"""What no page gives away: keys, and folders of this machine."""
+"""What no page and no log gives away: keys, and folders of this machine."""
 
 import os
 import re
+from collections.abc import Sequence
 from functools import cache
 
 _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
@@ -12,9 +13,12 @@ _SHORTEST_SECRET = 8
 """Characters; a shorter value of such a variable is no key, and might be a word of the page."""
 
 
-def hide_secrets(text: str) -> str:
-    """`text` without the keys of this environment, without what looks like a key, and without absolute paths."""
-    for secret in _secrets():
+def hide_secrets(text: str, others: Sequence[str] = ()) -> str:
+    """`text` without keys and without absolute paths.
+
+    Keys are those of this environment, `others` that are known, and what looks like one.
+    """
+    for secret in (*_secrets(), *others):
         text = text.replace(secret, "(hidden)")
     return _PATH.sub("(path)", _KEY.sub("(hidden)", text))
 

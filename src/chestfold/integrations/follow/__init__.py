@@ -1,0 +1,1 @@
+"""Showing a run elsewhere by a process beside the training, which reads what the run leaves: what trackers share."""

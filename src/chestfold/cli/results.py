@@ -62,7 +62,9 @@ def add_verbs(verbs: Any) -> None:
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
     )
-    publish.add_argument("name", help="a finished run")
+    publish.add_argument("name", nargs="?", help="a finished run")
+    text = "instead: score all published predictions by today's rules, and say how many figures are others"
+    publish.add_argument("--rescore", action="store_true", help=text)
     publish.add_argument("--overwrite", action="store_true", help="replace another published result of this name")
 
 
@@ -325,7 +327,14 @@ def write_card(arguments: argparse.Namespace) -> None:
 
 def publish_result(arguments: argparse.Namespace) -> None:
     """Publish a finished run."""
-    from chestfold.report.publish import publish
+    from chestfold.report.publish import publish, rescore
 
+    if bool(arguments.name) == arguments.rescore:
+        raise InputError("name a finished run to publish, or say --rescore for all that are published")
+    if arguments.rescore:
+        found = rescore()
+        figures, intervals = plural(found.figures, "figure"), plural(found.intervals, "interval")
+        say(f"scored {plural(found.results, 'published result')} again: {figures} and {intervals} are others")
+        return
     target = publish(arguments.name, arguments.overwrite)
     say(f"{target} and RESULTS.md are written; commit them")

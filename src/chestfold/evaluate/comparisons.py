@@ -9,7 +9,8 @@ import numpy as np
 
 from chestfold.core.task import Labels, Task
 from chestfold.evaluate import intervals
-from chestfold.evaluate.bootstrap import Score, drawn, percentiles
+from chestfold.evaluate.bootstrap import Score, drawn
+from chestfold.evaluate.intervals import Estimate
 from chestfold.evaluate.metrics import METRICS, Evaluation, Metric, Predicted, difference, mean_of_defined
 
 AUC = METRICS["auc"]
@@ -43,7 +44,8 @@ def folds_minus_pooled(task: Task, labels: Labels, probs: np.ndarray, groups: np
     """
     of_folds, pooled = FoldMean(task, labels, probs, folds), Predicted(task, labels, probs)
     point, draws = drawn(lambda weights: (of_folds(weights) - _values(AUC, pooled, weights))[:, None], groups)
-    return percentiles(point[0], draws[:, 0])
+    patients = AUC.patients(pooled, task.scored_classes, groups)
+    return intervals.of_difference(Estimate(float(point[0]), intervals.deviation(draws[:, 0]), patients))
 
 
 def mean_score(

@@ -213,9 +213,7 @@ def keep_comparison(result: Result) -> Result:
     against = against_parent(result, known_result(result.record.parent))
     if against == result.record.against:
         return result
-    record = result.record.model_copy(update={"against": against})
-    record.write(result.folder / "scores.json")
-    return Result(result.folder, record)
+    return result.rewritten(against=against)
 
 
 def scope(paired_folds: tuple[int, ...], images: int, ours: Result, theirs: Result) -> str:

@@ -15,7 +15,15 @@ from chestfold.core import hooks
 from chestfold.core.config import Request, did_you_mean, require_choice
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
-from chestfold.core.files import published_dir, require_plain_name, runs_dir, sha256_file, write_bytes
+from chestfold.core.files import (
+    published_dir,
+    read_json,
+    require_plain_name,
+    runs_dir,
+    sha256_file,
+    write_bytes,
+    write_json,
+)
 from chestfold.core.records import Figure, Record
 from chestfold.core.run_folder import RunFolder, SyntheticCount
 from chestfold.core.task import Task, create_task
@@ -294,6 +302,14 @@ class Result:
         values = subgroups.values_of(self.record.data, table["id"])
         return subgroups.score(table, task, values, self.record.competition_metric) or {}
 
+    def rewritten(self, **fields: Any) -> "Result":
+        """The result with some fields changed, in scores.json too; what else is written there stays as it is."""
+        record = self.record.model_copy(update=fields)
+        path, now = self.folder / "scores.json", record.to_dict()
+        written = read_json(path) | {name: now[name] for name in fields if name in now}
+        write_json(path, {name: value for name, value in written.items() if name in now or name not in fields})
+        return Result(self.folder, record)
+
     def load_hooks(self) -> hooks.Hooks | None:
         """Run the hooks that it was made with, its metric among them perhaps; None where it has none.
 
@@ -454,6 +470,29 @@ def write_result(
     record = ResultRecord(**(about | found))
     record.write(folder / "scores.json")
     return Result(folder, record)
+
+
+def rescored(result: Result) -> Result:
+    """The same predictions, scored by today's rules; of scores.json the scores are written again.
+
+    Parts of the data set that its ids do not tell keep their figures: which image is of which part is not kept here.
+
+    Raises:
+        InputError: a file is not the one that was scored, or hooks that made it are not trusted.
+    """
+    result.load_hooks()
+    record = result.record
+    found = {}
+    for name in ("oof", "test", "corrupted"):
+        file = f"{name}.parquet"
+        found[name] = result._table(file)[0] if record.files.get(file) else None
+    assert found["oof"] is not None
+    about = {
+        name: getattr(record, name) for name in ("task", "classes", "positive", "metric", "metric_weights", "data")
+    }
+    scores = _score(found["oof"], found["test"], found["corrupted"], about, None)
+    parts = (record.scores.by_subgroup or {}) | (scores.by_subgroup or {})
+    return result.rewritten(scores=scores.model_copy(update={"by_subgroup": parts or None}))
 
 
 def _score(

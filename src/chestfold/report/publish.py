@@ -1,13 +1,17 @@
 """Published results: the small files of a finished run under exps/results/, and RESULTS.md made from them."""
 
+import math
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
 from chestfold.evaluate.attention import ATTENTION
-from chestfold.evaluate.paired import keep_comparison
-from chestfold.evaluate.results import FILES, NOT_RUN, Result, find_result, not_run, published_results
+from chestfold.evaluate.paired import against_parent, keep_comparison
+from chestfold.evaluate.results import FILES, NOT_RUN, Result, find_result, not_run, published_results, rescored
 from chestfold.report.article import write_article
 
 
@@ -35,6 +39,62 @@ def publish(name: str, overwrite: bool = False) -> Path:
     (target / NOT_RUN).unlink(missing_ok=True)
     write_results_page()
     return target
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What `rescore` has changed, of `results`: figures themselves, and intervals."""
+
+    results: int
+    figures: int
+    intervals: int
+
+
+def rescore() -> Rescored:
+    """Score all published predictions by today's rules, compare each with its parent, and write RESULTS.md again.
+
+    Raises:
+        InputError: a file is not the one that was scored.
+    """
+    before = published_results()
+    for result in before.values():
+        rescored(result)
+    figures = intervals = 0
+    now = published_results()
+    for name, result in now.items():
+        compared = _compared(result, now.get(result.record.parent))
+        for old, new in _scores_of_both(_as_written(before[name]), _as_written(compared)):
+            figures += _rounded(old["value"]) != _rounded(new["value"])
+            intervals += any(_rounded(old[end]) != _rounded(new[end]) for end in ("low", "high"))
+    write_results_page()
+    return Rescored(len(before), figures, intervals)
+
+
+def _compared(result: Result, parent: Result | None) -> Result:
+    """With a new comparison with its parent; as it is where that is not published."""
+    alone = replace(result, record=result.record.model_copy(update={"against": None}))
+    against = against_parent(alone, parent)
+    return result.rewritten(against=against) if against else result
+
+
+def _as_written(result: Result) -> dict[str, Any]:
+    return result.record.model_dump(include={"scores", "against"})
+
+
+def _scores_of_both(old: Any, new: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each figure with an interval that both hold, however deep."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return
+    if {"value", "low", "high"} <= old.keys() & new.keys():
+        yield old, new
+        return
+    for name in old.keys() & new.keys():
+        yield from _scores_of_both(old[name], new[name])
+
+
+def _rounded(number: float) -> float | None:
+    """To more digits than are ever shown, and fewer than depend on the machine; None where it is not defined."""
+    return None if math.isnan(number) else round(number, 6)
 
 
 def _publish_not_run(name: str) -> Path:

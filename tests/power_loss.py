@@ -29,14 +29,16 @@ from typing import Any
 
 ROOT = 0
 """Number of the folder that is recorded."""
-TEMPORARY = re.compile(r"\.(.+)\.\d+\.(tmp|old)")
+TEMPORARY = re.compile(r"\.(.+)\.\d+(-[0-9a-f]+)?\.(tmp|old)")
 """A file or a folder that is being written; its number is that of the process."""
-EXPENDABLE = re.compile(r"log\.txt|report\.html|\..*lock|.*\.lock")
+EXPENDABLE = re.compile(r"log\.txt|report\.html|\..*lock|.*\.lock|\.writers\.log")
 """What nobody reads back; a page is drawn again from the files."""
 EVERYTHING = Path("everything")
 """What `os.sync` syncs, for `Recorder.forgets`."""
 ANOTHER_PROCESS = 4194305
 """Number of the process that died: more than Linux gives."""
+
+_STARTED = re.compile(rb'"started":"[^"]*"')
 
 Tree = dict[str, str | None]
 """Path below the root -> digest of the file's bytes, None for a folder."""
@@ -441,7 +443,7 @@ def lost(trace: Trace) -> list[str]:
         sure = disk.surest()
         for path, digest in disk.newest().items():
             name = path.rpartition("/")[2]
-            is_read = not EXPENDABLE.fullmatch(name) and not TEMPORARY.fullmatch(name)
+            is_read = not (EXPENDABLE.fullmatch(name) or TEMPORARY.fullmatch(name) or _is_writer(name))
             if is_read and digest is not None and sure.get(path, "") != digest:
                 found[path] = None
     return list(found)
@@ -459,9 +461,15 @@ def restore(root: Path, tree: Tree, blobs: dict[str, bytes]) -> None:
         if digest is None:
             path.mkdir()
         else:
-            path.write_bytes(blobs[digest])
+            data = blobs[digest]
+            path.write_bytes(_STARTED.sub(b'"started":"long ago"', data) if _is_writer(path.name) else data)
+
+
+def _is_writer(name: str) -> bool:
+    """Whether a file says which process works in its folder: that process is gone, but this one is not."""
+    return name.startswith(".writer-")
 
 
 def _of_another_process(name: str) -> str:
     match = TEMPORARY.fullmatch(name)
-    return f".{match[1]}.{ANOTHER_PROCESS}.{match[2]}" if match else name
+    return f".{match[1]}.{ANOTHER_PROCESS}{match[2] or ''}.{match[3]}" if match else name

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,7 +27,9 @@ from chestfold.data import cache, folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.phantom import write_phantom
 from chestfold.data.transforms.corruptions import CORRUPTIONS
-from chestfold.evaluate import figures, results
+from chestfold.evaluate import figures, paired, results
+from chestfold.evaluate.claims import Comparison
+from chestfold.evaluate.remembered import remembered
 from chestfold.integrations import pretrained
 from chestfold.integrations.kaggle import client, download, submission, upload
 from chestfold.train import loop, run
@@ -88,7 +91,11 @@ def project_in(work: Path, inside: tuple[str, ...] = ()) -> Iterator[Project]:
         write_tiny(folders["input"] / "tiny", patients=8, tests=4)
     variables = {f"CHESTFOLD_{name.upper()}": str(folder) for name, folder in folders.items()}
     variables |= {"CHESTFOLD_PROJECT": str(project.root), "WANDB_MODE": "disabled"}
-    quick = {"learning_curves": lambda *_: None, "confusion": lambda *_: None, "inputs": lambda *_: None}
+    quick: dict[str, Any] = {
+        "learning_curves": lambda *_: None,
+        "confusion": lambda *_: None,
+        "inputs": lambda *_: None,
+    }
     with (
         mock.patch.dict(os.environ, variables),
         mock.patch.multiple(figures, **quick),
@@ -175,19 +182,28 @@ def build_cache(_: Project) -> None:
     cache.open_cache(open_index("tiny"), 24)
 
 
+def remember(_: Project) -> None:
+    """The comparison of two results, kept in the cache."""
+    ours, theirs = (results.find_result(name) for name in ("exp100", "exp101"))
+    remembered(Comparison, ours, theirs, lambda: paired.compare(ours, theirs))
+
+
 class Kaggle:
     """Kaggle's list of submissions: what has arrived there is not lost when our power is."""
 
     def __init__(self) -> None:
         self.files: list[str] = []
 
-    def upload(self, _: Any, path: Path, description: str, __: Any) -> None:
+    def create_entry(self, _: Any, __: str, description: str) -> int:
         self.files.append(description)
         power_loss.mark("upload " + description)
+        return len(self.files)
 
     def submissions(self, _: Any) -> list[client.Submission]:
-        entries = enumerate(self.files, start=1)
-        return [client.Submission(n, "2026-01-01", text, "COMPLETE", "0.9", "0.8") for n, text in entries]
+        return [self.submission(None, number) for number in range(1, len(self.files) + 1)]
+
+    def submission(self, _: Any, number: int) -> client.Submission:
+        return client.Submission(number, "2026-01-01", self.files[number - 1], "COMPLETE", "0.9", "0.8")
 
     def as_after(self, trace: Trace, number: int) -> None:
         """What had arrived after so many events."""
@@ -198,12 +214,18 @@ class Kaggle:
 KAGGLE = Kaggle()
 
 
+def no_answer(*_: Any) -> str:
+    raise client.NoAnswer("Kaggle gives no file back")
+
+
 def submit(_: Project) -> None:
     """Write a submission and send it, once."""
-    patched = {"upload": KAGGLE.upload, "submissions": KAGGLE.submissions, "submissions_left": lambda _: None}
+    names = ("create_entry", "submissions", "submission")
+    patched: dict[str, Any] = {name: getattr(KAGGLE, name) for name in names}
+    patched |= {"put_file": lambda *_: "token", "limits": lambda _: None, "scored_sha256": no_answer}
     with mock.patch.multiple(client, **patched):
         path, _new = submission.write_submission("exp100")
-        upload.send(path, "chests", "first", 1.0, upload.Clock(sleep=lambda _: None))
+        upload.send(path, "chests", "first", 1.0, clock=upload.Clock(sleep=lambda _: None))
     assert len(KAGGLE.files) == 1, f"sent {len(KAGGLE.files)} times"
 
 
@@ -264,12 +286,12 @@ SCENARIOS = (
     Scenario("submit", two_runs, submit),
     Scenario("folds", nothing, call("folds", "make", "tiny", "--folds", "3", "--name", "other")),
     Scenario(
-        "folds, repeated", nothing, call("folds", "make", "tiny", "--folds", "3", "--name", "other", "--repeats", "2")
+        "folds, repeated", nothing, call("folds", "make", "tiny", "--folds", "2", "--name", "other", "--repeats", "2")
     ),
     Scenario("cache", nothing, build_cache, inside=("cache",)),
     Scenario("explain", one_run, call("explain", "exp100", "--count", "2"), refusals=("is there already",)),
     Scenario("explain, overwriting", explained, call("explain", "exp100", "--count", "2", "--overwrite")),
-    Scenario("compare", two_runs, call("compare", "exp100", "exp101"), inside=("cache",)),
+    Scenario("comparison", two_runs, remember, inside=("cache",)),
     Scenario("weights", nothing, fetch_weights, inside=("weights",)),
     Scenario("phantom", nothing, make_phantom, inside=("input",)),
     Scenario("unpack", nothing, fetch_zip, inside=("input",), refusals=("delete it and fetch again",)),
@@ -285,12 +307,12 @@ def read_all(project: Project) -> dict[str, str]:
     readers: dict[str, Callable[[], Any]] = {"submissions": submission.all_submissions}
     for name in sorted({path.stem for path in (project.root / "folds").iterdir()}):
         if not name.startswith("."):
-            readers[f"folds {name}"] = lambda name=name: folds.load(name, open_index("tiny")).sha256
+            readers[f"folds {name}"] = partial(_folds, name)
     for folder in run_folders():
         for fold in folder.begun_folds():
-            readers[f"{folder.name} {fold.path.name}"] = lambda fold=fold: _fold(fold)
+            readers[f"{folder.name} {fold.path.name}"] = partial(_fold, fold)
     for name in _result_names(project):
-        readers[f"result {name}"] = lambda name=name: _result(name)
+        readers[f"result {name}"] = partial(_result, name)
     found = {}
     for name, read in readers.items():
         try:
@@ -303,6 +325,10 @@ def read_all(project: Project) -> dict[str, str]:
 def _result_names(project: Project) -> list[str]:
     paths = [*project.runs.glob("*/scores.json"), *(project.root / "exps" / "results").glob("*/scores.json")]
     return sorted({path.parent.name for path in paths})
+
+
+def _folds(name: str) -> str:
+    return folds.load(name, open_index("tiny")).sha256
 
 
 def _fold(fold: Any) -> Any:
@@ -331,7 +357,8 @@ def contents(root: Path) -> dict[str, str]:
 
 def _is_temporary(place: Path) -> bool:
     """Whether it stays where a writer was killed, and nobody reads it."""
-    return place.name == "last.ckpt.previous" or any(TEMPORARY.fullmatch(part) for part in place.parts)
+    kept = place.name == "last.ckpt.previous" or place.name.startswith(".writer-")
+    return kept or any(TEMPORARY.fullmatch(part) for part in place.parts)
 
 
 def _without_times(path: Path) -> bytes:
@@ -426,7 +453,7 @@ def _begin_again(
         different = sorted(place for place in now.keys() | expected.keys() if now.get(place) != expected.get(place))
         if different:
             found.wrong.append(f"{where}: {', '.join(different[:5])} ({said})")
-        found.leftovers += any(_is_temporary(path.relative_to(project.root)) for path in project.root.rglob("*"))
+        found.leftovers += any(TEMPORARY.fullmatch(path.name) for path in project.root.rglob("*"))
         progress(f"{scenario.name}: {number} of {len(chosen)}")
 
 

@@ -260,3 +260,11 @@ def test_a_process_ends_with_the_one_that_started_it(tmp_path):
     end = time.monotonic() + 5
     while processes.start_time(pid):
         assert time.monotonic() < end
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"host": "he', b"\0" * 40, b'{"host": "here"}', b"\xff\xfe"])
+def test_a_writer_file_that_a_power_cut_tore_is_of_nobody(tmp_path, torn):
+    (tmp_path / ".writer-3").write_bytes(torn)
+    with fence.hold(tmp_path) as held:
+        assert held.number == 4
+    assert fence.writer_of(tmp_path) is None

@@ -27,11 +27,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from chestfold.core.errors import InputError
 from chestfold.core.files import (
     Locked,
     explained_disk_errors,
     guard,
+    make_folder,
     release_guard,
     remove_temporary,
     temporary_beside,
@@ -69,14 +69,14 @@ class Held:
         return self.folder / f"{PREFIX}{self.number}"
 
     def writer(self) -> Writer | None:
-        """Who holds it; None where nobody does any longer."""
+        """Who holds it; None where nobody does any longer.
+
+        A power cut may leave a torn file. Nobody is written in it, and who is still writing it finds itself followed.
+        """
         try:
-            text = self.path.read_text()
-            return Writer.model_validate_json(text) if text else None
-        except FileNotFoundError:
+            return Writer.model_validate_json(self.path.read_bytes())
+        except (FileNotFoundError, ValueError):
             return None
-        except ValueError as error:
-            raise InputError(f"{self.path} is damaged ({error}); delete it when no process works there") from error
 
 
 class Superseded(Locked):
@@ -123,7 +123,7 @@ def hold(folder: Path) -> Iterator[Held]:
         Locked: another process works there; it is named.
     """
     with explained_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         held = _take(folder)
     stopped = threading.Event()
     threading.Thread(target=_beat, args=(held, stopped), daemon=True).start()

@@ -6,14 +6,29 @@ import json
 import os
 import shutil
 import socket
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from filelock import FileLock, Timeout
 
 from chestfold.core.errors import InputError, ServiceError
+
+DAMAGED_ARCHIVE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    BadZipFile,
+    zlib.error,
+)
+"""What a damaged .npz or zip raises: an unknown compression is `NotImplementedError`, a wild shape `MemoryError`."""
 
 
 def _folder(variable: str, default: Path) -> Path:
@@ -269,7 +284,7 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file; a damaged one is `InputError`."""
     try:
         return json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); restore it or delete it") from error
 
 

@@ -15,11 +15,13 @@ from chestfold.core.config import Experiment, difference
 from chestfold.core.errors import InputError
 from chestfold.core.fence import LOG, PREFIX, Held, Writer, hold, writer_of
 from chestfold.core.files import (
+    read_json,
     remove,
     remove_temporary,
     require_plain_name,
     runs_dir,
     sha256_file,
+    sha256_json,
     sync_folder,
     write_text,
 )
@@ -150,13 +152,14 @@ class TrainingFolder(Generic[C, M]):
         (self.path.parent / "scores.json").unlink(missing_ok=True)
 
     def is_finished(self) -> bool:
-        """Whether the manifest is there and every file that it names has its hash.
+        """Whether the manifest is there, and config.json and every file that it names have their hash.
 
         Raises:
             InputError: a file was changed or lost after the training was finished.
         """
         if not self.manifest_path.exists():
             return False
+        self.require_own_config()
         for name, digest in self.manifest().files.items():
             path = self.path / name
             if not path.exists() or sha256_file(path) != digest:
@@ -165,6 +168,12 @@ class TrainingFolder(Generic[C, M]):
                     "--overwrite"
                 )
         return True
+
+    def require_own_config(self) -> None:
+        """Raise `InputError` where config.json was changed after the training was finished."""
+        self.config()
+        if self.manifest_path.exists() and sha256_json(read_json(self.config_path)) != self.manifest().config_sha256:
+            raise InputError(f"{self.config_path} is not the one that the training was begun with; restore it")
 
     def hashes(self, names: list[str]) -> dict[str, str]:
         """Name -> SHA-256 of those of the files that exist."""

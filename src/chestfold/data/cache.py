@@ -110,7 +110,13 @@ def made_cache(index: Index, form: Form) -> Cache | None:
 
 
 def _load(path: Path, index: Index, content: str) -> Cache:
-    return Cache(np.load(path, mmap_mode="r"), {i: n for n, i in enumerate(index.table["id"])}, content)
+    try:
+        images = np.load(path, mmap_mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path} is damaged; delete it, and it is made again") from error
+    if len(images) != len(index.table):
+        raise InputError(f"{path} does not hold the images of {index.dataset.name}; delete it, and it is made again")
+    return Cache(images, {i: n for n, i in enumerate(index.table["id"])}, content)
 
 
 def _content(index: Index) -> str:

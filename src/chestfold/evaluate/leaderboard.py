@@ -161,7 +161,7 @@ def describe(record: ResultRecord) -> str:
     if record.kind == "ensemble":
         return f"{record.method} of {' + '.join(record.members)}"
     if not record.parent:
-        return f"{record.settings['backbone']} {record.settings['image_size']} px"
+        return f"{record.setting('backbone')} {record.setting('image_size')} px"
     changes = ", ".join(f"{name} {format_value(new)}" for name, (_, new) in record.changed.items())
     return f"{record.parent} but {changes}"
 

@@ -89,8 +89,7 @@ def _belongs(name: str, experiment: str) -> bool:
 
 def describe_run(record: ResultRecord) -> str:
     """At which size, for how many epochs and on which folds a result was trained, and how a variant differs."""
-    settings = record.settings
-    words = [f"{settings['image_size']} px", plural(settings["epochs"], "epoch"), str(record.folds)]
+    words = [f"{record.setting('image_size')} px", plural(record.setting("epochs"), "epoch"), str(record.folds)]
     if "@" in record.name:
         words.append(f"data {record.data}")
     if not record.name.startswith(f"{record.parent}-"):

@@ -181,6 +181,12 @@ class ResultRecord(Record):
         """What its labels and probabilities mean."""
         return create_task(self.task, self.classes, self.positive)
 
+    def setting(self, name: str) -> Any:
+        """A setting of an experiment; `InputError` where the record lacks it."""
+        if name not in self.settings:
+            raise InputError(f"scores.json of {self.name}: settings.{name}: field required; restore the file")
+        return self.settings[name]
+
     @property
     def competition_metric(self) -> Metric:
         """What results on this data set are compared by; one of hooks that were not run cannot be computed here."""
@@ -264,10 +270,9 @@ class Result:
 
     def _table(self, name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
         path = self.folder / name
-        table = predictions.read(path)
-        if sha256_file(path) != self.record.files[name]:
+        if path.exists() and sha256_file(path) != self.record.files[name]:
             raise InputError(f"{path} is not the file that scores.json is about (hash differs); collect it again")
-        return table
+        return predictions.read(path)
 
     def score(self, kind: str, metric: str) -> Score | None:
         """A figure of `kind` "at_half", "cross_fitted", "corrupted" or "test"; None where there is none."""

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, sha256_json
 from chestfold.core.run_folder import FoldFolder, RunFolder, fold_title
 from chestfold.core.task import Task
 from chestfold.evaluate import predictions
@@ -36,9 +35,7 @@ def earlier_fold(source: str, name: str, fold: int, ours: Mapping[str, str]) -> 
     folder = RunFolder(name).fold(fold)
     if not folder.is_finished():
         raise InputError(f"{source}: {_why_missing(name, fold)}")
-    config, manifest = folder.config(), folder.manifest()
-    if sha256_json(read_json(folder.config_path)) != manifest.config_sha256:
-        raise InputError(f"{source}: {folder.config_path} is not the one that the fold was trained with; restore it")
+    config = folder.config()
     if config.fold != fold:
         raise InputError(
             f"{source}: {folder.path} holds {fold_title(config.fold)}, whose model has seen images that "

@@ -262,8 +262,10 @@ def _add_run(weights: "_FlatFolder", run: _Member) -> None:
         config = folder.config()
         single = config.model_copy(update={"settings": config.settings | {"precision": "fp32"}})
         single.write(weights.place(f"{path}/config.json"))
+        manifest = folder.manifest().model_copy(update={"config_sha256": sha256_json(single.to_dict())})
+        manifest.write(weights.place(f"{path}/manifest.json"))
         kept = [folder.hooks_path] if folder.hooks_path.exists() else []
-        for source in (folder.manifest_path, *kept, *folder.predicting_checkpoints(exp)):
+        for source in (*kept, *folder.predicting_checkpoints(exp)):
             weights.copy(source, f"{path}/{source.name}")
 
 

@@ -30,6 +30,7 @@ from chestfold.evaluate.results import FoldsOfResult, ResultRecord, Scores
 
 collect_rarely()
 setattr(os, "fsync", lambda _: None)  # noqa: B010  a test's files need not survive a power cut
+setattr(os, "sync", lambda: None)  # noqa: B010
 bootstrap.REPLICATES = 50  # of the bootstrap; test_metrics draws all
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 ONE_PROCESS = {

@@ -168,7 +168,7 @@ class KernelHandler(Handler):
         ready = [version for version in self.dataset(body) if version.due <= self.server.seconds]
         if not ready:
             return self.refuse(404, "Not found")
-        names, begin = sorted(ready[-1].content), int(body.get("pageToken") or 0)
+        names, begin = sorted(ready[-1].content), int(body.get("pageToken") or 0)  # type: ignore[call-overload]
         more = {"nextPageToken": str(begin + 5)} if begin + 5 < len(names) else {}
         return self.answer({"datasetFiles": [{"name": name} for name in names[begin : begin + 5]]} | more)
 

@@ -225,7 +225,9 @@ def submit(_: Project) -> None:
     patched |= {"put_file": lambda *_: "token", "limits": lambda _: None, "scored_sha256": no_answer}
     with mock.patch.multiple(client, **patched):
         path, _new = submission.write_submission("exp100")
-        upload.send(path, "chests", "first", 1.0, clock=upload.Clock(sleep=lambda _: None))
+        passed = [0.0]
+        clock = upload.Clock(lambda: passed[0], lambda seconds: passed.append(passed.pop() + seconds))
+        upload.send(path, "chests", "first", 1.0, clock=clock)
     assert len(KAGGLE.files) == 1, f"sent {len(KAGGLE.files)} times"
 
 

@@ -582,7 +582,7 @@ def test_a_result_that_changed_after_it_was_scored(trained, refused):
     path.write_bytes((trained.runs / "exp101" / "oof.parquet").read_bytes())
     assert refused("ensemble", "exp100", "exp101", "--name", "both").startswith(f"{path} is not the file")
     path.write_bytes(b"PAR1")
-    assert refused("publish", "exp100").startswith(f"{path} is not a readable parquet file")
+    assert refused("publish", "exp100").startswith(f"{path} is not the file that scores.json is about")
 
 
 @pytest.mark.parametrize(

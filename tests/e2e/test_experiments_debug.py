@@ -88,5 +88,5 @@ def test_an_experiment_is_short_and_says_what_is_expected_of_it(path):
 def test_the_parent_that_an_experiment_names_is_the_one_it_has(path):
     module = importlib.import_module(path.stem)
     named = re.search(r"Parent: (\w+)\.", module.__doc__)[1]
-    parent = read_command(module.EXP, [], path).request.parent  # a file that is imported, not run, is found as its own
-    assert named == ("none" if parent == path.stem else parent)
+    parent = read_command(module.EXP, [], path).request.parent
+    assert named == (parent or "none")

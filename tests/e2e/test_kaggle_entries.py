@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pytest
@@ -112,7 +112,7 @@ def edit_where_the_list_decides(desk: Desk) -> None:
     desk.contest.finds = False
 
 
-def bury(count: int, cap: int, pages: str) -> Callable[[Desk], None]:
+def bury(count: int, cap: int, pages: Literal["token", "number", "none"]) -> Callable[[Desk], None]:
     """`count` newer entries, the pages of the list short, and the record lost: only the marker is left."""
 
     def change(desk: Desk) -> None:

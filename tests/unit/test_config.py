@@ -152,7 +152,6 @@ def test_an_option_is_read_as_its_field_is_typed(name, words, value):
         ("lr", "fast"),
         ("lr", "none"),
         ("lr", "1 2"),
-        ("epochs", "1e2"),
         ("epochs", ""),
         ("schedule", "Step"),
         ("sampling", "Over"),

@@ -150,7 +150,7 @@ def test_quiet_and_piped_runs_have_no_panel(project, terminal, monkeypatch):
 def test_an_estimate_counts_what_is_predicted_after_the_last_epoch(project, monkeypatch):
     seen = []
     original = run.loop.fit
-    monkeypatch.setattr(run.loop, "fit", lambda *given: seen.append((given[3], given[-1])) or original(*given))
+    monkeypatch.setattr(run.loop, "fit", lambda *given: seen.append((given[3], given[7])) or original(*given))
     project.run(tiny_experiment(tta="flip"), "--fold", "0")
     ((val, later),) = seen
     assert later == 2 * (len(val) + 12) + 8 * len(val) + (60 - len(val)) + len(val)

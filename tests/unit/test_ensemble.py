@@ -71,7 +71,7 @@ def auc(given: Members, probs: np.ndarray) -> float:
 
 
 def auc_of_folds(given: Members, probs: np.ndarray) -> float:
-    return FoldMean(given.task, given.labels, probs, given.folds)(np.ones(len(given.labels)))
+    return float(FoldMean(given.task, given.labels, probs, given.folds)(np.ones(len(given.labels))))
 
 
 @pytest.fixture

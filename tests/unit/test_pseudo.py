@@ -194,7 +194,7 @@ DAMAGES = {
     predictions_of_another_fold_with_their_hash: r"test\.parquet was made by fold 1 of another run",
     mean_of_all_folds: r"test\.parquet is not the file that the training finished with",
     other_folds: "was trained with a different fold file",
-    a_blend: r"pseudo = 'exp100': it is not a run but a blend; take one of its members \(exp100, exp101\)",
+    a_blend: r"pseudo = 'exp100': it is not a run but made of others; take one of these \(exp100, exp101\)",
     other_test_images: "is not about the 12 test images that are here now",
     one_test_image_more: "is not about the 13 test images that are here now, but about 12",
     no_predictions: "has no test predictions",

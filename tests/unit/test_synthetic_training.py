@@ -9,7 +9,7 @@ from conftest import tiny_experiment
 
 from chestfold.core.config import Request
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, write_json
+from chestfold.core.files import read_json, sha256_json, write_json
 from chestfold.core.run_folder import SyntheticCount
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
@@ -147,4 +147,6 @@ def test_without_synthetic_images_a_fold_from_before_there_were_any_is_finished(
     for name in ("positive_share", "synthetic"):
         del config["settings"][name]
     write_json(path, config)
+    manifest = read_json(path.parent / "manifest.json")
+    write_json(path.parent / "manifest.json", manifest | {"config_sha256": sha256_json(config)})
     project.run(exp(), "--fold", "0")  # finished: not refused

@@ -198,7 +198,7 @@ DAMAGES = {
     other_folds: "was trained with a different fold file, and may have seen images that fold 0 is validated on",
     other_labels: "was trained with different images, labels or patients",
     published_only: "start_from = 'exp100': it is published, without its folds; train it here first",
-    a_blend: r"it is not a run but a blend; take one of its members \(exp100, exp101\)",
+    a_blend: r"it is not a run but made of others; take one of these \(exp100, exp101\)",
     gone: "no finished result called 'exp100'",
 }
 

@@ -1,7 +1,7 @@
 // The table of runs: search, order, columns by profile, the forest of intervals, and the choice of A and B.
 const COLUMNS = {
-  radiographer: ["recall", "specificity", "accuracy", "ece", "brier", "log_loss"],
-  competitor: ["corrupted", "public", "private", "test_auc", "gain", "p_false", "minutes"],
+  radiographer: ["recall", "specificity", "accuracy", "ece"],
+  competitor: ["corrupted", "public", "private", "test_auc", "gain", "p_false", "brier", "log_loss", "minutes"],
 };
 const SMALL_FIRST = ["ece", "brier", "log_loss", "p_false", "minutes", "name", "what"];
 const FIRST_ROWS = 50;

@@ -11,9 +11,9 @@ from wandb_server import Wandb
 
 from chestfold.cli import main
 from chestfold.core.files import read_json
-from chestfold.integrations.kaggle import upload
 from chestfold.integrations.follow import launch
 from chestfold.integrations.follow.contents import leaderboard_rows
+from chestfold.integrations.kaggle import upload
 
 HOME = "home-of-dr-planted"
 SECRETS = {

@@ -31,7 +31,12 @@ class Run:
     def as_resumed(self, name: str) -> dict[str, Any]:
         """What a client is told that goes on with it."""
         tail = json.dumps([json.dumps(row) for row in self.history[-1:]])
-        known = {"name": name, "historyTail": tail, "eventsTail": "[]", "summaryMetrics": json.dumps(self.summary)}
+        known: dict[str, Any] = {
+            "name": name,
+            "historyTail": tail,
+            "eventsTail": "[]",
+            "summaryMetrics": json.dumps(self.summary),
+        }
         known |= {"config": self.about.get("config", "{}"), "wandbConfig": json.dumps({"t": 1}), "tags": []}
         return known | {"historyLineCount": len(self.history), "eventsLineCount": 0, "logLineCount": 0}
 

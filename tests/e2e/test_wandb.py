@@ -11,9 +11,9 @@ from wandb_server import KEY
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, sha256_file
-from chestfold.integrations.tracker import open_tracker
 from chestfold.integrations.follow import launch
 from chestfold.integrations.follow.contents import LEADERBOARD, leaderboard_rows
+from chestfold.integrations.tracker import open_tracker
 
 WANDB = Path(sys.executable).with_name("wandb")
 
@@ -57,6 +57,8 @@ def test_every_epoch_is_there_with_its_figures(tracked):
     made, runs = tracked
     lines = (made.runs / "exp100" / "fold0" / "metrics.jsonl").read_text().splitlines()
     logged = [r["history"]["item"] for r in runs["exp100-fold0"][2] if r["type"] == "history"]
+    *logged, pictures = logged
+    assert "worst errors" in pictures
     for line, item in zip(map(json.loads, lines), logged, strict=True):
         assert {name: item[name] for name in line} == line
         assert {"lr", "images_per_second", "grad_norm", "train_loss", "train_accuracy"} <= set(line)

@@ -70,7 +70,7 @@ class WandbService:
     def has(self, sent: Sent) -> bool:
         """Whether it was sent to the same server, or lies here for `wandb sync`, or was sent by that."""
         folders = offline_folders(sent.run)
-        if any(is_synced(folder) for folder in folders):
+        if folders and is_synced(folders[-1]):  # the newest holds what came last
             return True
         return sent.target == self.target and (self.mode == "online" or bool(folders))
 

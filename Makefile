@@ -51,7 +51,9 @@ bench: setup ## speed ratios, measured side by side on this machine
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/tracking.py
 	$(BIN)/python benchmarks/kill_resume.py
+	$(BIN)/python benchmarks/sweep_speed.py
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/ensemble.py
 
 clean: ## remove runs/, .venv and caches; your data sets stay
 	rm -rf runs .venv input/.cache input/phantom .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -255,6 +255,57 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return planted.live(tmp_path_factory.mktemp("homes") / planted.HOME)
 
 
+@pytest.fixture
+def kind_of_kaggle() -> Any:
+    """The class of the stand-in for Kaggle."""
+    from kaggle_server import Kaggle
+
+    return Kaggle
+
+
+@pytest.fixture
+def kaggle(kind_of_kaggle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A server, and an environment in which the program talks to it with planted credentials that nobody may see."""
+    from kaggle_server import KEY, ServerClock
+
+    from chestfold.integrations.kaggle import upload
+
+    server = kind_of_kaggle()
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME", "KAGGLE_API_TOKEN", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KAGGLE_USERNAME", "someone")
+    monkeypatch.setenv("KAGGLE_KEY", KEY)
+    monkeypatch.setattr(upload, "Clock", lambda: ServerClock(server))
+    yield server
+    server.stop()
+    for path in (tmp_path / "project").rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.fixture
+def chestfold(kaggle: Any, capfd: pytest.CaptureFixture[str]) -> Any:
+    """Run `chestfold WORDS`: its exit code, and all that it showed, in which no credential stands."""
+
+    from chestfold.cli import main
+    from chestfold.integrations.kaggle import credentials
+
+    def run(*words: object) -> tuple[int, str]:
+        code = 0
+        try:
+            main.main([str(word) for word in words])
+        except SystemExit as stop:
+            assert isinstance(stop.code, int)
+            code = stop.code
+        shown = "".join(capfd.readouterr())
+        assert not [secret for secret in credentials.secrets() if secret in shown]
+        return code, shown
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images beside the checkout; the test is skipped where there is none."""

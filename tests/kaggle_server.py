@@ -9,24 +9,62 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
 
+KEY = "0123456789abcdef-planted-key"
 ETAG = '"one"'
 
 
 @dataclass
 class Competition:
-    """`statuses`: what each look at the list shows, the last one for ever. `drops`: requests that get no answer."""
+    """How a competition behaves.
+
+    `statuses`: what each look at an entry shows, the last one for ever. `drops`: requests that get no answer, each
+    once. `raw`: request -> what it answers as it is. `cut`: characters of a description that are kept. `late`: seconds
+    until an entry is listed. `cap`: entries on a page at most. `pages`: how further ones are asked for. `finds`:
+    whether an entry can be had by its reference. `ref`: whether the answer to a submission tells it. `holds`: what is
+    given back as the submitted file; None: what was sent.
+    """
 
     statuses: list[str] = field(default_factory=lambda: ["COMPLETE"])
     reason: str = ""
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     drops: list[str] = field(default_factory=list)
-    limits: dict[str, int] = field(default_factory=lambda: {"numToday": 1, "numTotal": 7, "numAllowedNow": 4})
+    raw: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
+    limits: dict = field(default_factory=lambda: {"numToday": 1, "numTotal": 7, "numAllowedNow": 4})
     entries: list[dict] = field(default_factory=list)
+    cut: int | None = None
+    late: float = 0
+    cap: int = 200
+    pages: Literal["token", "number", "none"] = "token"
+    finds: bool = True
+    ref: bool = True
+    holds: bytes | None = None
+
+    def status(self) -> str:
+        """What this look shows."""
+        return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+
+    def shown(self, entry: dict) -> dict:
+        """An entry as Kaggle tells it; one that says itself how it stands keeps to that."""
+        status = entry.get("status") or self.status()
+        state = {"status": status, "publicScore": "", "privateScore": "", "errorDescription": ""}
+        known = {"COMPLETE": {"publicScore": "0.93125"}, "ERROR": {"errorDescription": self.reason}}
+        return state | known.get(status, {}) | {k: v for k, v in entry.items() if k not in ("listed", "data")}
+
+    def add(self, description: str, **fields: object) -> dict:
+        """A new entry, the newest."""
+        entry = {"ref": 4000 + len(self.entries), "fileName": "x.csv", "date": "2026-11-21T10:00:00Z"}
+        entry |= {"description": description[: self.cut], "listed": 0.0, **fields}
+        self.entries.insert(0, entry)
+        return entry
 
 
 class Kaggle(ThreadingHTTPServer):
-    """Starts at once in a thread, on a free port. `files`: path -> bytes to download; `asked`: every request's name."""
+    """Starts at once in a thread, on a free port. `files`: path -> bytes to download; `asked`: every request's name.
+
+    `seconds`: what its clock shows, which a test moves on.
+    """
 
     daemon_threads = True
 
@@ -34,9 +72,11 @@ class Kaggle(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.competitions: dict[str, Competition] = {}
         self.files: dict[str, bytes] = {}
+        self.suffix = "zip"
         self.stops_after: int | None = None
         self.when_stopped: Callable[[], None] = lambda: None
         self.asked: list[str] = []
+        self.seconds = 0.0
         self.sent: dict[str, bytes] = {}
         self.holds_upload = False
         self.upload_held, self.upload_left = threading.Event(), threading.Event()
@@ -65,6 +105,19 @@ class Kaggle(ThreadingHTTPServer):
         }
 
 
+class ServerClock:
+    """The time of a stand-in, which passes only by waiting for it."""
+
+    def __init__(self, server: Kaggle) -> None:
+        self.server = server
+
+    def now(self) -> float:
+        return self.server.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.server.seconds += seconds
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Kaggle
@@ -73,12 +126,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def answer(self, value: dict, code: int = 200) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.send(code, "application/json", json.dumps(value).encode())
 
     def refuse(self, code: int, message: str) -> None:
         self.answer({"code": code, "message": message}, code)
@@ -90,12 +138,31 @@ class Handler(BaseHTTPRequestHandler):
         self.server.authorizations.add(self.headers.get("Authorization", ""))
         if method in ("GetDatasetMetadata", "DownloadDataset", "SaveKernel"):
             return getattr(self, method)(body)
-        competition = self.server.competitions.get(body["competitionName"])
+        competition = self.competition(body)
         if competition is None:
             return self.refuse(404, "Not found")
         if method in competition.refusals:
             return self.refuse(*competition.refusals[method])
+        if method in competition.raw:
+            return self.send(*competition.raw[method])
         return getattr(self, method)(body, competition)
+
+    def competition(self, body: dict) -> Competition | None:
+        """The one that is asked about, by its name or by the reference of an entry."""
+        if "competitionName" in body:
+            return self.server.competitions.get(body["competitionName"])
+        wanted = body.get("ref") or body.get("submissionId")
+        for competition in self.server.competitions.values():
+            if competition.finds and any(entry["ref"] == wanted for entry in competition.entries):
+                return competition
+        return None
+
+    def send(self, code: int, kind: str, data: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
     def StartSubmissionUpload(self, body: dict, competition: Competition) -> None:
         self.answer({"token": body["fileName"], "createUrl": f"http://localhost/upload/{body['competitionName']}"})
@@ -127,23 +194,40 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.upload_left.set()
 
     def CreateSubmission(self, body: dict, competition: Competition) -> None:
-        entry = {"ref": 4000 + len(competition.entries), "fileName": body["blobFileTokens"]}
-        entry |= {"date": "2026-11-21T10:00:00Z", "description": body["submissionDescription"]}
-        competition.entries.insert(0, entry)
+        entry = competition.add(
+            body["submissionDescription"],
+            fileName=body["blobFileTokens"],
+            listed=self.server.seconds + competition.late,
+            data=self.server.sent[body["competitionName"]],
+        )
         if "CreateSubmission" in competition.drops:
+            competition.drops.remove("CreateSubmission")
             self.close_connection = True
             return None
-        return self.answer({"message": "Successfully submitted to A Competition", "ref": entry["ref"]})
+        told = {"ref": entry["ref"]} if competition.ref else {}
+        return self.answer({"message": "Successfully submitted to A Competition", **told})
 
     def ListSubmissions(self, body: dict, competition: Competition) -> None:
-        status = competition.statuses[0]
-        if competition.entries and len(competition.statuses) > 1:
-            competition.statuses.pop(0)
-        state = {"status": status, "publicScore": "", "privateScore": "", "errorDescription": ""}
-        state |= {"COMPLETE": {"publicScore": "0.93125"}, "ERROR": {"errorDescription": competition.reason}}.get(
-            status, {}
-        )
-        self.answer({"submissions": [entry | state for entry in competition.entries]})
+        listed = [entry for entry in competition.entries if entry["listed"] <= self.server.seconds]
+        begin = 0
+        if competition.pages == "number":
+            begin = competition.cap * (body.get("page", 1) - 1)
+        if competition.pages == "token" and body.get("pageToken"):
+            begin = int(body["pageToken"])
+        end = begin + min(competition.cap, body.get("pageSize", 20))
+        more = {"nextPageToken": str(end)} if competition.pages == "token" and end < len(listed) else {}
+        self.answer({**more, "submissions": [competition.shown(entry) for entry in listed[begin:end]]})
+
+    def GetSubmission(self, body: dict, competition: Competition) -> None:
+        entry = next(entry for entry in competition.entries if entry["ref"] == body["ref"])
+        if entry["listed"] > self.server.seconds:
+            return self.refuse(404, "Not found")
+        return self.answer(competition.shown(entry))
+
+    def DownloadSubmission(self, body: dict, competition: Competition) -> None:
+        entry = next(entry for entry in competition.entries if entry["ref"] == body["submissionId"])
+        held = competition.holds if competition.holds is not None else entry.get("data", b"")
+        self.send(200, "text/csv", held)
 
     def GetSubmissionLimits(self, body: dict, competition: Competition) -> None:
         self.answer(competition.limits)
@@ -165,12 +249,12 @@ class Handler(BaseHTTPRequestHandler):
         if name not in self.server.files:
             return self.refuse(404, "Not found")
         self.send_response(302)
-        self.send_header("Location", f"http://localhost/files/{name}.zip")
+        self.send_header("Location", f"http://localhost/files/{name}.{self.server.suffix}")
         self.send_header("Content-Length", "0")
         return self.end_headers()
 
     def do_GET(self) -> None:
-        data = self.server.files[self.path.partition("/files/")[2].removesuffix(".zip")]
+        data = self.server.files[self.path.partition("/files/")[2].removesuffix(f".{self.server.suffix}")]
         wanted = self.headers.get("Range", "")
         start = int(wanted[len("bytes=") : -1]) if wanted and self.headers.get("If-Range") == ETAG else 0
         self.server.ranges.append(wanted)

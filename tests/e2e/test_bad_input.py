@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from chestfold.cli import main
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import read_json, sha256_file, write_json
+from chestfold.core.processes import host
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.decode import decode
@@ -535,15 +536,16 @@ def test_a_second_process_on_a_fold(project):
     folder = project.runs / "exp100" / "fold0"
     holding = f"""
 from pathlib import Path
-from chestfold.core.files import lock
-with lock(Path({str(folder)!r})):
+from chestfold.core.fence import hold
+with hold(Path({str(folder)!r})):
     print("held", flush=True)
     input()
 """
     with subprocess.Popen([sys.executable, "-c", holding], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n"
         sentence = run_refused(project, tiny_experiment(epochs=1), "--fold", "0")
-        assert sentence == f"another process is working in {folder}; wait for it or stop it"
+        who = f"{other.pid} on {host()}"
+        assert sentence == f"another process ({who}) is working in {folder}; wait for it or stop it"
         other.kill()
     project.run(tiny_experiment(epochs=1), "--fold", "0")  # the lock went with its owner
 

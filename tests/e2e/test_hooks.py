@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, enter, make_project, make_tiny_folds, tiny_experiment
-from test_kernel import kaggle_inputs, require_equal
+from kernel_inputs import kaggle_inputs
+from test_kernel import require_equal
 
 from chestfold import Predictor
 from chestfold.cli import main
@@ -148,7 +149,7 @@ def test_in_its_own_project_it_needs_no_asking(elsewhere):
 def test_a_kernel_has_the_hooks_with_it(elsewhere, tmp_path):
     hooks.trust()
     (elsewhere.root / "exps" / "my_hooks.py").write_text(CODE)
-    folder = write_kernel("exp100", "chest-contest", "me")
+    folder = write_kernel("exp100", "chest-contest", "me").folder
     inputs = kaggle_inputs(folder, elsewhere.input / "tiny", tmp_path / "kaggle")
     work = tmp_path / "work"
     work.mkdir()

@@ -76,6 +76,7 @@ class Drawn:
             patients=ROWS // 2,
             counts={},
             base=None,
+            black=None,
             cases="cases",
             folds=[0, 1, 2],
             fold_count=3,

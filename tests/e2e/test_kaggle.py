@@ -1,54 +1,26 @@
-"""The real `kaggle` program against a stand-in for Kaggle: its failures are one sentence, and nothing is sent twice.
-
-Each start of the program takes about a second, so there are few.
-"""
+"""Kaggle's typed API against a stand-in for Kaggle: its failures are one sentence, and nothing is sent twice."""
 
 import base64
-import io
 import json
 import re
 import signal
 import subprocess
 import sys
-import threading
-import time
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from kaggle_server import Competition, Kaggle
+from kaggle_server import KEY, Competition
 
-from chestfold.cli import main
 from chestfold.core.files import read_json, sha256, write_json
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.evaluate import predictions, results
 from chestfold.evaluate.results import FoldsOfResult
-from chestfold.integrations.kaggle import archive, client, credentials, upload
+from chestfold.integrations.kaggle import client, credentials
 
-KEY = "0123456789abcdef-planted-key"
 CONTEST = "chest-contest"
-
-
-@pytest.fixture
-def kaggle(tmp_path, monkeypatch, capfd):
-    """A server, and an environment in which the program talks to it with planted credentials that nobody may see."""
-    server = Kaggle()
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    for name in ("KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME", "KAGGLE_API_TOKEN", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("KAGGLE_USERNAME", "someone")
-    monkeypatch.setenv("KAGGLE_KEY", KEY)
-    monkeypatch.setattr(upload, "PAUSES", (0.01, 0.01))
-    yield server
-    server.stop()
-    for path in (tmp_path / "project").rglob("*"):
-        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
 @pytest.fixture
@@ -64,24 +36,6 @@ def finished(project):
     about["folds"] = FoldsOfResult(file="tiny", count=3, sha256="0" * 64, trained=(0, 1, 2))
     results.write_result(project.runs / "exp100", *tables, None, {"experiment": "exp100"}, about)
     return project
-
-
-@pytest.fixture
-def chestfold(kaggle, capfd):
-    """Run `chestfold WORDS`: its exit code, and all that it showed, in which no credential stands."""
-
-    def run(*words: object) -> tuple[int, str]:
-        code = 0
-        try:
-            main.main([str(word) for word in words])
-        except SystemExit as stop:
-            assert isinstance(stop.code, int)
-            code = stop.code
-        shown = "".join(capfd.readouterr())
-        assert not [secret for secret in credentials.secrets() if secret in shown]
-        return code, shown
-
-    return run
 
 
 def one_sentence(code: int, shown: str) -> str:
@@ -109,7 +63,7 @@ def test_a_submission_is_sent_followed_and_entered_in_the_ledger(kaggle, chestfo
     path = submission(finished).with_suffix(".csv")
     assert kaggle.sent[CONTEST] == path.read_bytes()
     (entry,) = contest.entries
-    assert entry["description"] == f"first try *** [chestfold {sha256(path.read_bytes())[:12]}]"
+    assert entry["description"] == f"[chestfold {sha256(path.read_bytes())[:12]}] first try ***"
     assert (sent(finished)["status"], sent(finished)["reference"], sent(finished)["public"]) == (
         "COMPLETE",
         4000,
@@ -118,9 +72,10 @@ def test_a_submission_is_sent_followed_and_entered_in_the_ledger(kaggle, chestfo
     chestfold("submit", "exp100", "--competition", CONTEST)  # finds its own entry
     assert kaggle.asked.count("CreateSubmission") == 1
     (row,) = pd.read_csv(path.parent / "ledger.csv").to_dict("records")[:1]
-    assert [row[k] for k in ("file", "competition", "reference", "status", "public", "message")] == [
-        "001_exp100.csv", CONTEST, 4000, "COMPLETE", 0.93125, "first try ***",
+    assert [row[k] for k in ("file", "competition", "reference", "status", "public", "message", "proof")] == [
+        "001_exp100.csv", CONTEST, 4000, "COMPLETE", 0.93125, "first try ***", "proven",
     ]  # fmt: skip
+    assert row["scored_sha256"] == sha256(path.read_bytes()) and "proven: what Kaggle holds" in shown
     assert row["cv_auc_low"] <= row["cv_auc"] <= row["cv_auc_high"]
     assert any(a.startswith("Basic ") for a in kaggle.authorizations), "the program did not use the planted key"
 
@@ -202,7 +157,7 @@ def test_an_upload_that_was_dropped_is_taken_up_without_a_second_entry(kaggle, c
     contest.refusals["PUT"] = (400, "incomplete")
     refusal = one_sentence(*chestfold("submit", "exp100", "--competition", CONTEST))
     assert "failed half-way; run the same command again" in refusal
-    assert sent(finished)["status"] == "BEGUN" and not contest.entries
+    assert sent(finished)["status"] == "UPLOADING" and not contest.entries
     del contest.refusals["PUT"]
     code, shown = chestfold("submit", "exp100", "--competition", CONTEST)
     assert code == 0 and "COMPLETE" in shown
@@ -210,14 +165,14 @@ def test_an_upload_that_was_dropped_is_taken_up_without_a_second_entry(kaggle, c
 
 
 def test_an_upload_whose_command_was_killed_is_taken_up_without_a_second_entry(kaggle, chestfold, finished):
-    """SIGKILL in the middle of the upload: the Kaggle program goes with it, or it would make an entry of its own."""
+    """SIGKILL in the middle of the upload: nothing is left behind that makes an entry of its own."""
     contest = kaggle.competitions[CONTEST] = Competition()
     kaggle.holds_upload = True
     words = [sys.executable, "-m", "chestfold.cli.main", "submit", "exp100", "--competition", CONTEST]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as command:
         assert kaggle.upload_held.wait(120)
         command.kill()
-    assert command.returncode == -signal.SIGKILL and sent(finished)["status"] == "BEGUN"
+    assert command.returncode == -signal.SIGKILL and sent(finished)["status"] == "UPLOADING"
     assert kaggle.upload_left.wait(50), "the upload went on without the command"
     assert chestfold("submit", "exp100", "--competition", CONTEST)[0] == 0
     assert len(contest.entries) == kaggle.asked.count("CreateSubmission") == 1
@@ -246,84 +201,11 @@ def test_wrong_columns_end_with_kaggles_own_reason(kaggle, chestfold, finished):
     assert "ERROR" in (finished.root / "submissions" / "ledger.csv").read_text()
 
 
-def test_pending_without_end_stops_and_the_same_command_goes_on(kaggle, chestfold, finished, monkeypatch):
+def test_pending_without_end_stops_and_the_same_command_goes_on(kaggle, chestfold, finished):
     contest = kaggle.competitions[CONTEST] = Competition(statuses=["PENDING"])
-    passed = iter(range(0, 100000, 500))
-    monkeypatch.setattr(upload, "Clock", lambda: clock)
-    clock = type("Clock", (), {"now": lambda self: next(passed), "sleep": lambda self, seconds: None})()
     refusal = one_sentence(*chestfold("submit", "exp100", "--competition", CONTEST, "--wait", "15"))
     assert "still PENDING after 15 minutes" in refusal and "sends nothing twice" in refusal
-    assert sent(finished)["status"] == "PENDING"
+    assert sent(finished)["status"] == "PENDING" and kaggle.seconds == 15 * 60
     contest.statuses = ["COMPLETE"]
     assert chestfold("submit", "exp100", "--competition", CONTEST)[0] == 0
     assert len(contest.entries) == 1 and sent(finished)["status"] == "COMPLETE"
-
-
-# Downloads
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as made:
-        for name, data in files.items():
-            made.writestr(name, data)
-    return buffer.getvalue()
-
-
-def xrays() -> bytes:
-    """As Kaggle's: a second copy inside, and what macOS leaves."""
-    noise = {f"train/NORMAL/IM-{n:04d}-0001.jpeg": bytes([n]) * 100_000 for n in range(30)}
-    files = {f"chest_xray/{name}": data for name, data in noise.items()}
-    files |= {f"chest_xray/chest_xray/{name}": data for name, data in noise.items()}
-    return zipped({**files, "chest_xray/__MACOSX/._train": b"x", "chest_xray/.DS_Store": b"x"})
-
-
-def stop_when_some_is_there(folder: Path) -> None:
-    """Ctrl-C, as soon as the program has written a part of the download."""
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size for path in folder.glob("*.zip")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    main_thread = threading.main_thread().ident
-    assert main_thread is not None
-    signal.pthread_kill(main_thread, signal.SIGINT)
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C works in this process, as it does not where a shell has started the tests in its background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_download_goes_on_and_its_files_are_proven(kaggle, chestfold, project):
-    data = kaggle.files["paultimothymooney/chest-xray-pneumonia"] = xrays()
-    work = project.input / ".fetch" / "chest_xray"
-    kaggle.stops_after, kaggle.when_stopped = 3_500_000, lambda: stop_when_some_is_there(work)
-    code, shown = chestfold("data", "fetch", "chest_xray")
-    assert code == 130 and "run the same command to resume" in shown
-    assert not (project.input / "chest_xray").exists()
-    kaggle.stops_after = None
-    code, shown = chestfold("data", "fetch", "chest_xray")
-    assert code == 0 and "resuming the download" in shown and "30 files" in shown
-    assert "30 file(s) of a second copy" in shown and "2 file(s) hidden or of macOS" in shown
-    begin = int(kaggle.ranges[-1][len("bytes=") : -1])
-    assert 0 < begin < len(data)
-    folder = project.input / "chest_xray"
-    assert (folder / "train/NORMAL/IM-0007-0001.jpeg").read_bytes() == bytes([7]) * 100_000
-    assert read_json(folder / archive.MANIFEST)["zip_sha256"] == sha256(data)
-    assert not list(project.input.rglob("*.zip"))
-    requests = len(kaggle.asked)
-    assert "is there already: 30 files, their checksums hold" in chestfold("data", "fetch", "chest_xray_3class")[1]
-    (folder / "train/NORMAL/IM-0007-0001.jpeg").write_bytes(b"other")
-    assert "IM-0007-0001.jpeg has changed" in one_sentence(*chestfold("data", "fetch", "chest_xray"))
-    assert len(kaggle.asked) == requests
-
-
-def test_a_competition_whose_zip_leads_outside_is_refused(kaggle, chestfold, project):
-    kaggle.competitions[CONTEST] = Competition()
-    kaggle.files[CONTEST] = zipped({"train.csv": b"id\n", "../../escaped.txt": b"x"})
-    refusal = one_sentence(*chestfold("data", "fetch", "--competition", CONTEST))
-    assert "'../../escaped.txt' leads outside its folder" in refusal
-    assert not list(project.root.rglob("escaped.txt")) and not (project.input / CONTEST).exists()

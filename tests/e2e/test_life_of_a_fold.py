@@ -5,7 +5,7 @@ from conftest import tiny_experiment
 
 from chestfold.core import console
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, write_json
+from chestfold.core.files import read_json, sha256_json, write_json
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import predictions, results
 from chestfold.integrations.kaggle.submission import write_submission
@@ -28,7 +28,7 @@ RUN_FILES = {"oof.parquet", "corrupted.parquet", "test.parquet", "scores.json", 
 
 
 def test_a_fold_leaves_what_the_design_names(trained):
-    left = {p.name for p in (trained.runs / "exp100" / "fold0").iterdir()} - {".lock"}
+    left = {p.name for p in (trained.runs / "exp100" / "fold0").iterdir() if not p.name.startswith(".")}
     assert left == FOLD_FILES
 
 
@@ -65,6 +65,7 @@ def forget_settings(folder, *names: str) -> None:
     for name in names:
         del config["settings"][name]
     write_json(folder / "config.json", config)
+    write_json(folder / "manifest.json", read_json(folder / "manifest.json") | {"config_sha256": sha256_json(config)})
 
 
 def test_a_fold_from_before_a_setting_was_added_is_finished_too(trained, capsys):

@@ -288,3 +288,16 @@ def test_a_damaged_detector_is_named(trained):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match=f"^{path} is damaged; restore it, or delete it and predict without"):
         Predictor("exp100")
+
+
+def test_calibrated_probabilities_have_a_name_of_their_own(trained, capsys):
+    image = str(place(trained, "x000"))
+    said = []
+    for options in ([], ["--calibrate"], ["--calibrate"]):
+        capsys.readouterr()
+        main.main(["predict", "exp100", image, "--no-overlay", "--json", *options])
+        said.append(json.loads(capsys.readouterr().out))
+    names = [model["model"]["name"] for model in said]
+    assert names == ["exp100", "exp100-calibrated", "exp100-calibrated"] and said[1] == said[2]
+    assert said[0]["model"]["members"] == said[1]["model"]["members"] == ["exp100"]
+    assert said[0]["images"][0]["probability"] != said[1]["images"][0]["probability"]

@@ -12,19 +12,31 @@ from chestfold import Predictor
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, write_json
 from chestfold.evaluate import predictions, results
+from chestfold.evaluate.calibrated import calibrate
 
 
 def place(project, image_id: str) -> Path:
     return project.input / "tiny" / "images" / f"{image_id}.png"
 
 
-def test_an_image_is_predicted_as_in_the_test_file(trained):
-    model = Predictor("exp100")
-    table = results.find_result("exp100").test()[0]
+@pytest.mark.parametrize("name", ["exp100", "exp100-calibrated"])
+def test_an_image_is_predicted_as_in_the_test_file(trained, name):
+    calibrate("exp100")
+    model = Predictor(name)
+    table = results.find_result(name).test()[0]
     for row in table.head(4).to_dict("records"):
         said = model(place(trained, row["id"])).probabilities
         assert list(said) == ["healthy", "ill"]
         assert said == pytest.approx({name: row[name] for name in said}, abs=1e-5)
+
+
+def test_a_run_that_was_trained_again_is_not_calibrated_by_its_old_predictions(trained):
+    calibrate("exp100")
+    shutil.copytree(trained.runs / "exp101", trained.runs / "exp100", dirs_exist_ok=True)
+    with pytest.raises(
+        InputError, match="exp100 was trained again after exp100-calibrated .* chestfold calibrate exp100"
+    ):
+        Predictor("exp100-calibrated")
 
 
 def test_a_path_a_text_and_pixels_are_the_same_image(trained):

@@ -301,6 +301,7 @@ def drawn_table(number: int, task: Task) -> Table:
         patients=100,
         counts={},
         base=None,
+        black=None,
         cases=f"cases{number}",
         folds=[0],
         fold_count=1,
@@ -407,7 +408,12 @@ def test_the_language_is_a_button_and_every_word_has_both(browser):
     [
         ("never", "ill, dying", "never predicts ill, dying", "ill, dying と一度も判定しない"),
         ("base_rate", "<", "accuracy < base rate", "正解率 < 多数派の割合"),
-        ("folds_differ", "0.902", "mean of folds 0.902", "fold 平均 0.902"),
+        (
+            "folds_differ",
+            "0.902",
+            "the folds' probabilities are on different scales: mean of folds 0.902",
+            "fold ごとに確率の尺度が異なる：fold 平均 0.902",
+        ),
         ("new", "", "as given", "as given"),
     ],
 )

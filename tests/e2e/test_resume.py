@@ -194,6 +194,7 @@ AVERAGED_POINTS = {
     "in the middle of an averaged epoch": ("torn", "epoch0003.ckpt", 1),
     "between an averaged epoch and last.ckpt": ("at", "core.checkpoint.save_keeping_previous", 4),
     "before an older epoch is deleted": ("at", "train.loop.remove_older_epochs", 3),
+    "before an older epoch is deleted, after the last one": ("at", "train.loop.remove_older_epochs", 4),
 }
 
 

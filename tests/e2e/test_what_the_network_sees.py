@@ -1,6 +1,6 @@
 """Runs whose networks see three channels or 16 bits: trained, predicted, explained, from the data set's declaration."""
 
-import shutil
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_tiny_folds, tiny_experiment
+from kernel_inputs import CONTEST, kaggle_inputs, keep_precision, predicted_in_a_kernel
 
 from chestfold import Predictor
 from chestfold.core.checkpoint import load_weights
@@ -19,7 +20,6 @@ from chestfold.evaluate import predictions
 from chestfold.explain.run import explain
 from chestfold.explain.select import ExplainConfig
 from chestfold.integrations.kaggle.kernel import write_kernel
-from chestfold.predict.competition import predict_competition
 from chestfold.predict.heatmap import HeatmapWriter
 
 
@@ -111,24 +111,17 @@ def test_a_run_predicts_single_files_as_it_predicted_them_in_training(project, t
     explain(ExplainConfig("exp100-debug", count=4))
     pictures = list((RunFolder("exp100-debug").path / "explain" / "gradcam" / "pictures").iterdir())
     assert len(pictures) == 4
-    if kind == "slices":
-        require_same_in_a_kernel(project, table, tmp_path, monkeypatch)
+    require_same_in_a_kernel(project, tmp_path)
 
 
-def require_same_in_a_kernel(project, table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel has the declaration of the data set, and finds the neighbours of a slice beside it."""
-    folder = write_kernel("exp100-debug", "chest-contest", owner="someone")
-    inputs, elsewhere = tmp_path / "inputs", tmp_path / "elsewhere"
-    shutil.copytree(folder / "weights", inputs / "weights")
-    shutil.copytree(project.input / "tiny" / "images", inputs / "contest" / "images")
-    shutil.copy(project.input / "tiny" / "sample_submission.csv", inputs / "contest")
-    (tmp_path / "work").mkdir()
-    elsewhere.mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("CHESTFOLD_PROJECT", str(elsewhere))
-    predict_competition(inputs, elsewhere)
-    submitted = pd.read_csv("submission.csv").set_index("id")["ill"]
-    np.testing.assert_allclose(submitted[table["id"]], table["ill"], atol=2e-5)
+def require_same_in_a_kernel(project, tmp_path: Path) -> None:
+    """A kernel has the declaration of the data set, and finds the neighbours of a slice by it."""
+    made = write_kernel("exp100-debug", CONTEST, "someone")
+    inputs = kaggle_inputs(made.folder, project.input / "tiny", tmp_path / "inputs")
+    keep_precision(inputs, project.runs)
+    answers = pd.read_csv(io.BytesIO(predicted_in_a_kernel(made, inputs, tmp_path / "work")))
+    trained = predictions.read(project.runs / "exp100-debug" / "fold0" / "test.parquet")[0].set_index("id")
+    np.testing.assert_array_equal(answers["ill"], trained.loc[answers["id"], "ill"].round(6))
 
 
 def test_a_series_of_several_patients_would_leak(project):

@@ -7,7 +7,8 @@ import pytest
 
 from chestfold.cli import main
 from chestfold.integrations.kaggle import upload
-from chestfold.integrations.kaggle.client import NoAnswer, Submission
+from chestfold.integrations.kaggle.client import Submission
+from chestfold.integrations.kaggle.failures import NoAnswer
 
 
 class Clock:
@@ -38,7 +39,7 @@ def test_a_wait_without_an_answer_ends_at_the_limit(look):
     clock = Clock()
     found = upload.follow(look, 30, clock)
     assert clock.seconds == pytest.approx(30 * 60)
-    assert 60 < clock.sleeps < 200, "it should look every 5 to 20 seconds"
+    assert 30 < clock.sleeps < 200, "it should look every 5 to 60 seconds"
     assert found is None or found.status == "PENDING"
 
 
@@ -71,7 +72,7 @@ def test_submit_that_does_not_know_where_to_refuses_in_one_sentence(trained, cap
 
 def test_submit_with_dry_run_writes_a_file_and_ends(trained, capsys, monkeypatch):
     monkeypatch.setattr(
-        "chestfold.integrations.kaggle.client._call", lambda *words, **more: pytest.fail("Kaggle was called")
+        "chestfold.integrations.kaggle.client._client", lambda *words, **more: pytest.fail("Kaggle was called")
     )
     main.main(["submit", "exp100", "--competition", "chest-contest", "--dry-run"])
     assert "nothing was sent" in capsys.readouterr().out

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from conftest import tiny_experiment
+from scipy.stats import t
 from tasks import auc, drawn, drawn_probs, exclusive, graded, labelled
 
 from chestfold.core.errors import InputError
@@ -13,6 +14,7 @@ from chestfold.core.rng import generator
 from chestfold.core.task import Task
 from chestfold.evaluate import bootstrap, claims, comparisons, leaderboard, paired
 from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.intervals import Estimate, of_difference
 from chestfold.evaluate.metrics import METRICS, find_metric
 from chestfold.evaluate.paired import Paired, gain_of, gains_of
 from chestfold.evaluate.predictions import predictions
@@ -96,20 +98,34 @@ def test_two_perfect_runs_are_not_proven_to_be_equal():
     sure, surer = (np.eye(2)[labels] * (1 - 2 * e) + e for e in (0.1, 0.01))
     pair = two(exclusive(), sure, surer, labels)
     gain = gain_of(pair, METRICS["auc"], pair.at_half)
-    width = 1 - 0.025 ** (1 / 20)
+    width = t.ppf(0.975, 19) / 20
     assert (gain.score.low, gain.score.high) == pytest.approx((-width, width)) and gain.p_false == 0.5
+
+
+def test_two_runs_that_decide_alike_are_not_proven_to_be_equal():
+    """Of 40 patients none is on the other side; nothing is known of the next ones."""
+    labels, probs = drawn(exclusive(), 40, 3)
+    pair = two(exclusive(), probs, 0.5 + (probs - 0.5) * 0.9, labels)
+    for name in ("accuracy", "f1", "precision"):
+        gain = gain_of(pair, METRICS[name], pair.at_half)
+        assert gain.score.low == -gain.score.high < 0 and gain.p_false == 0.5
 
 
 # The probability that a claim is false
 
 
-def test_draws_with_the_other_sign_speak_against_a_claim():
-    draws = np.array([0.1] * 90 + [-0.1] * 8 + [0.0] * 2)
-    assert claims.false_by_draws(0.05, draws) == pytest.approx(9.5 / 101)
-    assert claims.false_by_draws(-0.05, -draws) == pytest.approx(9.5 / 101)
-    assert claims.false_by_draws(0.05, np.full(1000, 0.1)) == pytest.approx(0.5 / 1001), "never 0"
-    assert math.isnan(claims.false_by_draws(math.nan, draws))
-    assert math.isnan(claims.false_by_draws(0.1, np.array([math.nan])))
+def test_a_claim_by_its_error_is_false_with_a_tail_of_students_distribution():
+    for gain in (0.05, -0.05):
+        expected = t.sf(0.05 / 0.02, 11)
+        assert claims.false_by_error(Estimate(gain, 0.02, 12)) == pytest.approx(expected)
+    assert claims.false_by_error(Estimate(0.0, 0.0, 12)) == 0.5
+    assert math.isnan(claims.false_by_error(Estimate(math.nan, 0.02, 12)))
+
+
+@pytest.mark.parametrize("ratio", [1.5, 2.0, 2.1, 2.2, 2.5, 4.0])
+def test_a_claim_is_false_with_less_than_a_fortieth_where_the_interval_excludes_0(ratio):
+    found = Estimate(0.02 * ratio, 0.02, 12)
+    assert (claims.false_by_error(found) < 0.025) == (of_difference(found).low > 0)
 
 
 def agreement(both: int, ours: int, theirs: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -138,15 +154,25 @@ def test_several_images_of_a_patient_make_a_claim_no_safer():
     assert math.isnan(claims.false_by_agreement(a[:0], b[:0], np.arange(0)))
 
 
-def test_a_share_of_right_answers_is_judged_by_agreement_and_an_auc_by_draws():
+def test_a_few_images_of_a_patient_count_by_how_alike_they_are():
+    """Ten images of each of 40 patients; the two differ in the same number of them, spread out or of one patient."""
+    groups = np.repeat(np.arange(40), 10)
+    right, spread, together = np.ones(400, bool), np.ones(400, bool), np.ones(400, bool)
+    spread[::50] = together[:8] = False
+    alone = claims.false_by_agreement(right, spread, np.arange(400))
+    assert claims.false_by_agreement(right, spread, groups) == pytest.approx(alone)
+    assert claims.false_by_agreement(right, together, groups) > 20 * alone
+
+
+def test_a_share_of_right_answers_is_judged_by_agreement_and_an_auc_by_its_error():
     pair = drawn_pair(exclusive(), (1.2, 1.0))
     right = [side.decided.argmax(1) == pair.labels for side in pair.at_half]
     ill = pair.labels == 1
     for name, rows in (("accuracy", ill | ~ill), ("recall", ill), ("specificity", ~ill)):
         expected = claims.false_by_agreement(right[0][rows], right[1][rows], np.arange(rows.sum()))
         assert gain_of(pair, METRICS[name], pair.at_half).p_false == expected
-    thousandths = gain_of(pair, METRICS["auc"], pair.at_half).p_false * (bootstrap.REPLICATES + 1) * 2
-    assert thousandths == pytest.approx(round(thousandths))
+    found = gain_of(pair, METRICS["auc"], pair.at_half)
+    assert (found.p_false < 0.025) == (found.score.low * found.score.high > 0)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,18 @@ from tasks import drawn_labels, drawn_probs, exclusive, graded, labelled
 
 from chestfold.core.task import Labels, Task
 from chestfold.core.task.multilabel import label_text
-from chestfold.evaluate import ensemble as blending
 from chestfold.evaluate import predictions, results
 from chestfold.evaluate.comparisons import FoldMean
-from chestfold.evaluate.ensemble import BLENDERS, Blender, Members, create_blender, cross_fit, ensemble
+from chestfold.evaluate.ensemble import (
+    BLENDERS,
+    Blender,
+    CrossFit,
+    Members,
+    compare,
+    create_blender,
+    ensemble,
+    fit_methods,
+)
 from chestfold.evaluate.metrics import Predicted, find_metric, value_of
 from chestfold.evaluate.results import FoldsOfResult
 
@@ -76,7 +84,7 @@ def gain(given: Members, probs: np.ndarray, metric: str) -> float:
 @pytest.mark.parametrize("task", TASKS, ids=name_of)
 def test_a_blend_is_a_prediction_of_the_task(task, method):
     given = drawn(task, [0.5, 1.0, 0.2])
-    blended = cross_fit(method, given, given.probs)
+    blended = CrossFit(method, given).blend(given.probs)
     assert blended.shape == (ROWS, len(task.classes)) and not task.wrong_rows(blended)[0].any()
 
 
@@ -88,7 +96,7 @@ def test_certain_members_are_blended_too(task, method):
     truth = np.nan_to_num(task.truth(labels))
     other = np.roll(truth, 1, axis=0)
     given = members(task, [truth, other, drawn_probs(task, labels, 1.0, 2)], labels=labels)
-    blended = task.normalised(cross_fit(method, given, given.probs))
+    blended = task.normalised(CrossFit(method, given).blend(given.probs))
     assert np.isfinite(blended).all() and not task.wrong_rows(blended)[0].any()
 
 
@@ -97,7 +105,7 @@ def test_certain_members_are_blended_too(task, method):
 def test_blending_helps_members_that_err_differently(task, method):
     given = drawn(task, [0.8, 0.8, 0.8, 0.8], metric="auc")
     singles = [gain(given, probs, "auc") for probs in given.probs]
-    assert gain(given, cross_fit(method, given, given.probs), "auc") > max(singles) + 0.03
+    assert gain(given, CrossFit(method, given).blend(given.probs), "auc") > max(singles) + 0.03
 
 
 def test_ranks_of_labels_are_taken_label_by_label():
@@ -146,10 +154,10 @@ def test_what_greedy_picks_is_no_worse_than_the_best_member(metric):
 @pytest.mark.parametrize(("task", "metric"), [(labelled(), "log_loss"), (graded(4), "quadratic_kappa")], ids=str)
 def test_the_table_of_methods_is_by_the_declared_metric(task, metric):
     given, scored = drawn(task, [0.5, 1.2, 0.8], metric=metric), find_metric(metric)
-    rows = blending.compare(given)
+    rows = compare(given, fit_methods(given))
     assert list(rows) == list(BLENDERS)
     for method, row in rows.items():
-        honest = task.normalised(cross_fit(method, given, given.probs))
+        honest = task.normalised(CrossFit(method, given).blend(given.probs))
         of_folds = [
             FoldMean(task, given.labels, probs, given.folds, scored)(np.ones(ROWS))
             for probs in (honest, given.probs[1])
@@ -191,7 +199,7 @@ def test_a_label_that_the_other_folds_do_not_know_both_ways_is_the_mean_of_the_m
     labels[given.folds != 2, 1] = value
     given = members(labelled(), list(given.probs), labels=labels)
     inside = given.folds == 2
-    blended = cross_fit(method, given, given.probs)[inside, 1]
+    blended = CrossFit(method, given).blend(given.probs)[inside, 1]
     assert np.isfinite(blended).all()
     if method == "stack":
         odds = np.log(given.probs / (1 - given.probs))[:, inside, 1].mean(axis=0)
@@ -205,7 +213,7 @@ def test_a_class_that_only_one_fold_has_is_blended_by_every_method(task):
     labels = np.where(rare, 2, number % 2)
     given = members(task, [drawn_probs(task, labels, 1.0, n) for n in range(2)], labels=labels)
     for method in BLENDERS:
-        blended = task.normalised(cross_fit(method, given, given.probs))
+        blended = task.normalised(CrossFit(method, given).blend(given.probs))
         assert not task.wrong_rows(blended)[0].any()
 
 

@@ -83,7 +83,7 @@ def test_every_extra_that_a_sentence_names_exists():
         for line in path.read_text().splitlines():
             if line.strip().startswith("require(") and line.count('"') >= 4:
                 named.add(line.split('"')[3])
-    assert named == {"wandb", "trackio", "kaggle", "dicom", "explain", "app"}
+    assert named == {"wandb", "trackio", "cluster", "kaggle", "dicom", "explain", "app"}
     assert named <= set(EXTRAS)
 
 

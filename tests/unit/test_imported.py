@@ -247,7 +247,7 @@ def test_it_is_blended_submitted_published_and_shown(trained, tmp_path):
     assert set(compared) == {"mean", "rank", "greedy", "stack"} and len(blend.test()[0]) == 12
     assert write_submission("theirs")[0].name == "001_theirs.csv"
     publish("theirs")
-    assert "`chestfold import`" in (trained.root / "RESULTS.md").read_text()
+    assert "`chestfold import " in (trained.root / "RESULTS.md").read_text()
     assert write_report(trained.runs / "report.html") == 4
 
 

@@ -11,7 +11,8 @@ from kagglesdk import kaggle_env
 
 from chestfold.core.errors import InputError
 from chestfold.integrations.kaggle import client, credentials
-from chestfold.integrations.kaggle.client import NoAnswer, Source
+from chestfold.integrations.kaggle.client import Source
+from chestfold.integrations.kaggle.failures import NoAnswer, Refused, RefusedForGood, TurnedAway
 
 VARIABLES = ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME")
 CONTEST = Source("competition", "chest-contest")
@@ -28,38 +29,63 @@ def _home(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("printed", "kind", "sentence"),
     [
-        (
-            "Authentication required to call the Kaggle API.\n\nFirst",
-            InputError,
-            "needs credentials, and there are none",
-        ),
-        (
-            "403 Client Error: Forbidden for url: https://api.kaggle.com/v1/x",
-            InputError,
-            "refuses access to competition",
-        ),
-        ("You must accept this competition's rules first.", InputError, "rules of competition chest-contest are not"),
-        ("404 Client Error: Not Found for url: https://api.kaggle.com/v1/x", InputError, "knows no competition chest-"),
-        (
-            "Your team has used its submission allowance (5 of 5).",
-            InputError,
-            "takes no more .* now: Your team has used",
-        ),
-        ("429 Client Error: Too Many Requests for url: x", NoAnswer, "too many requests"),
+        ("Authentication required to call the Kaggle API.\n\nFirst", Refused, "needs credentials, and there are none"),
+        ("Unauthenticated", Refused, "needs credentials"),
+        ("403 Client Error: Forbidden for url: https://api.kaggle.com/v1/x", Refused, "refuses access to competition"),
+        ("You must accept this competition's rules first.", Refused, "rules of competition chest-contest are not"),
+        ("404 Client Error: Not Found for url: https://api.kaggle.com/v1/x", Refused, "knows no competition chest-"),
+        ("Your team has used its submission allowance (5 of 5).", Refused, "takes no more .* now: Your team has used"),
+        ("400 Client Error: Bad Request for url: x", RefusedForGood, "refused the request for .*: 400 .*: Bad Request"),
+        ("429 Client Error: Too Many Requests for url: x", TurnedAway, "too many requests"),
         ("502 Server Error: Bad Gateway for url: x", NoAnswer, "trouble of its own"),
-        ("100%|#####| 404/404 [00:00<00:00, 403kB/s]\nCould not submit to competition", NoAnswer, "failed half-way"),
+        ("Internal error", NoAnswer, "trouble of its own"),
+        ("504 Server Error: Deadline exceeded for url: x", NoAnswer, "trouble of its own"),
         ("Max retries exceeded (Caused by NameResolutionError(...))", NoAnswer, "cannot be reached"),
         ("[Errno 28] No space left on device", InputError, "disk is full"),
+        ("[Errno 122] Disk quota exceeded", InputError, "disk is full"),
+        ("Retry 5/5\n[Errno 27] File too large: 'x'", InputError, "ulimit -f"),
+        ("Expecting value: line 1 column 1 (char 0)", NoAnswer, "log-in page or a proxy between"),
         ("Something new\n", NoAnswer, "failed on competition chest-contest: Something new"),
         ("", NoAnswer, "it said nothing"),
-        ("403\nYou do not take part", InputError, "refuses access to .*: You do not take part; look at"),
-        ("503\n", NoAnswer, "trouble of its own"),
     ],
 )
 def test_each_failure_is_one_sentence(printed, kind, sentence):
     with pytest.raises(kind, match=sentence) as refusal:
         raise client._trouble(printed, CONTEST)
     assert type(refusal.value) is kind and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "sentence"),
+    [(403, Refused, "refuses access to .*: You do not"), (503, NoAnswer, "trouble"), (409, RefusedForGood, "refused")],
+)
+def test_the_code_of_an_answer_counts_where_its_words_say_nothing(code, kind, sentence):
+    with pytest.raises(kind, match=sentence) as refusal:
+        raise client._trouble("You do not take part.", CONTEST, code)
+    assert type(refusal.value) is kind
+
+
+NAMES = ["icd-404", "401-403-429", "rules", "permission-denied", "not-found", "deadline-500", "phone-notebooks"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Downloading {name}.zip to /data/{name}/.fetch/{name}\n 40%|### | 404/1k [00:01<00:01, 403B/s]\n"
+        "Connection broken: IncompleteRead(404 bytes read, 403 more expected)",
+        'Traceback (most recent call last):\n  File "/home/{name}/403/rules.py", line 404, in deadline\n'
+        "requests.exceptions.ConnectionError: HTTPConnectionPool(host='x', port=401): Max retries exceeded",
+        "Downloading x.zip to /srv/no permission/deadline and rules/phone\n"
+        "Connection broken: IncompleteRead(404 bytes read, 403 more expected)",
+        "Max retries exceeded with url: https://storage.example/{name}/rules?code=404",
+    ],
+    ids=["download", "traceback", "other folder", "address"],
+)
+def test_words_in_names_are_no_errors(name, text):
+    folder = f"/data/{name}/.fetch/{name}"
+    refusal = client._trouble(text.format(name=name), Source("competition", name), names=[folder])
+    assert type(refusal) is NoAnswer and "cannot be reached" in str(refusal)
 
 
 def started(*words: str) -> subprocess.Popen[bytes]:
@@ -97,7 +123,7 @@ def test_half_an_answer_of_the_api_is_none(monkeypatch):
     answer.headers["Content-Type"] = "application/json"
     answer._content = b'{"submissions": ['
     monkeypatch.setattr(requests.Session, "send", lambda *words, **options: answer)
-    with pytest.raises(NoAnswer, match="failed on competition chest-contest"):
+    with pytest.raises(NoAnswer, match="answer about competition chest-contest cannot be read"):
         client.submissions(CONTEST)
 
 

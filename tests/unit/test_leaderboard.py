@@ -145,13 +145,6 @@ def accuracy(name: str) -> float:
     return score.value
 
 
-def test_published_results_of_before_are_shown_in_the_summary_table(trained, with_a_new_metric):
-    publish("exp100")
-    page = (trained.root / "RESULTS.md").read_text()
-    (line,) = (line for line in page.splitlines() if line.startswith("| exp100 |"))
-    assert line.split("|")[1 + leaderboard.HEADER.index("hits")].strip() == "-"
-
-
 # A run in the place of a published result
 
 

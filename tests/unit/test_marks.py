@@ -1,5 +1,6 @@
 """What must be read beside a score."""
 
+import math
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ from chestfold.evaluate import marks
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.results import Result, Scores, find_result
 
-WIDE = Score(0.824, 0.80, 0.85)
 
-
-def record(matrix, accuracy: float = 0.9, auc: Score = WIDE, folds=None, **fields):
-    at_half = {"accuracy": Score(accuracy, accuracy - 0.01, accuracy + 0.01), "auc": auc}
-    return record_of("exp1", scores=Scores(at_half=at_half, confusion=matrix, per_fold_auc=folds), **fields)
+def record(matrix, accuracy: float = 0.9, gap: Score | None = None, **fields):
+    """`gap`: of the folds' mean AUC over that of all images."""
+    at_half = {"accuracy": Score(accuracy, accuracy - 0.01, accuracy + 0.01), "auc": Score(0.824, 0.80, 0.85)}
+    folds = [0.898, 0.894, 0.944, 0.837, 0.938] if gap else None
+    scores = Scores(at_half=at_half, confusion=matrix, per_fold_auc=folds, folds_minus_pooled=gap)
+    return record_of("exp1", scores=scores, **fields)
 
 
 def kinds(made) -> list[str]:
@@ -71,19 +73,22 @@ def test_a_better_accuracy_and_several_labels_have_no_base_rate_mark():
 
 
 @pytest.mark.parametrize(
-    ("folds", "texts"),
+    ("gap", "is_marked"),
     [
-        ([0.898, 0.894, 0.944, 0.837, 0.938], ["mean of folds 0.902"]),
-        ([0.84, 0.86], ["mean of folds 0.850"]),  # 0.026 above, and half of the interval is 0.025
-        ([0.78, 0.81], ["mean of folds 0.795"]),
-        ([0.83, 0.866], []),
-        ([0.9], []),
-        (None, []),
+        (Score(0.078, 0.012, 0.1), True),
+        (Score(0.0005, 0.0001, 0.001), True),
+        (Score(0.0004, 0.0001, 0.001), False),  # three decimals do not show it
+        (Score(0.02, 0.0, 0.1), False),  # the draws give as much
+        (Score(0.02, -0.01, 0.1), False),
+        (Score(-0.02, -0.03, -0.01), False),  # scales that differ make the pooled AUC worse, not better
+        (Score(math.nan, math.nan, math.nan), False),
+        (None, False),
     ],
 )
-def test_folds_that_differ_from_all_of_them_together_are_said(folds, texts):
-    found = marks.marks_of(record([[50, 5], [5, 50]], folds=folds))
-    assert [(mark.kind, mark.text) for mark in found] == [("folds_differ", text) for text in texts]
+def test_folds_that_are_better_than_all_of_them_together_are_said(gap, is_marked):
+    text = "the folds' probabilities are on different scales: mean of folds 0.902"
+    expected = (marks.Mark("folds_differ", text),) if is_marked else ()
+    assert marks.marks_of(record([[50, 5], [5, 50]], gap=gap)) == expected
 
 
 def test_a_record_without_counts_has_no_marks():
@@ -128,6 +133,28 @@ def facts(matrix, patients: int, **fields) -> marks.Facts:
 )
 def test_a_table_says_what_its_images_are_and_what_guessing_reaches(matrix, patients, fields, sentence):
     assert facts(matrix, patients, **fields).sentence() == sentence
+
+
+def black_result(trained, name: str, auc: float, **fields) -> Result:
+    """A result on `tiny` that saw no lungs."""
+    made = find_result("exp100")
+    scores = made.record.scores
+    half = scores.at_half | {"auc": Score(auc, auc - 0.1, auc + 0.1)}
+    scored = scores.model_copy(update={"at_half": half})
+    blackened = {"scores": scored, "settings": {"frame": "lungs_black"}}
+    return Result(made.folder.with_name(name), made.record.model_copy(update=blackened | fields))
+
+
+def test_the_best_of_those_that_saw_no_lungs_is_said_of_its_data_set(trained):
+    first, second = black_result(trained, "one", 0.6), black_result(trained, "two", 0.7)
+    other = black_result(trained, "three", 0.9, data="another")
+    seen = find_result("exp100")
+    found = marks.best_without_lungs([seen, first, second, other], "tiny")
+    assert found is second
+    assert marks.without_lungs(second) == (
+        "what is told without the lungs (the middle black): AUC 0.7000 [0.6000, 0.8000] by two"
+    )
+    assert marks.best_without_lungs([seen, other], "tiny") is None
 
 
 def test_results_of_before_images_and_patients_were_counted_are_counted_from_their_predictions(trained):

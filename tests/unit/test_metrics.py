@@ -1,5 +1,7 @@
 """Every figure against scikit-learn, and intervals over patients."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
@@ -67,6 +69,20 @@ def test_auc_with_ties_and_weights_is_that_of_scikit_learn(seed):
     assert auc(labels, probs) == pytest.approx(reference.roc_auc_score(labels, scores), abs=1e-12)
     weighted = Ranking(labels == 1, scores).auc(weights)
     assert weighted == pytest.approx(reference.roc_auc_score(labels, scores, sample_weight=weights), abs=1e-12)
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 15], ids=["many ties", "some ties", "no ties"])
+def test_auc_is_exact_where_the_weights_are_whole_numbers(decimals):
+    """As in a bootstrap: the figure is the fraction itself, to the last bit."""
+    rng = generator("exact", decimals)
+    positive, scores, weights = rng.random(120) < 0.3, rng.random(120).round(decimals), rng.integers(0, 4, 120)
+    won = Fraction(0)
+    for i in np.flatnonzero(positive):
+        above = scores[i] > scores[~positive]
+        tied = scores[i] == scores[~positive]
+        won += int(weights[i]) * Fraction(int(weights[~positive] @ (2 * above + tied)), 2)
+    pairs = int(weights[positive].sum()) * int(weights[~positive].sum())
+    assert Ranking(positive, scores).auc(weights.astype(float)) == float(won / pairs)
 
 
 def test_auc_of_one_class_is_not_a_number():
@@ -141,18 +157,17 @@ def test_the_interval_is_over_patients_not_over_rows():
     assert as_rows.high - as_rows.low < 0.5 * (single.high - single.low)
 
 
-def test_the_interval_holds_the_truth_about_19_times_of_20():
+def test_the_interval_holds_the_truth_about_19_times_of_20(monkeypatch):
+    """See benchmarks/coverage.py for more kinds of figures and of tables."""
+    monkeypatch.setattr(bootstrap, "REPLICATES", 100)
     truth = 0.7601  # Phi(1 / sqrt 2) of two normal distributions one deviation apart
     held = 0
     for n in range(60):
-        rng = generator("coverage", n)
-        positive = np.arange(100) % 2 == 1
-        scores = rng.normal(positive.astype(float), 1)
-        area = Ranking(positive, scores)
-        draws = [area.auc(w) for w in bootstrap.patient_weights(np.arange(100), 200)]
-        low, high = np.percentile(draws, [2.5, 97.5])
-        held += low <= truth <= high
-    assert 50 <= held <= 60
+        labels = np.arange(100) % 2
+        scores = 1 / (1 + np.exp(-generator("coverage", n).normal(labels.astype(float), 1)))
+        score = auc_of_patients(labels, np.stack([1 - scores, scores], axis=1), np.arange(100))
+        held += score.low <= truth <= score.high
+    assert 52 <= held <= 59
 
 
 def test_the_interval_is_the_same_every_time():

@@ -245,15 +245,15 @@ def test_every_metric_has_an_interval_over_patients(task):
     for name, score in scored.items():
         assert score.value == value_of(find_metric(name), Predicted(task, labels, probs))
         assert score.low < score.high, name
-        assert score.low <= score.value <= score.high or name == "ece", "it grows when rows are doubled"
+        assert score.low <= score.value <= score.high
 
 
 def test_drawn_patients_without_a_class_do_not_count():
-    """One of eight patients has it: a third of the draws holds no AUC."""
+    """One of eight patients has it: a third of the draws holds no AUC, and what the others hold says very little."""
     labels = np.array([0] * 7 + [1])
     probs = np.stack([1 - np.arange(1, 9) / 10, np.array([3, 1, 2, 4, 5, 6, 8, 7]) / 10], axis=1)
     (score,) = evaluate(Predicted(exclusive(), labels, probs), np.arange(8), {"auc": METRICS["auc"]}).values()
-    assert score.value == pytest.approx(6 / 7) and score.low < score.value < score.high == 1
+    assert score.value == pytest.approx(6 / 7) and score.low < 0.1 and score.high > 0.99
 
 
 def test_each_label_has_figures_of_its_own():

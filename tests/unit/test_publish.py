@@ -10,7 +10,8 @@ from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.evaluate import results
 from chestfold.evaluate.results import FoldsOfResult
-from chestfold.report.publish import command, publish, write_results_page
+from chestfold.report.commands import command
+from chestfold.report.publish import publish, write_results_page
 
 FILES = {"scores.json", "oof.parquet", "corrupted.parquet", "test.parquet"}
 
@@ -27,7 +28,7 @@ def test_results_page_is_made_from_the_published_results_alone(trained):
     write_results_page()
     assert page(trained) == before
     assert "| exp100 |" in before and "exp101" not in before and "## tiny" in before
-    assert "- exp100: `python exps/exp100.py`, 3 folds," in before
+    assert "| `python exps/exp100.py` |" in before
 
 
 def test_a_published_result_can_be_blended_and_sent_without_its_run(trained):
@@ -85,7 +86,7 @@ def test_a_run_with_folds_missing_is_published_as_such(project):
     project.run(tiny_experiment(epochs=1), "--fold", "0")
     publish("exp100")
     assert re.search(r"## tiny \(folds/tiny\.csv \w{8}, fold 0 of 3\)", page(project))
-    assert "- exp100: `python exps/exp100.py --fold 0`, fold 0 of 3," in page(project)
+    assert "| `python exps/exp100.py --fold 0` |" in page(project)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def table(experiment: str, **theirs: float) -> SourceTable:
 def renamed(name: str, **changes) -> dict[str, Result]:
     """The result exp100 under another name, some fields changed."""
     original = find_result("exp100")
-    return {name: Result(original.folder, original.record.model_copy(update={"name": name} | changes))}
+    return {name: Result(original.folder.with_name(name), original.record.model_copy(update={"name": name} | changes))}
 
 
 def test_our_figures_are_listed_under_theirs_with_intervals(trained):
@@ -102,13 +102,13 @@ def test_what_could_not_be_run_is_published_and_given_up_for_a_result(trained):
     stop_for_weights("exp004")
     publish("exp004")
     page = (project_dir() / "RESULTS.md").read_text()
-    assert "| VGG16 | exp004 | not run: weights | - | - | - | - | - |" in page
+    assert "Not run here: VGG16 (exp004: weights)" in page
     (trained.runs / "exp004" / NOT_RUN).unlink()
     (trained.runs / "exp100").rename(trained.runs / "exp004")
     publish("exp004")
     page = (project_dir() / "RESULTS.md").read_text()
     assert "not run: weights" not in page
-    assert re.search(rf"\| VGG16 \| exp004 \| 32 px, 2 epochs, 3 folds, as written \| {FIGURE} \|", page)
+    assert re.search(rf"\| VGG16 \| exp004: 32 px, 2 epochs, 3 folds, as written \| {FIGURE} \|", page)
     assert not (project_dir() / "exps" / "results" / "exp004" / NOT_RUN).exists()
 
 

@@ -279,6 +279,29 @@ def test_a_published_result_is_not_an_own_one(trained):
     assert (run["own"], found["tables"][0]["own"], set(run["history"])) == (False, 0, {"0", "1", "2"})
 
 
+def test_published_predictions_are_scored_again_by_the_rules_of_today(trained, capsys):
+    publish("exp100")
+    path = trained.root / "exps" / "results" / "exp100" / "scores.json"
+    today = read_json(path)
+    older = read_json(path)
+    older["scores"]["at_half"]["auc"]["low"] -= 0.01
+    older["scores"]["cross_fitted"]["f1"]["high"] += 0.01
+    older["scores"]["cross_fitted"]["recall"]["value"] -= 0.5
+    write_json(path, older)
+    main.main(["publish", "--rescore"])
+    assert "scored 1 published result again: 1 figure and 2 intervals are others" in capsys.readouterr().out
+    assert read_json(path) == today
+    main.main(["publish", "--rescore"])
+    assert "0 figures and 0 intervals are others" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["exp100", "--rescore"]])
+def test_one_run_is_published_or_all_are_scored_again(trained, words, capsys):
+    with pytest.raises(SystemExit) as refused:
+        main.main(["publish", *words])
+    assert refused.value.code == 2 and "name a finished run to publish, or say --rescore" in capsys.readouterr().err
+
+
 def test_a_metric_of_its_own_and_a_warning(project):
     store(project, "exp200", labelled())
     path = project.runs / "exp200" / "scores.json"

@@ -7,7 +7,7 @@ import pytest
 from conftest import tiny_experiment
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import Locked
+from chestfold.core.files import Locked, read_json, sha256_json, write_json
 from chestfold.core.provenance import Provenance
 from chestfold.core.run_folder import FoldConfig, FoldFolder, FoldManifest, RunFolder
 
@@ -46,7 +46,8 @@ def finish(folder: FoldFolder) -> None:
     """Leave a manifest that proves the best epoch's weights."""
     folder.best_checkpoint.write_bytes(b"best")
     files = folder.hashes(["best.ckpt"])
-    about: dict[str, Any] = dict(config_sha256="", best_epoch=1, precision="fp32", minutes=0.1) | ORIGIN.to_dict()
+    digest = sha256_json(folder.config().to_dict())
+    about: dict[str, Any] = dict(config_sha256=digest, best_epoch=1, precision="fp32", minutes=0.1) | ORIGIN.to_dict()
     FoldManifest(files=files, **about).write(folder.manifest_path)
 
 
@@ -129,7 +130,7 @@ def test_overwriting_a_fold_takes_back_the_scores_that_it_is_a_part_of(folder):
 
 
 def test_a_folder_is_held_by_one_process_alone(folder):
-    with folder.lock(), pytest.raises(Locked, match="another process is working in .*fold0; wait for it or stop it"):
+    with folder.lock(), pytest.raises(Locked, match=r"another process \(.*\) is working in .*fold0; wait"):
         folder.lock().__enter__()
 
 
@@ -216,3 +217,18 @@ def test_a_run_without_a_finished_fold_is_one_sentence(project):
 def test_a_name_with_folders_is_refused(project, name):
     with pytest.raises(InputError, match="a plain name is needed, without folders"):
         RunFolder(name)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("image_size", 48), ("tta", "flip"), ("backbone", "test_vit")])
+def test_a_finished_fold_whose_settings_were_changed_is_refused(folder, setting, value):
+    """A flipped bit in `image_size` gave other predictions, and no complaint."""
+    begin(folder)
+    finish(folder)
+    assert folder.is_finished()
+    changed = read_json(folder.config_path)
+    changed["settings"][setting] = value
+    write_json(folder.config_path, changed)
+    with pytest.raises(InputError, match=r"config\.json is not the one that the training was begun with"):
+        folder.require_own_config()
+    with pytest.raises(InputError, match=r"config\.json is not the one"):
+        folder.is_finished()

@@ -15,7 +15,7 @@ from chestfold.evaluate.leaderboard import describe
 from chestfold.evaluate.results import find_result
 from chestfold.integrations.kaggle.submission import write_submission
 from chestfold.predict.predictor import Predictor
-from chestfold.report.publish import command
+from chestfold.report.commands import command
 
 EXP = tiny_experiment(epochs=1, max_steps=1)
 

@@ -82,6 +82,16 @@ def test_the_sample_decides_which_classes_are_sent_and_in_which_order(sample):
     assert predictions.class_columns(results.find_result("exp100").test()[0]) == ["healthy", "ill"]
 
 
+@pytest.mark.parametrize("column", ["image_id", "patientId", "StudyInstanceUID", "ID", "画像", "row"])
+def test_the_first_column_of_the_sample_may_have_any_name(sample, column):
+    sample.write_text(sample.read_text().replace("id,ill", f"{column},ill"))
+    table = pd.read_csv(write_submission("exp100")[0])
+    assert list(table.columns) == [column, "ill"]
+    pd.testing.assert_series_equal(
+        table.set_index(column)["ill"].sort_index(), predicted().sort_index(), atol=1e-6, check_names=False
+    )
+
+
 def test_a_result_is_enough_the_experiment_and_its_folds_may_be_gone(trained):
     for fold in range(3):
         for file in (trained.runs / "exp100" / f"fold{fold}").iterdir():

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import read_grey, tiny_experiment
+from kernel_inputs import CONTEST, kaggle_inputs, keep_precision, predicted_in_a_kernel
 
 from chestfold import Predictor
 from chestfold.cli import main
@@ -18,6 +20,7 @@ from chestfold.data.dataset import Dataset
 from chestfold.data.tabular import Cells, Encoding, fit_encoding, read_cells
 from chestfold.data.transforms.mixup import create_mix
 from chestfold.integrations.kaggle.kernel import write_kernel
+from chestfold.integrations.kaggle.submission import write_submission
 from chestfold.models import create, rebuild
 from chestfold.models.head import joined
 from chestfold.models.runner import TTA
@@ -229,11 +232,23 @@ def test_a_run_learns_from_a_column_and_predicts_and_explains_with_it(trained_wi
     with pytest.raises(SystemExit):
         main.main(["predict", "exp100", str(asked)])
     assert "give --table CSV" in capsys.readouterr().err
-    with pytest.raises(InputError, match="exp100 sees age, hint beside the image; a kernel predicts from images only"):
-        write_kernel("exp100", "contest", "someone")
+    require_same_in_a_kernel(project, tmp_path)
     assert len(pd.read_parquet(project.runs / "exp100" / "fold0" / "test.parquet")) == 12
     main.main(["explain", "exp100", "--count", "2"])
     assert (project.runs / "exp100" / "explain" / "gradcam" / "images.csv").exists()
+
+
+def require_same_in_a_kernel(project, tmp_path: Path) -> None:
+    """A kernel reads the columns of the competition's table; a cell that is none of a number costs its own row."""
+    made = write_kernel("exp100", CONTEST, "someone")
+    inputs = kaggle_inputs(made.folder, project.input / "tiny", tmp_path / "input")
+    keep_precision(inputs, project.runs)
+    own = write_submission("exp100", partial=True)[0].read_bytes()
+    assert predicted_in_a_kernel(made, inputs, tmp_path / "work") == own
+    table = inputs / "competitions" / CONTEST / "test.csv"
+    pd.read_csv(table, dtype=str).assign(age="old").to_csv(table, index=False)
+    with pytest.raises(InputError, match="not one of 12 images can be read; the first: age = 'old' is not a number"):
+        predicted_in_a_kernel(made, inputs, tmp_path / "again")
 
 
 def test_what_is_fitted_is_fitted_to_the_training_images_of_the_fold(with_columns):

@@ -8,7 +8,7 @@ from conftest import record_of, tiny_experiment
 from chestfold.cli.experiment import read_command
 from chestfold.core.errors import InputError
 from chestfold.evaluate import leaderboard, results
-from chestfold.report.publish import command
+from chestfold.report.commands import command
 
 EXP = tiny_experiment().but(augment="plain")
 

@@ -112,7 +112,8 @@ def test_a_competition_s_metric_is_compared_too(trained):
     path = trained.runs / "good" / "scores.json"
     write_json(path, read_json(path) | {"metric": "quadratic_kappa"})
     figures = versus(find_result("good"), poor).figures
-    assert [figure.title for figure in figures] == ["AUC", "sensitivity", "specificity", "accuracy", "quadratic kappa"]
+    titles = [figure.title for figure in figures]
+    assert titles == ["AUC", "sensitivity", "specificity", "accuracy", "Brier", "log loss", "quadratic kappa"]
     write_json(path, read_json(path) | {"metric": "of_hooks", "settings": {"hooks": "mine.py"}})
     found = versus(find_result("good"), poor)
     assert "quadratic kappa" not in [figure.title for figure in found.figures]

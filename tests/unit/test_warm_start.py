@@ -192,7 +192,7 @@ def gone(project):
 
 DAMAGES = {
     copy_of_another_fold: "fold0 holds fold 1, whose model has seen images that fold 0 is validated on",
-    copy_that_says_it_is_this_fold: r"config\.json is not the one that the fold was trained with",
+    copy_that_says_it_is_this_fold: r"config\.json is not the one that the training was begun with",
     changed_weights: r"best\.ckpt is not the file that the training finished with",
     not_finished: "start_from = 'exp100': fold 0 of it is not finished",
     other_folds: "was trained with a different fold file, and may have seen images that fold 0 is validated on",

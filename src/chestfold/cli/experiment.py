@@ -80,7 +80,7 @@ def run_named(
     from chestfold.train.run import run_request
 
     base = exp.parent or exp
-    request = Request(name, exp, folds, overwrite, _module_of(base), difference(base.to_dict(), exp.to_dict()))
+    request = Request(name, exp, folds, overwrite, _module_of(base, name), difference(base.to_dict(), exp.to_dict()))
     opened = open_tracker(tracker)
     try:
         return run_request(request, opened, on_epoch=on_epoch)
@@ -185,7 +185,7 @@ def _request(exp: Experiment, final: Experiment, tag: str, stem: str, given: dic
         final, name = debug_settings(final), f"{name}-debug"
     base = exp if tag else exp.parent or exp
     changed = difference(base.to_dict(), final.to_dict())
-    parent = stem if tag else _module_of(base)
+    parent = stem if tag else _module_of(base, stem)
     return Request(name, final, _wanted_folds(given["fold"] or ()), given["overwrite"], parent, changed)
 
 
@@ -265,10 +265,10 @@ def _checked_tag(tag: str | None) -> str:
     return tag or ""
 
 
-def _module_of(exp: Experiment) -> str:
-    """The experiment file that `exp` came from: the module whose EXP it is; empty for this file's own."""
+def _module_of(exp: Experiment, own: str) -> str:
+    """The experiment file that `exp` came from: the module whose EXP it is; empty for the file called `own`."""
     for name, module in list(sys.modules.items()):
-        if name not in ("__main__", "__mp_main__") and getattr(module, "EXP", None) is exp:
+        if name not in ("__main__", "__mp_main__", own) and getattr(module, "EXP", None) is exp:
             return name
     return ""
 
@@ -308,10 +308,14 @@ def _add_run_options(group: Any) -> None:
         help="train these folds only [all]; full: all training images, once all folds are finished, for as many epochs",
     )
     group.add_argument(
-        "--jobs", type=_count, default=0, metavar="N", help="folds at once [CPU: one a core, if memory allows; GPU: 1]"
+        "--jobs",
+        type=at_least_one,
+        default=0,
+        metavar="N",
+        help="folds at once [CPU: one a core, if memory allows; GPU: 1]",
     )
     group.add_argument(
-        "--threads", type=_count, default=0, metavar="N", help="CPU threads of each fold [the cores, shared out]"
+        "--threads", type=at_least_one, default=0, metavar="N", help="CPU threads of each fold [the cores, shared out]"
     )
     group.add_argument(
         "--workers", type=_count_or_0, metavar="N", help="processes that make a fold's batches [CPU: 0; GPU: up to 12]"
@@ -339,7 +343,8 @@ def _add_run_options(group: Any) -> None:
     group.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
 
 
-def _count(text: str) -> int:
+def at_least_one(text: str) -> int:
+    """The number of an option; `ValueError` where it is below 1."""
     count = int(text)
     if count < 1:
         raise ValueError(text)
@@ -347,11 +352,11 @@ def _count(text: str) -> int:
 
 
 def _count_or_0(text: str) -> int:
-    return 0 if text == "0" else _count(text)
+    return 0 if text == "0" else at_least_one(text)
 
 
 _count_or_0.__name__ = "number"
-_count.__name__ = "number above 0"  # argparse names the type in its complaint
+at_least_one.__name__ = "number above 0"  # argparse names the type in its complaint
 
 
 def _fold(text: str) -> int:

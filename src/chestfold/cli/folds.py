@@ -67,7 +67,7 @@ def _prepare_cost(sound: "Result", name: str) -> None:
     """Write the leaking folds, and say how the run is trained on them."""
     from chestfold.data import folds
     from chestfold.data.catalogue import open_index
-    from chestfold.report.publish import command
+    from chestfold.report.commands import command
 
     record = sound.record
     if record.kind != "experiment" or record.folds.missing:

@@ -3,7 +3,7 @@
 import sys
 
 from chestfold import __version__
-from chestfold.cli import compare, data, explain, folds, predict, quiz, results, synth, weights
+from chestfold.cli import compare, data, explain, folds, predict, quiz, results, sweep, synth, weights
 from chestfold.cli.parser import Parser
 from chestfold.core.console import fail
 from chestfold.core.errors import ChestfoldError
@@ -35,7 +35,7 @@ def create_parser() -> Parser:
     parser = Parser(prog="chestfold", description=ABOUT, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"chestfold {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for module in (data, weights, folds, results, compare, explain, predict, quiz, synth):
+    for module in (data, weights, folds, sweep, results, compare, explain, predict, quiz, synth):
         module.add_verbs(verbs)
     return parser
 

@@ -66,6 +66,22 @@ def add_trust(parser: Any) -> None:
     )
 
 
+def add_calibrate(parser: Any) -> None:
+    """Add `--calibrate` to a verb that uses the probabilities of a result, NAME."""
+    parser.add_argument(
+        "--calibrate", action="store_true", help="take NAME-calibrated, made now where it is not there: calibrate NAME"
+    )
+
+
+def chosen_name(arguments: argparse.Namespace) -> str:
+    """NAME, or with `--calibrate` its calibrated copy."""
+    if not arguments.calibrate:
+        return str(arguments.name)
+    from chestfold.evaluate.calibrated import calibrate
+
+    return calibrate(arguments.name).name
+
+
 class _LoadHooks(argparse.Action):
     """Runs the hooks as soon as they are named: what follows may need their reader."""
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from chestfold.cli.parser import add_device, add_trust, add_verb
+from chestfold.cli.parser import add_calibrate, add_device, add_trust, add_verb, chosen_name
 from chestfold.core.console import say, show
 from chestfold.core.device import choose_device
 from chestfold.core.errors import InputError
@@ -56,7 +56,8 @@ def add_app(verbs: Any) -> None:
 
 
 def _add_reading(parser: Any) -> None:
-    """Options that say what a file holds."""
+    """Options that say what a file holds, and whose probabilities are meant."""
+    add_calibrate(parser)
     parser.add_argument(
         "--window",
         default="",
@@ -101,7 +102,7 @@ def _predictor(arguments: argparse.Namespace) -> Any:
     from chestfold.predict.predictor import Predictor
 
     levels = tuple(arguments.range) if arguments.range else None
-    return Predictor(arguments.name, levels, arguments.window, table=arguments.table)
+    return Predictor(chosen_name(arguments), levels, arguments.window, table=arguments.table)
 
 
 def _say_note(predictor: Any) -> None:

@@ -1,4 +1,5 @@
-"""What comes after training: `ensemble`, `import`, `submit`, `kernel`, `board`, `report`, `track`, `publish`."""
+"""What comes after training: `ensemble`, `calibrate`, `import`, `submit`, `kernel`, `board`, `report`, `track`, and
+`publish`."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from chestfold.cli.parser import add_trust, add_verb
+from chestfold.cli.parser import add_calibrate, add_trust, add_verb, chosen_name
 from chestfold.core.console import NATURAL, plural, print_written, say, show, show_lines, terminal_width, waiting
 from chestfold.core.errors import InputError
 from chestfold.core.files import require_file, runs_dir
@@ -24,6 +25,10 @@ WATCH = 10.0
 def add_verbs(verbs: Any) -> None:
     """Add the verbs of this module."""
     _add_ensemble(verbs)
+    text = "write NAME-calibrated: the same predictions with probabilities that mean what they say"
+    calibrate_verb = add_verb(verbs, "calibrate", calibrate_result, text)
+    calibrate_verb.add_argument("name", help="a finished result with two or more folds: a run, an ensemble, an import")
+    add_trust(calibrate_verb)
     _add_import(verbs)
     _add_kaggle(verbs)
     board = add_verb(verbs, "board", show_board, "the leaderboard of all results, or another table")
@@ -57,7 +62,9 @@ def add_verbs(verbs: Any) -> None:
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
     )
-    publish.add_argument("name", help="a finished run")
+    publish.add_argument("name", nargs="?", help="a finished run")
+    text = "instead: score all published predictions by today's rules, and say how many figures are others"
+    publish.add_argument("--rescore", action="store_true", help=text)
     publish.add_argument("--overwrite", action="store_true", help="replace another published result of this name")
 
 
@@ -110,11 +117,21 @@ def _add_kaggle(verbs: Any) -> None:
     submit.add_argument(
         "--full", action="store_true", help="what --fold full predicts, beside the figures of the folds"
     )
+    add_calibrate(submit)
+    submit.add_argument("--again", action="store_true", help="send anew what Kaggle could not score, or refused")
     submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
     kernel = add_verb(verbs, "kernel", write_kernel, "write submissions/kernel_NAME/ for a code competition")
     kernel.add_argument("name", help="a run in runs/, with its checkpoints, or an ensemble of such runs")
     kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")
     kernel.add_argument("--owner", default="", help="your name at Kaggle [the configured one]")
+    kernel.add_argument("--partial", action="store_true", help="also where folds are not trained yet")
+    kernel.add_argument("--full", action="store_true", help="with the network of --fold full")
+    kernel.add_argument("--send", action="store_true", help="push the data set and the kernel, submit what has run")
+    kernel.add_argument("-m", "--message", help="description of the submission at Kaggle [NAME]")
+    kernel.add_argument(
+        "--wait", type=float, default=720, metavar="MINUTES", help="for data set, kernel and score, at most [720]"
+    )
+    kernel.add_argument("--again", action="store_true", help="take anew what failed by Kaggle's fault")
     add_trust(kernel)
 
 
@@ -142,6 +159,25 @@ def ensemble(arguments: argparse.Namespace) -> None:
     tracker.close()
 
 
+def calibrate_result(arguments: argparse.Namespace) -> None:
+    """Calibrate, and show what it changes: each figure before and after."""
+    from rich.table import Table
+
+    from chestfold.evaluate.calibrated import calibrate
+    from chestfold.evaluate.metrics import METRICS
+    from chestfold.evaluate.results import find_result
+
+    made, source = calibrate(arguments.name), find_result(arguments.name)
+    table = Table("out of fold", source.name, made.name)
+    for name in ("log_loss", "brier", "ece", "auc", "f1", "accuracy"):
+        texts = [str(result.score("at_half", name) or "-") for result in (source, made)]
+        table.add_row(METRICS[name].title, *texts)
+    show(table)
+    say("each fold is calibrated by the others; test images and new ones by all of them")
+    say(f"{made.name} is in {made.folder}")
+    say(f"next: chestfold compare {made.name} {source.name}; chestfold submit {made.name} --dry-run")
+
+
 def import_result(arguments: argparse.Namespace) -> None:
     """Import a stranger's predictions, and say what they score here."""
     from chestfold.evaluate import imported
@@ -162,30 +198,42 @@ def submit_result(arguments: argparse.Namespace) -> None:
 
     if not (arguments.dry_run or arguments.competition):
         raise InputError("say where to: --competition and the competition's slug, or --dry-run to send nothing")
-    path, new = write_submission(arguments.name, arguments.partial, arguments.full)
+    result = chosen_name(arguments)
+    path, new = write_submission(result, arguments.partial, arguments.full)
     say(f"{'wrote' if new else 'the same content is already in'} {path}; it passes every check")
     if arguments.dry_run:
-        name = f"{arguments.name} --full" if arguments.full else arguments.name
+        name = f"{result} --full" if arguments.full else result
         say(f"nothing was sent; to send it: chestfold submit {name} --competition SLUG -m MESSAGE")
         return
     from chestfold.integrations.kaggle.upload import format_lines, send
 
-    entry = send(path, arguments.competition, arguments.message or arguments.name, arguments.wait)
+    message = arguments.message or result
+    entry = send(path, arguments.competition, message, arguments.wait, arguments.again)
     for line in format_lines(path, entry):
         say(line)
 
 
 def write_kernel(arguments: argparse.Namespace) -> None:
-    """Write what a code competition takes, and say how to send it."""
+    """Write what a code competition takes, say what leaves this machine, and send it where that is asked for."""
+    from chestfold.evaluate.results import find_result
     from chestfold.integrations.kaggle import kernel
-    from chestfold.predict.predictor import Predictor
+    from chestfold.integrations.kaggle.submission import require_all_folds
 
-    Predictor(arguments.name)  # what it refuses, a kernel could not predict with
-    folder = kernel.write_kernel(arguments.name, arguments.competition, arguments.owner)
-    networks = plural(len(list((folder / "weights").glob("*.ckpt"))), "network")
-    say(f"wrote {folder}: {kernel.SCRIPT}, its metadata, and weights/ with {networks}; nothing was sent")
-    say(f"next, in this order: kaggle datasets create -p {folder / 'weights'}")
-    say(f"                     kaggle kernels push -p {folder}")
+    a = arguments
+    require_all_folds(find_result(a.name), a.partial)
+    made = kernel.write_kernel(a.name, a.competition, a.owner, a.full)
+    say(f"wrote {made.folder}: {kernel.SCRIPT}, its metadata, and weights/")
+    for line in kernel.describe(made):
+        say(line)
+    if not a.send:
+        say("nothing was sent; the same command with --send sends it, and submits it to the competition")
+        return
+    from chestfold.integrations.kaggle.kernel_send import send_kernel
+    from chestfold.integrations.kaggle.upload import format_lines
+
+    path, entry = send_kernel(made, a.message or a.name, a.wait, a.again)
+    for line in format_lines(path, entry):
+        say(line)
 
 
 def show_board(arguments: argparse.Namespace) -> None:
@@ -279,7 +327,14 @@ def write_card(arguments: argparse.Namespace) -> None:
 
 def publish_result(arguments: argparse.Namespace) -> None:
     """Publish a finished run."""
-    from chestfold.report.publish import publish
+    from chestfold.report.publish import publish, rescore
 
+    if bool(arguments.name) == arguments.rescore:
+        raise InputError("name a finished run to publish, or say --rescore for all that are published")
+    if arguments.rescore:
+        found = rescore()
+        figures, intervals = plural(found.figures, "figure"), plural(found.intervals, "interval")
+        say(f"scored {plural(found.results, 'published result')} again: {figures} and {intervals} are others")
+        return
     target = publish(arguments.name, arguments.overwrite)
     say(f"{target} and RESULTS.md are written; commit them")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import write_bytes
+from chestfold.core.files import move, remove, write_bytes
 
 _HASH = 32
 
@@ -32,7 +32,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def save_keeping_previous(path: Path, state: dict[str, Any]) -> None:
     """`save`, with the file that stood there kept as `<name>.previous`."""
     if path.exists():
-        path.replace(previous(path))
+        move(path, previous(path))
     save(path, state)
 
 
@@ -62,7 +62,7 @@ def load_newest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
                 return load(candidate), complaints
             except Damaged as error:
                 complaints.append(f"{error}; going on from the one before it")
-                candidate.unlink()  # or the next save would keep it in the place of the good one
+                remove(candidate)  # or the next save would keep it in the place of the good one
     return None, complaints
 
 

@@ -5,14 +5,30 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import socket
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from filelock import FileLock, Timeout
 
 from chestfold.core.errors import InputError, ServiceError
+
+DAMAGED_ARCHIVE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    BadZipFile,
+    zlib.error,
+)
+"""What a damaged .npz or zip raises: an unknown compression is `NotImplementedError`, a wild shape `MemoryError`."""
 
 
 def _folder(variable: str, default: Path) -> Path:
@@ -88,7 +104,8 @@ def sha256_json(value: Any) -> str:
     return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk knows which files are in `folder`: what was made, renamed or deleted there is so for good."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -96,47 +113,121 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+class DiskFull(ServiceError):
+    """No space is left, or no more may be used."""
+
+
+def make_folder(folder: Path) -> None:
+    """Create `folder` and its parents where they are missing; a power cut takes no file with one of them."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
+
+
+def put_folder(work: Path, folder: Path) -> None:
+    """Rename the complete folder `work` to `folder`, which must not appear before its files are on the disk."""
+    os.sync()  # an fsync of each of a hundred thousand images would take an hour
+    work.rename(folder)
+    sync_folder(folder.parent)
+
+
 @contextmanager
-def explained_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder into one sentence."""
+def explained_disk_errors(path: Path, again: str = "it resumes from the last complete checkpoint") -> Iterator[None]:
+    """Turn a full disk, a limit on file sizes or a forbidden folder into one sentence; `again`: what a repeat does."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f"the disk is full (no space, no quota or no more files): {path} could not be written; free some and "
+                f"run the same command again: {again}"
+            ) from error
+        if error.errno == errno.EFBIG:
             raise ServiceError(
-                f"the disk is full: {path} could not be written; free some space and run the same command "
-                "again: it resumes from the last complete checkpoint"
+                f"this shell allows no file as large as {path} needs (ulimit -f); lift the limit with "
+                f"`ulimit -f unlimited` and run the same command again: {again}"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise ServiceError(f"no permission to write {path}; choose another folder (CHESTFOLD_*)") from error
         raise
 
 
+_guards: dict[Path, Callable[[], None]] = {}
+"""Folder -> what raises `Locked` where this process no longer is its writer (see `core.fence`)."""
+
+
+def guard(folder: Path, require: Callable[[], None]) -> None:
+    """From now on call `require` before each change of a file directly in `folder`."""
+    _guards[folder.resolve()] = require
+
+
+def release_guard(folder: Path) -> None:
+    """Take back `guard`."""
+    _guards.pop(folder.resolve(), None)
+
+
+def require_writer(path: Path) -> None:
+    """Raise `Locked` where this process was the writer of the folder of `path`, and another one has followed it."""
+    require = _guards.get(path.parent.resolve()) if _guards else None
+    if require:
+        require()
+
+
+def temporary_beside(path: Path) -> Path:
+    """Where this process writes `path` before it is renamed; other processes, on any machine, write elsewhere."""
+    mark = sha256(socket.gethostname().encode())[:6]
+    return path.with_name(f".{path.name}.{os.getpid()}-{mark}.tmp")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed over `path`, else removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     with explained_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
+            require_writer(path)
             temporary.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
+        except FileNotFoundError:
+            require_writer(path)  # who follows a writer deletes its temporary files
+            raise
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def move(path: Path, target: Path) -> None:
+    """Rename a file, over one that is there."""
+    require_writer(target)
+    path.replace(target)
+
+
+def remove(path: Path) -> None:
+    """Delete a file where it is there."""
+    require_writer(path)
+    path.unlink(missing_ok=True)
+
+
+def append_line(path: Path, text: str) -> None:
+    """Add a line to a log."""
+    require_writer(path)
+    with explained_disk_errors(path), path.open("a") as file:
+        file.write(text + "\n")
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield the path of a temporary folder, still to be made; on success it is renamed to `folder`, else removed."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(folder)
     shutil.rmtree(temporary, ignore_errors=True)  # of a killed run with the same process id
     with explained_disk_errors(folder):
         try:
             yield temporary
-            temporary.rename(folder)
+            put_folder(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -193,7 +284,7 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file; a damaged one is `InputError`."""
     try:
         return json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); restore it or delete it") from error
 
 
@@ -205,7 +296,7 @@ class Locked(InputError):
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process. The kernel lets go when the process ends, however it ends."""
     with explained_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     held = FileLock(folder / ".lock")
     try:
         held.acquire(blocking=False)

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from chestfold.core.console import plural
-from chestfold.core.files import project_dir
+from chestfold.core.files import project_dir, sha256_file, sha256_json
 from chestfold.core.records import Record
 
 PACKAGES = ("torch", "timm", "albumentations", "numpy", "opencv-python-headless", "scikit-learn", "pandas", "pyarrow")
@@ -28,10 +28,15 @@ def provenance() -> Provenance:
     return Provenance(
         commit=code_commit(),
         python=platform.python_version(),
-        versions={name: version(name) for name in PACKAGES},
+        versions=versions(),
         machine=machine(),
         date=today(),
     )
+
+
+def versions() -> dict[str, str]:
+    """Package -> version, of those that may decide a training's bytes."""
+    return {name: version(name) for name in PACKAGES}
 
 
 def today() -> str:
@@ -44,6 +49,13 @@ def code_commit() -> str:
     commit = _git("rev-parse", "HEAD")
     changed = commit != "unknown" and _git("status", "--porcelain", "-uno")
     return f"{commit}+changes" if changed else commit
+
+
+def code_sha256() -> str:
+    """The hash of this package's source: two machines whose hashes are the same run the same code."""
+    package = Path(__file__).resolve().parents[1]
+    files = sorted(package.rglob("*.py"))
+    return sha256_json([[path.relative_to(package).as_posix(), sha256_file(path)] for path in files])
 
 
 def _git(*words: str) -> str:

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from chestfold.core import hooks
 from chestfold.core.config import Experiment, difference
 from chestfold.core.errors import InputError
+from chestfold.core.fence import LOG, PREFIX, Held, Writer, hold, writer_of
 from chestfold.core.files import (
-    lock,
+    read_json,
+    remove,
     remove_temporary,
     require_plain_name,
     runs_dir,
     sha256_file,
+    sha256_json,
+    sync_folder,
     write_text,
 )
 from chestfold.core.provenance import Provenance
@@ -88,9 +92,13 @@ class TrainingFolder(Generic[C, M]):
         """How it was finished."""
         return self.manifest_type.from_json(self.manifest_path)  # type: ignore[return-value]
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the folder for this process; raises `Locked` where another one does."""
-        return lock(self.path)
+    def lock(self) -> AbstractContextManager[Held]:
+        """Be its one writer; raises `Locked` where another process is."""
+        return hold(self.path)
+
+    def writer(self) -> Writer | None:
+        """Who works in it now."""
+        return writer_of(self.path)
 
     def claim(self, config: C, overwrite: bool = False) -> C:
         """Bind the folder to `config`, once; returns the one it is bound to. Only under the lock.
@@ -130,25 +138,28 @@ class TrainingFolder(Generic[C, M]):
         """
         if self.manifest_path.exists():
             self._withdraw_scores()
-            self.manifest_path.unlink()
+            remove(self.manifest_path)
         for file in self.path.iterdir():
-            kept = file.name in (".lock", "config.json") or (file.name.startswith(TRACKED) and not forget)
-            if not kept:
-                file.unlink()
-        self.config_path.unlink(missing_ok=True)
+            held = file.name.startswith((PREFIX, LOG, ".lock")) or file == self.config_path
+            tracked = file.name.startswith(TRACKED) and not forget
+            if not held and not tracked:
+                remove(file)
+        sync_folder(self.path)  # or a power cut may leave a checkpoint without the settings that it is of
+        remove(self.config_path)
 
     def _withdraw_scores(self) -> None:
         """Delete the scores that this training is a part of."""
         (self.path.parent / "scores.json").unlink(missing_ok=True)
 
     def is_finished(self) -> bool:
-        """Whether the manifest is there and every file that it names has its hash.
+        """Whether the manifest is there, and config.json and every file that it names have their hash.
 
         Raises:
             InputError: a file was changed or lost after the training was finished.
         """
         if not self.manifest_path.exists():
             return False
+        self.require_own_config()
         for name, digest in self.manifest().files.items():
             path = self.path / name
             if not path.exists() or sha256_file(path) != digest:
@@ -157,6 +168,12 @@ class TrainingFolder(Generic[C, M]):
                     "--overwrite"
                 )
         return True
+
+    def require_own_config(self) -> None:
+        """Raise `InputError` where config.json was changed after the training was finished."""
+        self.config()
+        if self.manifest_path.exists() and sha256_json(read_json(self.config_path)) != self.manifest().config_sha256:
+            raise InputError(f"{self.config_path} is not the one that the training was begun with; restore it")
 
     def hashes(self, names: list[str]) -> dict[str, str]:
         """Name -> SHA-256 of those of the files that exist."""

@@ -16,6 +16,7 @@ from chestfold.core.files import (
     atomic_path,
     cache_dir,
     explained_disk_errors,
+    make_folder,
     remove_temporary,
     sha256,
     sha256_json,
@@ -93,7 +94,7 @@ def open_cache(index: Index, size: int, channels: int = 1, depth: int = 8) -> Ca
     path = _cache_path(index, form, content)
     if not path.exists():
         with explained_disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
                 remove_temporary(path.parent, path.name)
@@ -109,7 +110,13 @@ def made_cache(index: Index, form: Form) -> Cache | None:
 
 
 def _load(path: Path, index: Index, content: str) -> Cache:
-    return Cache(np.load(path, mmap_mode="r"), {i: n for n, i in enumerate(index.table["id"])}, content)
+    try:
+        images = np.load(path, mmap_mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path} is damaged; delete it, and it is made again") from error
+    if len(images) != len(index.table):
+        raise InputError(f"{path} does not hold the images of {index.dataset.name}; delete it, and it is made again")
+    return Cache(images, {i: n for n, i in enumerate(index.table["id"])}, content)
 
 
 def _content(index: Index) -> str:

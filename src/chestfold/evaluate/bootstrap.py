@@ -1,8 +1,9 @@
-"""Figures with their doubt: 95 % intervals by a bootstrap over patients."""
+"""Figures with their doubt: replicates of a bootstrap over patients, and the intervals of figures of no known kind."""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -10,6 +11,10 @@ from chestfold.core.records import Figure
 from chestfold.core.rng import generator
 
 REPLICATES = 1000
+AT_ONCE = 32_000
+"""Weights of rows that are looked at together: few enough for a processor's cache."""
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""Figures (R, F) of the row weights (R, N) of many replicates."""
 UNDEFINED = "-"
 """How a figure that is not defined is written, as 0 of 0."""
 
@@ -37,11 +42,6 @@ class Score:
             return value
         return f"{value} [{form.format(self.low)}, {form.format(self.high)}]"
 
-    @property
-    def is_degenerate(self) -> bool:
-        """Whether the interval has no width: all replicates of a bootstrap were equal."""
-        return self.low == self.high
-
 
 def patient_weights(groups: np.ndarray, replicates: int) -> Iterator[np.ndarray]:
     """Bootstrap over patients: yields row weights, float64 (N,), how often each row's patient was drawn."""
@@ -52,30 +52,29 @@ def patient_weights(groups: np.ndarray, replicates: int) -> Iterator[np.ndarray]
         yield np.bincount(drawn, minlength=len(names)).astype(float)[patient]
 
 
-def draw(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndarray) -> np.ndarray:
-    """The figures (F,) that `statistic` makes of row weights (N,), in each replicate: float (R, F)."""
-    return np.array([statistic(weights) for weights in patient_weights(groups, REPLICATES)])
+def draw(statistic: Statistic, groups: np.ndarray) -> np.ndarray:
+    """The figures of a statistic in each replicate: float (R, F)."""
+    rows = patient_weights(groups, REPLICATES)
+    block = max(1, AT_ONCE // len(groups))
+    found = []
+    while weights := list(islice(rows, block)):
+        found.append(statistic(np.array(weights)))
+    return np.concatenate(found)
 
 
-def score_of(value: float, draws: np.ndarray) -> Score:
-    """A figure with the interval of its replicates (R,); one that is NaN (a class was not drawn) does not count."""
+def drawn(statistic: Statistic, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The figures (F,) of a statistic, and those of its replicates (R, F)."""
+    (point,) = statistic(np.ones((1, len(groups))))
+    return point, draw(statistic, groups)
+
+
+def percentiles(value: float, draws: np.ndarray) -> Score:
+    """A figure with the middle 95 % of its replicates (R,); one that is NaN (a class was not drawn) does not count."""
     counted = draws[~np.isnan(draws)]
     if math.isnan(value) or not len(counted):
         return Score(float(value), math.nan, math.nan)
     low, high = np.percentile(counted, [2.5, 97.5])
     return Score(float(value), float(low), float(high))
-
-
-def bootstrap(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndarray) -> list[Score]:
-    """The figures (F,) that `statistic` makes of row weights (N,), with 95 % intervals by resampling patients."""
-    point = statistic(np.ones(len(groups)))
-    replicates = draw(statistic, groups)
-    return [score_of(value, draws) for value, draws in zip(point, replicates.T, strict=True)]
-
-
-def bootstrap_one(statistic: Callable[[np.ndarray], float], groups: np.ndarray) -> Score:
-    """`bootstrap` of a single figure."""
-    return bootstrap(lambda weights: np.array([statistic(weights)]), groups)[0]
 
 
 def class_means(values: np.ndarray, members: np.ndarray, groups: np.ndarray) -> list[Score]:
@@ -85,13 +84,11 @@ def class_means(values: np.ndarray, members: np.ndarray, groups: np.ndarray) -> 
     """
 
     def means(weights: np.ndarray) -> np.ndarray:
-        each = [weighted_mean(values, weights * column) for column in members.T]
-        return np.array([*each, np.mean(each)])
+        total = weights @ members
+        each = np.divide(
+            weights @ (members * values[:, None]), total, out=np.full(total.shape, np.nan), where=total > 0
+        )
+        return np.column_stack([each, each.mean(axis=1)])
 
-    return bootstrap(means, groups)
-
-
-def weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
-    """Of `values` (N,); NaN where all weights (N,) are 0."""
-    total = float(weights.sum())
-    return float((weights * values).sum()) / total if total else float("nan")
+    point, draws = drawn(means, groups)
+    return [percentiles(value, column) for value, column in zip(point, draws.T, strict=True)]

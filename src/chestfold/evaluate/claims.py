@@ -10,6 +10,7 @@ import numpy as np
 
 from chestfold.core.records import Figure, Record
 from chestfold.evaluate.bootstrap import UNDEFINED, Score
+from chestfold.evaluate.intervals import Estimate
 
 
 class Comparison(Record):
@@ -41,18 +42,16 @@ def verdict_of(gain: Score) -> str:
     return "worse" if gain.high < 0 else "not told apart"
 
 
-def false_by_draws(gain: float, draws: np.ndarray) -> float:
-    """The probability that a claim is false, by the replicates (R,) of a paired gain: the share with the other sign.
+def false_by_error(gain: Estimate) -> float:
+    """The probability that a claim is false, by the standard error of a gain: the share of Student's t beyond 0.
 
-    Replicates of 0 count half. r of R of them make (r + 0.5) / (R + 1), which is never 0: that none of a thousand had
-    the other sign does not make a claim certain. NaN where the gain is not defined.
+    So it is below 0.025 where the gain's interval excludes 0. NaN where the gain is not defined.
     """
-    counted = draws[~np.isnan(draws)]
-    if math.isnan(gain) or not len(counted):
+    from scipy.special import stdtr
+
+    if math.isnan(gain.value) or math.isnan(gain.error):
         return math.nan
-    against = counted < 0 if gain >= 0 else counted > 0
-    others = against.sum() + (counted == 0).sum() / 2
-    return float((others + 0.5) / (len(counted) + 1))
+    return float(stdtr(gain.freedom, -abs(gain.value) / gain.error)) if gain.error else 0.5
 
 
 def false_by_agreement(right: np.ndarray, right_of_other: np.ndarray, groups: np.ndarray) -> float:
@@ -60,7 +59,7 @@ def false_by_agreement(right: np.ndarray, right_of_other: np.ndarray, groups: np
 
     Four counts have a Dirichlet distribution after a uniform one before: both right, only ours, only the other's,
     neither. Of these the two that differ decide, in the proportion of a Beta distribution (arXiv 2505.04720). Images of
-    one patient are not independent of each other: counts of images are scaled to the number of patients.
+    one patient are not independent of each other: counts are divided by their `design_effect`.
 
     Args:
         right: bool (N,), whether each answer of ours is right.
@@ -71,10 +70,21 @@ def false_by_agreement(right: np.ndarray, right_of_other: np.ndarray, groups: np
 
     if not len(groups):
         return math.nan
-    scale = len(np.unique(groups)) / len(groups)
-    ours = float((right & ~right_of_other).sum()) * scale
-    theirs = float((right_of_other & ~right).sum()) * scale
+    effect = design_effect(right.astype(float) - right_of_other, groups)
+    ours = float((right & ~right_of_other).sum()) / effect
+    theirs = float((right_of_other & ~right).sum()) / effect
     return float(betainc(max(ours, theirs) + 1, min(ours, theirs) + 1, 0.5))
+
+
+def design_effect(values: np.ndarray, groups: np.ndarray) -> float:
+    """How many times the variance of a mean of `values` (N,) is what it were if no images were of one patient.
+
+    Never below 1 (Kish, Survey Sampling, 1965, section 8.2).
+    """
+    off = values - values.mean()
+    of_patients = np.bincount(np.unique(groups, return_inverse=True)[1], off)
+    alone = float((off**2).sum())
+    return max(1.0, float((of_patients**2).sum()) / alone) if alone else 1.0
 
 
 def in_words(p_false: float) -> str:

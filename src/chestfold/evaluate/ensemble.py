@@ -21,9 +21,11 @@ from chestfold.core.run_folder import RunFolder
 from chestfold.core.task import Labels, Task
 from chestfold.evaluate import predictions
 from chestfold.evaluate.bootstrap import Score, patient_weights
+from chestfold.evaluate.calibration import Scalings, calibrated
 from chestfold.evaluate.comparisons import FoldMean, mean_score, paired_fold_gain
 from chestfold.evaluate.metrics import Metric, Predicted, value_of
-from chestfold.evaluate.results import MethodScores, Result, ResultRecord, find_result, write_result
+from chestfold.evaluate.results import MethodScores, Result, ResultRecord, about_members, find_result, write_result
+from chestfold.evaluate.selection import start_selection
 
 BAGS = 10
 PICKS = 15
@@ -79,24 +81,21 @@ class GreedySelection(Mean):
     def fit(self, probs: np.ndarray, labels: Labels, groups: np.ndarray) -> Self:
         """The share of picks of each member."""
         counts = np.zeros(len(probs))
-        for bag, rows in enumerate(patient_weights(groups, BAGS)):
-            counts += self._pick(probs, labels, rows, bag)
+        for bag, weights in enumerate(patient_weights(groups, BAGS)):
+            order = generator("greedy", bag).permutation(len(probs)).tolist()
+            for member in self._pick(probs, labels, weights, order):
+                counts[member] += 1
         self.weights = (counts / counts.sum()).tolist()
         return self
 
-    def _pick(self, probs: np.ndarray, labels: Labels, rows: np.ndarray, bag: int) -> np.ndarray:
-        """How often each member is picked, float (M,). Ties go to a member drawn for the bag, not to the first."""
-        order = generator("greedy", bag).permutation(len(probs))
-        counts, total = np.zeros(len(probs)), np.zeros(probs.shape[1:])
-        for picked in range(PICKS):
-            gains = [self._gain((total + probs[m]) / (picked + 1), labels, rows) for m in order]
-            best = order[int(np.argmax(gains))]
-            counts[best] += 1
-            total += probs[best]
-        return counts
-
-    def _gain(self, probs: np.ndarray, labels: Labels, rows: np.ndarray) -> float:
-        return self.metric.worth(value_of(self.metric, Predicted(self.task, labels, probs), rows))
+    def _pick(self, probs: np.ndarray, labels: Labels, weights: np.ndarray, order: list[int]) -> list[int]:
+        """The members picked, one after the other. Ties go to the first in `order`, which is drawn for each bag."""
+        selection = start_selection(self.metric, self.task, labels, probs, weights)
+        picks = []
+        for _ in range(PICKS):
+            picks.append(selection.best(order))
+            selection.add(picks[-1])
+        return picks
 
 
 class LogisticStack(Blender):
@@ -284,15 +283,26 @@ def create_blender(method: str, members: Members) -> Blender:
     return BLENDERS[method](members.task, members.record.competition_metric)
 
 
-def cross_fit(method: str, members: Members, probs: np.ndarray) -> np.ndarray:
-    """Blend of `probs` (M, N, K) to (N, K), whose weights for each fold come from the OOF of the other folds."""
-    blended = np.empty(probs.shape[1:])
-    labels, groups = members.labels, members.groups
-    for fold in np.unique(members.folds):
-        others = members.folds != fold
-        blender = create_blender(method, members).fit(members.probs[:, others], labels[others], groups[others])
-        blended[~others] = blender.predict(probs[:, ~others])
-    return blended
+class CrossFit:
+    """A method fitted for each fold on the OOF of the other folds, and once on all, for what is in no fold."""
+
+    def __init__(self, method: str, members: Members) -> None:
+        labels, groups = members.labels, members.groups
+        self._folds = members.folds
+        self.on_all = create_blender(method, members).fit(members.probs, labels, groups)
+        self._on_others: dict[int, Blender] = {}
+        for fold in np.unique(self._folds):
+            others = self._folds != fold
+            blender = create_blender(method, members)
+            self._on_others[fold] = blender.fit(members.probs[:, others], labels[others], groups[others])
+
+    def blend(self, probs: np.ndarray) -> np.ndarray:
+        """Predictions (M, N, K) of the members' images as (N, K), each fold by weights from the other folds."""
+        blended = np.empty(probs.shape[1:])
+        for fold, blender in self._on_others.items():
+            inside = self._folds == fold
+            blended[inside] = blender.predict(probs[:, inside])
+        return blended
 
 
 def possible_methods(members: Members) -> list[str]:
@@ -301,6 +311,11 @@ def possible_methods(members: Members) -> list[str]:
     So it is with a single fold, and with several splits, of which none holds out an image from all members.
     """
     return list(BLENDERS) if len(np.unique(members.folds)) > 1 and members.are_of_one_split else list(UNFITTED)
+
+
+def fit_methods(members: Members) -> dict[str, CrossFit]:
+    """Every method that is possible, by name."""
+    return {name: CrossFit(name, members) for name in possible_methods(members)}
 
 
 @dataclass(frozen=True)
@@ -319,25 +334,26 @@ class Comparison:
     weights: list[float] | None
 
 
-def compare(members: Members) -> dict[str, Comparison]:
-    """Method -> its scores, beside the best single member."""
+def compare(members: Members, fitted: dict[str, CrossFit]) -> dict[str, Comparison]:
+    """Method -> its scores, beside the best single member. `fitted`: the methods that are compared."""
     task, metric = members.task, members.record.competition_metric
     labels, groups, folds = members.labels, members.groups, members.folds
     equal_weights = np.ones(len(folds))
-    singles = [metric.worth(FoldMean(task, labels, probs, folds, metric)(equal_weights)) for probs in members.probs]
+    singles = [
+        metric.worth(float(FoldMean(task, labels, probs, folds, metric)(equal_weights))) for probs in members.probs
+    ]
     best = int(np.argmax(singles))
     compared = {}
-    for name in possible_methods(members):
-        honest = task.normalised(cross_fit(name, members, members.probs))
-        blender = create_blender(name, members).fit(members.probs, labels, groups)
-        in_sample = Predicted(task, labels, task.normalised(blender.predict(members.probs)))
+    for name, fit in fitted.items():
+        honest = task.normalised(fit.blend(members.probs))
+        in_sample = Predicted(task, labels, task.normalised(fit.on_all.predict(members.probs)))
         compared[name] = Comparison(
             score=mean_score(task, labels, [honest], groups, metric),
-            fold_mean=FoldMean(task, labels, honest, folds, metric)(equal_weights),
+            fold_mean=float(FoldMean(task, labels, honest, folds, metric)(equal_weights)),
             in_sample=value_of(metric, in_sample),
             gain=paired_fold_gain(task, labels, honest, members.probs[best], groups, folds, metric),
             over=members.names[best],
-            weights=blender.weights,
+            weights=fit.on_all.weights,
         )
     return compared
 
@@ -356,6 +372,7 @@ def ensemble(
     if any(name.endswith("-debug") for name in names) and not target.endswith("-debug"):
         raise InputError(f"{' '.join(names)}: a blend of debug runs means nothing; name it {target}-debug")
     results = [find_result(name) for name in names]
+    _require_uncalibrated(results)
     used = [result.load_hooks() for result in results]
     members = gather(results)
     folder = RunFolder(target)
@@ -364,14 +381,28 @@ def ensemble(
         if method not in possible_methods(members):
             why = f"{names[0]} holds one" if members.are_of_one_split else "the members were trained on different ones"
             raise InputError(f"--method {method} fits weights on other folds, and {why}; take mean or rank")
-        compared = compare(members)
-        blender = create_blender(method, members).fit(members.probs, members.labels, members.groups)
-        oof = _with(members.table, cross_fit(method, members, members.probs), members.task)
-        test, corrupted = _blend_tests(results, members, blender), _blend_corrupted(method, members)
+        fitted = fit_methods(members)
+        compared = compare(members, fitted)
+        fit = fitted[method]
+        oof = _with(members.table, fit.blend(members.probs), members.task)
+        test, corrupted = _blend_own_tests(results, members, fit.on_all), _blend_corrupted(members, fit)
         origin = members.origin | {"experiment": target, "config_sha256": sha256_json([names, method])}
         origin["members"] = {result.name: result.record.files["oof.parquet"] for result in results}
         about = _describe(members, results, method, compared)
         return write_result(folder.path, oof, test, corrupted, origin, about, used[0]), compared
+
+
+def _require_uncalibrated(results: list[Result]) -> None:
+    """Raise `InputError` for a calibrated member: the mean of calibrated predictions is not calibrated itself.
+
+    Ranjan and Gneiting, Journal of the Royal Statistical Society B 72, 2010.
+    """
+    for result in results:
+        if result.record.calibration:
+            raise InputError(
+                f"{result.name} is calibrated, and a mean of calibrated predictions is not; blend "
+                f"{result.record.members[0]} and calibrate the blend: chestfold calibrate NAME"
+            )
 
 
 def find_blend(target: str, names: list[str], method: str) -> Result | None:
@@ -398,50 +429,80 @@ def _claim(folder: RunFolder, names: list[str], method: str, overwrite: bool) ->
 
 def _with(table: pd.DataFrame, probs: np.ndarray, task: Task) -> pd.DataFrame:
     """A copy of `table` with other scores, as predictions of `task`."""
-    copy = table.copy()
-    copy[predictions.class_columns(table)] = task.normalised(probs)
-    return copy
+    return predictions.with_probabilities(table, task.normalised(probs))
 
 
-def _blend_tests(results: list[Result], members: Members, blender: Blender) -> pd.DataFrame | None:
+def _blend_own_tests(results: list[Result], members: Members, blender: Blender) -> pd.DataFrame | None:
     if any(result.record.files.get("test.parquet") is None for result in results):
         return None
-    tables = [result.test()[0] for result in results]
-    first = predictions.aligned(tables[0], tables[0]["id"], predictions.class_columns(members.table))
-    return _with(first, blender.predict(_stack(first, tables)), members.task)
+    return blend_tests([result.test()[0] for result in results], blender)
 
 
-def _blend_corrupted(method: str, members: Members) -> pd.DataFrame | None:
+def blend_tests(tables: list[pd.DataFrame], blender: Blender) -> pd.DataFrame:
+    """The members' predictions of the same images as one table, in the order of the first."""
+    first = predictions.aligned(tables[0], tables[0]["id"], blender.task.classes)
+    return _with(first, blender.predict(_stack(first, tables)), blender.task)
+
+
+class Calibrated(Blender):
+    """The only member, its probabilities scaled as `scalings` say."""
+
+    def __init__(self, task: Task, metric: Metric, scalings: Scalings) -> None:
+        super().__init__(task, metric)
+        self._scalings = scalings
+
+    def fit(self, probs: np.ndarray, labels: Labels, groups: np.ndarray) -> Self:
+        """Nothing: `calibration.fit_calibration` has done it."""
+        return self
+
+    def predict(self, probs: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities."""
+        return calibrated(self.task, self.task.normalised(probs[0]), self._scalings)
+
+
+def blender_of(result: Result) -> Blender:
+    """What makes a result of its members.
+
+    The blender of an ensemble, with the weights that it kept, or, a stack, fitted to its members again; what calibrates
+    the member of a calibrated result.
+    """
+    record = result.record
+    if record.calibration:
+        return Calibrated(record.create_task(), record.competition_metric, record.calibration.on_all)
+    if record.method == "stack":
+        members = gather([find_result(name) for name in record.members])
+        return create_blender("stack", members).fit(members.probs, members.labels, members.groups)
+    blender = BLENDERS[record.method](record.create_task(), record.competition_metric)
+    blender.weights = list(record.weights) if record.weights else None
+    return blender
+
+
+def require_same_members(result: Result) -> None:
+    """Raise `InputError` where a member of a result was trained again after the result was made."""
+    made_from = result.oof()[1]["members"]
+    for name in result.record.members:
+        if find_result(name).record.files["oof.parquet"] != made_from[name]:
+            again = f"chestfold calibrate {name}" if result.record.calibration else "blend them again"
+            raise InputError(f"{name} was trained again after {result.name} was made from it; {again}")
+
+
+def _blend_corrupted(members: Members, fit: CrossFit) -> pd.DataFrame | None:
     if members.corrupted is None:
         return None
     blends = {}
     for name, probs in members.corrupted.items():
-        blends[name] = _with(members.table, cross_fit(method, members, probs), members.task)
+        blends[name] = _with(members.table, fit.blend(probs), members.task)
     return predictions.stacked(blends)
 
 
 def _describe(members: Members, results: list[Result], method: str, compared: dict[str, Comparison]) -> dict[str, Any]:
     """The fields of scores.json besides its scores."""
-    record, methods = members.record, {}
+    methods = {}
     for name, row in compared.items():
         methods[name] = MethodScores(cross_fitted=row.score.value, in_sample=row.in_sample, fold_mean=row.fold_mean)
-    return {
+    return about_members(results) | {
         "kind": "ensemble",
-        "settings": {"hooks": record.settings["hooks"]} if record.settings.get("hooks") else {},
-        "data": record.data,
-        "classes": record.classes,
-        "positive": record.positive,
-        "task": record.task,
-        "metric": record.metric,
-        "metric_weights": record.metric_weights,
-        "higher_is_better": record.higher_is_better,
-        "warning": record.warning,
-        "folds": record.folds,
         "method": method,
-        "members": members.names,
         "weights": compared[method].weights,
         "methods": methods,
-        "minutes": round(sum(result.record.minutes for result in results), 1),
-        "date": max(result.record.date for result in results),
-        "machine": record.machine,
     }

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from chestfold.core.files import atomic_path, write_bytes
 from chestfold.core.run_folder import History
 from chestfold.data.levels import eight_bits
+from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.fonts import Lettering, families, letter, pillow_font
 from chestfold.evaluate.metrics import confusion_columns
 from chestfold.evaluate.results import ResultRecord
@@ -125,6 +127,34 @@ def inputs(path: Path, images: np.ndarray, names: Sequence[str]) -> None:
     buffer = io.BytesIO()
     canvas.save(buffer, "PNG")
     write_bytes(path, buffer.getvalue())
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A row of `intervals`: a figure with its interval, and a source's figure, where there is one."""
+
+    label: str
+    score: Score | None
+    source: float | None = None
+
+
+def intervals(path: Path, title: str, rows: Sequence[Interval]) -> None:
+    """A point and its 95 % interval for each row, from the top down; a hollow diamond for a source's figure."""
+    letters = Lettering({})
+    texts = [letters.text(row.label) for row in rows]
+    with _figure(path, 6.4, 0.9 + 0.42 * len(rows), texts) as figure:
+        axis = figure.subplots()
+        for number, row in enumerate(rows):
+            if row.score is not None:
+                axis.plot([row.score.low, row.score.high], [number, number], color=VALIDATION, linewidth=2)
+                axis.plot([row.score.value], [number], "o", color=VALIDATION)
+            if row.source is not None:
+                axis.plot([row.source], [number], "D", markerfacecolor="white", color=TRAIN)
+        axis.set_yticks(range(len(rows)), texts, fontsize=8)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        note = "; diamond: the source, on its own data" if any(row.source is not None for row in rows) else ""
+        axis.set_xlabel(f"{title}, 95 % interval{note}")
+        axis.grid(axis="x", alpha=0.3)
 
 
 def _shortened(text: str, font: Any, width: int) -> str:

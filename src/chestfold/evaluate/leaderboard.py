@@ -156,10 +156,12 @@ def describe(record: ResultRecord) -> str:
     """What a result is: its members, its parent and what was changed, or the file that it was imported from."""
     if record.kind == "imported":
         return f"imported from {record.source}"
+    if record.kind == "calibrated":
+        return f"{record.members[0]}, calibrated"
     if record.kind == "ensemble":
         return f"{record.method} of {' + '.join(record.members)}"
     if not record.parent:
-        return f"{record.settings['backbone']} {record.settings['image_size']} px"
+        return f"{record.setting('backbone')} {record.setting('image_size')} px"
     changes = ", ".join(f"{name} {format_value(new)}" for name, (_, new) in record.changed.items())
     return f"{record.parent} but {changes}"
 

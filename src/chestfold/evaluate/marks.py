@@ -3,7 +3,7 @@
 All of it comes from scores.json, but for the patients of older results, which are read from their predictions.
 """
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,13 +14,13 @@ from chestfold.data.catalogue import catalogue
 from chestfold.evaluate.results import Result, ResultRecord
 
 ROUNDING = 0.0005
-"""Of a share that is shown with three decimals."""
+"""Of a figure that is shown with three decimals."""
 
 
 @dataclass(frozen=True)
 class Mark:
     """A remark on a result. `never`: it never calls a class; `base_rate`: guessing is as often right; `folds_differ`:
-    its folds together have another AUC than each by itself."""
+    its folds together have a lower AUC than each by itself."""
 
     kind: Literal["never", "base_rate", "folds_differ"]
     text: str
@@ -65,6 +65,28 @@ def facts_of(result: Result) -> Facts:
     record = result.record
     counts = class_counts(record)
     return Facts(result.images, result.patients, counts, record.positive, base_rate(record), warning_of(record))
+
+
+def best_without_lungs(results: Iterable[Result], data: str) -> Result | None:
+    """The best result on a data set of a network that saw no lungs; None where no such run was made."""
+    found = [result for result in results if _saw_no_lungs(result.record, data) and result.competition_score]
+    return max(found, key=_worth, default=None)
+
+
+def _saw_no_lungs(record: ResultRecord, data: str) -> bool:
+    return record.data == data and record.settings.get("frame") == "lungs_black"
+
+
+def _worth(result: Result) -> float:
+    score = result.competition_score
+    assert score is not None
+    return result.record.competition_metric.worth(score.value)
+
+
+def without_lungs(result: Result) -> str:
+    """What is reached by a result of a network that saw no lungs, as a line above its data set's results."""
+    title = result.record.competition_metric.title
+    return f"what is told without the lungs (the middle black): {title} {result.competition_score} by {result.name}"
 
 
 def class_counts(record: ResultRecord) -> dict[str, int]:
@@ -124,10 +146,9 @@ def _no_better_than_guessing(record: ResultRecord) -> Mark | None:
 
 
 def _folds_differ(record: ResultRecord) -> Mark | None:
-    pooled, of_folds = record.scores.at_half.get("auc"), record.scores.per_fold_auc or []
-    if pooled is None or len(of_folds) < 2:
+    """Where the folds' own AUCs are better than that of all images, by more than the draws give and the eye can see."""
+    gap, of_folds = record.scores.folds_minus_pooled, record.scores.per_fold_auc
+    if gap is None or of_folds is None or not (gap.low > 0 and gap.value >= ROUNDING):
         return None
-    mean = float(np.mean(of_folds))
-    half = (pooled.high - pooled.low) / 2
-    differs = math.isfinite(half) and abs(mean - pooled.value) > half
-    return Mark("folds_differ", f"mean of folds {mean:.3f}") if differs else None
+    mean = f"mean of folds {np.mean(of_folds):.3f}"
+    return Mark("folds_differ", f"the folds' probabilities are on different scales: {mean}")

@@ -9,10 +9,10 @@ are named in `BOARD` are scored for every result.
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,14 +20,17 @@ from chestfold.core import hooks
 from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
 from chestfold.core.task import Labels, Task
-from chestfold.evaluate import exact
-from chestfold.evaluate.bootstrap import Score, bootstrap
+from chestfold.evaluate import intervals
+from chestfold.evaluate.bootstrap import Score, drawn, percentiles
+from chestfold.evaluate.intervals import Estimate, effective_patients
 from chestfold.evaluate.ranking import Ranking
 
 if TYPE_CHECKING:
     from chestfold.data.dataset import Dataset
 
 ECE_BINS = 15
+PLACE = 0.25
+"""What another place of an image among the others changes, as a part of what another decision about it does."""
 SMALLEST = 1e-12
 """A probability below it counts as this much in a logarithm."""
 
@@ -70,8 +73,45 @@ class Predicted:
         return self.decided * self.truth
 
     @cached_property
+    def crossed(self) -> np.ndarray:
+        """Which pair of a true and a predicted class each row is, float (N, K * K) of 0 and 1."""
+        return (self.truth[:, :, None] * self.decided[:, None, :]).reshape(len(self.truth), -1)
+
+    @cached_property
+    def surprise(self) -> np.ndarray:
+        """Minus the logarithm of the probability of the truth, float (N, K): of exclusive classes in its own column."""
+        truth, probs = self.truth, np.asarray(self.probs, np.float64)
+        of_truth = np.where(truth == 1, probs, 1 - probs)
+        losses = -np.log(np.maximum(of_truth, SMALLEST))
+        return losses * (truth if self.task.sums_to_one else self.known)
+
+    @cached_property
+    def distance(self) -> np.ndarray:
+        """Squared distance of the probabilities from the truth, float (N, K); 0 where a label is not known."""
+        return (self.probs - self.truth) ** 2 * self.known
+
+    @cached_property
+    def confidences(self) -> tuple[np.ndarray, np.ndarray]:
+        """How sure predictions are, float (R,), and which are right, float (R,) of 0 and 1.
+
+        Of exclusive classes the most probable one of each row; of labels each one that is known, for being present.
+        """
+        if not self.task.sums_to_one:
+            known = self.known == 1
+            return self.probs[known], self.truth[known]
+        top = self.task.most_probable(self.probs)
+        rows = np.arange(len(self.probs))
+        return self.probs[rows, top], self.truth[rows, top]
+
+    @cached_property
     def _rankings(self) -> dict[int, Ranking]:
         return {}
+
+    def with_probs(self, probs: np.ndarray) -> "Predicted":
+        """Other predictions of the same rows; what depends on the truth alone is not worked out again."""
+        other = replace(self, probs=probs)
+        vars(other).update(known=self.known, truth=self.truth, absent=self.absent)
+        return other
 
     def ranking(self, number: int) -> Ranking:
         """The scores of a class, sorted; made when it is first asked for."""
@@ -82,7 +122,10 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a metric sees: predictions whose rows count with `weights` (N,), and the classes that it is the mean of."""
+    """What a metric sees: predictions whose rows count with `weights` (N,), and the classes that it is the mean of.
+
+    `weights` may be those of many replicates too, (R, N): then what is told here of each class has the shape (R, K).
+    """
 
     predicted: Predicted
     weights: np.ndarray
@@ -116,55 +159,60 @@ class Evaluation:
     @cached_property
     def matrix(self) -> np.ndarray:
         """Weighted confusion counts (K, K): row = true class, column = predicted class."""
-        return (self.predicted.truth * self.weights[:, None]).T @ self.predicted.decided
+        count = len(self.task.classes)
+        return (self.weights @ self.predicted.crossed).reshape(*self.weights.shape[:-1], count, count)
 
-    def mean_share(self, part: np.ndarray, whole: np.ndarray) -> float:
+    def mean_share(self, part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         """The mean over the classes of `part` / `whole` (K,). One without a whole does not count: 0 of 0 is no number.
 
         NaN where none counts.
         """
-        shares = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)[self.classes]
-        defined = shares[~np.isnan(shares)]
-        return float(defined.mean()) if len(defined) else float("nan")
+        return mean_of_defined(share(part, whole)[..., self.classes])
 
-    def mean_of(self, figure: Callable[[int], float]) -> float:
+    def mean_of(self, figure: Callable[[int], np.ndarray]) -> np.ndarray:
         """The mean over the classes of a figure of each.
 
         A label of which the rows hold nothing, or nothing else, does not count; a class of several makes it NaN.
         """
-        figures = np.array([figure(number) for number in self.classes])
-        if not self.task.sums_to_one:
-            figures = figures[~np.isnan(figures)]
-        return float(figures.mean()) if len(figures) else float("nan")
-
-    def mean_row(self, values: np.ndarray) -> float:
-        """The weighted mean of a value of each row (N,)."""
-        return float((self.weights * values).sum() / self.weights.sum())
+        figures = np.stack([figure(number) for number in self.classes], axis=-1)
+        return figures.mean(axis=-1) if self.task.sums_to_one else mean_of_defined(figures)
 
     def of_known(self, number: int) -> np.ndarray:
         """The weights (N,), 0 where a class is not known."""
-        return self.weights * self.predicted.known[:, number]
+        known = self.predicted.known[:, number]
+        return self.weights if known.all() else self.weights * known
 
 
-# The metrics
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """`part` / `whole`; NaN where there is no whole."""
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
 
 
-def roc_auc(e: Evaluation) -> float:
+def mean_of_defined(figures: np.ndarray) -> np.ndarray:
+    """The mean over the last axis of those that are not NaN; NaN where none is."""
+    defined = ~np.isnan(figures)
+    return share(np.where(defined, figures, 0).sum(axis=-1), defined.sum(axis=-1))
+
+
+# The metrics: a number, or one of each replicate (R,)
+
+
+def roc_auc(e: Evaluation) -> np.ndarray:
     """Area under the ROC curve; the mean one-versus-rest area of more than two classes."""
     return e.mean_of(lambda c: e.predicted.ranking(c).auc(e.of_known(c)))
 
 
-def average_precision(e: Evaluation) -> float:
+def average_precision(e: Evaluation) -> np.ndarray:
     """Area under the precision-recall curve, as the mean precision over the steps of recall."""
     return e.mean_of(lambda c: e.predicted.ranking(c).average_precision(e.of_known(c)))
 
 
-def sensitivity_at(e: Evaluation, specificity: float) -> float:
+def sensitivity_at(e: Evaluation, specificity: float) -> np.ndarray:
     """The highest sensitivity of a threshold that keeps the specificity."""
     return e.mean_of(lambda c: e.predicted.ranking(c).sensitivity_at(specificity, e.of_known(c)))
 
 
-def precision(e: Evaluation) -> float:
+def precision(e: Evaluation) -> np.ndarray:
     """Share of the predictions of a class that are right; NaN of a class that is never predicted.
 
     In a mean over several classes such a one counts 0 if it is there, as scikit-learn has it: nobody shall gain by
@@ -176,18 +224,18 @@ def precision(e: Evaluation) -> float:
     return e.mean_share(e.hits, np.where(passed_over, 1, e.found))
 
 
-def recall(e: Evaluation) -> float:
+def recall(e: Evaluation) -> np.ndarray:
     """Share of a class that is found: sensitivity; NaN of a class that is not there."""
     return e.mean_share(e.hits, e.present)
 
 
-def specificity(e: Evaluation) -> float:
+def specificity(e: Evaluation) -> np.ndarray:
     """Share of the others that is not predicted as a class; NaN where there are no others."""
     others = e.total - e.present
     return e.mean_share(others - (e.found - e.hits), others)
 
 
-def f_beta(e: Evaluation, beta: float = 1.0) -> float:
+def f_beta(e: Evaluation, beta: float = 1.0) -> np.ndarray:
     """Weighted harmonic mean of precision and recall; a beta above 1 puts recall first (van Rijsbergen 1979).
 
     By counts, 2 TP / (2 TP + FP + FN) for beta 1: so it is 0, and defined, where a class is there and never predicted
@@ -196,179 +244,220 @@ def f_beta(e: Evaluation, beta: float = 1.0) -> float:
     return e.mean_share((1 + beta**2) * e.hits, e.found + beta**2 * e.present)
 
 
-def macro_f1(e: Evaluation) -> float:
+def macro_f1(e: Evaluation) -> np.ndarray:
     """The mean F1 over all classes, of two over both."""
-    every = Evaluation(e.predicted, e.weights, list(range(len(e.hits)))) if e.task.sums_to_one else e
+    every = Evaluation(e.predicted, e.weights, list(range(len(e.task.classes)))) if e.task.sums_to_one else e
     return f_beta(every)
 
 
-def accuracy(e: Evaluation) -> float:
+def accuracy(e: Evaluation) -> np.ndarray:
     """Share of right predictions; of several labels the mean share."""
     if e.task.sums_to_one:
-        return float(e.hits.sum() / e.weights.sum())
+        return share(e.hits.sum(axis=-1), e.weights.sum(axis=-1))
     wrong = e.found + e.present - 2 * e.hits
     return e.mean_share(e.total - wrong, e.total)
 
 
-def balanced_accuracy(e: Evaluation) -> float:
+def balanced_accuracy(e: Evaluation) -> np.ndarray:
     """The mean recall of all classes; of a label the mean of sensitivity and specificity."""
     if e.task.sums_to_one:
-        shares = np.divide(e.hits, e.present, out=np.full(len(e.hits), np.nan), where=e.present > 0)
-        return float(shares.mean())
+        return share(e.hits, e.present).mean(axis=-1)
     return (recall(e) + specificity(e)) / 2
 
 
-def quadratic_kappa(e: Evaluation) -> float:
+def quadratic_kappa(e: Evaluation) -> np.ndarray:
     """Agreement beyond chance, errors counted by the square of their distance (Cohen 1968)."""
-    grades = np.arange(len(e.matrix))
+    grades = np.arange(len(e.task.classes))
     cost = (grades[:, None] - grades[None]) ** 2
-    by_chance = np.outer(e.matrix.sum(axis=1), e.matrix.sum(axis=0)) / e.matrix.sum()
-    expected = float((cost * by_chance).sum())
-    return 1 - float((cost * e.matrix).sum()) / expected if expected else float("nan")
+    of_truth, of_answers = e.matrix.sum(axis=-1), e.matrix.sum(axis=-2)
+    by_chance = ((of_truth @ cost) * of_answers).sum(axis=-1) / of_truth.sum(axis=-1)
+    return 1 - share((cost * e.matrix).sum(axis=(-2, -1)), by_chance)
 
 
-def log_loss(e: Evaluation) -> float:
-    """Minus the mean logarithm of the probability of the truth; of several labels the mean over them."""
+def log_loss(e: Evaluation) -> np.ndarray:
+    """Minus the mean natural logarithm of the probability of the truth (Good 1952), the lower the better.
+
+    Of several labels the mean over them. From 0; log 2 = 0.69 where two classes are always called equally probable.
+    """
     return weighted_log_loss(e, {})
 
 
-def weighted_log_loss(e: Evaluation, class_weights: Mapping[str, float]) -> float:
+def weighted_log_loss(e: Evaluation, class_weights: Mapping[str, float]) -> np.ndarray:
     """Log loss in which a class counts with its weight; one that is not named with 1."""
     given = np.array([class_weights.get(name, 1.0) for name in e.task.classes])
-    truth, probs = e.predicted.truth, np.asarray(e.predicted.probs, np.float64)
+    losses = e.weights @ e.predicted.surprise
     if e.task.sums_to_one:
-        of_rows = e.weights * (truth @ given)
-        of_truth = (truth * probs).sum(axis=1)
-        return float(-(of_rows * np.log(np.maximum(of_truth, SMALLEST))).sum() / of_rows.sum())
-    of_truth = np.where(truth == 1, probs, 1 - probs)
-    losses = -np.log(np.maximum(of_truth, SMALLEST)) * e.predicted.known
-    of_labels = np.divide(e.weights @ losses, e.total, out=np.zeros(len(given)), where=e.total > 0)
-    counted = given[e.classes] * (e.total[e.classes] > 0)
-    return float((counted * of_labels[e.classes]).sum() / counted.sum())
+        return share(losses @ given, e.present @ given)
+    of_labels = np.nan_to_num(share(losses, e.total))[..., e.classes]
+    counted = given[e.classes] * (e.total[..., e.classes] > 0)
+    return share((counted * of_labels).sum(axis=-1), counted.sum(axis=-1))
 
 
-def brier_score(e: Evaluation) -> float:
-    """Mean squared distance of the probabilities from the truth (Brier 1950); of several classes summed over them."""
-    distance = (e.predicted.probs - e.predicted.truth) ** 2 * e.predicted.known
+def brier_score(e: Evaluation) -> np.ndarray:
+    """Mean squared distance of the probabilities from the truth (Brier, Monthly Weather Review 78, 1950), the lower the
+    better.
+
+    Of two classes that of the positive one, 0 to 1: half of Brier's sum, as scikit-learn has it. Of more classes and of
+    grades Brier's sum over them, 0 to 2; of several labels the mean over them, 0 to 1.
+    """
+    distance = e.weights @ e.predicted.distance
     if e.task.sums_to_one:
-        return e.mean_row(distance[:, e.classes].sum(axis=1))
-    return e.mean_share(e.weights @ distance, e.total)
+        return share(distance[..., e.classes].sum(axis=-1), e.weights.sum(axis=-1))
+    return e.mean_share(distance, e.total)
 
 
-def probabilistic_f1(e: Evaluation) -> float:
+def probabilistic_f1(e: Evaluation) -> np.ndarray:
     """F1 of the probabilities themselves, without a threshold (Yacouby and Axman, Eval4NLP 2020)."""
     certain = e.predicted.probs * e.predicted.known
     hits = e.weights @ (certain * e.predicted.truth)
     return e.mean_share(2 * hits, e.weights @ certain + e.present)
 
 
-def calibration_error(e: Evaluation) -> float:
+def calibration_error(e: Evaluation) -> np.ndarray:
     """Expected calibration error of the top class, 15 equal bins (Guo et al., ICML 2017, eq. 3); of labels the mean."""
     if e.task.sums_to_one:
-        return _calibration_gap(*confidences(e.predicted), e.weights)
+        return _calibration_gap(*e.predicted.confidences, e.weights)
     probs, truth = e.predicted.probs, e.predicted.truth
     return e.mean_of(lambda c: _calibration_gap(probs[:, c], truth[:, c], e.of_known(c)))
 
 
-def confidences(predicted: Predicted) -> tuple[np.ndarray, np.ndarray]:
-    """How sure predictions are, float (R,), and which are right, float (R,) of 0 and 1.
-
-    Of exclusive classes the most probable one of each row; of labels each one that is known, for being present.
-    """
-    probs, truth = predicted.probs, predicted.truth
-    if not predicted.task.sums_to_one:
-        known = predicted.known == 1
-        return probs[known], truth[known]
-    top = predicted.task.most_probable(probs)
-    rows = np.arange(len(probs))
-    return probs[rows, top], truth[rows, top]
-
-
-def _calibration_gap(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
+def _calibration_gap(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The mean distance between confidence (N,) and share of the right (N,) of 0 and 1, bin by bin."""
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    gap = np.bincount(bins, weights * (right - confidence), minlength=ECE_BINS)
-    total = float(weights.sum())
-    return float(np.abs(gap).sum()) / total if total else float("nan")
+    of_bins = np.eye(ECE_BINS)[bins] * (right - confidence)[:, None]
+    return share(np.abs(weights @ of_bins).sum(axis=-1), weights.sum(axis=-1))
 
 
-# What a figure of 0 or 1 rests on: so many independent trials, of predictions of a class, and patients (N,)
+# What a figure rests on: the weight of each row (N,) in that of a class; of rows against others (N, 2)
 
 
-def _called(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.patients_with(predicted.decided[:, number] == 1, groups)
+def _called(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.decided[:, number]
 
 
-def _ill(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.patients_with(predicted.truth[:, number] == 1, groups)
+def _ill(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.truth[:, number]
 
 
-def _well(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.patients_with(predicted.absent[:, number], groups)
+def _well(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.absent[:, number].astype(float)
 
 
-def _called_or_ill(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.patients_with((predicted.decided + predicted.truth)[:, number] > 0, groups)
+def _called_or_ill(predicted: Predicted, number: int) -> np.ndarray:
+    return np.maximum(predicted.decided, predicted.truth)[:, number]
 
 
-def _everyone(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.patients_with(predicted.known[:, number] == 1, groups)
+def _everyone(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.known[:, number]
 
 
-def _pairs(predicted: Predicted, number: int, groups: np.ndarray) -> int:
-    return exact.independent_pairs(predicted.truth[:, number] == 1, predicted.absent[:, number], groups)
+def _ill_and_well(predicted: Predicted, number: int) -> np.ndarray:
+    return np.column_stack([_ill(predicted, number), _well(predicted, number)])
 
 
-def _as_it_is(share: float) -> float:
-    return share
+def _expected_or_ill(predicted: Predicted, number: int) -> np.ndarray:
+    return (predicted.probs * predicted.known + predicted.truth)[:, number]
+
+
+def _surprise(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.surprise.sum(axis=1) if predicted.task.sums_to_one else predicted.surprise[:, number]
+
+
+def _distance(predicted: Predicted, number: int) -> np.ndarray:
+    return predicted.distance[:, number]
 
 
 @dataclass(frozen=True)
 class Metric:
     """A metric and what must be known to use it. `decides`: it looks at decisions, so that a threshold matters.
 
-    `trials`: what a figure of 0 or 1 rests on, where it is a share; `of_share`: the figure that a share makes.
+    `kind`: a share is from 0 to 1, a loss from 0 upwards; "" where nothing is said. `rests_on`: the weights of the rows
+    that a class's figure rests on.
     """
 
     title: str
-    function: Callable[[Evaluation], float]
+    function: Callable[[Evaluation], Any]
     higher_is_better: bool = True
     decides: bool = False
     exclusive: bool = False
     """Whether it is only for classes of which an image has exactly one."""
-    trials: Callable[[Predicted, int, np.ndarray], int] | None = None
-    of_share: Callable[[float], float] = _as_it_is
+    kind: Literal["share", "loss", ""] = ""
+    rests_on: Callable[[Predicted, int], np.ndarray] = _everyone
+    at_once: bool = False
+    """Whether it takes the weights of many replicates, (R, N), and gives a number of each."""
+
+    def values(self, evaluation: Evaluation) -> np.ndarray:
+        """Of each replicate of an evaluation of many, (R,); NaN where no row has a weight."""
+        predicted, weights = evaluation.predicted, evaluation.weights
+        if self.at_once:
+            return self.function(evaluation)
+        found = np.full(weights.shape[:-1], np.nan)
+        for place in np.ndindex(found.shape):
+            if weights[place].any():
+                found[place] = self.function(Evaluation(predicted, weights[place], evaluation.classes))
+        return found
+
+    @property
+    def sign(self) -> int:
+        """Of a difference so that more is better."""
+        return 1 if self.higher_is_better else -1
+
+    def patients(self, predicted: Predicted, classes: list[int], groups: np.ndarray) -> float:
+        """How many a figure rests on, by effective number: those of the class with the fewest that has any."""
+        counts = [effective_patients(self.rests_on(predicted, number), groups) for number in classes]
+        return min((count for count in counts if count), default=0.0)
+
+    def score(self, value: float, draws: np.ndarray, patients: float) -> Score:
+        """A figure with the interval of its kind, by its replicates (R,)."""
+        error = intervals.deviation(draws)
+        if math.isnan(value) or math.isnan(error):
+            return Score(float(value), math.nan, math.nan)
+        found = Estimate(float(value), error, patients)
+        if self.kind == "share":
+            return intervals.of_share(found)
+        return intervals.of_loss(found) if self.kind == "loss" else percentiles(value, draws)
+
+    def of_an_image(self, predicted: Predicted, classes: list[int]) -> float:
+        """By how much a share differs when the decision about one image is another; 0 of other kinds."""
+        if self.kind != "share":
+            return 0.0
+        rows = [self.rests_on(predicted, number).sum(axis=0).min() for number in classes]
+        fewest = min((count for count in rows if count), default=math.inf)
+        return 1 / float(fewest) / len(classes)
 
     def gain(self, value: float) -> float:
         """`value` so that more is better."""
-        return value if self.higher_is_better else -value
+        return self.sign * value
 
     def worth(self, value: float) -> float:
         """`gain` for choosing the best: a figure that is not defined is worse than any other."""
         return -math.inf if math.isnan(value) else self.gain(value)
 
 
-_OWN: dict[str, Metric] = {
-    "auc": Metric("AUC", roc_auc, trials=_pairs),
-    "precision": Metric("precision", precision, decides=True, trials=_called),
-    "recall": Metric("recall", recall, decides=True, trials=_ill),
-    "specificity": Metric("specificity", specificity, decides=True, trials=_well),
-    "f1": Metric("F1", f_beta, decides=True, trials=_called_or_ill, of_share=exact.f1_of_share),
-    "accuracy": Metric("accuracy", accuracy, decides=True, trials=_everyone),
-    "ece": Metric("ECE", calibration_error, higher_is_better=False),
-    "average_precision": Metric("average precision", average_precision),
-    "log_loss": Metric("log loss", log_loss, higher_is_better=False),
-    "macro_f1": Metric("macro F1", macro_f1, decides=True),
-    "balanced_accuracy": Metric("balanced accuracy", balanced_accuracy, decides=True),
+_WRITTEN = {
+    "auc": Metric("AUC", roc_auc, kind="share", rests_on=_ill_and_well),
+    "precision": Metric("precision", precision, decides=True, kind="share", rests_on=_called),
+    "recall": Metric("recall", recall, decides=True, kind="share", rests_on=_ill),
+    "specificity": Metric("specificity", specificity, decides=True, kind="share", rests_on=_well),
+    "f1": Metric("F1", f_beta, decides=True, kind="share", rests_on=_called_or_ill),
+    "accuracy": Metric("accuracy", accuracy, decides=True, kind="share"),
+    "ece": Metric("ECE", calibration_error, higher_is_better=False, kind="loss"),
+    "average_precision": Metric("average precision", average_precision, kind="share", rests_on=_ill),
+    "log_loss": Metric("log loss", log_loss, higher_is_better=False, kind="loss", rests_on=_surprise),
+    "macro_f1": Metric("macro F1", macro_f1, decides=True, kind="share", rests_on=_called_or_ill),
+    "balanced_accuracy": Metric(
+        "balanced accuracy", balanced_accuracy, decides=True, kind="share", rests_on=_ill_and_well
+    ),
     "quadratic_kappa": Metric("quadratic kappa", quadratic_kappa, decides=True, exclusive=True),
-    "brier": Metric("Brier", brier_score, higher_is_better=False),
-    "pf1": Metric("pF1", probabilistic_f1),
+    "brier": Metric("Brier", brier_score, higher_is_better=False, kind="loss", rests_on=_distance),
+    "pf1": Metric("pF1", probabilistic_f1, kind="share", rests_on=_expected_or_ill),
 }
+_OWN = {name: replace(metric, at_once=True) for name, metric in _WRITTEN.items()}
 METRICS: dict[str, Metric] = hooks.registry("METRICS", _OWN)
 """Name -> metric; besides these `f0.5`, `f2`, ..., `sensitivity@0.9`, ..., and `weighted_log_loss`."""
 ALIASES = {"macro_auc": "auc", "qwk": "quadratic_kappa", "probabilistic_f1": "pf1", "loss": "log_loss"}
 """Other names that a competition may use."""
-BOARD = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece")
+BOARD = ("auc", "precision", "recall", "specificity", "f1", "accuracy", "ece", "brier", "log_loss")
 """Those that every result is scored by, in the order of the board's columns."""
 TITLES = {name: _OWN[name].title for name in BOARD} | {"recall": "sensitivity"}
 """What those are called beside images: radiographers say sensitivity."""
@@ -393,13 +482,14 @@ def find_metric(name: str, class_weights: Mapping[str, float] | None = None) -> 
         return found if isinstance(found, Metric) else Metric(name, found)  # a hook may be a bare function
     if name == "weighted_log_loss":
         weighted = partial(weighted_log_loss, class_weights=class_weights or {})
-        return Metric("weighted log loss", weighted, higher_is_better=False)
+        return replace(_OWN["log_loss"], title="weighted log loss", function=weighted)
     if match := re.fullmatch(r"f(\d+(?:\.\d+)?)", name):
-        return Metric(f"F{match[1]}", partial(f_beta, beta=float(match[1])), decides=True)
+        return replace(_OWN["f1"], title=f"F{match[1]}", function=partial(f_beta, beta=float(match[1])))
     if match := re.fullmatch(r"sensitivity@(0?\.\d+)", name):
         kept = float(match[1])
         sensitivity = partial(sensitivity_at, specificity=kept)
-        return Metric(f"sensitivity at specificity {kept:g}", sensitivity, trials=_ill)
+        title = f"sensitivity at specificity {kept:g}"
+        return Metric(title, sensitivity, kind="share", rests_on=_ill, at_once=True)
     names = ", ".join([*METRICS, *PATTERNS])
     raise InputError(f"unknown metric {name!r}{did_you_mean(name, [*METRICS, *ALIASES])}; there are {names}")
 
@@ -443,7 +533,7 @@ def declared_metric(dataset: "Dataset", task: Task) -> str:
 def value_of(metric: Metric, predicted: Predicted, weights: np.ndarray | None = None) -> float:
     """A metric of some predictions, whose rows count with `weights` (N,), or each once."""
     weights = np.ones(len(predicted.probs)) if weights is None else weights
-    return metric.function(Evaluation(predicted, weights, predicted.task.scored_classes))
+    return float(metric.function(Evaluation(predicted, weights, predicted.task.scored_classes)))
 
 
 def evaluate(
@@ -461,24 +551,13 @@ def evaluate(
 
     def figures(weights: np.ndarray) -> np.ndarray:
         evaluation = Evaluation(predicted, weights, classes)
-        return np.array([metric.function(evaluation) for metric in metrics.values()])
+        return np.stack([metric.values(evaluation) for metric in metrics.values()], axis=-1)
 
-    scores = zip(metrics.items(), bootstrap(figures, groups), strict=True)
-    return {name: with_doubt(score, metric, predicted, classes, groups) for (name, metric), score in scores}
-
-
-def with_doubt(score: Score, metric: Metric, predicted: Predicted, classes: list[int], groups: np.ndarray) -> Score:
-    """A figure whose interval has no width with an exact one, of the class with the fewest trials.
-
-    Where the figure is not a share of 0 or 1 it has none: its doubt is not known.
-    """
-    if math.isnan(score.value) or not score.is_degenerate:
-        return score
-    if metric.trials is None or score.value not in (0, 1):
-        return Score(score.value, math.nan, math.nan)
-    trials = [metric.trials(predicted, number, groups) for number in classes]
-    share = exact.share_interval(score.value, min(trials))
-    return Score(score.value, metric.of_share(share.low), metric.of_share(share.high))
+    point, draws = drawn(figures, groups)
+    found = {}
+    for n, (name, metric) in enumerate(metrics.items()):
+        found[name] = metric.score(point[n], draws[:, n], metric.patients(predicted, classes, groups))
+    return found
 
 
 def evaluate_each_class(
@@ -488,15 +567,35 @@ def evaluate_each_class(
 
     def figures(weights: np.ndarray) -> np.ndarray:
         evaluations = [Evaluation(predicted, weights, [number]) for number in range(len(predicted.task.classes))]
-        return np.array([metric.function(e) for e in evaluations for metric in metrics.values()])
+        return np.stack([metric.values(e) for e in evaluations for metric in metrics.values()], axis=-1)
 
-    scores = iter(bootstrap(figures, groups))
+    point, draws = drawn(figures, groups)
+    columns = iter(zip(point, draws.T, strict=True))
     found: dict[str, dict[str, Score]] = {}
     for number, label in enumerate(predicted.task.classes):
         found[label] = {}
         for name, metric in metrics.items():
-            found[label][name] = with_doubt(next(scores), metric, predicted, [number], groups)
+            found[label][name] = metric.score(*next(columns), metric.patients(predicted, [number], groups))
     return found
+
+
+def difference(
+    metric: Metric, value: float, draws: np.ndarray, sides: Sequence[Predicted], groups: np.ndarray
+) -> Estimate:
+    """The difference of two predictions' figures, by its replicates (R,).
+
+    To its error comes what one more image would change (as Bonett and Price do, J. Educ. Behav. Stat. 37, 2012, page
+    479): that few images, or none, are on different sides does not prove that the two are equal. Where it is the place
+    among others that counts, and not a side, it is a `PLACE` of that.
+    """
+    ours, theirs = sides
+    classes, error = ours.task.scored_classes, intervals.deviation(draws)
+    patients = min(metric.patients(side, classes, groups) for side in sides)
+    if np.array_equal(ours.probs, theirs.probs) and np.array_equal(ours.decided, theirs.decided):
+        return Estimate(float(value), error, patients)
+    image = max(metric.of_an_image(side, classes) for side in sides)
+    is_place = error > 0 and not metric.decides
+    return Estimate(float(value), math.hypot(error, image * PLACE if is_place else image), patients)
 
 
 def validation_figures(predicted: Predicted, monitored: Mapping[str, Metric]) -> dict[str, float]:

@@ -10,10 +10,10 @@ import pandas as pd
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
 from chestfold.core.task import Labels, Task
-from chestfold.evaluate import bootstrap, claims, exact, predictions, thresholds
-from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate import claims, intervals, predictions, thresholds
+from chestfold.evaluate.bootstrap import Score, drawn
 from chestfold.evaluate.claims import Comparison
-from chestfold.evaluate.metrics import METRICS, Evaluation, Metric, Predicted, find_metric, value_of
+from chestfold.evaluate.metrics import METRICS, Evaluation, Metric, Predicted, difference, find_metric
 from chestfold.evaluate.remembered import remembered
 from chestfold.evaluate.results import Result, known_result
 
@@ -141,32 +141,16 @@ def gains_of(paired: Paired, metrics: Mapping[str, Metric], sides: tuple[Predict
 
     def gains(weights: np.ndarray) -> np.ndarray:
         ours, theirs = (Evaluation(side, weights, scored) for side in sides)
-        return np.array([m.gain(m.function(ours)) - m.gain(m.function(theirs)) for m in metrics.values()])
+        found = [m.sign * (m.values(ours) - m.values(theirs)) for m in metrics.values()]
+        return np.stack(found, axis=-1)
 
-    point = gains(np.ones(len(paired.table)))
-    draws = bootstrap.draw(gains, paired.groups)
+    point, draws = drawn(gains, paired.groups)
     found = {}
     for n, (name, metric) in enumerate(metrics.items()):
-        score = _with_doubt(bootstrap.score_of(point[n], draws[:, n]), metric, sides, paired.groups)
+        gain = difference(metric, point[n], draws[:, n], sides, paired.groups)
         p_false = _by_agreement(metric, sides, paired.groups)
-        if p_false is None:
-            p_false = claims.false_by_draws(score.value, draws[:, n])
-        found[name] = Gain(score, p_false)
+        found[name] = Gain(intervals.of_difference(gain), claims.false_by_error(gain) if p_false is None else p_false)
     return found
-
-
-def _with_doubt(gain: Score, metric: Metric, sides: tuple[Predicted, Predicted], groups: np.ndarray) -> Score:
-    """A gain whose interval has no width, of two figures of which each may still be away from its 0 or 1."""
-    if not gain.is_degenerate or metric.trials is None:
-        return gain
-    ours, theirs = (value_of(metric, side) for side in sides)
-    if ours != theirs or ours not in (0, 1):
-        return gain
-    numbers = sides[0].task.scored_classes
-    trials = min(metric.trials(side, number, groups) for side in sides for number in numbers)
-    share = exact.share_interval(ours, trials)
-    width = metric.of_share(share.high) - metric.of_share(share.low)
-    return Score(gain.value, -width, width)
 
 
 def _by_agreement(metric: Metric, sides: tuple[Predicted, Predicted], groups: np.ndarray) -> float | None:
@@ -229,9 +213,7 @@ def keep_comparison(result: Result) -> Result:
     against = against_parent(result, known_result(result.record.parent))
     if against == result.record.against:
         return result
-    record = result.record.model_copy(update={"against": against})
-    record.write(result.folder / "scores.json")
-    return Result(result.folder, record)
+    return result.rewritten(against=against)
 
 
 def scope(paired_folds: tuple[int, ...], images: int, ours: Result, theirs: Result) -> str:

@@ -53,6 +53,13 @@ def probabilities(table: pd.DataFrame) -> np.ndarray:
     return table[class_columns(table)].to_numpy(np.float64, copy=True)
 
 
+def with_probabilities(table: pd.DataFrame, probs: np.ndarray) -> pd.DataFrame:
+    """A copy of `table` (N rows) with other probabilities, float (N, K)."""
+    copy = table.copy()
+    copy[class_columns(table)] = probs
+    return copy
+
+
 def check_probabilities(table: pd.DataFrame, name: str, task: Task) -> None:
     """Every id once, no NaN, each row a prediction of the task.
 
@@ -160,12 +167,12 @@ def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         raise InputError(f"{path} does not exist; train the missing fold first")
     try:
         stored = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        table = stored.to_pandas()
+        provenance = json.loads((stored.schema.metadata or {}).get(_META, b"null"))
+    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable parquet file; delete it and run its fold again") from error
-    meta = (stored.schema.metadata or {}).get(_META)
-    if meta is None or any(k not in stored.column_names for k in KEYS):
+    if not isinstance(provenance, dict) or any(k not in stored.column_names for k in KEYS):
         raise InputError(f"{path} was not written by chestfold: it carries no provenance")
-    table, provenance = stored.to_pandas(), json.loads(meta)
     task = task_of(table, provenance)
     table = without_truth(table, task, str(path))
     check_probabilities(table, str(path), task)

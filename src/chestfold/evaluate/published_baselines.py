@@ -27,9 +27,12 @@ class Line(Record):
 
 
 class SourceTable(Record):
-    """A table of a source; `note` says what a reader must know to compare."""
+    """A table of a source. `says`: the answer, with places that RESULTS.md fills; `note`: what a reader must know to
+    compare; `variants`: whether those of an experiment are on its line too."""
 
     title: str
+    variants: bool = True
+    says: str = ""
     note: str
     lines: tuple[Line, ...]
 
@@ -60,15 +63,19 @@ def _lines(line: Line, results: Mapping[str, Result], stopped: Mapping[str, NotR
     nothing = ["-"] * len(FIGURES)
     if line.theirs:
         yield [line.what, "source", "-", *(_format_theirs(line, figure) for figure in FIGURES)]
-    names = sorted(name for name in {**results, **stopped} if _belongs(name, line.experiment))
-    for name in names:
-        if name in results:
-            scores = [format_score(results[name].score("at_half", figure)) for figure in FIGURES]
-            yield [line.what, name, describe_run(results[name].record), *scores]
-        else:
-            yield [line.what, name, f"not run: {stopped[name].why}", *nothing]
-    if not names:
+    found = results_of(line, results)
+    if line.experiment in stopped and line.experiment not in results:
+        yield [line.what, line.experiment, f"not run: {stopped[line.experiment].why}", *nothing]
+    elif not found:
         yield [line.what, line.experiment, "not run", *nothing]
+    for result in found:
+        scores = [format_score(result.score("at_half", figure)) for figure in FIGURES]
+        yield [line.what, result.name, describe_run(result.record), *scores]
+
+
+def results_of(line: Line, results: Mapping[str, Result]) -> list[Result]:
+    """The results of a line: that of its experiment, and of variants of it, by name."""
+    return [results[name] for name in sorted(results) if _belongs(name, line.experiment)]
 
 
 def _format_theirs(line: Line, figure: str) -> str:
@@ -82,8 +89,7 @@ def _belongs(name: str, experiment: str) -> bool:
 
 def describe_run(record: ResultRecord) -> str:
     """At which size, for how many epochs and on which folds a result was trained, and how a variant differs."""
-    settings = record.settings
-    words = [f"{settings['image_size']} px", plural(settings["epochs"], "epoch"), str(record.folds)]
+    words = [f"{record.setting('image_size')} px", plural(record.setting("epochs"), "epoch"), str(record.folds)]
     if "@" in record.name:
         words.append(f"data {record.data}")
     if not record.name.startswith(f"{record.parent}-"):

@@ -10,7 +10,7 @@ from chestfold.core.records import Record
 from chestfold.evaluate import bootstrap
 from chestfold.evaluate.results import Result
 
-RULES = 1
+RULES = 2
 """Raised whenever the figures of the same predictions would be others."""
 
 R = TypeVar("R", bound=Record)

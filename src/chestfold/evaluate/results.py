@@ -15,7 +15,15 @@ from chestfold.core import hooks
 from chestfold.core.config import Request, did_you_mean, require_choice
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
-from chestfold.core.files import published_dir, require_plain_name, runs_dir, sha256_file, write_bytes
+from chestfold.core.files import (
+    published_dir,
+    read_json,
+    require_plain_name,
+    runs_dir,
+    sha256_file,
+    write_bytes,
+    write_json,
+)
 from chestfold.core.records import Figure, Record
 from chestfold.core.run_folder import RunFolder, SyntheticCount
 from chestfold.core.task import Task, create_task
@@ -23,6 +31,7 @@ from chestfold.data.dataset import Dataset
 from chestfold.evaluate import comparisons, metrics, predictions, subgroups, thresholds
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.bootstrap import Score
+from chestfold.evaluate.calibration import Calibration
 from chestfold.evaluate.claims import Comparison
 from chestfold.evaluate.metrics import (
     BOARD,
@@ -82,7 +91,8 @@ class Scores(Record):
     were chosen on the other folds, `in_sample`: at `threshold` (of labels: `thresholds`), chosen on all of them; where
     there are thresholds. `by_label`: of each of several labels. `confusion`: counts at 0.5, row = true class; of labels
     a row of `metrics.OUTCOMES`. `test`: of the test images, where their labels are known. `per_fold`: the competition
-    metric of each fold, where that is not AUC. `by_subgroup`: of each part that the data set is divided into.
+    metric of each fold, where that is not AUC. `folds_minus_pooled`: the mean of the folds' AUCs minus the AUC of all
+    images. `by_subgroup`: of each part that the data set is divided into.
     """
 
     at_half: Figures
@@ -95,6 +105,7 @@ class Scores(Record):
     by_subgroup: BySubgroup | None = None
     per_fold_auc: list[Figure] | None = None
     per_fold: list[Figure] | None = None
+    folds_minus_pooled: Score | None = None
     corrupted: CorruptionScores | None = None
     test: "Scores | None" = None
 
@@ -120,7 +131,7 @@ class MethodScores(Record):
 
 class ResultRecord(Record):
     """scores.json. An experiment has settings, a parent and what was changed against it; an ensemble has members.
-    What was imported has a `source`, the name of the file.
+    What was imported has a `source`, the name of the file. What is calibrated has one member and a `calibration`.
 
     `metric`: the competition's, with `metric_weights` of its classes, and whether more of it is better. `warning`: what
     the data set says that must be read beside its scores. `images`, `patients`: of the out-of-fold predictions; 0 in
@@ -129,7 +140,7 @@ class ResultRecord(Record):
     """
 
     name: str
-    kind: Literal["experiment", "ensemble", "imported"]
+    kind: Literal["experiment", "ensemble", "imported", "calibrated"]
     data: str
     classes: tuple[str, ...]
     positive: str
@@ -164,10 +175,17 @@ class ResultRecord(Record):
     members: tuple[str, ...] = ()
     weights: tuple[float, ...] | None = None
     methods: dict[str, MethodScores] = {}
+    calibration: Calibration | None = None
 
     def create_task(self) -> Task:
         """What its labels and probabilities mean."""
         return create_task(self.task, self.classes, self.positive)
+
+    def setting(self, name: str) -> Any:
+        """A setting of an experiment; `InputError` where the record lacks it."""
+        if name not in self.settings:
+            raise InputError(f"scores.json of {self.name}: settings.{name}: field required; restore the file")
+        return self.settings[name]
 
     @property
     def competition_metric(self) -> Metric:
@@ -252,10 +270,9 @@ class Result:
 
     def _table(self, name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
         path = self.folder / name
-        table = predictions.read(path)
-        if sha256_file(path) != self.record.files[name]:
+        if path.exists() and sha256_file(path) != self.record.files[name]:
             raise InputError(f"{path} is not the file that scores.json is about (hash differs); collect it again")
-        return table
+        return predictions.read(path)
 
     def score(self, kind: str, metric: str) -> Score | None:
         """A figure of `kind` "at_half", "cross_fitted", "corrupted" or "test"; None where there is none."""
@@ -284,6 +301,14 @@ class Result:
         table, task = self.oof()[0], self.record.create_task()
         values = subgroups.values_of(self.record.data, table["id"])
         return subgroups.score(table, task, values, self.record.competition_metric) or {}
+
+    def rewritten(self, **fields: Any) -> "Result":
+        """The result with some fields changed, in scores.json too; what else is written there stays as it is."""
+        record = self.record.model_copy(update=fields)
+        path, now = self.folder / "scores.json", record.to_dict()
+        written = read_json(path) | {name: now[name] for name in fields if name in now}
+        write_json(path, {name: value for name, value in written.items() if name in now or name not in fields})
+        return Result(self.folder, record)
 
     def load_hooks(self) -> hooks.Hooks | None:
         """Run the hooks that it was made with, its metric among them perhaps; None where it has none.
@@ -318,6 +343,18 @@ def about_dataset(dataset: Dataset, task: Task) -> dict[str, Any]:
         "metric_weights": dataset.metric_weights,
         "warning": dataset.warning,
         "higher_is_better": find_metric(metric).higher_is_better,
+    }
+
+
+def about_members(members: list[Result]) -> dict[str, Any]:
+    """What the record of a result says that is made of others on the same images, the first of which it takes after."""
+    record = members[0].record
+    same = ("data", "classes", "positive", "task", "metric", "metric_weights", "higher_is_better", "warning", "folds")
+    return {name: getattr(record, name) for name in (*same, "machine")} | {
+        "settings": {"hooks": record.settings["hooks"]} if record.settings.get("hooks") else {},
+        "members": [member.name for member in members],
+        "minutes": round(sum(member.record.minutes for member in members), 1),
+        "date": max(member.record.date for member in members),
     }
 
 
@@ -382,6 +419,15 @@ def score_each_fold(table: pd.DataFrame, task: Task, metric: Metric) -> list[flo
     return values
 
 
+def folds_minus_pooled(table: pd.DataFrame, task: Task) -> Score | None:
+    """`comparisons.folds_minus_pooled` of a prediction table; None of one fold."""
+    labels, probs = task.labels(table["label"].tolist()), predictions.probabilities(table)
+    groups, folds = table["group"].to_numpy(), table["fold"].to_numpy()
+    if len(np.unique(folds)) < 2:
+        return None
+    return comparisons.folds_minus_pooled(task, labels, probs, groups, folds)
+
+
 def write_result(
     folder: Path,
     oof: pd.DataFrame,
@@ -426,6 +472,29 @@ def write_result(
     return Result(folder, record)
 
 
+def rescored(result: Result) -> Result:
+    """The same predictions, scored by today's rules; of scores.json the scores are written again.
+
+    Parts of the data set that its ids do not tell keep their figures: which image is of which part is not kept here.
+
+    Raises:
+        InputError: a file is not the one that was scored, or hooks that made it are not trusted.
+    """
+    result.load_hooks()
+    record = result.record
+    found = {}
+    for name in ("oof", "test", "corrupted"):
+        file = f"{name}.parquet"
+        found[name] = result._table(file)[0] if record.files.get(file) else None
+    assert found["oof"] is not None
+    about = {
+        name: getattr(record, name) for name in ("task", "classes", "positive", "metric", "metric_weights", "data")
+    }
+    scores = _score(found["oof"], found["test"], found["corrupted"], about, None)
+    parts = (record.scores.by_subgroup or {}) | (scores.by_subgroup or {})
+    return result.rewritten(scores=scores.model_copy(update={"by_subgroup": parts or None}))
+
+
 def _score(
     oof: pd.DataFrame,
     test: pd.DataFrame | None,
@@ -438,6 +507,7 @@ def _score(
     scored = metrics_of(about["metric"], about["metric_weights"])
     competition = scored[metric_name(about["metric"])]
     extra: dict[str, Any] = {"per_fold_auc": score_each_fold(oof, task, METRICS["auc"])}
+    extra["folds_minus_pooled"] = folds_minus_pooled(oof, task)
     if competition is not METRICS["auc"]:
         extra["per_fold"] = score_each_fold(oof, task, competition)
     if corrupted is not None:

@@ -11,10 +11,10 @@ from chestfold.evaluate import subgroups
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.metrics import METRICS, TITLES, Metric, is_metric, metric_name, value_of
 from chestfold.evaluate.paired import Gain, Paired, gains_of, pair, scope
-from chestfold.evaluate.results import Result
+from chestfold.evaluate.results import Result, known_result
 from chestfold.evaluate.subgroups import BySubgroup, SubgroupScores
 
-FIGURES = ("auc", "recall", "specificity", "accuracy")
+FIGURES = ("auc", "recall", "specificity", "accuracy", "brier", "log_loss")
 TUNED = ("recall", "specificity", "accuracy")
 """Those that are shown at thresholds of the other folds too."""
 TUNED_SUFFIX = ", tuned"
@@ -138,6 +138,9 @@ def _settings(result: Result) -> dict[str, Any]:
         return Experiment().to_dict() | record.settings
     if record.kind == "ensemble":
         return {"kind": record.kind, "method": record.method, "members": list(record.members)}
+    if record.kind == "calibrated":
+        source = known_result(record.members[0])
+        return (_settings(source) if source else {"members": list(record.members)}) | {"calibrated": True}
     return {"kind": record.kind, "source": record.source}
 
 

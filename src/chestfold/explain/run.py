@@ -16,7 +16,7 @@ import pandas as pd
 
 from chestfold.core.console import say
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, write_bytes, write_csv
+from chestfold.core.files import explained_disk_errors, make_folder, put_folder, write_bytes, write_csv
 from chestfold.core.rng import generator
 from chestfold.data.decode import decode_native
 from chestfold.evaluate.attention import ATTENTION
@@ -64,11 +64,11 @@ def _replacing(target: Path) -> Iterator[Path]:
     old = folder.with_suffix(".old")
     with explained_disk_errors(target):
         try:
-            folder.mkdir(parents=True)
+            make_folder(folder)
             yield folder
             if target.exists():
                 target.rename(old)
-            folder.rename(target)
+            put_folder(folder, target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import write_bytes
+from chestfold.core.files import DAMAGED_ARCHIVE, write_bytes
 from chestfold.data.loader import Images
 from chestfold.models.head import WithHead
 from chestfold.models.runner import Runner, predict
@@ -147,7 +146,7 @@ def read(path: Path) -> OodDetector:
             mean, scale, precision = (stored[name] for name in ("mean", "scale", "precision"))
             threshold, checkpoint = float(stored["threshold"]), str(stored["checkpoint"])
             return OodDetector(str(stored["layer"]), mean, scale, precision, threshold, checkpoint)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except DAMAGED_ARCHIVE as error:
         raise InputError(
             f"{path} is damaged; restore it, or delete it and predict without an out-of-distribution score"
         ) from error

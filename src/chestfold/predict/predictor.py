@@ -61,7 +61,7 @@ class Predictor:
     """All finished folds of a run, or of an ensemble's members; call it with an image.
 
     Args:
-        name: a run with its checkpoints in runs/, or an ensemble of such runs.
+        name: a run with its checkpoints in runs/, an ensemble of such runs, or the calibrated copy of one.
         value_range: of 16-bit and DICOM images: the values that are black and white; else as the data set declares.
         window: of DICOM files: the name of a CT window; else as the data set declares.
         trust_hooks: run the hooks.py of a run that came from elsewhere: it is code.

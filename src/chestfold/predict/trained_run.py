@@ -15,7 +15,7 @@ from chestfold.data.folds.file import FoldsRecord
 from chestfold.data.loader import Images, images_of
 from chestfold.data.tabular import Cells
 from chestfold.data.transforms.preprocess import preprocess_of
-from chestfold.evaluate.ensemble import create_blender, gather
+from chestfold.evaluate.ensemble import blender_of, require_same_members
 from chestfold.evaluate.results import Result, ResultRecord, find_result
 from chestfold.models import ood
 from chestfold.models.load import load_networks, predict_mean
@@ -106,9 +106,11 @@ def load_members(name: str) -> tuple[list[TrainedRun], Blend]:
     Raises:
         InputError: there is no finished fold, members hold different folds, or a blend cannot be had for one image.
     """
-    result = _ensemble(name)
+    result = _made_of_others(name)
     if result is None:
         return [load_run(name)], lambda probs: probs[0]
+    if result.record.calibration:
+        return _load_calibrated(result)
     blend = _blend_of(result)
     runs = [load_run(member) for member in result.record.members]
     for run in runs[1:]:
@@ -120,15 +122,23 @@ def load_members(name: str) -> tuple[list[TrainedRun], Blend]:
     return runs, blend
 
 
-def _ensemble(name: str) -> Result | None:
-    """The ensemble `name`; None where that is a run with folds, or nothing."""
+def _load_calibrated(result: Result) -> tuple[list[TrainedRun], Blend]:
+    """The runs behind what was calibrated, and their blend calibrated by all out-of-fold predictions."""
+    require_same_members(result)
+    runs, blend = load_members(result.record.members[0])
+    scale = blender_of(result).predict
+    return runs, lambda probs: scale(blend(probs)[None])
+
+
+def _made_of_others(name: str) -> Result | None:
+    """The ensemble or the calibrated result `name`; None where that is a run with folds, or nothing."""
     if RunFolder(name).finished_folds():
         return None
     try:
         result = find_result(name)
     except InputError:  # `load_run` says what is missing
         return None
-    return result if result.record.kind == "ensemble" else None
+    return result if result.record.kind in ("ensemble", "calibrated") else None
 
 
 def _is_imported(name: str) -> bool:
@@ -140,29 +150,24 @@ def _is_imported(name: str) -> bool:
 
 def _blend_of(result: Result) -> Blend:
     """The ensemble's own blend; `InputError` for one that needs a whole test set, or whose members have changed."""
-    record = result.record
-    made_from = result.oof()[1]["members"]
-    members = [find_result(name) for name in record.members]
-    for member in members:
-        if member.record.files["oof.parquet"] != made_from[member.name]:
-            raise InputError(f"{member.name} was trained again after {result.name} was made from it; blend them again")
-    if record.method == "rank":
+    require_same_members(result)
+    if result.record.method == "rank":
         raise InputError(
             f"{result.name} averages ranks within a whole test set, which one image has not; blend its members by "
             "mean, greedy or stack to predict single images"
         )
-    if record.method == "stack":
-        gathered = gather(members)
-        return create_blender("stack", gathered).fit(gathered.probs, gathered.labels, gathered.groups).predict
-    weights = np.array(record.weights)
-    return lambda probs: np.tensordot(weights, probs, axes=1)
+    return blender_of(result).predict
 
 
 def load_run(name: str) -> TrainedRun:
     """The finished folds of runs/NAME."""
     if not RunFolder(name).finished_folds() and _is_imported(name):
         raise InputError(f"{name} was imported: it has predictions and no networks; predict with a run of your own")
-    folders = RunFolder(name).require_finished_folds()
+    return load_folds(name, RunFolder(name).require_finished_folds())
+
+
+def load_folds(name: str, folders: Sequence[FoldFolder]) -> TrainedRun:
+    """Some trainings of one run."""
     config = folders[0].config()
     exp = replace(config.exp(), compile=False)  # it would cost a minute at every start
     folds = [FoldModels(load_networks(folder, exp), _detector(folder)) for folder in folders]
@@ -191,7 +196,9 @@ def _detector(folder: FoldFolder) -> ood.OodDetector | None:
 
 def weights_hash(name: str) -> str:
     """A hash of the weights behind `name`."""
-    result = _ensemble(name)
+    result = _made_of_others(name)
+    if result and result.record.calibration:
+        return sha256_json([weights_hash(result.record.members[0]), result.record.calibration.to_dict()])
     hashes = []
     for run in result.record.members if result else (name,):
         for folder in RunFolder(run).finished_folds():

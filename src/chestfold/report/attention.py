@@ -1,11 +1,11 @@
 """Where a model looks, as tables and as heat maps: of the folder that `chestfold explain` left, and nothing else."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from chestfold.core.errors import InputError
+from chestfold.core.files import DAMAGED_ARCHIVE
 from chestfold.evaluate.attention import Attention, ByClass, ByMeasure
 from chestfold.report.records import Grid, Maps, array
 
@@ -145,7 +145,7 @@ def _stored(folder: Path, name: str) -> dict[str, np.ndarray]:
             with np.load(path) as stored:
                 if name in stored or name == "maps":
                     found |= zip(stored["ids"].tolist(), stored[name], strict=True)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except DAMAGED_ARCHIVE as error:
             raise InputError(f"{path} is damaged; explain the run again with --overwrite") from error
     return found
 

@@ -20,7 +20,7 @@ STYLES = {"better": "green", "worse": "red", "not told apart": ""}
 FALSE = "P(false)"
 MEANING = (
     "P(false): the probability that the claim in the direction of the gain is false (arXiv 2505.04720; of an AUC by "
-    "the paired bootstrap)."
+    "the error of the paired bootstrap)."
 )
 TUNED = "tuned: at thresholds that were chosen on the other folds."
 

@@ -29,8 +29,8 @@ from chestfold.evaluate.paired import against_parent
 from chestfold.evaluate.results import Result, ResultRecord, not_run
 from chestfold.integrations.kaggle.submission import Standing, standings
 from chestfold.report.attention import grids, read_maps, read_outlines, small_maps
+from chestfold.report.commands import command
 from chestfold.report.images import Errors, Pictures, Wanted, in_turn, matching_index
-from chestfold.report.publish import command
 from chestfold.report.records import (
     PERCENT,
     Cases,
@@ -285,6 +285,7 @@ def _table(key: str, cases: CaseTable, trained: tuple[int, ...], pictures: Pictu
         patients=cases.rows["group"].iloc[numbers].nunique(),
         counts=counts,
         base=_base(record),
+        black=_black(cases),
         cases=key,
         folds=list(trained),
         fold_count=folds.count,
@@ -314,6 +315,15 @@ def _base(record: ResultRecord) -> dict[str, Any] | None:
     return {"class": rate.answer, "share": rate.share} if rate else None
 
 
+def _black(cases: CaseTable) -> dict[str, Any] | None:
+    """The best run that saw no lungs: what can be told without them."""
+    found = [shown for runs in cases.runs.values() for shown in runs if shown[1].settings.get("frame") == "lungs_black"]
+    if not found:
+        return None
+    best = min(found, key=_order)[1]
+    return {"name": best.name, "score": best.scores["competition"]}
+
+
 def _shown_maps(cases: CaseTable, run: Run, pictures: Pictures) -> Maps | None:
     """Those of the images that have a picture."""
     ids, found = cases.rows["id"], {}
@@ -337,7 +347,7 @@ def _run(result: Result, probs: bytes, beside: Beside) -> Run:
         date=record.date,
         minutes=record.minutes,
         machine=record.machine,
-        command=_command(record),
+        command=command(record),
         commit=record.commit,
         parent=record.parent,
         members=list(record.members),
@@ -385,15 +395,6 @@ def _scores(result: Result, attention: Attention | None) -> dict[str, Interval |
 
 def _interval(score: Score | None) -> Interval | None:
     return (score.value, score.low, score.high) if score and not isnan(score.value) else None
-
-
-def _command(record: ResultRecord) -> str:
-    match record.kind:
-        case "ensemble":
-            return f"chestfold ensemble {' '.join(record.members)} --name {record.name} --method {record.method}"
-        case "imported":
-            return f"chestfold import {record.name} --data {record.data} --oof {record.source}"
-    return command(record)
 
 
 def _settings(record: ResultRecord) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from chestfold.evaluate.leaderboard import Value
-from chestfold.report.publish import markdown_table
 from chestfold.report.terminal import Board, View, find_column, text_of
 
 
@@ -74,3 +73,11 @@ def _rows(board: Board, view: View) -> list[dict[str, Any]]:
 
 FORMATS = {"json": as_json, "csv": as_csv, "markdown": as_markdown}
 """Option of the board -> what makes its text."""
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; `|` in a cell becomes `/`."""
+    lines = []
+    for row in [header, ["---"] * len(header), *rows]:
+        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |")
+    return "\n".join(lines)

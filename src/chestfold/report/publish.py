@@ -1,26 +1,18 @@
 """Published results: the small files of a finished run under exps/results/, and RESULTS.md made from them."""
 
+import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
-from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
 from chestfold.evaluate.attention import ATTENTION
-from chestfold.evaluate.leaderboard import Row
-from chestfold.evaluate.paired import keep_comparison
-from chestfold.evaluate.results import FILES, NOT_RUN, Result, ResultRecord, find_result, not_run, published_results
-
-ABOUT = (
-    "Made by `chestfold publish` from `exps/results/`; not edited by hand. Out-of-fold figures at threshold 0.5 "
-    "(for more than two classes: the most probable one), 95 % intervals by bootstrap over patients. *F1 tuned*: "
-    "at a threshold chosen on the other folds. *AUC against parent*: both on the same bootstrapped patients. "
-    "*test AUC* only where the data set publishes its test labels. *AUC, shifted*: the mean AUC of the same images "
-    "under eight corruptions of acquisition (contrast, brightness, blur, zoom, two strengths each), from one view. "
-    "*in lungs*: share of the Grad-CAM maps inside the lungs, where lungs are known."
-)
+from chestfold.evaluate.paired import against_parent, keep_comparison
+from chestfold.evaluate.results import FILES, NOT_RUN, Result, find_result, not_run, published_results, rescored
+from chestfold.report.article import write_article
 
 
 def publish(name: str, overwrite: bool = False) -> Path:
@@ -49,6 +41,62 @@ def publish(name: str, overwrite: bool = False) -> Path:
     return target
 
 
+@dataclass(frozen=True)
+class Rescored:
+    """What `rescore` has changed, of `results`: figures themselves, and intervals."""
+
+    results: int
+    figures: int
+    intervals: int
+
+
+def rescore() -> Rescored:
+    """Score all published predictions by today's rules, compare each with its parent, and write RESULTS.md again.
+
+    Raises:
+        InputError: a file is not the one that was scored.
+    """
+    before = published_results()
+    for result in before.values():
+        rescored(result)
+    figures = intervals = 0
+    now = published_results()
+    for name, result in now.items():
+        compared = _compared(result, now.get(result.record.parent))
+        for old, new in _scores_of_both(_as_written(before[name]), _as_written(compared)):
+            figures += _rounded(old["value"]) != _rounded(new["value"])
+            intervals += any(_rounded(old[end]) != _rounded(new[end]) for end in ("low", "high"))
+    write_results_page()
+    return Rescored(len(before), figures, intervals)
+
+
+def _compared(result: Result, parent: Result | None) -> Result:
+    """With a new comparison with its parent; as it is where that is not published."""
+    alone = replace(result, record=result.record.model_copy(update={"against": None}))
+    against = against_parent(alone, parent)
+    return result.rewritten(against=against) if against else result
+
+
+def _as_written(result: Result) -> dict[str, Any]:
+    return result.record.model_dump(include={"scores", "against"})
+
+
+def _scores_of_both(old: Any, new: Any) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each figure with an interval that both hold, however deep."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return
+    if {"value", "low", "high"} <= old.keys() & new.keys():
+        yield old, new
+        return
+    for name in old.keys() & new.keys():
+        yield from _scores_of_both(old[name], new[name])
+
+
+def _rounded(number: float) -> float | None:
+    """To more digits than are ever shown, and fewer than depend on the machine; None where it is not defined."""
+    return None if math.isnan(number) else round(number, 6)
+
+
 def _publish_not_run(name: str) -> Path:
     """Publish that an experiment could not be run, and why."""
     target = published_dir() / name
@@ -72,67 +120,6 @@ def _holds_another(target: Path, result: Result) -> bool:
 
 def write_results_page() -> Path:
     """RESULTS.md from exps/results/ alone."""
-    published = published_results()
-    results = list(published.values())
-    parts = ["# Results", ABOUT]
-    for title, rows in leaderboard.rows_by_folds(results).items():
-        texts = [leaderboard.texts_of(row) for row in rows]
-        table = markdown_table(list(texts[0]), [list(row.values()) for row in texts])
-        parts += [f"## {title}", table, "\n".join(map(_origin, rows))]
-    pairs = synthetic_gain.pairs(results)
-    if pairs:
-        table = markdown_table(synthetic_gain.HEADER, map(synthetic_gain.cells, pairs))
-        parts += [f"# {synthetic_gain.TITLE}", synthetic_gain.NOTE, table]
-    parts.append("# The sources' tables")
-    for source, lines in published_baselines.filled_tables(published, not_run(published_dir())):
-        parts += [f"## {source.title}", source.note, markdown_table(published_baselines.HEADER, lines)]
     path = project_dir() / "RESULTS.md"
-    write_text(path, "\n\n".join(parts) + "\n")
+    write_text(path, write_article(path, published_results(), not_run(published_dir())))
     return path
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; `|` in a cell becomes `/`."""
-    lines = []
-    for row in [header, ["---"] * len(header), *rows]:
-        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |")
-    return "\n".join(lines)
-
-
-def _origin(row: Row) -> str:
-    """The command that made a result, on which machine and when."""
-    record = row.result.record
-    commands = {"ensemble": "chestfold ensemble", "imported": "chestfold import"}
-    how = command(record) if record.kind == "experiment" else commands[record.kind]
-    commit = f", commit {record.commit[:10]}" if record.commit else ""
-    return f"- {row.result.name}: `{how}`, {record.folds}, {record.machine}, {record.date}{commit}"
-
-
-def command(record: ResultRecord) -> str:
-    """The command that trained a run: its file, and the options that its name and its changes tell."""
-    name, _, data = record.name.partition("@")
-    stem, _, tag = name.partition("-")
-    words = [f"python exps/{stem}.py"]
-    if data:
-        words.append(f"--data {data}")
-    if tag:
-        words.append(f"--tag {tag}")
-        for setting, (_, new) in record.changed.items():
-            if setting != "data":
-                words.append(f"--{setting.replace('_', '-')} {_argument(new)}")
-    if record.folds.missing:
-        words.append(f"--fold {_argument(record.folds.trained)}")
-    return " ".join(words)
-
-
-def _argument(value: Any) -> str:
-    """A setting as it is typed."""
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return str(value).lower()
-        case list() | tuple():
-            return " ".join(map(str, value))
-        case _:
-            return str(value)

@@ -125,7 +125,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Table:
-    """The results on the same images, the best first. `base`: the most frequent class and its share."""
+    """The results on the same images, the best first. `base`: the most frequent class and its share.
+    `black`: the best run that saw no lungs, and its figure."""
 
     id: str
     title: str
@@ -139,6 +140,7 @@ class Table:
     patients: int
     counts: dict[str, int]
     base: dict[str, Any] | None
+    black: dict[str, Any] | None
     cases: str
     folds: list[int]
     fold_count: int

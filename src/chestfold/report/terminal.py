@@ -14,7 +14,7 @@ from chestfold.core.fitted_table import Cell, FittedTable, Note
 from chestfold.evaluate import leaderboard, published_baselines, synthetic_gain
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.leaderboard import Row, Value
-from chestfold.evaluate.marks import facts_of
+from chestfold.evaluate.marks import best_without_lungs, facts_of, without_lungs
 from chestfold.evaluate.metrics import METRICS
 from chestfold.evaluate.results import Result, all_results, not_run
 
@@ -81,7 +81,7 @@ def boards(chosen: leaderboard.Selection, view: View) -> tuple[list[Board], list
         hidden = []
     shown = {result.name for result in wanted} - {result.name for result in hidden}
     tables = leaderboard.rows_by_folds(results, lambda result: result.name in shown)
-    made = [_board(rows, chosen.top, view) for rows in tables.values()]
+    made = [_board(rows, chosen.top, view, results) for rows in tables.values()]
     made.sort(key=lambda board: all(row.result.is_published for row in board.rows))
     return made, list(_left_out(hidden))
 
@@ -95,7 +95,7 @@ def _left_out(hidden: Iterable[Result]) -> Iterable[str]:
         yield f"{data}, {folds}: {plural(count, 'published result')}: chestfold board --all --data {data}"
 
 
-def _board(rows: list[Row], top: int | None, view: View) -> Board:
+def _board(rows: list[Row], top: int | None, view: View, results: list[Result]) -> Board:
     pairs = [(row, _values(row)) for row in rows]
     if view.sort:
         column = find_column(view.sort, pairs[0][1])
@@ -106,6 +106,9 @@ def _board(rows: list[Row], top: int | None, view: View) -> Board:
     above = [Note(f"{title}: out-of-fold, 95 % patient bootstrap", "bold"), Note(facts.sentence(), "dim")]
     if facts.warning:
         above.append(Note(facts.warning, "yellow"))
+    black = best_without_lungs(results, rows[0].result.record.data)
+    if black:
+        above.append(Note(without_lungs(black), "dim"))
     made = Board(title, [row for row, _ in pairs], [values for _, values in pairs], above, [])
     for text, names in _marked(made.rows).items():
         made.below.append(Note(f"{', '.join(names)}: {text}", "yellow"))

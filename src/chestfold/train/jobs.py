@@ -24,6 +24,7 @@ from chestfold.core.errors import ChestfoldError, TrainingError
 from chestfold.core.files import Locked
 from chestfold.core.garbage import collect_rarely
 from chestfold.core.panel import Panel
+from chestfold.core.processes import watch_parent
 from chestfold.train.threads import jobs_that_fit, usable_cores
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows it is not blocked
     os.environ.clear()
     os.environ.update(environment)  # the server has that of the time when it was started
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=watch_parent, daemon=True).start()
     collect_rarely()
     from chestfold.integrations.tracker import open_tracker
     from chestfold.train.prepare import prepare
@@ -226,13 +227,6 @@ def work(
 def _next_fold(pipe: Connection) -> int | None:
     pipe.send(("ready",))
     return pipe.recv()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
 
 
 def plan(exp: Experiment, folds: int, jobs: int, threads: int) -> tuple[int, int]:

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, sha256_json
 from chestfold.core.run_folder import FoldFolder, RunFolder, fold_title
 from chestfold.core.task import Task
 from chestfold.evaluate import predictions
@@ -36,9 +35,7 @@ def earlier_fold(source: str, name: str, fold: int, ours: Mapping[str, str]) -> 
     folder = RunFolder(name).fold(fold)
     if not folder.is_finished():
         raise InputError(f"{source}: {_why_missing(name, fold)}")
-    config, manifest = folder.config(), folder.manifest()
-    if sha256_json(read_json(folder.config_path)) != manifest.config_sha256:
-        raise InputError(f"{source}: {folder.config_path} is not the one that the fold was trained with; restore it")
+    config = folder.config()
     if config.fold != fold:
         raise InputError(
             f"{source}: {folder.path} holds {fold_title(config.fold)}, whose model has seen images that "
@@ -63,7 +60,7 @@ def _why_missing(name: str, fold: int) -> str:
         return f"it was imported from {result.record.source}, without networks; take a run of your own"
     if result.record.kind != "experiment":
         members = ", ".join(result.record.members)
-        return f"it is not a run but a blend; take one of its members ({members})"
+        return f"it is not a run but made of others; take one of these ({members})"
     return f"it is published, without its folds; train it here first, or copy them to {run.path}"
 
 

@@ -19,6 +19,7 @@ from chestfold.core import checkpoint, distributed
 from chestfold.core.config import Experiment
 from chestfold.core.console import bar, format_seconds
 from chestfold.core.errors import InputError, TrainingError
+from chestfold.core.files import remove
 from chestfold.core.rng import key
 from chestfold.core.run_folder import FoldFolder, History, fold_title
 from chestfold.core.task import Task
@@ -236,7 +237,7 @@ def fit(
     """
     task = goal.task
     state = start(exp, fold, task, train.cells, goal.start)
-    resume(state, fold, folder, log)
+    resume(exp, state, fold, folder, log)
     device = state.runner.device
     batches = TrainBatches(exp, task, fold, train, workers_for(device))
     loss = create_loss(exp, task, train.labels, device)
@@ -275,7 +276,7 @@ def show_status(exp: Experiment, goal: Goal, history: History, clock: FoldClock,
     show_fold(exp, history, best, goal.epochs_left(exp, history), clock, images_per_second)
 
 
-def resume(state: State, fold: int, folder: FoldFolder, log: Callable[[str], None]) -> None:
+def resume(exp: Experiment, state: State, fold: int, folder: FoldFolder, log: Callable[[str], None]) -> None:
     """Continue from the newest complete checkpoint, if there is one."""
     saved, complaints = distributed.broadcast_from_main(lambda: checkpoint.load_newest(folder.last_checkpoint))
     for sentence in complaints:
@@ -285,6 +286,7 @@ def resume(state: State, fold: int, folder: FoldFolder, log: Callable[[str], Non
     state.restore(saved)
     if distributed.is_main():
         write_metrics(folder, state.history)  # the kill may have come before its last line
+        remove_older_epochs(exp, folder, state.epoch)  # and before these were deleted
     log(f"{fold_title(fold)}: resuming at epoch {state.epoch + 1}, batch {state.batch + 1}")
 
 
@@ -396,14 +398,15 @@ def keep(exp: Experiment, fold: int, state: State, goal: Goal, folder: FoldFolde
     if exp.average_last:
         checkpoint.save(folder.epoch_checkpoint(state.epoch), weights)
     checkpoint.save_keeping_previous(folder.last_checkpoint, state.to_dict())
-    remove_older_epochs(exp, folder)
+    remove_older_epochs(exp, folder, state.epoch)
 
 
-def remove_older_epochs(exp: Experiment, folder: FoldFolder) -> None:
-    """Delete the epochs that are no longer among the last ones whose predictions are averaged."""
-    kept = folder.averaged_checkpoints()
-    for old in kept[: -exp.average_last or None]:
-        old.unlink()
+def remove_older_epochs(exp: Experiment, folder: FoldFolder, finished: int) -> None:
+    """Delete the epochs that, after `finished` ones, are not among the last whose predictions are averaged."""
+    kept = {folder.epoch_checkpoint(finished - back) for back in range(exp.average_last)}
+    for path in folder.averaged_checkpoints():
+        if path not in kept:
+            remove(path)
 
 
 def write_metrics(folder: FoldFolder, history: History, timing: dict[str, float] | None = None) -> None:

@@ -10,7 +10,7 @@ from chestfold.core import checkpoint, distributed, hooks
 from chestfold.core.config import Experiment, Request
 from chestfold.core.console import detail, forward, say, waiting
 from chestfold.core.errors import InputError
-from chestfold.core.files import Locked, explained_disk_errors, sha256_file, sha256_json, write_bytes
+from chestfold.core.files import Locked, append_line, remove, sha256_file, sha256_json, write_bytes
 from chestfold.core.panel import panel
 from chestfold.core.provenance import provenance, today
 from chestfold.core.rng import generator
@@ -153,9 +153,7 @@ def fit_and_predict(
     def log(text: str, short: str = "") -> None:
         detail(text, short)
         if distributed.is_main():
-            path = folder.path / "log.txt"
-            with explained_disk_errors(path), path.open("a") as file:
-                file.write(text + "\n")
+            append_line(folder.path / "log.txt", text)
 
     images = ready.fold_images(fold)
     if distributed.is_main():
@@ -199,7 +197,7 @@ def predict_fold(
     write_predictions(ready, fold, folder, networks, images, config)
     if fold != FULL:  # whose threshold would be one of images that it was trained on
         write_ood(ready, fold, folder, images, networks[-1])
-    checkpoint.previous(folder.last_checkpoint).unlink(missing_ok=True)
+    remove(checkpoint.previous(folder.last_checkpoint))
     names = [*FOLD_FILES, *(path.name for path in folder.averaged_checkpoints())]
     manifest = FoldManifest(
         config_sha256=sha256_json(config.to_dict()),

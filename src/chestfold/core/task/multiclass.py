@@ -69,14 +69,15 @@ class Multiclass(Task):
         return probs / probs.sum(axis=-1, keepdims=True)
 
     def decide(self, probs: np.ndarray, threshold: float | np.ndarray = 0.5) -> np.ndarray:
-        """Of two classes by the threshold on the positive one, of more the most probable."""
-        count = len(self.classes)
-        if count == 2:
+        """The one class of `decided_class`."""
+        return np.eye(len(self.classes), dtype=bool)[self.decided_class(probs, threshold)]
+
+    def decided_class(self, probs: np.ndarray, threshold: float | np.ndarray = 0.5) -> np.ndarray:
+        """Number of a class, int64 (N,): of two by the threshold on the positive one, of more the most probable."""
+        if len(self.classes) == 2:
             found = probs[:, self.positive_number] >= threshold
-            chosen = np.where(found, self.positive_number, 1 - self.positive_number)
-        else:
-            chosen = probs.argmax(axis=1)
-        return np.eye(count, dtype=bool)[chosen]
+            return np.where(found, self.positive_number, 1 - self.positive_number)
+        return probs.argmax(axis=1)
 
     def name_of(self, probs: np.ndarray) -> str:
         """The class that is decided for."""

@@ -55,10 +55,9 @@ class Ordinal(Multiclass):
         """The step into each grade; the lowest has none, and is where the first one is low."""
         return np.maximum(numbers - 1, 0)
 
-    def decide(self, probs: np.ndarray, threshold: float | np.ndarray = 0.5) -> np.ndarray:
+    def decided_class(self, probs: np.ndarray, threshold: float | np.ndarray = 0.5) -> np.ndarray:
         """The median grade: the last one that half of the probability is not below; of two, by the threshold."""
         if len(self.classes) == 2:
-            return super().decide(probs, threshold)
+            return super().decided_class(probs, threshold)
         at_least = probs[:, ::-1].cumsum(axis=1)[:, ::-1]
-        chosen = (at_least[:, 1:] >= 0.5).sum(axis=1)
-        return np.eye(len(self.classes), dtype=bool)[chosen]
+        return (at_least[:, 1:] >= 0.5).sum(axis=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors
+from chestfold.core.files import write_text
 from chestfold.data.dataset import FOLDER_IS_PATIENT, tidy
 from chestfold.data.guess.columns import columns_of, label_lines, ordered, patient_column, positive_line
 from chestfold.data.guess.lines import CONFIRM, Line, with_counts
@@ -35,9 +35,7 @@ def write_declaration(folder: Path, name: str) -> Path:
     path = folder / DECLARATION
     if path.exists():
         raise InputError(f"{path} exists and is not written over; edit it, or move it away")
-    text = guess_declaration(folder, name)
-    with explained_disk_errors(path), path.open("x", encoding="utf-8") as file:
-        file.write(text)
+    write_text(path, guess_declaration(folder, name))
     return path
 
 

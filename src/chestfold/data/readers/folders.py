@@ -34,6 +34,15 @@ def read_folders(dataset: Dataset, root: Path) -> Index:
     return make_index(dataset, root, reading.rows, [*_left_out(base, splits), *reading.notes, *reading.patient_notes()])
 
 
+def read_test_folders(dataset: Dataset, root: Path) -> list[dict[str, str]]:
+    """The rows of the test images alone, of whose folder there may be none; raises as `read_folders`."""
+    reading = _Reading(dataset, root)
+    for folder, split in split_folders(descend(root), dataset.classes).items():
+        if split == "test":
+            reading.read_split(folder, split)
+    return reading.rows
+
+
 def descend(root: Path) -> Path:
     """Kaggle's zip may hold everything one folder deeper: `chest_xray/chest_xray/train`."""
     inner = [p for p in folders_in(root) if (p / "train").is_dir()]

@@ -2,11 +2,11 @@
 
 from functools import lru_cache, partial
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from chestfold.core.errors import InputError
+from chestfold.core.files import DAMAGED_ARCHIVE
 from chestfold.data.dataset import Dataset, Index, make_index
 from chestfold.data.readers.cells import cell_labels, one_hot_cell, text_of
 from chestfold.data.readers.files import SPLITS
@@ -22,7 +22,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:  # TypeError: one bare array, no archive
+    except DAMAGED_ARCHIVE as error:  # TypeError: one bare array, no archive
         raise InputError(f"{path} is not a readable .npz ({error}); fetch it again") from error
     for part in SPLITS:
         name = part + IMAGES

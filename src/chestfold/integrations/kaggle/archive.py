@@ -3,11 +3,13 @@
 The checksums are kept in the folder as `.sha256.json`, so that one rename makes both appear.
 """
 
-import os
-import re
+import lzma
 import shutil
-import stat
+import struct
 import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,21 +17,28 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from rich.filesize import decimal
 
-from chestfold.core.console import progress
+from chestfold.core.console import plural, progress, say
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, read_json, sha256_file, write_json
+from chestfold.core.files import explained_disk_errors, put_folder, read_json, sha256_file, write_json
+from chestfold.integrations.kaggle.archive_names import Untrusted, encoding_of, is_shadow, place_of, why_unfit
 
 MANIFEST = ".sha256.json"
 _BLOCK = 4096
+_DAMAGE = (BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, UnicodeDecodeError)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What of a zip is unpacked: path in the folder -> member; how many files are left out; bytes on disk."""
+    """What of a zip is unpacked: path in the folder -> member; how many files are left out, and why; bytes on disk.
+
+    `unfit`: reason -> the names that no file can have; `notes`: what else is worth knowing.
+    """
 
     members: dict[PurePosixPath, ZipInfo]
     shadows: int
     copies: int
+    unfit: dict[str, list[str]]
+    notes: list[str]
     bytes: int
 
     @property
@@ -40,6 +49,8 @@ class Plan:
             lines.append(f"left out: {self.copies} file(s) of a second copy of the same")
         if self.shadows:
             lines.append(f"left out: {self.shadows} file(s) hidden or of macOS")
+        for reason, names in self.unfit.items():
+            lines.append(f"left out: {len(names)} file(s) with {reason}, the first is {names[0][:60]!r}")
         return lines
 
 
@@ -47,64 +58,122 @@ def unpack(path: Path, folder: Path, about: dict[str, Any]) -> Plan:
     """Unpack the zip `path` as `folder`, which appears when all is there; `about` goes into its manifest.
 
     Raises:
-        InputError: the zip is damaged, would write outside `folder`, or is larger than the free space.
+        InputError: the zip is damaged or empty (it is deleted), would write outside `folder`, cannot be unpacked here,
+            or is larger than the free space.
     """
     work = path.parent / "unpacked"
     shutil.rmtree(work, ignore_errors=True)
+    page = about.get("source", "its page")
     files = {}
-    try:
-        with explained_disk_errors(folder), ZipFile(path) as archive:
-            plan = make_plan(archive, path, folder.name)
-            _require_space(plan, path)
-            for place in progress(plan.members, f"unpacking {folder.name}", len(plan.members)):
-                files[str(place)] = _extract(archive, plan.members[place], work / place)
-    except (BadZipFile, zlib.error, EOFError, RuntimeError, FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{path} is damaged or encrypted ({error}); delete it and fetch again") from error
+    with _explained_errors(path, folder, page):
+        encoding = encoding_of(path)
+    with _explained_errors(path, folder, page), ZipFile(path, metadata_encoding=encoding) as archive:
+        plan = make_plan(archive, path, folder)
+        plan.notes.extend(_encoding_notes(encoding, plan))
+        _require_space(plan, path)
+        say(f"unpacking {plural(len(plan.members), 'file')}, {decimal(plan.bytes)}")
+        for place in progress(plan.members, f"unpacking {folder.name}", len(plan.members)):
+            files[str(place)] = _extract(archive, plan.members[place], work / place)
+    if not files:
+        path.unlink()
+        inside = f" but these ({'; '.join(plan.left_out)})" if plan.left_out else ""
+        raise InputError(f"{path.name} holds no files{inside}; it was deleted, look at {page} where they are")
     write_json(work / MANIFEST, {**about, "left_out": plan.left_out, "files": files})
-    os.sync()  # the folder must not appear before its files are on the disk
-    work.replace(folder)
+    put_folder(work, folder)
     return plan
 
 
-def make_plan(archive: ZipFile, path: Path, name: str) -> Plan:
-    """Which members go where, below a folder of the given `name`; an outer folder of that name is not repeated.
+@contextmanager
+def _explained_errors(path: Path, folder: Path, page: str) -> Iterator[None]:
+    """Turn what can go wrong with a zip into one sentence; one that is damaged is deleted."""
+    try:
+        with explained_disk_errors(folder, "the download is kept"):
+            yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"{path} holds files whose names the disk cannot tell apart ({error.filename}); {_by_hand(folder)}"
+        ) from error
+    except RuntimeError as error:  # a password, or a way of compression that Python does not know
+        raise InputError(f"{path} cannot be unpacked here ({error}); {_by_hand(folder)}") from error
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        path.unlink()
+        raise InputError(
+            f"{path.name} is damaged ({error}) and was deleted; run the same command again to download it anew, and "
+            f"where that is damaged too, get the files one by one at {page}"
+        ) from error
+
+
+def make_plan(archive: ZipFile, path: Path, folder: Path) -> Plan:
+    """Which members go where below `folder`; an outer folder of its name is not repeated.
 
     Raises:
-        InputError: a member is no plain file, leaves the folder, or two are the same file.
+        InputError: a member is no plain file or leaves the folder, or two different ones are to be one file.
     """
     infos = [info for info in archive.infolist() if not info.is_dir()]
-    places = [_place(info, path) for info in infos]
-    kept = {place: info for place, info in zip(places, infos, strict=True) if not _is_shadow(place)}
-    if len(set(places)) < len(places):
-        raise InputError(f"{path} holds two files of one name; it was not unpacked")
-    if not kept:
-        raise InputError(f"{path} holds no files; fetch it again")
-    shadows = len(infos) - len(kept)
-    if all(len(place.parts) > 1 and place.parts[0] == name for place in kept):
+    places, repeated = _places(infos, path, folder)
+    kept = {place: info for place, info in places.items() if not is_shadow(place)}
+    shadows = len(places) - len(kept)
+    unfit: dict[str, list[str]] = defaultdict(list)
+    for place in list(kept):
+        reason = why_unfit(place, path.parent)
+        if reason:
+            unfit[reason].append(str(place))
+            del kept[place]
+    if kept and all(len(place.parts) > 1 and place.parts[0] == folder.name for place in kept):
         kept = {PurePosixPath(*place.parts[1:]): info for place, info in kept.items()}
-    members = {place: info for place, info in kept.items() if not _is_copy(place, info, kept, name)}
+    members = {place: info for place, info in kept.items() if not _is_copy(place, info, kept, folder.name)}
+    for place in members:
+        if any(parent in members for parent in place.parents):
+            raise InputError(f"{path} holds a file and a folder of one name, above {str(place)!r}; {_by_hand(folder)}")
     size = sum(-(-info.file_size // _BLOCK) * _BLOCK for info in members.values())
-    return Plan(members, shadows, len(kept) - len(members), size)
+    copies = repeated + len(kept) - len(members)
+    return Plan(members, shadows, copies, dict(unfit), _notes(members, folder), size)
 
 
-def _place(info: ZipInfo, path: Path) -> PurePosixPath:
-    """The path of a member below the folder, as long as it is inside."""
-    place = PurePosixPath(info.filename)
-    what = ""
-    if place.is_absolute() or ".." in place.parts or re.search(r"[\\:\0]", info.filename) or not place.parts:
-        what = "leads outside its folder"
-    elif stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-        what = "is a link or a device"
-    if what:
-        raise InputError(
-            f"{path} is not to be trusted: {info.filename!r} {what}; nothing was unpacked, delete the file"
-        )
-    return place
+def _places(infos: list[ZipInfo], path: Path, folder: Path) -> tuple[dict[PurePosixPath, ZipInfo], int]:
+    """Path in the folder -> member, and how many more members are the same file once again."""
+    places: dict[PurePosixPath, ZipInfo] = {}
+    repeated = 0
+    for info in infos:
+        try:
+            place = place_of(info)
+        except Untrusted as error:
+            raise InputError(
+                f"{path} is not to be trusted: {info.orig_filename!r} {error}; nothing was unpacked, look into it, and "
+                f"unpack what you trust yourself into {folder}"
+            ) from error
+        before = places.setdefault(place, info)
+        if (before.file_size, before.CRC) != (info.file_size, info.CRC):
+            raise InputError(f"{path} holds two different files called {str(place)!r}; {_by_hand(folder)}")
+        repeated += before is not info
+    return places, repeated
 
 
-def _is_shadow(place: PurePosixPath) -> bool:
-    """What macOS and other systems leave beside the files that a person put there."""
-    return any(part == "__MACOSX" or part.startswith(".") for part in place.parts)
+def _notes(members: dict[PurePosixPath, ZipInfo], folder: Path) -> list[str]:
+    """What was done to names, and what is still packed."""
+    notes = []
+    divided = [info.orig_filename for info in members.values() if "\\" in info.orig_filename]
+    if divided:
+        notes.append(f"a backslash was read as a folder in {len(divided)} name(s), the first is {divided[0]!r}")
+    packed = [str(place) for place in members if place.suffix.lower() == ".zip"]
+    if packed:
+        notes.append(f"{len(packed)} zip(s) inside stay packed, the first is {packed[0]}; unzip them in {folder}")
+    return notes
+
+
+def _encoding_notes(encoding: str, plan: Plan) -> list[str]:
+    """How names were read that are not ASCII, and do not say in which encoding they are."""
+    names = [str(place) for place in plan.members if not str(place).isascii()]
+    if encoding != "cp932" or not names:
+        return []
+    return [f"names without an encoding were read as Japanese of Windows (cp932), the first is {names[0]}"]
+
+
+def _by_hand(folder: Path) -> str:
+    """The way on where no choice can be made for the user."""
+    return f"nothing was unpacked: unpack it yourself into {folder}, or delete it to download it anew"
 
 
 def _is_copy(place: PurePosixPath, info: ZipInfo, kept: dict[PurePosixPath, ZipInfo], name: str) -> bool:

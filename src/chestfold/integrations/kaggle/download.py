@@ -8,7 +8,7 @@ from rich.filesize import decimal
 
 from chestfold.core.console import say, waiting
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, input_dir, lock, sha256_file
+from chestfold.core.files import explained_disk_errors, input_dir, lock, read_json, sha256_file
 from chestfold.core.provenance import today
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.dataset import Dataset
@@ -60,7 +60,9 @@ def _is_there(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     if (folder / archive.MANIFEST).exists():
+        fetched = read_json(folder / archive.MANIFEST).get("date", "an unknown day")
         say(f"{folder} is there already: {archive.verify(folder)} files, their checksums hold")
+        say(f"it was fetched on {fetched}; for a newer version at Kaggle delete {folder} and fetch it again")
         shutil.rmtree(_work_folder(folder), ignore_errors=True)  # a kill may have come before this
     else:
         say(f"{folder} is there already, put there by hand or made here; nothing was changed")
@@ -79,14 +81,22 @@ def _fetch(source: Source, folder: Path) -> None:
         begun = any(work.glob("*.kaggle-partial"))
         if begun or not is_zipfile(path):
             say(f"{'resuming the download of' if begun else 'downloading'} {source.page}")
-            with explained_disk_errors(path), waiting(f"downloading {source.slug}") as remark:
+            with (
+                explained_disk_errors(path, "it resumes the download"),
+                waiting(f"downloading {source.slug}") as remark,
+            ):
                 path = client.download(source, work, remark)
+        if path.suffix != ".zip":
+            raise InputError(
+                f"Kaggle sent no zip but a single file, {path}; move it into {folder}, under the name that it has at "
+                f"{source.page}/data"
+            )
         if not is_zipfile(path):
             path.unlink()
             raise InputError(f"what Kaggle sent as {path.name} is not a complete zip; run the same command again")
         about = {"source": source.page, "zip_sha256": sha256_file(path), "date": today()}
         plan = archive.unpack(path, folder, about)
     shutil.rmtree(work, ignore_errors=True)
-    for line in plan.left_out:
+    for line in [*plan.left_out, *plan.notes]:
         say(line)
     say(f"wrote {folder}: {len(plan.members)} files, {decimal(plan.bytes)}, checksums in its .sha256.json")

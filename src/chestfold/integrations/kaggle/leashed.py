@@ -1,6 +1,6 @@
 """The `kaggle` program, which ends when the process that started it does, however that ended.
 
-Left alone it would finish an upload that its starter, run again, has no way to see, and has made a second time.
+Left alone it would go on with what its starter, run again, has no way to see, and begins a second time.
 Run as `python -m chestfold.integrations.kaggle.leashed ARGUMENTS`; the starter holds the other end of stdin open.
 """
 

@@ -1,5 +1,6 @@
 """From a result to a numbered submission file that was checked before anything leaves the machine."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,11 @@ from chestfold.integrations.kaggle.answers import DIGITS, AnswerFormat, answer_f
 
 
 class Upload(Record):
-    """What became of a file at one competition. `begun`: when the upload was; `reason`: why it has no score."""
+    """What became of a file at one competition: see `upload` for its life.
+
+    `begun`: when the upload was; `reason`: why there is no entry or no score; `scored_sha256`: of the file that Kaggle
+    holds for the entry, empty where that is not known; `failed`: references of earlier entries without a score.
+    """
 
     competition: str
     marker: str
@@ -35,10 +40,42 @@ class Upload(Record):
     public: str = ""
     private: str = ""
     reason: str = ""
+    scored_sha256: str = ""
+    failed: tuple[int, ...] = ()
+    final: bool = False
+    """Whether Kaggle took the whole file and then refused it: it is not sent again unless that is asked for."""
+
+    def proof(self, sha256: str) -> str:
+        """Whether it is known that Kaggle scored the file of this hash: "", "proven", "not proven" or "other file"."""
+        if self.status != "COMPLETE":
+            return ""
+        if not self.scored_sha256:
+            return "not proven"
+        return "proven" if self.scored_sha256 == sha256 else "other file"
+
+
+class KernelSteps(Record):
+    """How far a kernel is on its way to a competition: see `kernel_send`, which writes it down before each step.
+
+    `identity`: owner/name at Kaggle; `weights_hash`: of its data set's content. A version is 0 until it is known;
+    `before`: the newest one at Kaggle when ours was asked for.
+    """
+
+    identity: str
+    weights_hash: str
+    dataset: str = ""
+    dataset_before: int = 0
+    dataset_version: int = 0
+    kernel: str = ""
+    kernel_version: int = 0
 
 
 class SubmissionRecord(Record):
-    """submissions/NNN_NAME.json: what the CSV beside it was made of, and what became of it."""
+    """submissions/NNN_NAME.json: what the CSV beside it was made of, and what became of it.
+
+    Of a kernel, NNN_NAME-kernel.json, `sha256` is that of its content, and the CSV is what it predicted where it could
+    be looked at: Kaggle scores what it predicts for the hidden images.
+    """
 
     result: str
     data: str
@@ -52,6 +89,7 @@ class SubmissionRecord(Record):
     full: bool = False
     """Whether it is what `--fold full` predicts, whose score is not that of the result."""
     uploads: tuple[Upload, ...] = ()
+    kernel: KernelSteps | None = None
 
 
 def all_submissions() -> list[tuple[Path, SubmissionRecord]]:
@@ -78,6 +116,11 @@ def write_submission(name: str, partial: bool = False, full: bool = False) -> tu
         raise InputError("--full and --partial: all folds stand beside a training on all images; leave one of them out")
     result = find_result(name)
     require_all_folds(result, partial)
+    if full and result.record.calibration:
+        raise InputError(
+            f"--full: {name} is calibrated by out-of-fold predictions, which a training on all images has none of; "
+            f"submit {result.record.members[0]} --full as it is"
+        )
     if result.is_published:
         say(f"{name} is the published result of {result.folder}, not a run of yours")
     sample, source, form = expected_answers(result)
@@ -86,11 +129,11 @@ def write_submission(name: str, partial: bool = False, full: bool = False) -> tu
     folder, stem = submissions_dir(), f"{name}-{FULL_FOLDER}" if full else name
     with lock(folder):
         same = (p for p in sorted(folder.glob(f"[0-9][0-9][0-9]_{stem}.csv")) if p.read_bytes() == data)
-        path = next(same, folder / f"{_next_number(folder):03d}_{stem}.csv")
+        path = next(same, folder / f"{next_number(folder):03d}_{stem}.csv")
         _write_checked(path, data, sample, form)
         new = not path.with_suffix(".json").exists()
         if new:
-            record = _record_of(result, path, source)
+            record = record_of(result, sha256_file(path), source)
             if full:
                 record = of_full(record, result)
             record.write(path.with_suffix(".json"))
@@ -262,12 +305,14 @@ def _check_ids(path: Path, given: pd.Series, wanted: pd.Series) -> None:
         raise InputError(f"{path}: the ids are in another order than in sample_submission.csv")
 
 
-def _next_number(folder: Path) -> int:
-    numbers = [int(p.name[:3]) for p in folder.glob("[0-9][0-9][0-9]_*.csv")]
+def next_number(folder: Path) -> int:
+    """One that no submission has, neither a file nor a kernel."""
+    numbers = [int(p.name[:3]) for p in folder.glob("[0-9][0-9][0-9]_*")]
     return max(numbers, default=0) + 1
 
 
-def _record_of(result: Result, path: Path, sample_path: Path | None) -> SubmissionRecord:
+def record_of(result: Result, sha256: str, sample_path: Path | None = None) -> SubmissionRecord:
+    """What is known of a submission of this content before it is sent."""
     record = result.record
     return SubmissionRecord(
         result=result.name,
@@ -278,7 +323,7 @@ def _record_of(result: Result, path: Path, sample_path: Path | None) -> Submissi
         files={name: record.files.get(name) for name in ("oof.parquet", "test.parquet")},
         folds=record.folds,
         sample_sha256=sha256_file(sample_path) if sample_path else None,
-        sha256=sha256_file(path),
+        sha256=sha256,
     )
 
 
@@ -302,6 +347,8 @@ def standings(results: Sequence[Result]) -> dict[str, Standing]:
         if record.full or record.files["oof.parquet"] != hashes.get(record.result):
             continue
         for upload in record.uploads:
+            if upload.proof(record.sha256) == "other file":
+                continue
             public, private = _number(upload.public), _number(upload.private)
             if (public, private) != (None, None):
                 found[record.result] = Standing(public, private, upload.competition)
@@ -309,8 +356,9 @@ def standings(results: Sequence[Result]) -> dict[str, Standing]:
 
 
 def _number(text: str) -> float | None:
-    """Kaggle gives its scores as texts, empty where there is none."""
+    """Kaggle gives its scores as texts, empty where there is none; one that is not finite is none."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

@@ -1,9 +1,9 @@
 // The table of runs: search, order, columns by profile, the forest of intervals, and the choice of A and B.
 const COLUMNS = {
-  radiographer: ["recall", "specificity", "accuracy", "ece"],
+  radiographer: ["recall", "specificity", "accuracy", "ece", "brier", "log_loss"],
   competitor: ["corrupted", "public", "private", "test_auc", "gain", "p_false", "minutes"],
 };
-const SMALL_FIRST = ["ece", "p_false", "minutes", "name", "what"];
+const SMALL_FIRST = ["ece", "brier", "log_loss", "p_false", "minutes", "name", "what"];
 const FIRST_ROWS = 50;
 const FOREST = 190; // pixels
 const ALIASES = { sensitivity: "recall", shifted: "corrupted", p: "p_false" };
@@ -244,9 +244,16 @@ function dataSetLines() {
   const { table } = app;
   const counts = Object.entries(table.counts).map(([name, count]) => t("class_count", name, count)).join(t("comma"));
   const base = table.base ? t("base_rate", table.base.class, app.percent(table.base.share)) : "";
-  const lines = [el("p", { class: "soft" }, t("images_patients", table.images, table.patients, counts), " ", base)];
+  const black = table.black ? withoutLungs(table) : "";
+  const images = t("images_patients", table.images, table.patients, counts);
+  const lines = [el("p", { class: "soft" }, images, " ", base, " ", black)];
   if (!table.warning) return lines;
   return [el("div", { class: "warning" }, el("strong", {}, t("confounded")), el("p", {}, table.warning)), ...lines];
+}
+
+function withoutLungs({ metric, black }) {
+  const [value, low, high] = black.score.map(d3.format(".4f"));
+  return t("without_lungs", metric.title, `${value} [${low}, ${high}]`, black.name);
 }
 
 function meansNote() {

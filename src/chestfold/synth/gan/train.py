@@ -20,7 +20,7 @@ from torch.optim.swa_utils import update_bn
 from chestfold.core import checkpoint, distributed, rng
 from chestfold.core.console import bar, say
 from chestfold.core.errors import InputError, TrainingError
-from chestfold.core.files import sha256_json, write_bytes
+from chestfold.core.files import remove, sha256_json, write_bytes
 from chestfold.core.provenance import provenance
 from chestfold.core.run_folder import Config
 from chestfold.data import folds
@@ -347,7 +347,7 @@ def finish(recipe: Recipe, state: State, nodules: Nodules, config: Config, folde
     """Write the generator and the manifest, which is what makes it finished."""
     weights = {name: value.contiguous() for name, value in finished_generator(recipe, state).state_dict().items()}
     write_bytes(folder.path / WEIGHTS, save(weights))  # not save_file, whose file nobody but its owner may read
-    checkpoint.previous(folder.last_checkpoint).unlink(missing_ok=True)
+    remove(checkpoint.previous(folder.last_checkpoint))
     rows = folder.history()
     manifest = GeneratorManifest(
         config_sha256=sha256_json(config.to_dict()),

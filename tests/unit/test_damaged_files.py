@@ -1,0 +1,92 @@
+"""A flipped bit or a cut end is one sentence, in each kind of file (by chance, and many: benchmarks/corruption.py)."""
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from conftest import record_of
+
+from chestfold.core.errors import InputError
+from chestfold.core.files import read_json
+from chestfold.data import cache
+from chestfold.data.catalogue import open_index
+from chestfold.data.readers import npz
+from chestfold.evaluate import leaderboard, predictions
+from chestfold.models import ood
+
+
+@pytest.fixture
+def table(tmp_path):
+    rows = pd.DataFrame({"id": ["a", "b"], "group": ["a", "b"], "label": ["ill", "healthy"]})
+    made = predictions.predictions(rows, 0, ["healthy", "ill"], np.array([[0.25, 0.75], [0.5, 0.5]]))
+    predictions.write(tmp_path / "oof.parquet", made, {"experiment": "exp100"})
+    return tmp_path / "oof.parquet"
+
+
+@pytest.mark.parametrize("meta", [b'{"a": ', b"\xb8", b"", b"[]", b"7", b"[" * 100_000])
+def test_damaged_provenance_is_one_sentence(table, meta):
+    stored = pq.read_table(table).replace_schema_metadata({b"chestfold": meta})
+    pq.write_table(stored, table)
+    with pytest.raises(InputError, match=r"oof\.parquet"):
+        predictions.read(table)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, 2000])
+def test_a_cut_cache_is_one_sentence(project, keep):
+    index = open_index("tiny")
+    cache.open_cache(index, 8)
+    (path,) = (project.input / ".cache" / "tiny").glob("8px*.npy")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"8px-.*\.npy is damaged; delete it"):
+        cache.open_cache(index, 8)
+
+
+def test_a_cache_of_fewer_images_is_one_sentence(project):
+    index = open_index("tiny")
+    cache.open_cache(index, 8)
+    (path,) = (project.input / ".cache" / "tiny").glob("8px*.npy")
+    np.save(path, np.load(path)[:-1])
+    with pytest.raises(InputError, match="does not hold the images of tiny"):
+        cache.open_cache(index, 8)
+
+
+def test_json_that_is_nested_without_end_is_one_sentence(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"a\.json is not valid JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_setting_whose_name_was_damaged_is_one_sentence():
+    with pytest.raises(InputError, match="scores.json of exp100: settings.backbone: field required"):
+        leaderboard.describe(record_of("exp100", settings={"backcone": "test_resnet", "image_size": 32}))
+
+
+def in_directory(data: bytes, offset: int, value: int) -> bytes:
+    """A zip in whose directory a byte of each entry is another."""
+    entries = data.split(b"PK\x01\x02")
+    return b"PK\x01\x02".join([entries[0], *(e[: offset - 4] + bytes([value]) + e[offset - 3 :] for e in entries[1:])])
+
+
+DAMAGES = {
+    "cut": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "no archive": lambda data: b"\x93NUMPY" + data[6:],
+    "an unknown compression": lambda data: in_directory(data, 10, 99),
+    "encrypted": lambda data: in_directory(data, 8, 1),
+    "a wild shape": lambda data: data.replace(b"(3,)", b"(9" + b"9" * 15 + b",)"),
+    "another byte": lambda data: data.replace(b"(3,)", b"(2,)"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("read", [ood.read, npz.load_arrays])
+def test_a_damaged_npz_is_one_sentence(tmp_path, damage, read):
+    path, three = tmp_path / "some.npz", np.ones(3, np.float32)
+    ood.write(path, ood.OodDetector("layer", three, three, np.eye(3, dtype=np.float32), 1.0, "f" * 64))
+    read(path)
+    npz.load_arrays.cache_clear()
+    whole = path.read_bytes()
+    path.write_bytes(DAMAGES[damage](whole))
+    assert path.read_bytes() != whole
+    with pytest.raises(InputError, match=r"some\.npz"):
+        read(path)

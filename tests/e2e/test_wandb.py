@@ -58,7 +58,7 @@ def test_every_epoch_is_there_with_its_figures(tracked):
     lines = (made.runs / "exp100" / "fold0" / "metrics.jsonl").read_text().splitlines()
     logged = [r["history"]["item"] for r in runs["exp100-fold0"][2] if r["type"] == "history"]
     *logged, pictures = logged
-    assert "worst errors" in pictures
+    assert "worst errors._type" in pictures
     for line, item in zip(map(json.loads, lines), logged, strict=True):
         assert {name: item[name] for name in line} == line
         assert {"lr", "images_per_second", "grad_norm", "train_loss", "train_accuracy"} <= set(line)

@@ -16,9 +16,10 @@ from wandb_server import KEY, Wandb
 
 from chestfold.cli import main
 from chestfold.core.run_folder import FoldFolder
-from chestfold.integrations.follow.process import show_fold, show_leaderboard
+from chestfold.integrations.follow.process import show_fold, show_leaderboard, show_result
 from chestfold.integrations.tracker import open_tracker
 from chestfold.integrations.wandb.environment import follower_environment
+from chestfold.integrations.wandb.sweep import SHOWN
 
 HOME = "home-of-dr-planted"
 
@@ -46,11 +47,11 @@ def service(trained, server, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.chdir(trained.runs)
 
-    def make(mode: str):
+    def make(mode: str, shown: str = ""):
         from chestfold.integrations.wandb.log import WandbService
 
         wandb.teardown()
-        for name, value in follower_environment(mode, "").items():
+        for name, value in follower_environment(mode, shown).items():
             monkeypatch.setenv(name, value)
         for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
             monkeypatch.setenv(name, "")  # so that they are put back
@@ -132,6 +133,17 @@ def test_the_leaderboard_is_one_run_that_is_updated(service, server, trained):
     (run,) = server.runs.values()
     tables = [json.loads(data)["data"] for name, data in run.files.items() if name.startswith("media/table")]
     assert sorted(len(table) for table in tables) == [1, 2] and len(run.history) == 2
+
+
+def test_the_leaderboard_stays_outside_of_a_sweep_of_several_folds(service, server, monkeypatch):
+    for name, value in (("WANDB_SWEEP_ID", "sweep1"), ("WANDB_RUN_ID", "trial1"), (SHOWN, "exp100")):
+        monkeypatch.setenv(name, value)
+    showing = service("online", "exp100")
+    show_result(showing, "exp100")
+    show_leaderboard(showing)
+    found = {run.about["displayName"]: (name, run.about.get("sweep")) for name, run in server.runs.items()}
+    assert found["exp100-cv"] == ("trial1", "sweep1")
+    assert found["leaderboard"][0] != "trial1" and found["leaderboard"][1] is None
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,9 @@ def test_every_epoch_is_there_with_its_figures(tracked):
     made, runs = tracked
     lines = (made.runs / "exp100" / "fold0" / "metrics.jsonl").read_text().splitlines()
     logged = [r["history"]["item"] for r in runs["exp100-fold0"][2] if r["type"] == "history"]
-    epochs = [item for item in logged if "epoch" in item]
-    for line, item in zip(map(json.loads, lines), epochs, strict=True):
+    *logged, pictures = logged
+    assert "worst errors._type" in pictures
+    for line, item in zip(map(json.loads, lines), logged, strict=True):
         assert {name: item[name] for name in line} == line
         assert {"lr", "images_per_second", "grad_norm", "train_loss", "train_accuracy"} <= set(line)
 

@@ -78,7 +78,7 @@ def test_images_tables_and_the_oof_file_arrive(arrived):
     fold = [name.split("_")[0] for name in server.by_name["exp100-fold0"].files]
     assert fold.count("media/images/worst%20errors") == 16 and "media/table/roc" in fold
     board = [d for f, d in server.by_name["leaderboard"].files.items() if f.startswith("media/table")]
-    assert json.loads(board[-1])["data"] == rows
+    assert json.loads(board[-1])["data"] == rows  # it was updated
     assert server.artifacts["exp100-fold0-oof"]["oof.parquet"].startswith(b"PAR1")
     assert {"exp100-fold0-oof", "exp100-fold1-oof"} <= server.committed
 

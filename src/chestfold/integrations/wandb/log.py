@@ -21,7 +21,7 @@ from chestfold.core.task import Task
 from chestfold.evaluate import predictions
 from chestfold.integrations.follow.contents import About, FoldContents
 from chestfold.integrations.follow.sent import GIVE_UP, Sent
-from chestfold.integrations.wandb import environment
+from chestfold.integrations.wandb import environment, sweep
 from chestfold.integrations.wandb.environment import SERVER, variable
 from chestfold.integrations.wandb.launch import UNREACHABLE
 
@@ -60,6 +60,7 @@ class WandbService:
         self.exit_code = 0 if reachable else UNREACHABLE
         place = [variable(name) for name in ("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT")]
         self.target = "offline" if self.mode == "offline" else sha256_json(place)[:16]
+        self.has_shown = False
         self.work = Path(tempfile.mkdtemp())
         atexit.register(shutil.rmtree, self.work, ignore_errors=True)
         os.environ["WANDB_MODE"] = self.mode  # else wandb sends its telemetry, and waits for it, where it is offline
@@ -70,7 +71,7 @@ class WandbService:
     def has(self, sent: Sent) -> bool:
         """Whether it was sent to the same server, or lies here for `wandb sync`, or was sent by that."""
         folders = offline_folders(sent.run)
-        if any(is_synced(folder) for folder in folders):
+        if folders and is_synced(folders[-1]):  # the newest holds what came last
             return True
         return sent.target == self.target and (self.mode == "online" or bool(folders))
 
@@ -79,6 +80,9 @@ class WandbService:
 
         Offline it is one folder, made anew, without the epochs that `wandb sync` has sent already.
         """
+        if self.has_shown:
+            _leave_sweep()
+        self.has_shown = True
         run_id = variable("WANDB_RUN_ID") or sent.run
         folders = offline_folders(run_id)
         synced = [folder for folder in folders if is_synced(folder)]
@@ -116,6 +120,13 @@ class WandbService:
             if words in text.lower():
                 return reason
         return text
+
+
+def _leave_sweep() -> None:
+    """Of what a process shows only the first is the sweep's run: not the leaderboard after a result."""
+    inside = [name for name in sweep.VARIABLES if os.environ.pop(name, None)]
+    if inside:
+        wandb.teardown()  # it has read the variables
 
 
 def _settings() -> wandb.Settings:

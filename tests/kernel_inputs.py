@@ -34,6 +34,7 @@ def predicted_in_a_kernel(kernel: Kernel, inputs: Path, work: Path) -> bytes:
 
 def keep_precision(inputs: Path, runs: Path) -> None:
     """Predict in the precision of the training, and not in fp32: then the numbers are the same."""
-    for config in inputs.glob("weights/*__config.json"):
-        _, name, fold, file = config.name.split("__")
-        config.write_bytes((runs / name / fold / file).read_bytes())
+    for kind in ("config", "manifest"):
+        for path in inputs.glob(f"weights/runs__*__{kind}.json"):
+            _, name, fold, file = path.name.split("__")
+            path.write_bytes((runs / name / fold / file).read_bytes())

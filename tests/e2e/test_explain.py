@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from conftest import Project, enter
 from page_data import data_of, decoded, runs_of
+from signed_config import sign_config
 
 from chestfold.cli import main
-from chestfold.core.files import read_json, write_json
+from chestfold.core.files import read_json
 from chestfold.evaluate import leaderboard, results
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.report.attention import read_maps, read_outlines
@@ -189,7 +190,7 @@ def copied(project: Project, source: str, name: str, parent: str) -> Path:
     run = project.runs / name
     shutil.copytree(project.runs / source, run, ignore=shutil.ignore_patterns("explain"))
     for config in run.glob("fold*/config.json"):
-        write_json(config, read_json(config) | {"experiment": name, "parent": parent})
+        sign_config(config.parent, read_json(config) | {"experiment": name, "parent": parent})
     return run
 
 

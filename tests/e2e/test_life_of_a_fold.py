@@ -2,10 +2,11 @@
 
 import pytest
 from conftest import tiny_experiment
+from signed_config import sign_config
 
 from chestfold.core import console
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, sha256_json, write_json
+from chestfold.core.files import read_json
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import predictions, results
 from chestfold.integrations.kaggle.submission import write_submission
@@ -64,8 +65,7 @@ def forget_settings(folder, *names: str) -> None:
     config = read_json(folder / "config.json")
     for name in names:
         del config["settings"][name]
-    write_json(folder / "config.json", config)
-    write_json(folder / "manifest.json", read_json(folder / "manifest.json") | {"config_sha256": sha256_json(config)})
+    sign_config(folder, config)
 
 
 def test_a_fold_from_before_a_setting_was_added_is_finished_too(trained, capsys):

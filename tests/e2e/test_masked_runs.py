@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 from conftest import Project, enter, read_grey, tiny_experiment
+from signed_config import sign_config
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, sha256_json, write_json
+from chestfold.core.files import read_json
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.phantom import write_phantom
@@ -77,9 +78,7 @@ def test_a_fold_from_before_there_were_masks_is_finished(project, monkeypatch):
     config = read_json(path)
     assert config["settings"].pop("lung_mask") == config["settings"].pop("frame") == "none"
     assert "lungs" not in config["fingerprint"]
-    write_json(path, config)
-    manifest = read_json(path.parent / "manifest.json")
-    write_json(path.parent / "manifest.json", manifest | {"config_sha256": sha256_json(config)})
+    sign_config(path.parent, config)
     before = (path.parent / "best.ckpt").stat().st_mtime_ns
     project.run(plain, "--fold", "0")
     assert (path.parent / "best.ckpt").stat().st_mtime_ns == before

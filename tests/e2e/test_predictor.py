@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import pytest
 from conftest import tiny_experiment
+from signed_config import sign_config
 
 from chestfold import Predictor
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, write_json
+from chestfold.core.files import read_json
 from chestfold.evaluate import predictions, results
 from chestfold.evaluate.calibrated import calibrate
 
@@ -76,7 +77,7 @@ def test_a_run_from_before_a_setting_was_added_is_loaded(trained):
     config = read_json(path)
     for name in ("average_last", "head_width"):
         del config["settings"][name]
-    write_json(path, config)
+    sign_config(path.parent, config)
     assert set(Predictor("exp100")(place(trained, "x000")).probabilities) == {"healthy", "ill"}
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from conftest import read_grey, tiny_experiment
 from PIL import Image
+from signed_config import sign_config
 
 from chestfold import Predictor
 from chestfold.cli import main
-from chestfold.core.files import read_json, write_json
+from chestfold.core.files import read_json
 from chestfold.data.catalogue import open_index
 from chestfold.data.extra import open_extra
 from chestfold.evaluate import predictions, results
@@ -139,7 +140,7 @@ def as_debug(project) -> str:
     """exp100 as if it had been a debug run."""
     folder = (project.runs / "exp100").rename(project.runs / "exp100-debug")
     for path in folder.glob("fold*/config.json"):
-        write_json(path, read_json(path) | {"experiment": "exp100-debug"})
+        sign_config(path.parent, read_json(path) | {"experiment": "exp100-debug"})
     return "exp100-debug"
 
 

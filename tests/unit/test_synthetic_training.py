@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import tiny_experiment
+from signed_config import sign_config
 
 from chestfold.core.config import Request
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, sha256_json, write_json
+from chestfold.core.files import read_json
 from chestfold.core.run_folder import SyntheticCount
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
@@ -146,7 +147,5 @@ def test_without_synthetic_images_a_fold_from_before_there_were_any_is_finished(
     assert "synthetic_sha256" not in config["fingerprint"]
     for name in ("positive_share", "synthetic"):
         del config["settings"][name]
-    write_json(path, config)
-    manifest = read_json(path.parent / "manifest.json")
-    write_json(path.parent / "manifest.json", manifest | {"config_sha256": sha256_json(config)})
+    sign_config(path.parent, config)
     project.run(exp(), "--fold", "0")  # finished: not refused

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_experiment
+from signed_config import sign_config
 
 from chestfold.core import checkpoint
 from chestfold.core.config import Experiment, Request, debug_settings
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, sha256_file, sha256_json, write_json
+from chestfold.core.files import read_json, sha256_file, write_json
 from chestfold.core.run_folder import RunFolder
 from chestfold.core.task import create_task
 from chestfold.data import folds
@@ -171,8 +172,7 @@ def other_labels(project):
     folder = RunFolder("exp100").fold(0)
     config = read_json(folder.config_path)
     config["fingerprint"]["index_sha256"] = "0" * 64
-    write_json(folder.config_path, config)
-    write_json(folder.manifest_path, read_json(folder.manifest_path) | {"config_sha256": sha256_json(config)})
+    sign_config(folder.path, config)
 
 
 def published_only(project):

@@ -160,11 +160,6 @@ class TrainingFolder(Generic[C, M]):
         if not self.manifest_path.exists():
             return False
         self.require_own_config()
-        self.require_own_files()
-        return True
-
-    def require_own_files(self) -> None:
-        """Raise `InputError` where a file that the manifest names was changed or lost."""
         for name, digest in self.manifest().files.items():
             path = self.path / name
             if not path.exists() or sha256_file(path) != digest:
@@ -172,6 +167,7 @@ class TrainingFolder(Generic[C, M]):
                     f"{path} is not the file that the training finished with; restore it, or train again with "
                     "--overwrite"
                 )
+        return True
 
     def require_own_config(self) -> None:
         """Raise `InputError` where config.json was changed after the training was finished."""

@@ -12,6 +12,7 @@ from chestfold.models.runner import Runner, make_runner, predict
 
 def load_networks(folder: FoldFolder, exp: Experiment) -> list[Runner]:
     """The networks whose mean is a fold's prediction: its best epoch's, or those of its last epochs."""
+    folder.require_own_config()
     folder.load_hooks()
     task = folder.config().create_task()
     networks = []

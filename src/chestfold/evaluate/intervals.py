@@ -76,8 +76,10 @@ def of_share(found: Estimate) -> Score:
     if found.error > 0 and 0 < value < 1:
         trials = value * (1 - value) / found.error**2
     t = found.quantile
-    middle = (value + t**2 / (2 * trials)) / (1 + t**2 / trials)
-    half = t / (1 + t**2 / trials) * math.sqrt(value * (1 - value) / trials + t**2 / (4 * trials**2))
+    shrinkage = 1 + t**2 / trials
+    middle = (value + t**2 / (2 * trials)) / shrinkage
+    variance = value * (1 - value) / trials + t**2 / (4 * trials**2)
+    half = t * math.sqrt(variance) / shrinkage
     low, high = max(0.0, middle - half), min(1.0, middle + half)
     return Score(value, min(value, low), max(value, high))  # of 0 and 1 rounding may leave them by a hair
 

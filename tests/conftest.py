@@ -23,12 +23,12 @@ from wandb_server import Wandb
 from xdist.scheduler import LoadScopeScheduling
 
 from chestfold import Experiment
-from chestfold.core.garbage import collect_rarely
+from chestfold.core.memory import tune_memory
 from chestfold.core.rng import generator
 from chestfold.evaluate import bootstrap
 from chestfold.evaluate.results import FoldsOfResult, ResultRecord, Scores
 
-collect_rarely()
+tune_memory()
 setattr(os, "fsync", lambda _: None)  # noqa: B010  a test's files need not survive a power cut
 setattr(os, "sync", lambda: None)  # noqa: B010
 bootstrap.REPLICATES = 50  # of the bootstrap; test_metrics draws all

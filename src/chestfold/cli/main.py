@@ -7,7 +7,7 @@ from chestfold.cli import compare, data, explain, folds, predict, quiz, results,
 from chestfold.cli.parser import Parser
 from chestfold.core.console import fail
 from chestfold.core.errors import ChestfoldError
-from chestfold.core.garbage import collect_rarely
+from chestfold.core.memory import tune_memory
 
 ABOUT = (
     "From a folder of chest images to a checked submission. Experiments are trained by their own files: "
@@ -17,7 +17,7 @@ ABOUT = (
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point of `chestfold`; exits with code 2 and one sentence when something is wrong."""
-    collect_rarely()
+    tune_memory()
     try:
         arguments = create_parser().parse(sys.argv[1:] if argv is None else argv)
         arguments.verb(arguments)

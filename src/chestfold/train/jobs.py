@@ -22,7 +22,7 @@ from chestfold.core.config import Experiment, Request
 from chestfold.core.console import forward_to, plural, say, waiting
 from chestfold.core.errors import ChestfoldError, TrainingError
 from chestfold.core.files import Locked
-from chestfold.core.garbage import collect_rarely
+from chestfold.core.memory import tune_memory
 from chestfold.core.panel import Panel
 from chestfold.core.processes import watch_parent
 from chestfold.train.threads import jobs_that_fit, usable_cores
@@ -203,7 +203,7 @@ def work(
     os.environ.clear()
     os.environ.update(environment)  # the server has that of the time when it was started
     threading.Thread(target=watch_parent, daemon=True).start()
-    collect_rarely()
+    tune_memory()
     from chestfold.integrations.tracker import open_tracker
     from chestfold.train.prepare import prepare
     from chestfold.train.run import train_fold

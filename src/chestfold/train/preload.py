@@ -1,7 +1,9 @@
 """What a training process needs, imported once by the server from which they are forked (see `jobs`)."""
 
-from chestfold.core.garbage import collect_rarely
+from chestfold.core.memory import tune_memory
 
-collect_rarely()
+tune_memory()
 
-import chestfold.train.run  # noqa: E402, F401  after the line above, which makes it faster
+import matplotlib  # noqa: E402, F401  its fonts write on the pictures of augmented images
+
+import chestfold.train.run  # noqa: E402, F401  after `tune_memory`, which makes it faster

@@ -6,10 +6,12 @@ itself: it may end at any moment and be started again.
 
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +65,7 @@ def run_sweep(requests: Sequence[Request], shares: Shares) -> None:
         InputError: no cluster answers, or none of its machines has what a cell takes.
         ChestfoldError: some cells failed, after all others are finished.
     """
+    threading.Thread(target=import_module, args=("chestfold.train.prepare",), daemon=True).start()  # while Ray starts
     with connected(shares.address, shares.jobs * shares.threads) as cluster:
         gpus = gpus_of(shares, cluster.nodes())
         if shares.address is None:

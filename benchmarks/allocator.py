@@ -1,6 +1,7 @@
 """What keeping freed memory gains: training steps of a network with `core.memory.keep_freed` and without, in turns.
 
     python benchmarks/allocator.py [--backbones resnet18:64 mobilenetv2_100:96] [--seconds 8] [--rounds 3]
+        [--quick]
 
 Each measurement is a process of its own with one thread: random images in batches of 32, AdamW. Prints a JSON line for
 each network: images a second both ways, their ratio, and the most memory in MiB.
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", default=networks, metavar="NAME:SIZE")
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one small network for a moment: does it run at all")
     parser.add_argument("--one", choices=["kept", "returned"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -82,6 +84,8 @@ def main() -> None:
         backbone, size = given.backbones[0].split(":")
         say(json.dumps(train(backbone, int(size), given.seconds)))
         return
+    if given.quick:
+        given.backbones, given.rounds, given.seconds = ["resnet10t:32"], 1, 0.1
     for network in given.backbones:
         say(json.dumps(compare(network, given.rounds, given.seconds)))
 

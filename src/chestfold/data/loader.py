@@ -34,6 +34,7 @@ from chestfold.data.transforms.preprocess import (
 
 if TYPE_CHECKING:
     from chestfold.data.transforms.augment import Augmenter
+    from chestfold.data.transforms.batch_augment import BatchAugmenter
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,12 @@ class TrainBatches(Dataset):
 
         return Augmenter(self._exp)
 
+    @cached_property
+    def _augment_batch(self) -> "BatchAugmenter":
+        from chestfold.data.transforms.batch_augment import BatchAugmenter
+
+        return BatchAugmenter(self._exp)
+
     def _order(self, epoch: int) -> np.ndarray:
         rng = generator(self._exp.seed, self._fold, "order", epoch)
         return epoch_order(self._strata, self._exp.sampling, rng)
@@ -138,9 +145,11 @@ class TrainBatches(Dataset):
         """Augmented pixels (B, S, S) or (B, S, S, 3), and the lung masks that moved with them."""
         images = self._images
         pixels, masks = images.pre_augmented(images.rows[positions])
+        draws = [(self._exp.seed, self._fold, "augment", epoch, images.ids[position]) for position in positions]
+        if self._exp.augment_batch:
+            return self._augment_batch(pixels, masks, draws)
         made, moved = [], []
-        for n, position in enumerate(positions):
-            draw = (self._exp.seed, self._fold, "augment", epoch, images.ids[position])
+        for n, draw in enumerate(draws):
             if masks is None:
                 made.append(self._augment(pixels[n], *draw))
             else:

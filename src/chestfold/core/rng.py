@@ -11,6 +11,9 @@ from hashlib import blake2b
 
 import numpy as np
 
+Names = tuple[int | str, ...]
+"""Of a draw: seed, fold, what for, epoch, image."""
+
 
 def key(*parts: int | str) -> int:
     """A 64-bit key, 0 <= key < 2**64, that depends on every part and on their order."""
@@ -23,7 +26,7 @@ def generator(*parts: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key(*parts)))
 
 
-def uniforms(names: Sequence[tuple[int | str, ...]], count: int) -> np.ndarray:
+def uniforms(names: Sequence[Names], count: int) -> np.ndarray:
     """The first numbers of several streams at once: float64 (N, count), 0 <= number < 1.
 
     Row n is `generator(*names[n]).random(count)`, without the making of a generator for each.

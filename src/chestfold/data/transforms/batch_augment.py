@@ -6,19 +6,17 @@ Each draw is a function of its names alone, whatever else is in the batch.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
-import cv2
 import numpy as np
 from scipy.special import ndtri
 
 from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
-from chestfold.core.rng import key, uniforms
+from chestfold.core.rng import Names, uniforms
 from chestfold.data.levels import quantised
+from chestfold.data.transforms.array_batch import ArrayBatch
 
-Names = tuple[int | str, ...]
-"""Of a draw: seed, fold, "augment", epoch, image."""
 NUMBERS = 64
 """Random numbers for each image, more than any augmentation takes; further ones for RandAugment's operations."""
 ATTEMPTS = 10
@@ -48,18 +46,58 @@ class Draws:
         return (count * next(self._left)).astype(np.int64)
 
 
-@dataclass
-class Batch:
-    """B images that are augmented: pixels (B, S, S) or (B, S, S, 3), uint8 or uint16; masks uint8 (B, S, S) or None."""
+Curve = Callable[[np.ndarray], np.ndarray]
+"""Of grey values, shares 0 to 1 of white: (B, L) or (1, L) to (B, L), in which each image has its own parameters."""
 
-    pixels: np.ndarray
-    masks: np.ndarray | None
-    names: Sequence[Names]
+
+class ImageBatch(Protocol):
+    """B images that are changed in place. `rows`, int (R,), are places in the batch."""
 
     @property
     def size(self) -> int:
-        """Pixels a side."""
-        return self.pixels.shape[1]
+        """Pixels a side, S."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def warp(self, rows: np.ndarray, crops: np.ndarray, matrices: np.ndarray, is_moved: np.ndarray) -> None:
+        """Interpolate parts of images by matrices.
+
+        Args:
+            rows: which.
+            crops: x, y, width, height of the part, int (R, 4): nothing outside of it is seen.
+            matrices: from pixels of the part to those of the result, (R, 3, 3).
+            is_moved: bool (R,); beyond the part of these is black, of the others what its edge is.
+        """
+        ...
+
+    def turn(self, members: np.ndarray) -> None:
+        """Symmetries of the square, int (B,): twice the quarters of a turn, and 1 for a mirroring after it."""
+        ...
+
+    def change(self, curve: Curve) -> None:
+        """The greys of all images."""
+        ...
+
+    def look_up(self, rows: np.ndarray, tables: np.ndarray) -> None:
+        """Greys by tables, uint8 (R, 256)."""
+        ...
+
+    def auto_contrast(self, rows: np.ndarray) -> None:
+        """Each channel from black to white, as albumentations has it."""
+        ...
+
+    def equalize(self, rows: np.ndarray) -> None:
+        """Each grey of a channel as often as another, as OpenCV has it."""
+        ...
+
+    def sharpen(self, rows: np.ndarray, amounts: np.ndarray) -> None:
+        """`amounts` (R,) of the images plus their difference from the sum of their neighbours."""
+        ...
+
+    def add_noise(self, rows: np.ndarray, deviations: np.ndarray) -> None:
+        """Gaussian noise; deviations (R,) are shares of white."""
+        ...
 
 
 class BatchAugmenter:
@@ -83,14 +121,22 @@ class BatchAugmenter:
             masks: uint8 (B, S, S), 0 or 1, that are moved with the images, or None.
             names: of the draw of each image.
         """
+        batch = ArrayBatch(pixels.copy(), None if masks is None else masks.copy(), names)
+        self.change(batch, self.draw(names))
+        return batch.pixels, batch.masks
+
+    def draw(self, names: Sequence[Names]) -> Draws:
+        """The numbers for a batch."""
+        count, _ = self._exp.randaugment or (0, 0)
+        return Draws(names, NUMBERS + 2 * count)
+
+    def change(self, batch: ImageBatch, draws: Draws) -> None:
+        """Augment a batch in place."""
         exp = self._exp
-        batch = Batch(pixels, masks, names)
-        count, strength = exp.randaugment or (0, 0)
-        draws = Draws(names, NUMBERS + 2 * count)
         BATCH_AUGMENTATIONS[exp.augment](exp, batch, draws)
+        count, strength = exp.randaugment or (0, 0)
         for _ in range(count):
             _randaugment(batch, draws, strength / 10)
-        return batch.pixels, batch.masks
 
 
 def require_batch_augmentation(exp: Experiment) -> None:
@@ -105,36 +151,30 @@ def require_batch_augmentation(exp: Experiment) -> None:
 # Augmentations by name: each changes the batch
 
 
-def _none(_: Experiment, __: Batch, ___: Draws) -> None:
+def _none(_: Experiment, __: ImageBatch, ___: Draws) -> None:
     """The images as they are."""
 
 
-def _plain(exp: Experiment, batch: Batch, draws: Draws) -> None:
+def _plain(exp: Experiment, batch: ImageBatch, draws: Draws) -> None:
     _geometry(exp, batch, draws)
-    _change_greys(batch, [_brightness_contrast(draws, 0.3, 0.3, 0.7)])
+    batch.change(_brightness_contrast(draws, 0.3, 0.3, 0.7))
 
 
-def _photometric(exp: Experiment, batch: Batch, draws: Draws) -> None:
+def _photometric(exp: Experiment, batch: ImageBatch, draws: Draws) -> None:
     _geometry(exp, batch, draws)
     curves = [_brightness_contrast(draws, 0.2, 0.4, 0.8), _gamma(draws, 0.5, 2.0, 0.5), _tone_curve(draws, 0.3, 0.5)]
-    _change_greys(batch, curves)
+    batch.change(_one_after_the_other(curves))
     sharpened, amounts = draws.chance(0.3), draws.uniform(0.1, 0.6)
     noisy, deviations = draws.chance(0.3), draws.uniform(0.01, 0.05)
-    for n, image in enumerate(batch.pixels):
-        if sharpened[n]:
-            image[:] = _sharpen(image, amounts[n])
-        if noisy[n]:
-            image[:] = _with_noise(image, deviations[n], batch.names[n])
+    batch.sharpen(np.flatnonzero(sharpened), amounts[sharpened])
+    batch.add_noise(np.flatnonzero(noisy), deviations[noisy])
 
 
-def _d4(_: Experiment, batch: Batch, draws: Draws) -> None:
-    member = draws.below(8)
-    batch.pixels = _turned(batch.pixels, member)
-    if batch.masks is not None:
-        batch.masks = _turned(batch.masks, member)
+def _d4(_: Experiment, batch: ImageBatch, draws: Draws) -> None:
+    batch.turn(draws.below(8))
 
 
-BATCH_AUGMENTATIONS: dict[str, Callable[[Experiment, Batch, Draws], None]] = {
+BATCH_AUGMENTATIONS: dict[str, Callable[[Experiment, ImageBatch, Draws], None]] = {
     "none": _none,
     "plain": _plain,
     "photometric": _photometric,
@@ -146,7 +186,7 @@ BATCH_AUGMENTATIONS: dict[str, Callable[[Experiment, Batch, Draws], None]] = {
 # Geometry
 
 
-def _geometry(exp: Experiment, batch: Batch, draws: Draws) -> None:
+def _geometry(exp: Experiment, batch: ImageBatch, draws: Draws) -> None:
     """Random resized crop, mirroring, shift/scale/rotation, all in one interpolation."""
     size = batch.size
     crops = _crops(draws, size, exp.crop_scale)
@@ -157,10 +197,7 @@ def _geometry(exp: Experiment, batch: Batch, draws: Draws) -> None:
     scales = [draws.uniform(0.9, 1.1) for _ in range(2)]
     matrices = np.where(moved[:, None, None], _affine(size, angles, shifts, scales) @ matrices, matrices)
     # what comes in from beyond the crop is black; without a move nothing does, but its edge would be mixed with black
-    borders = np.where(moved, cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE).tolist()
-    batch.pixels = _warp(batch.pixels, crops, matrices, borders, cv2.INTER_LINEAR)
-    if batch.masks is not None:
-        batch.masks = _warp(batch.masks, crops, matrices, borders, cv2.INTER_NEAREST)
+    batch.warp(np.arange(len(batch)), crops, matrices, moved)
 
 
 def _crops(draws: Draws, size: int, smallest: float) -> np.ndarray:
@@ -222,31 +259,7 @@ def _identities(count: int) -> np.ndarray:
     return np.tile(np.eye(3), (count, 1, 1))
 
 
-def _warp(
-    images: np.ndarray, crops: np.ndarray, matrices: np.ndarray, borders: list[int], interpolation: int
-) -> np.ndarray:
-    """Each image's crop, moved by its matrix."""
-    size = images.shape[1]
-    made = np.empty_like(images)
-    for n, (x, y, width, height) in enumerate(crops.tolist()):
-        crop = images[n, y : y + height, x : x + width]
-        cv2.warpAffine(crop, matrices[n, :2], (size, size), made[n], interpolation, borders[n])
-    return made
-
-
-def _turned(images: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """Each image under a symmetry of the square; `member` (B,): twice its quarters of a turn, and 1 for a mirroring."""
-    made = np.empty_like(images)
-    for number in range(8):
-        rows = np.flatnonzero(member == number)
-        turned = np.rot90(images[rows], number // 2, axes=(1, 2))
-        made[rows] = turned[:, :, ::-1] if number % 2 else turned
-    return made
-
-
-# Grey values: functions of shares 0 to 1, (B, L) or (1, L) to (B, L), in which each image has its own parameters
-
-Curve = Callable[[np.ndarray], np.ndarray]
+# Grey values
 
 
 def _brightness_contrast(draws: Draws, brightness: float, contrast: float, probability: float) -> Curve:
@@ -276,85 +289,34 @@ def _tone_curve(draws: Draws, scale: float, probability: float) -> Curve:
     return curve
 
 
-def _change_greys(batch: Batch, curves: list[Curve]) -> None:
-    """Apply curves one after the other, each clipped to 0 to 1: by a table of 256 values, or to each of 16 bits."""
-    deep = batch.pixels.dtype == np.uint16
-    if deep:
-        shares = batch.pixels.reshape(len(batch.pixels), -1) / np.float32(65535)
-    else:
-        shares = np.arange(256)[None] / 255
-    for curve in curves:
-        shares = curve(shares).clip(0, 1)
-    made = quantised(shares, 16 if deep else 8)
-    if deep:
-        batch.pixels = made.reshape(batch.pixels.shape)
-        return
-    for image, table in zip(batch.pixels, made, strict=True):
-        cv2.LUT(image, table, image)
+def _one_after_the_other(curves: Sequence[Curve]) -> Curve:
+    def curve(shares: np.ndarray) -> np.ndarray:
+        for each in curves:
+            shares = each(shares).clip(0, 1)
+        return shares
 
-
-def _sharpen(image: np.ndarray, amount: float) -> np.ndarray:
-    """`amount` of the image plus its difference from the sum of its neighbours."""
-    kernel = np.full((3, 3), -amount, np.float32)
-    kernel[1, 1] = 1 + 8 * amount
-    return cv2.filter2D(image, -1, kernel)
-
-
-def _with_noise(image: np.ndarray, deviation: float, names: Names) -> np.ndarray:
-    """Gaussian noise; `deviation` is a share of white."""
-    cv2.setRNGSeed(key(*names, "noise") & 0x7FFFFFFF)
-    noise = np.empty(image.shape, np.float32)
-    white = np.iinfo(image.dtype).max
-    cv2.randn(noise.reshape(len(image), -1), np.zeros(1), np.array([deviation * white]))
-    return cv2.add(image, noise, dtype=cv2.CV_8U if image.dtype == np.uint8 else cv2.CV_16U)
+    return curve
 
 
 # RandAugment: one operation for each image, which one number describes, 0 to 1
 
 
-def _randaugment(batch: Batch, draws: Draws, strength: float) -> None:
+def _randaugment(batch: ImageBatch, draws: Draws, strength: float) -> None:
     """One operation of `augment.randaugment_ops` on each image, drawn anew; `strength` 0 to 1."""
-    numbers, amounts = draws.below(len(OPERATIONS)), draws.uniform().tolist()
-    batch.pixels = batch.pixels.copy()
-    batch.masks = None if batch.masks is None else batch.masks.copy()
-    for n, number in enumerate(numbers.tolist()):
-        name = OPERATIONS[number]
-        if name in _MOVES:
-            _move(batch, n, _MOVES[name](amounts[n], strength, batch.size))
-        elif name in _TABLES:
-            cv2.LUT(batch.pixels[n], _TABLES[name](amounts[n], strength), batch.pixels[n])
-        elif name == "auto_contrast":
-            batch.pixels[n] = _of_each_channel(_with_auto_contrast, batch.pixels[n])
-        elif name == "equalize":
-            batch.pixels[n] = _of_each_channel(cv2.equalizeHist, batch.pixels[n])
-        elif name == "sharpen":
-            batch.pixels[n] = _sharpen(batch.pixels[n], 0.9 * strength * amounts[n])
-
-
-def _move(batch: Batch, n: int, matrix: np.ndarray) -> None:
-    size = (batch.size, batch.size)
-    batch.pixels[n] = cv2.warpAffine(batch.pixels[n], matrix[:2], size, flags=cv2.INTER_LINEAR)
-    if batch.masks is not None:
-        batch.masks[n] = cv2.warpAffine(batch.masks[n], matrix[:2], size, flags=cv2.INTER_NEAREST)
-
-
-def _of_each_channel(change: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
-    return change(image) if image.ndim == 2 else np.dstack([change(channel) for channel in cv2.split(image)])
-
-
-def _with_auto_contrast(grey: np.ndarray) -> np.ndarray:
-    """As albumentations has it: between the darkest and the lightest grey below white, by their cumulated shares."""
-    counts = np.bincount(grey.ravel(), minlength=256)
-    counts[255] = 0
-    present = np.flatnonzero(counts)
-    if len(present) < 2:
-        return grey
-    low, high = present[0], present[-1]
-    cumulated = np.cumsum(counts[low : high + 1])
-    table = np.zeros(256, np.uint8)
-    table[low : high + 1] = quantised((cumulated - cumulated[0]) / (cumulated[-1] - cumulated[0]), 8)
-    table[high + 1 :] = 255
-    return cv2.LUT(grey, table)
+    operations = np.array(OPERATIONS)[draws.below(len(OPERATIONS))]
+    amounts = draws.uniform()
+    moves = np.flatnonzero(np.isin(operations, list(_MOVES)))
+    if len(moves):
+        matrices = [_MOVES[operations[row]](amounts[row], strength, batch.size) for row in moves]
+        whole = np.tile([0, 0, batch.size, batch.size], (len(moves), 1))
+        batch.warp(moves, whole, np.stack(matrices), np.ones(len(moves), bool))
+    changes = np.flatnonzero(np.isin(operations, list(_TABLES)))
+    if len(changes):
+        batch.look_up(changes, np.stack([_TABLES[operations[row]](amounts[row], strength) for row in changes]))
+    batch.auto_contrast(np.flatnonzero(operations == "auto_contrast"))
+    batch.equalize(np.flatnonzero(operations == "equalize"))
+    sharpened = np.flatnonzero(operations == "sharpen")
+    batch.sharpen(sharpened, 0.9 * strength * amounts[sharpened])
 
 
 def _signed(amount: float, limit: float) -> float:

@@ -134,6 +134,10 @@ class Experiment:
     )
     crop_scale: float = option(0.7, "plain: smallest share of the area that a random crop keeps, 0 to 1", (0.01, 1.0))
     randaugment: tuple[int, int] | None = option(None, "RandAugment: operations an image, strength 0 to 10")
+    augment_batch: bool = option(
+        False,
+        "augment whole batches at once: the same distributions, other draws, a half to a fifth of the time",
+    )
     mixup_alpha: float = option(0.0, "Mixup, Beta(alpha, alpha); 0: off; 0.2 to 1", (0.0, 100.0))
     cutmix_alpha: float = option(0.0, "CutMix; 0: off; with Mixup too, each batch draws one of the two", (0.0, 100.0))
 

@@ -11,6 +11,7 @@ from tasks import exclusive
 from chestfold.core.rng import generator
 from chestfold.data.loader import Images
 from chestfold.models import create, ood
+from chestfold.models import runner as runner_module
 from chestfold.models.runner import TTA, first_and_all_views, make_runner, predict
 
 VIEWS = {"none": 1, "flip": 2, "d4": 8, "crops": 10}
@@ -112,7 +113,9 @@ def test_only_unsure_images_have_further_views(runner, tta, monkeypatch):
 
 @pytest.mark.parametrize("tta", ["none", "flip", "d4", "crops"])
 @pytest.mark.parametrize("confidence", [None, 0.0, 2.0])
-def test_features_of_the_images_as_they_are_come_with_their_prediction(runner, tta, confidence):
+def test_features_of_the_images_as_they_are_come_with_their_prediction(runner, tta, confidence, monkeypatch):
+    for module in (ood, runner_module):
+        monkeypatch.setattr(module, "PREDICT_BATCH", 2)
     chosen = replace(runner, confidence=confidence)
     probs, features = ood.predicted_with_features([chosen], images(PIXELS), tta)
     np.testing.assert_array_equal(features, ood.features(runner, images(PIXELS))[1])

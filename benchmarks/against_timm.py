@@ -5,8 +5,8 @@
 train.py is in timm's repository, not in its package: give the path of yours. It trains on the images of fold 0, written
 as PNG of the network's size in a folder per class, so that it has less to decode than its users. Ours trains and
 predicts fold 0, with `augment_batch` and `predict_precision = "fastest"`. Both are of equal precision, or of that which
-their users get without asking (ours `auto`, timm's fp32). Prints a JSON line a size and way: training images a second over
-whole runs, start and all predictions counted, and the ratio; without the path, or with --quick, ours alone.
+their users get without asking (ours `auto`, timm's fp32). Prints a JSON line a size and way: training images a second
+over whole runs, start and all predictions counted, and the ratio; without the path, or with --quick, ours alone.
 """
 
 import argparse
@@ -129,8 +129,8 @@ def main() -> None:
     arguments.script = str(Path(arguments.script).resolve()) if arguments.script else None
     os.environ["CHESTFOLD_INPUT"], os.environ["CHESTFOLD_CACHE"] = str(input_dir()), str(cache_dir())
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["CHESTFOLD_PROJECT"] = folder
         os.environ["CHESTFOLD_RUNS"] = str(Path(folder) / "runs")
-        os.chdir(folder)
         folds.make(open_index(arguments.data), arguments.data, 2 if arguments.quick else 5)
         if arguments.quick:
             quick(arguments.data)

@@ -152,8 +152,18 @@ class Experiment:
         "none",
         "views averaged at prediction: flip: 2; d4: 8 rotations and mirrorings; crops: centre and corners, flipped: 10",
     )
+    tta_selective: bool = option(
+        False,
+        "further views of tta only for images whose first view is less sure than a confidence that the validation "
+        "images choose: the monitored figure (for the loss: the AUC) stays within 0.001 of that of all views",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto", "auto: mixed precision on a GPU; on a CPU bf16 if it has it and the network gains by it"
+    )
+    predict_precision: Literal["trained", "fastest"] = option(
+        "trained",
+        "after the training, on a CPU: trained: as in training; fastest: bf16 where the CPU has it and the monitored "
+        "figure of the validation images (for the loss: their AUC) stays within 0.001",
     )
     compile: bool = option(False, "torch.compile: a minute at the start, faster steps on a GPU")
     gradient_checkpointing: bool = option(

@@ -243,6 +243,19 @@ class SyntheticCount(Record):
     made_from: int
 
 
+class Chosen(Record):
+    """What the validation images of a fold chose for its predictions (`predict_precision`, `tta_selective`).
+
+    `precision`: of all networks; `confidence`: of the first view, below which an image has all views, None: always;
+    `views`: share of the views of `tta` that the validation images need; `figures`: what was compared -> its values.
+    """
+
+    precision: str
+    views: float
+    figures: dict[str, float]
+    confidence: float | None = None
+
+
 class FoldManifest(Manifest):
     """manifest.json of a fold. `lungs_not_found`: part of the fold -> images, where lungs were wanted.
 
@@ -255,6 +268,7 @@ class FoldManifest(Manifest):
     lungs_not_found: dict[str, int] | None = None
     synthetic: SyntheticCount | None = None
     joined: dict[str, int] | None = None
+    chosen: Chosen | None = None
 
 
 class FoldFolder(TrainingFolder[FoldConfig, FoldManifest]):

@@ -257,8 +257,18 @@ def write_csv(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8-sig"))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Atomically replace `path` by indented JSON."""
+CHECKSUM = "checksum"
+"""Last key of a JSON file of this program: the hash of all others. Files of before it was written have none."""
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Atomically replace `path` by indented JSON, with a checksum that `read_json` proves."""
+    plain = json.loads(json.dumps(values))  # keys that are numbers become texts, and are sorted as such
+    write_plain_json(path, values | {CHECKSUM: sha256_json(plain)})
+
+
+def write_plain_json(path: Path, value: Any) -> None:
+    """Atomically replace `path` by indented JSON without a checksum, for another program."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -281,11 +291,23 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file; a damaged one is `InputError`."""
+    """The value in a JSON file, without its checksum.
+
+    Raises:
+        InputError: it is damaged: no JSON, or not what was written. A file without a checksum is taken as it is.
+    """
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); restore it or delete it") from error
+    if isinstance(value, dict) and CHECKSUM in value:
+        checksum = value.pop(CHECKSUM)
+        if checksum != sha256_json(value):
+            raise InputError(
+                f"{path} is not what was written there (its checksum differs): it is damaged, or was edited; restore "
+                "the file, or make it again"
+            )
+    return value
 
 
 class Locked(InputError):

@@ -35,6 +35,8 @@ from chestfold.data.dicom import DICOM_SUFFIXES, DICOM_TRANSFORM
 
 PROVEN_AT_ONCE = 512
 """Images that a thread compares with their checksums before it takes others."""
+LARGEST_MEMO = 4 << 30
+"""Bytes of hashes.json, of millions of images."""
 CHECKSUM_TYPE = np.dtype("<u4")
 
 FORM_TRANSFORM = "form-1"
@@ -94,7 +96,7 @@ def content_hashes(index: Index) -> list[str]:
     """SHA-256 of every image's bytes, in index order; remembered by path, size and modification time."""
     memo_path = cache_dir() / index.dataset.name / "hashes.json"
     try:
-        memo = read_json(memo_path) if memo_path.exists() else {}
+        memo = read_json(memo_path, LARGEST_MEMO) if memo_path.exists() else {}
     except InputError:
         memo = {}  # a memo only saves time: without it every file is hashed again
     keys = [_stamp(index.root, place) for place in index.table["path"]]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import sha256_file
+from chestfold.core.files import require_size, sha256_file
 from chestfold.core.records import Record
 from chestfold.evaluate.bootstrap import Score
 
@@ -80,5 +80,6 @@ def read_images(folder: Path) -> pd.DataFrame | None:
     path = folder / IMAGES
     if not path.exists():
         return None
+    require_size(path)
     require_explained(path)
     return pd.read_csv(path, encoding="utf-8-sig", dtype={"id": str})

@@ -17,7 +17,7 @@ def load_networks(folder: FoldFolder, exp: Experiment) -> list[Runner]:
     task = folder.config().create_task()
     networks = []
     for path in folder.predicting_checkpoints(exp):
-        networks.append(make_runner(rebuild(checkpoint.load_weights(path)), exp, task))
+        networks.append(make_runner(rebuild(checkpoint.load_weights(path), path), exp, task))
     return networks
 
 

@@ -1,6 +1,6 @@
 """Runs from elsewhere: no code of theirs runs, nothing outside their folder is read or written, no size is believed.
 
-How long each takes, and how much memory: benchmarks/strangers.py.
+How long each takes, and how much memory: benchmarks/foreign_runs.py.
 """
 
 import os

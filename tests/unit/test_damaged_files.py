@@ -1,5 +1,8 @@
 """A flipped bit or a cut end is one sentence, in each kind of file (by chance, and many: benchmarks/corruption.py)."""
 
+import io
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -143,12 +146,22 @@ def in_directory(data: bytes, offset: int, value: int) -> bytes:
     return b"PK\x01\x02".join([entries[0], *(e[: offset - 4] + bytes([value]) + e[offset - 3 :] for e in entries[1:])])
 
 
+def with_header(data: bytes, old: bytes, new: bytes) -> bytes:
+    """Arrays with another header, and the CRC that belongs to it."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(target, "w") as archive:
+        for name in source.namelist():
+            archive.writestr(name, source.read(name).replace(old, new))
+    return target.getvalue()
+
+
 DAMAGES = {
     "cut": lambda data: data[: len(data) // 2],
     "empty": lambda data: b"",
     "no archive": lambda data: b"\x93NUMPY" + data[6:],
     "an unknown compression": lambda data: in_directory(data, 10, 99),
     "encrypted": lambda data: in_directory(data, 8, 1),
+    "an open bracket": lambda data: with_header(data, b"(3,)", b"((3 "),
     "a wild shape": lambda data: data.replace(b"(3,)", b"(9" + b"9" * 15 + b",)"),
     "another byte": lambda data: data.replace(b"(3,)", b"(2,)"),
 }

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -25,10 +26,13 @@ DAMAGED_ARCHIVE = (
     TypeError,
     RuntimeError,
     MemoryError,
+    SyntaxError,
     BadZipFile,
+    TokenError,
     zlib.error,
 )
-"""What a damaged .npz or zip raises: an unknown compression is `NotImplementedError`, a wild shape `MemoryError`."""
+"""What a damaged .npz or zip raises: an unknown compression is `NotImplementedError`, a wild shape `MemoryError`, a
+header that is cut `TokenError`."""
 
 
 def _folder(variable: str, default: Path) -> Path:

@@ -18,6 +18,7 @@ from filelock import FileLock
 from chestfold.core.console import progress, say
 from chestfold.core.errors import InputError
 from chestfold.core.files import (
+    DAMAGED_ARCHIVE,
     atomic_path,
     cache_dir,
     explained_disk_errors,
@@ -151,7 +152,7 @@ def made_cache(index: Index, form: Form) -> Cache | None:
 def _load(path: Path, index: Index, form: Form, content: str) -> Cache:
     try:
         images = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGED_ARCHIVE as error:
         raise InputError(f"{path} is damaged; delete it, and it is made again") from error
     expected = (len(index.table), *form.shape)
     if (images.shape, images.dtype, images.flags.c_contiguous) != (expected, form.dtype, True):

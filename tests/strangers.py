@@ -193,7 +193,7 @@ def announcing(data: bytes, size: int) -> bytes:
     """A zip with one more entry, packed, that is said to have `size` bytes."""
     target = io.BytesIO(data)
     with zipfile.ZipFile(target, "a") as archive:
-        archive.writestr("archive/data/9", bytes(1000), zipfile.ZIP_DEFLATED)
+        archive.writestr("archive/more", bytes(1000), zipfile.ZIP_DEFLATED)
         archive.filelist[-1].file_size = size
     return target.getvalue()
 

@@ -121,16 +121,25 @@ def require_npz_size(path: Path) -> None:
         raise InputError(f"{path} announces arrays of {unpacked / 1e6:,.0f} MB, which no file of its kind holds")
 
 
+_linked: list[Path] = []
+"""Folders that runs may be linked into, because this process has made the links."""
+
+
+def allow_links_into(folder: Path) -> None:
+    """From now on the files of runs may be links into `folder`."""
+    _linked.append(folder.resolve())
+
+
 def require_own_files(folder: Path) -> None:
     """Raise `InputError` where something in a folder leads out of it, or is neither a file nor a folder.
 
     A run may come from elsewhere, and a link in it would have this program read or write anywhere.
     """
-    home = folder.resolve()
+    homes = [folder.resolve(), *_linked]
     for entry in _entries(folder):
         is_plain = entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
         if entry.is_symlink():
-            if not _leads_into(Path(entry.path), home):
+            if not _leads_into(Path(entry.path), homes):
                 raise InputError(f"{entry.path} is a link that leads out of {folder}; put the file itself there")
         elif not is_plain and os.path.lexists(entry.path):  # a temporary file may have been renamed meanwhile
             raise InputError(f"{entry.path} is neither a file nor a folder; remove it")
@@ -149,9 +158,10 @@ def _entries(folder: Path | str) -> Iterator[os.DirEntry[str]]:
             yield from _entries(entry.path)
 
 
-def _leads_into(link: Path, home: Path) -> bool:
+def _leads_into(link: Path, homes: list[Path]) -> bool:
     try:
-        return link.resolve().is_relative_to(home)
+        target = link.resolve()
+        return any(target.is_relative_to(home) for home in homes)
     except (OSError, RuntimeError):  # a link to itself
         return False
 

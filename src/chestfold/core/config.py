@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from chestfold.core.errors import InputError
+from chestfold.core.files import require_plain_name
 
 
 def option(default: Any, about: str, limits: tuple[float, float] | None = None) -> Any:
@@ -181,6 +182,9 @@ class Experiment:
 
     def _require_sound(self) -> None:
         """Values of one setting that no type and no limits describe."""
+        for name in ("data", "folds", "start_from", "synthetic", "extra", "pseudo"):
+            if getattr(self, name):
+                require_plain_name(getattr(self, name), name)
         if any(not 0 < share < 1 for share in self.lr_milestones) or not is_rising(self.lr_milestones):
             raise InputError(f"lr_milestones = {self.lr_milestones}: rising shares of the run between 0 and 1")
         if self.randaugment and not (0 < self.randaugment[0] <= 14 and 0 <= self.randaugment[1] <= 10):

@@ -18,7 +18,9 @@ from chestfold.core.files import (
     read_json,
     remove,
     remove_temporary,
+    require_own_files,
     require_plain_name,
+    require_size,
     runs_dir,
     sha256_file,
     sha256_json,
@@ -26,7 +28,7 @@ from chestfold.core.files import (
     write_text,
 )
 from chestfold.core.provenance import Provenance
-from chestfold.core.records import Record
+from chestfold.core.records import PlainName, Record
 
 if TYPE_CHECKING:
     from chestfold.core.task import Task
@@ -62,7 +64,7 @@ class Manifest(Provenance):
     """manifest.json: written last, it declares a training finished. `files`: name -> SHA-256."""
 
     config_sha256: str
-    files: dict[str, str]
+    files: dict[PlainName, str]
 
 
 C = TypeVar("C", bound=Config)
@@ -187,9 +189,10 @@ class TrainingFolder(Generic[C, M]):
         """
         if not self.history_path.exists():
             return []
+        require_size(self.history_path)
         try:
             return [json.loads(line) for line in self.history_path.read_text().splitlines()]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{self.history_path} is damaged ({error}); train again, or delete the file") from error
 
     def write_history(self, history: History, key: str, timing: dict[str, float] | None = None) -> None:
@@ -210,7 +213,7 @@ class FoldConfig(Config):
 
     experiment: str
     fold: int
-    parent: str
+    parent: PlainName
     changed: dict[str, tuple[Any, Any]]
     classes: tuple[str, ...]
     positive: str
@@ -341,6 +344,8 @@ class RunFolder:
 
     def _folds(self, holding: str) -> list[FoldFolder]:
         folders = [path.parent for path in self.path.glob(f"fold*/{holding}")]
+        if folders:
+            require_own_files(self.path)
         folds = [FoldFolder(path) for path in folders if re.fullmatch(r"fold\d+", path.name)]  # not `fold0 (copy)`
         return sorted(folds, key=lambda fold: fold.number)
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ TRANSFORM = "grey-area-1"
 DEEP_TRANSFORM = "deep-1"
 """The same for TIFFs and for colours of 16 bits, of which caches held 8 bits once; for sets that hold such files."""
 
+LARGEST_FILE = 1 << 29
+"""Bytes of an image's file at most."""
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _REDUCED_GREY = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
@@ -115,6 +118,11 @@ def _decode(root: Path, place: str, size: int, reading: Reading) -> np.ndarray:
 
 def _file_bytes(path: Path) -> bytes:
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+            raise InputError(f"{path} is no file; replace or remove it")
+        if status.st_size > LARGEST_FILE:
+            raise InputError(f"{path} has {status.st_size / 1e6:,.0f} MB, which no image here has; remove it")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); replace or remove it") from error

@@ -16,10 +16,10 @@ import pandas as pd
 
 from chestfold.core.console import say
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, make_folder, put_folder, write_bytes, write_csv
+from chestfold.core.files import explained_disk_errors, make_folder, put_folder, sha256_file, write_bytes, write_csv
 from chestfold.core.rng import generator
 from chestfold.data.decode import decode_native
-from chestfold.evaluate.attention import ATTENTION
+from chestfold.evaluate.attention import ATTENTION, IMAGES
 from chestfold.evaluate.fonts import Lettering, letter
 from chestfold.explain.cam import METHODS
 from chestfold.explain.fold import TARGETS, Explained, explain_fold
@@ -81,8 +81,10 @@ def _write(folder: Path, ready: Prepared, config: ExplainConfig, parts: dict[int
         _write_maps(folder / f"maps-fold{fold}.npz", part)
         tables.append(figures(part).assign(picture=_write_pictures(folder, ready, fold, part)))
     table = pd.concat(tables, ignore_index=True)
-    write_csv(folder / "images.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    summarize(ready, config, parts, table).write(folder / Path(ATTENTION).name)
+    write_csv(folder / IMAGES, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    hashes = {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    about = summarize(ready, config, parts, table).model_copy(update={"files": hashes})
+    about.write(folder / Path(ATTENTION).name)
 
 
 def _write_maps(path: Path, part: Explained) -> None:

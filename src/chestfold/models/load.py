@@ -19,7 +19,7 @@ def load_networks(folder: FoldFolder, exp: Experiment) -> list[Runner]:
     task = folder.config().create_task()
     networks = []
     for path in folder.predicting_checkpoints(exp):
-        networks.append(make_runner(rebuild(checkpoint.load_weights(path)), exp, task))
+        networks.append(make_runner(rebuild(checkpoint.load_weights(path), path), exp, task))
     chosen = folder.manifest().chosen if folder.manifest_path.exists() else None
     return [as_chosen(network, chosen) for network in networks] if chosen else networks
 

@@ -19,7 +19,7 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import DAMAGED_ARCHIVE, write_bytes
+from chestfold.core.files import DAMAGED_ARCHIVE, require_npz_size, write_bytes
 from chestfold.data.loader import Images
 from chestfold.models.head import WithHead
 from chestfold.models.load import predict_mean
@@ -184,12 +184,18 @@ def read(path: Path) -> OodDetector:
     Raises:
         InputError: the file is damaged.
     """
+    advice = "restore it, or delete it and predict without an out-of-distribution score"
     try:
+        require_npz_size(path)
         with np.load(path, allow_pickle=False) as stored:
             mean, scale, precision = (stored[name] for name in ("mean", "scale", "precision"))
             threshold, checkpoint = float(stored["threshold"]), str(stored["checkpoint"])
-            return OodDetector(str(stored["layer"]), mean, scale, precision, threshold, checkpoint)
+            found = OodDetector(str(stored["layer"]), mean, scale, precision, threshold, checkpoint)
     except DAMAGED_ARCHIVE as error:
-        raise InputError(
-            f"{path} is damaged; restore it, or delete it and predict without an out-of-distribution score"
-        ) from error
+        raise InputError(f"{path} is damaged; {advice}") from error
+    numbers = len(mean) if mean.ndim == 1 else 0
+    shapes = (mean.shape, scale.shape, precision.shape)
+    is_sound = shapes == ((numbers,), (numbers,), (numbers, numbers)) and np.isfinite(threshold)
+    if not is_sound or not all(array.dtype == np.float32 for array in (mean, scale, precision)):
+        raise InputError(f"{path} holds no out-of-distribution detector; {advice}")
+    return found

@@ -162,7 +162,10 @@ def load_folds(name: str, folders: Sequence[FoldFolder]) -> TrainedRun:
     """Some trainings of one run."""
     config = folders[0].config()
     exp = replace(config.exp(), compile=False)  # it would cost a minute at every start
-    folds = [FoldModels(load_networks(folder, exp), _detector(folder)) for folder in folders]
+    folds = []
+    for folder in folders:
+        networks = load_networks(folder, exp)
+        folds.append(FoldModels(networks, _detector(folder, networks[-1])))
     numbers = tuple(folder.number for folder in folders)
     debug = is_debug(name) or is_debug(config.experiment)
     return TrainedRun(name, config.create_task(), exp, numbers, folds, number_of_folds(name, exp), debug)
@@ -177,13 +180,17 @@ def number_of_folds(name: str, exp: Experiment) -> int:
     return ResultRecord.from_json(scores).folds.count if scores.exists() else 0
 
 
-def _detector(folder: FoldFolder) -> ood.OodDetector | None:
+def _detector(folder: FoldFolder, network: Runner) -> ood.OodDetector | None:
     """None where there is none, or where it belongs to other weights."""
     path = folder.path / ood.FILE
     if not path.exists():
         return None
     detector = ood.read(path)
-    return detector if detector.checkpoint == sha256_file(folder.best_checkpoint) else None
+    if detector.checkpoint != sha256_file(folder.best_checkpoint):
+        return None
+    if len(detector.mean) != ood.middle_layer(network.module)[1]:
+        raise InputError(f"{path} is of another network than the one beside it; restore it, or delete it")
+    return detector
 
 
 def weights_hash(name: str) -> str:

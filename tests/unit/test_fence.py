@@ -113,7 +113,9 @@ def test_a_writer_elsewhere_is_followed_when_it_is_silent_for_long(folder, silen
             assert held.number == 2
     else:
         with (
-            pytest.raises(Locked, match=r"\(7 on far\) is working .*; it counts as gone 60 s after its last sign"),
+            pytest.raises(
+                Locked, match=r"\(7 on far\) is working .*; it counts as gone 60 s after its last sign, also where"
+            ),
             hold(folder),
         ):
             pass

@@ -345,7 +345,9 @@ def add_tracker(group: Any) -> None:
         "--tracker", default="wandb", choices=list(TRACKERS), help="what shows the run elsewhere [wandb]"
     )
     group.add_argument(
-        "--wandb", choices=["offline", "online", "disabled"], help="[WANDB_MODE, else online with a key, else disabled]"
+        "--wandb",
+        choices=["offline", "online", "disabled"],
+        help="how W&B is used [WANDB_MODE, else online with a key, else disabled]",
     )
 
 

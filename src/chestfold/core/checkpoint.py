@@ -7,12 +7,13 @@ followed by the 32 bytes of its SHA-256, and loads with `weights_only=True`.
 import hashlib
 import io
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import move, remove, write_bytes
+from chestfold.core.files import DAMAGED_ARCHIVE, move, remove, write_bytes
 
 _HASH = 32
 
@@ -46,11 +47,21 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises:
         Damaged: the hash does not fit: torn, flipped, or no checkpoint.
+        InputError: its bytes are those that were written, and they are no tensors and plain values; nothing is run.
     """
     data = path.read_bytes()
     if hashlib.sha256(data[:-_HASH]).digest() != data[-_HASH:]:
         raise Damaged(f"{path} is damaged (its hash does not fit)")
-    return torch.load(io.BytesIO(data[:-_HASH]), map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(io.BytesIO(data[:-_HASH]), map_location="cpu", weights_only=True)
+    except (*DAMAGED_ARCHIVE, UnpicklingError, AttributeError, IndexError, AssertionError) as error:
+        raise InputError(
+            f"{path} holds something else than tensors, or is of another version of torch ({type(error).__name__}); "
+            "nothing of it was used: restore the file"
+        ) from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path} holds no table of tensors; restore the file")
+    return state
 
 
 def load_newest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:

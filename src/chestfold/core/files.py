@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -25,10 +26,13 @@ DAMAGED_ARCHIVE = (
     TypeError,
     RuntimeError,
     MemoryError,
+    SyntaxError,
+    TokenError,
     BadZipFile,
     zlib.error,
 )
-"""What a damaged .npz or zip raises: an unknown compression is `NotImplementedError`, a wild shape `MemoryError`."""
+"""What a damaged .npz, .npy or zip raises: an unknown compression is `NotImplementedError`, a wild shape `MemoryError`,
+and the header of an array is read as Python."""
 
 
 def _folder(variable: str, default: Path) -> Path:

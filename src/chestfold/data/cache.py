@@ -13,6 +13,7 @@ from filelock import FileLock
 from chestfold.core.console import progress, say
 from chestfold.core.errors import InputError
 from chestfold.core.files import (
+    DAMAGED_ARCHIVE,
     atomic_path,
     cache_dir,
     explained_disk_errors,
@@ -56,10 +57,7 @@ def in_threads(work: Callable[[int], object], count: int, label: str) -> list:
 def content_hashes(index: Index) -> list[str]:
     """SHA-256 of every image's bytes, in index order; remembered by path, size and modification time."""
     memo_path = cache_dir() / index.dataset.name / "hashes.json"
-    try:
-        memo = json.loads(memo_path.read_text()) if memo_path.exists() else {}
-    except ValueError:
-        memo = {}  # a memo only saves time: without it every file is hashed again
+    memo = _remembered_hashes(memo_path)
     keys = [_stamp(index.root, place) for place in index.table["path"]]
     missing = [i for i, key in enumerate(keys) if key not in memo]
     if missing:
@@ -68,6 +66,16 @@ def content_hashes(index: Index) -> list[str]:
         memo |= {keys[i]: digest for i, digest in zip(missing, found, strict=True)}
         write_text(memo_path, json.dumps(memo))
     return [memo[key] for key in keys]
+
+
+def _remembered_hashes(path: Path) -> dict[str, str]:
+    """What is remembered of files. A memo only saves time: without it, or with a damaged one, all are hashed again."""
+    try:
+        memo = json.loads(path.read_text()) if path.exists() else {}
+    except (ValueError, RecursionError):
+        return {}
+    sound = isinstance(memo, dict) and all(isinstance(digest, str) for digest in memo.values())
+    return memo if sound else {}
 
 
 def _stamp(root: Path, place: str) -> str:
@@ -99,22 +107,23 @@ def open_cache(index: Index, size: int, channels: int = 1, depth: int = 8) -> Ca
             if not path.exists():
                 remove_temporary(path.parent, path.name)
                 _build(index, form, path)
-    return _load(path, index, content)
+    return _load(path, index, form, content)
 
 
 def made_cache(index: Index, form: Form) -> Cache | None:
     """The decoded images where they are there already; nothing is decoded."""
     content = _content(index)
     path = _cache_path(index, form, content)
-    return _load(path, index, content) if path.exists() else None
+    return _load(path, index, form, content) if path.exists() else None
 
 
-def _load(path: Path, index: Index, content: str) -> Cache:
+def _load(path: Path, index: Index, form: Form, content: str) -> Cache:
     try:
         images = np.load(path, mmap_mode="r")
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGED_ARCHIVE as error:
         raise InputError(f"{path} is damaged; delete it, and it is made again") from error
-    if len(images) != len(index.table):
+    expected = (len(index.table), *form.shape)
+    if not isinstance(images, np.ndarray) or images.shape != expected or images.dtype != form.dtype:
         raise InputError(f"{path} does not hold the images of {index.dataset.name}; delete it, and it is made again")
     return Cache(images, {i: n for n, i in enumerate(index.table["id"])}, content)
 

@@ -5,7 +5,8 @@ Rows are matched by id everywhere, never by position.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -165,18 +166,59 @@ def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; train the missing fold first")
-    try:
+    with _explained(path):
         stored = pq.read_table(path)
         table = stored.to_pandas()
         provenance = json.loads((stored.schema.metadata or {}).get(_META, b"null"))
-    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable parquet file; delete it and run its fold again") from error
     if not isinstance(provenance, dict) or any(k not in stored.column_names for k in KEYS):
         raise InputError(f"{path} was not written by chestfold: it carries no provenance")
+    _require_types(stored, path)
     task = task_of(table, provenance)
     table = without_truth(table, task, str(path))
     check_probabilities(table, str(path), task)
+    _require_labels(table, task, path)
     return table, provenance
+
+
+def read_column(path: Path, name: str) -> list[Any]:
+    """A column of a prediction table, unproven: quick; `InputError` where it is damaged or has no such column."""
+    with _explained(path):
+        stored = pq.read_table(path, columns=[name])
+        if name in stored.column_names:
+            return stored.column(name).to_pylist()
+    raise InputError(f"{path} was not written by chestfold: it has no column {name!r}")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what a damaged file raises into one sentence."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a readable parquet file; delete it and run its fold again") from error
+
+
+def _require_types(stored: pa.Table, path: Path) -> None:
+    """Texts where texts are needed, whole numbers of folds, and numbers in all other columns; each column once."""
+    if len(set(stored.column_names)) < len(stored.column_names):
+        raise InputError(f"{path} has two columns of one name; restore it")
+    for name, column in zip(stored.column_names, stored.columns, strict=True):
+        if name in ("id", "group", "label", CORRUPTION):
+            fits, what = pa.types.is_string(column.type) or pa.types.is_large_string(column.type), "text"
+        elif name == "fold":
+            fits, what = pa.types.is_integer(column.type), "whole numbers"
+        else:
+            fits, what = pa.types.is_floating(column.type) or pa.types.is_integer(column.type), "numbers"
+        if not fits or (column.null_count and what != "numbers"):
+            raise InputError(f"{path}: its column {name!r} holds something else than {what}; restore it")
+
+
+def _require_labels(table: pd.DataFrame, task: Task, path: Path) -> None:
+    """Raise `InputError` where a label is none of the classes whose columns the table has."""
+    try:
+        task.labels(table["label"].tolist())
+    except KeyError as error:
+        raise InputError(f"{path}: {error.args[0]!r} in its column label is none of its classes; restore it") from error
 
 
 def merge_oof(parts: dict[int, pd.DataFrame], folds: Folds, wanted: Sequence[int], task: Task) -> pd.DataFrame:

@@ -244,11 +244,11 @@ class Result:
     @property
     def patients(self) -> int:
         """How many they are of."""
-        return self.record.patients or self._column("group").nunique()
+        return self.record.patients or len(set(self._column("group")))
 
-    def _column(self, name: str) -> pd.Series:
+    def _column(self, name: str) -> list[Any]:
         """A column of the out-of-fold predictions, unproven: quick."""
-        return pd.read_parquet(self.folder / "oof.parquet", columns=[name])[name]
+        return predictions.read_column(self.folder / "oof.parquet", name)
 
     def oof(self) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Out-of-fold predictions and their provenance; `InputError` when the file is not the one that was scored."""

@@ -159,13 +159,21 @@ def channels(exp: Experiment) -> int:
 
 
 def rebuild(saved: dict[str, Any]) -> Network:
-    """The network of a checkpoint: `module` are its weights, `network` the fields of its blueprint."""
-    blueprint = Blueprint(**saved["network"])
-    require_known(blueprint.backbone)
-    module = create_module(blueprint.backbone, blueprint.arguments)
-    if blueprint.head:
-        module = WithHead(without_classifier(module, blueprint.backbone), HeadPlan(**blueprint.head))
-    module.load_state_dict(saved["module"])
+    """The network of a checkpoint: `module` are its weights, `network` the fields of its blueprint.
+
+    Raises:
+        InputError: the backbone is not known here, or the blueprint and the weights are not of one network.
+    """
+    try:
+        blueprint = Blueprint(**saved["network"])
+        require_known(blueprint.backbone)
+        module = create_module(blueprint.backbone, blueprint.arguments)
+        if blueprint.head:
+            module = WithHead(without_classifier(module, blueprint.backbone), HeadPlan(**blueprint.head))
+        module.load_state_dict(saved["module"])
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"a checkpoint holds no network that can be built here ({reason}); restore it") from error
     return Network(module, blueprint)
 
 

@@ -145,6 +145,9 @@ def read(path: Path) -> OodDetector:
         with np.load(path, allow_pickle=False) as stored:
             mean, scale, precision = (stored[name] for name in ("mean", "scale", "precision"))
             threshold, checkpoint = float(stored["threshold"]), str(stored["checkpoint"])
+            width = len(mean)
+            if (np.shape(mean), np.shape(scale), np.shape(precision)) != ((width,), (width,), (width, width)):
+                raise ValueError("arrays of other shapes")
             return OodDetector(str(stored["layer"]), mean, scale, precision, threshold, checkpoint)
     except DAMAGED_ARCHIVE as error:
         raise InputError(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
@@ -15,6 +14,7 @@ from chestfold.core.run_folder import FoldFolder, RunFolder
 from chestfold.data.catalogue import find_dataset, folders_of, open_index
 from chestfold.data.channels import form_of
 from chestfold.data.lookup import Found, ImageLookup
+from chestfold.evaluate import predictions
 from chestfold.predict.trained_run import TrainedRun
 
 
@@ -84,7 +84,7 @@ def held_out_by(folders: Sequence[FoldFolder]) -> dict[str, int]:
         path = folder.table_path("oof")
         if not path.exists():
             raise InputError(f"{path} is missing, which says what {folder.path.name} was not trained on")
-        fold_of.update(dict.fromkeys(pd.read_parquet(path, columns=["id"])["id"], folder.number))
+        fold_of.update(dict.fromkeys(predictions.read_column(path, "id"), folder.number))
     return fold_of
 
 

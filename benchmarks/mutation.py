@@ -15,6 +15,7 @@ is needed.
 
 import argparse
 import ast
+import gc
 import json
 import os
 import random
@@ -24,7 +25,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -32,17 +32,19 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FunctionType
 from typing import Any
 
+sys.path[:] = [path for path in sys.path if Path(path) != Path(__file__).resolve().parent]
+Coverage: Any = import_module("coverage").Coverage
+"""Of the package of that name, and not of the benchmark beside this file."""
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("tests/unit", "tests/regressions")
-HEAVY = (
-    "torch chestfold.models.timm_import albumentations pandas pyarrow.parquet sklearn.linear_model cv2 pytest xdist "
-)
+HEAVY = "torch chestfold.train.preload chestfold.cli.main albumentations pandas pyarrow.parquet sklearn.linear_model cv2 pytest xdist "
 HEAVY += "matplotlib.figure pydantic rich.live scipy.stats PIL.Image pydicom huggingface_hub"
-"""What the tests import besides this package: once, in the process that the others are forked from."""
+"""What the tests import: once, in the process that the others are forked from."""
 COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "<=",
     ast.LtE: "<",
@@ -68,7 +70,7 @@ ARITHMETIC: dict[type[ast.operator], ast.operator] = {
 ENDS = {0: "survived", 5: "survived"}
 """Exit code of pytest -> what became of a mutant; any other one is a test that failed. 5: no test runs its lines."""
 
-TRACE_SECONDS = 240
+TRACE_SECONDS = 120
 """That the tests of a file may take when they are traced; those that are not reached are not chosen."""
 
 
@@ -98,6 +100,8 @@ class Mutant:
     kind: str
     old: str
     new: str
+    in_function: bool
+    """Whether it is in a function's body, and not in what runs when the module is imported."""
 
     def __str__(self) -> str:
         old, new = (" ".join(text.split())[:100] for text in (self.old, self.new))
@@ -113,13 +117,17 @@ def mutants_of(file: str, text: str) -> list[Mutant]:
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line))
-    data, found = text.encode(), []
-    for node, kind, new in changes(ast.parse(text)):
+    tree, data, found = ast.parse(text), text.encode(), []
+    bodies: set[int] = set()
+    for each in ast.walk(tree):
+        if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            bodies |= set(range(each.body[0].lineno, (each.end_lineno or 0) + 1))
+    for node, kind, new in changes(tree):
         assert node.end_lineno is not None and node.end_col_offset is not None
         start = starts[node.lineno - 1] + node.col_offset
         end = starts[node.end_lineno - 1] + node.end_col_offset
         old = data[start:end].decode()
-        found.append(Mutant(file, start, end, node.lineno, node.end_lineno, kind, old, new))
+        found.append(Mutant(file, start, end, node.lineno, node.end_lineno, kind, old, new, node.lineno in bodies))
     return found
 
 
@@ -201,38 +209,53 @@ def _left_out(node: ast.AST) -> Iterator[tuple[ast.AST, str, str]]:
 
 
 class Tracer:
-    """A plugin of pytest: notes the lines of `source` that each test runs, its fixtures included, and its seconds.
+    """A plugin of pytest: the lines of `source` that each test runs, its fixtures included, and its seconds."""
 
-    `notes`: a file with a line for each test.
-    """
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self._coverage = Coverage(data_file=None, include=[f"{source}/*"], messages=False)
+        self._seconds: dict[str, float] = {}
+        self._began = self._all_began = 0.0
+        self._session: Any = None
 
-    def __init__(self, source: Path, notes: Path) -> None:
-        self._source, self._notes = f"{source}/", notes
-        self._lines: dict[str, set[int]] = defaultdict(set)
-        self._began = 0.0
+    def pytest_sessionstart(self, session: Any) -> None:
+        """All tests of a file begin."""
+        self._session, self._all_began = session, time.perf_counter()
+        self._coverage.start()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """A test begins."""
-        self._lines.clear()
+        self._coverage.switch_context(nodeid)
         self._began = time.perf_counter()
-        threading.settrace(self._call)
-        sys.settrace(self._call)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """A test has ended."""
-        sys.settrace(None)
-        threading.settrace(None)
-        lines = {file: sorted(numbers) for file, numbers in self._lines.items()}
-        with self._notes.open("a") as file:
-            file.write(json.dumps([nodeid, round(time.perf_counter() - self._began, 3), lines]) + "\n")
+        now = time.perf_counter()
+        self._seconds[nodeid] = round(now - self._began, 3)
+        self._coverage.switch_context("")
+        if now - self._all_began > TRACE_SECONDS:
+            self._session.shouldstop = "the time for a file is over"
 
-    def _call(self, frame: FrameType, event: str, _: Any) -> Any:
-        return self._line if frame.f_code.co_filename.startswith(self._source) else None
+    def write(self, notes: Path) -> None:
+        """Name, seconds, and file -> lines of each test."""
+        self._coverage.stop()
+        data = self._coverage.get_data()
+        lines: dict[str, dict[str, list[int]]] = {name: defaultdict(list) for name in self._seconds}
+        for file in data.measured_files():
+            place = str(Path(file).relative_to(self._source))
+            for line, names in data.contexts_by_lineno(file).items():
+                for name in names:
+                    if name in lines:
+                        lines[name][place].append(line)
+        notes.write_text(json.dumps([[name, seconds, lines[name]] for name, seconds in self._seconds.items()]))
 
-    def _line(self, frame: FrameType, event: str, _: Any) -> Any:
-        if event == "line":
-            self._lines[frame.f_code.co_filename.removeprefix(self._source)].add(frame.f_lineno)
-        return self._line
+
+def trace(tree: Path, name: str, notes: Path) -> int:
+    """Run the tests of a file, and write what each of them runs."""
+    tracer = Tracer(tree / "src" / "chestfold")
+    code = run_pytest(tree, [name], [tracer], first=False)
+    tracer.write(notes)
+    return code
 
 
 class Traced:
@@ -255,13 +278,10 @@ class Traced:
 
     def _traced(self, name: str, digest: str) -> list[list[Any]]:
         if self._known.get(name, {}).get("sha256") != digest:
-            notes = self._tree.parent / "traced.jsonl"
-            notes.write_text("")
-            work = partial(
-                run_pytest, self._tree, [name], [Tracer(self._tree / "src" / "chestfold", notes)], first=False
-            )
-            in_a_fork(work, TRACE_SECONDS)
-            tests = [json.loads(line) for line in notes.read_text().splitlines()]
+            notes = self._tree.parent / "traced.json"
+            notes.write_text("[]")
+            in_a_fork(partial(trace, self._tree, name, notes), 3 * TRACE_SECONDS)
+            tests = json.loads(notes.read_text())
             self._known[name] = {"sha256": digest, "tests": tests}
             self._path.write_text(json.dumps(self._known))
             print(f"traced {len(tests)} tests of {name}", file=sys.stderr, flush=True)
@@ -271,10 +291,10 @@ class Traced:
 
 
 def imports(text: str, file: str) -> bool:
-    """Whether a test imports a module, by its own name or from its package."""
+    """Whether a test imports a module, by its own name, from its package, or by that of the package that it is in."""
     *packages, name = ["chestfold", *Path(file).with_suffix("").parts]
     package = re.escape(".".join(packages))
-    if name == "__init__":
+    if name == "__init__" or len(packages) > 2:
         return re.search(rf"{package}\b", text) is not None
     whole = rf"{package}\.{name}\b"
     return re.search(rf"{whole}|from {package} import [^\n]*\b{name}\b", text) is not None
@@ -360,16 +380,49 @@ def outcome(tree: Path, mutant: Mutant, tests: list[str], seconds: float) -> str
     try:
         if not tests:
             return "survived"
-        code = in_a_fork(partial(_run_mutant, tree, tests), seconds)
+        code = in_a_fork(partial(_run_mutant, tree, mutant, tests), seconds)
     finally:
         path.write_bytes(whole)
     return "timeouts" if code is None else ENDS.get(code, "killed")
 
 
-def _run_mutant(tree: Path, tests: list[str]) -> int:
+def _run_mutant(tree: Path, mutant: Mutant, tests: list[str]) -> int:
+    """Run tests with a mutant, which is in the tree already: what was imported is changed too, or forgotten."""
     sys.dont_write_bytecode = True  # or the next mutant would be read from that of this one
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    path = tree / "src" / "chestfold" / mutant.file
+    if not (mutant.in_function and put_into_functions(path)):
+        forget()
     return run_pytest(tree, tests, [])
+
+
+def forget() -> None:
+    """Let this package be imported anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "chestfold"]:
+        del sys.modules[name]
+
+
+def put_into_functions(path: Path) -> bool:
+    """Give the functions of an imported module the code that its file has now; False where it has others."""
+    codes: dict[str, list[CodeType]] = defaultdict(list)
+    for code in codes_in(compile(path.read_text(), str(path), "exec")):
+        codes[code.co_qualname].append(code)
+    functions = [each for each in gc.get_objects() if isinstance(each, FunctionType)]
+    for function in functions:
+        if function.__code__.co_filename == str(path):
+            found = codes[function.__code__.co_qualname]
+            if len(found) != 1 or found[0].co_freevars != function.__code__.co_freevars:
+                return False
+            function.__code__ = found[0]
+    return True
+
+
+def codes_in(code: CodeType) -> Iterator[CodeType]:
+    """The code of each function in a module's, however deep."""
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield each
+            yield from codes_in(each)
 
 
 def copy_tree(work: Path) -> Path:
@@ -410,10 +463,6 @@ def main() -> None:
     parser.add_argument("--survivors", type=Path, default=Path("survivors.txt"), metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="one mutant of one small module: does it run at all")
     arguments = parser.parse_args()
-    for name in HEAVY.split():
-        __import__(name)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "chestfold"]:
-        del sys.modules[name]  # the tests import the copy
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         counts = work_in(Path(folder).resolve(), arguments)
@@ -423,9 +472,13 @@ def main() -> None:
 def work_in(work: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Make the copy, trace the tests, run the mutants."""
     tree = copy_tree(work)
+    forget()
+    sys.path[:0] = [str(tree / "src")]
+    for name in HEAVY.split():
+        __import__(name)
     packages, count, kept = arguments.packages, arguments.count, arguments.map
     if arguments.quick:
-        packages, count, kept = ["train/threads.py"], 1, work / "map.json"
+        packages, count, kept = ["evaluate/intervals.py"], 1, work / "map.json"
     traced = Traced(tree, kept)
     counts = {"mutants": 0, "killed": 0, "survived": 0, "timeouts": 0}
     lines = []

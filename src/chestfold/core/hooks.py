@@ -132,7 +132,7 @@ def _tables_of(path: Path, data: bytes, name: str) -> dict[str, dict[str, Any]]:
     try:
         exec(compile(data, str(path), "exec"), module.__dict__)
     except SyntaxError as error:
-        raise InputError(f"{path}, line {error.lineno}: {error.msg}; mend it") from error
+        raise InputError(f"{path}, line {error.lineno or 1}: {error.msg}; mend it") from error
     except ImportError as error:
         raise InputError(f"{path}: {error}; hooks are one file, and import installed packages only") from error
     except (Exception, SystemExit) as error:  # code of others may raise anything

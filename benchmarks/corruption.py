@@ -23,18 +23,27 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from conftest import Project
+from conftest import Project, tiny_experiment
 from power_loss_scenarios import explained, project_in, submit, two_runs
 
 from chestfold.cli.main import main as main_command
+from chestfold.core.checkpoint import load_newest
+from chestfold.core.config import Request
 from chestfold.core.console import console, say
-from chestfold.core.errors import ChestfoldError
+from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import cache_dir, input_dir, sha256
 from chestfold.core.run_folder import RunFolder
 from chestfold.data import cache
 from chestfold.data.catalogue import open_index
-from chestfold.evaluate.results import all_results, find_result
+from chestfold.data.folds.checks import THUMBNAIL
+from chestfold.evaluate import paired
+from chestfold.evaluate.attention import ATTENTION, IMAGES, read_images
+from chestfold.evaluate.claims import Comparison
+from chestfold.evaluate.remembered import remembered
+from chestfold.evaluate.results import all_results, find_result, not_run, write_not_run
+from chestfold.integrations.follow.sent import Sent, read_sent, write_sent
 from chestfold.integrations.kaggle.submission import all_submissions, write_submission
+from chestfold.report.attention import read_maps, read_outlines
 
 TIMES = re.compile(r"\d+(\.\d+)? (s|ms|minutes)\b")
 Reader = Callable[[], str]
@@ -77,8 +86,41 @@ def read_submission() -> str:
 
 
 def read_cache() -> str:
-    """The decoded images."""
-    return sha256(cache.open_cache(open_index("tiny"), 32).images.tobytes())
+    """The decoded images of each size that is kept."""
+    index = open_index("tiny")
+    opened = [cache.open_cache(index, size) for size in (32, THUMBNAIL)]
+    return repr([sha256(each.images[each.rows(index.table["id"])].tobytes()) for each in opened])
+
+
+def read_last_checkpoint() -> str:
+    """What an interrupted training goes on from; a damaged one is said, and deleted."""
+    state, complaints = load_newest(RunFolder("exp100").fold(0).last_checkpoint)
+    if complaints:
+        raise InputError(complaints[0])
+    assert state is not None
+    return repr((state["epoch"], state["history"]))
+
+
+def read_comparison() -> str:
+    """The comparison that is kept in the cache."""
+    ours, theirs = find_result("exp100"), find_result("exp101")
+    return repr(remembered(Comparison, ours, theirs, lambda: paired.compare(ours, theirs)))
+
+
+def read_explanation() -> str:
+    """The tables and the maps of an explanation."""
+    folder = find_result("exp100").folder / Path(ATTENTION).parent
+    table = read_images(folder)
+    assert table is not None
+    maps = {name: found.tolist() for name, found in read_maps(folder).items()}
+    return repr((table.to_csv(), maps, read_outlines(folder, "lungs")))
+
+
+def leave_notes(project: Project) -> None:
+    """What a tracker was sent, what could not be run, and a comparison that took long."""
+    write_sent(project.runs / "exp100" / "fold0", "wandb", Sent(run="a1b2", rows=2, target="t", content="c"))
+    write_not_run(Request("exp109", tiny_experiment()), "weights", "2026-01-01")
+    read_comparison()
 
 
 def kinds(project: Project) -> dict[str, tuple[list[Path], Reader]]:
@@ -86,6 +128,7 @@ def kinds(project: Project) -> dict[str, tuple[list[Path], Reader]]:
     fold, run = project.runs / "exp100" / "fold0", project.runs / "exp100"
     image = str(input_dir() / "tiny" / "images" / "x000.png")
     attention = [run / "explain" / "gradcam" / "attention.json"]
+    beside = [*sorted(attention[0].parent.glob("maps-*.npz")), attention[0].parent / IMAGES]
     predict = command("predict", "exp100", image, "--no-overlay", "--json", "--device", "cpu")
     board = command("board", "--json")
     check_folds = command("folds", "check", "tiny")
@@ -104,6 +147,11 @@ def kinds(project: Project) -> dict[str, tuple[list[Path], Reader]]:
         "submission.csv": (sorted((project.root / "submissions").glob("001*.csv")), read_submission),
         "submission.json": (sorted((project.root / "submissions").glob("001*.json")), lambda: repr(all_submissions())),
         "attention.json": (attention, lambda: repr(find_result("exp100").attention())),
+        "files of an explanation": (beside, read_explanation),
+        "last.ckpt": ([fold / "last.ckpt"], read_last_checkpoint),
+        "not_run.json": ([project.runs / "exp109" / "not_run.json"], lambda: repr(not_run(project.runs))),
+        "tracked_wandb.json": ([fold / "tracked_wandb.json"], lambda: repr(read_sent(fold, "wandb"))),
+        "comparison": (sorted((cache_dir() / "comparisons").glob("*.json")), read_comparison),
         "cache": (sorted((cache_dir() / "tiny").glob("*.npy")), read_cache),
         "hashes of the cache": ([cache_dir() / "tiny" / "hashes.json"], read_cache),
     }
@@ -151,6 +199,7 @@ def main() -> None:
             if not arguments.quick:
                 explained(project)
                 submit(project)
+                leave_notes(project)
         counts = run_trials(project, wanted, trials, arguments.seed)
     total = Counter({name: sum(each[name] for each in counts.values()) for name in OUTCOMES})
     say(json.dumps({"trials": total.total(), **total, "kinds": counts, "seconds": round(time.perf_counter() - began)}))

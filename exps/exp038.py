@@ -7,7 +7,7 @@ from exp037 import EXP as PARENT
 
 from chestfold import run
 
-EXP = PARENT.but(backbone="tf_efficientnet_lite0", image_size=128, epochs=8, seed=3)
+EXP = PARENT.but(backbone="tf_efficientnet_lite0", image_size=128, epochs=5, seed=3)
 
 if __name__ == "__main__":
     run(EXP)

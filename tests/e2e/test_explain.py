@@ -13,7 +13,7 @@ from page_data import data_of, decoded, runs_of
 from signed_config import sign_config
 
 from chestfold.cli import main
-from chestfold.core.files import read_json
+from chestfold.core.files import read_json, write_json
 from chestfold.evaluate import leaderboard, results
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.report.attention import read_maps, read_outlines
@@ -83,6 +83,8 @@ def test_maps_of_an_older_version_have_no_outlines(at_home, tmp_path):
     for path in (tmp_path / "old").glob("*.npz"):
         with np.load(path) as stored:
             np.savez(path, **{name: stored[name] for name in ("ids", "maps")})
+    about = read_json(tmp_path / "old" / "attention.json")
+    write_json(tmp_path / "old" / "attention.json", {name: about[name] for name in about if name != "files"})
     assert len(read_maps(tmp_path / "old")) == 24
     assert read_outlines(tmp_path / "old", "lungs") == {}
 

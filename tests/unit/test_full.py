@@ -1,6 +1,5 @@
 """--fold full: all training images, for as many epochs as the folds chose; submitted only beside their figures."""
 
-import json
 import shutil
 
 import numpy as np
@@ -195,7 +194,7 @@ def test_its_leaderboard_score_is_not_that_of_the_folds(trained):
     train_full(trained)
     for full in (False, True):
         path, _ = write_submission("exp100", full=full)
-        about = json.loads(path.with_suffix(".json").read_text())
+        about = read_json(path.with_suffix(".json"))
         upload = Upload(competition="c", marker="m", message="", public="0.9" if full else "0.5")
         write_json(path.with_suffix(".json"), about | {"uploads": [upload.to_dict()]})
     assert standings(all_results())["exp100"].public == 0.5

@@ -6,7 +6,7 @@ import pytest
 from conftest import record_of
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, write_json
+from chestfold.core.files import read_json, write_json, write_plain_json
 from chestfold.core.records import Record
 from chestfold.core.run_folder import FoldConfig, FoldManifest
 from chestfold.evaluate.results import NotRun, ResultRecord, find_result
@@ -70,7 +70,7 @@ def test_a_field_of_another_type_is_named_with_its_place(path):
 
 @pytest.mark.parametrize("value", [[], "text", 3, None])
 def test_another_kind_of_value_is_refused(path, value):
-    write_json(path, value)
+    write_plain_json(path, value)
     refusal(path)
 
 

@@ -25,7 +25,7 @@ from chestfold.core.console import fail, plural, say, waiting
 from chestfold.core.device import choose_device, choose_workers
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import folds_dir, read_json
-from chestfold.core.memory import tune_memory
+from chestfold.core.memory import collect_rarely, keep_freed
 from chestfold.core.run_folder import FULL, FULL_FOLDER, RunFolder
 from chestfold.integrations.tracker import TRACKERS, open_tracker
 from chestfold.integrations.wandb import sweep
@@ -60,10 +60,11 @@ class Command:
 
 def main(exp: Experiment) -> None:
     """Read the command line and run it; exit code 2 and one sentence when something is wrong."""
-    tune_memory()
+    collect_rarely()
     try:
         command = read_command(exp)
         sweep.choose_shown(command.request.name, () if command.seeds else command.request.folds)
+        keep_freed()
         run_command(command)
     except ChestfoldError as error:
         fail(error)
@@ -334,13 +335,20 @@ def _add_run_options(group: Any) -> None:
         help="train a run with each of these seeds, EXP-seedN, and blend them by mean into the result EXP-seeds",
     )
     group.add_argument("--tag", help="name of this variant: runs/EXP-TAG, compared with the experiment itself")
+    add_tracker(group)
+    group.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
+
+
+def add_tracker(group: Any) -> None:
+    """Add `--tracker` and `--wandb`."""
     group.add_argument(
         "--tracker", default="wandb", choices=list(TRACKERS), help="what shows the run elsewhere [wandb]"
     )
     group.add_argument(
-        "--wandb", choices=["offline", "online", "disabled"], help="[WANDB_MODE, else online with a key, else disabled]"
+        "--wandb",
+        choices=["offline", "online", "disabled"],
+        help="how W&B is used [WANDB_MODE, else online with a key, else disabled]",
     )
-    group.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
 
 
 def at_least_one(text: str) -> int:

@@ -7,7 +7,7 @@ from chestfold.cli import compare, data, explain, folds, predict, quiz, results,
 from chestfold.cli.parser import Parser
 from chestfold.core.console import fail
 from chestfold.core.errors import ChestfoldError
-from chestfold.core.memory import tune_memory
+from chestfold.core.memory import collect_rarely, keep_freed
 
 ABOUT = (
     "From a folder of chest images to a checked submission. Experiments are trained by their own files: "
@@ -17,9 +17,10 @@ ABOUT = (
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point of `chestfold`; exits with code 2 and one sentence when something is wrong."""
-    tune_memory()
+    collect_rarely()
     try:
         arguments = create_parser().parse(sys.argv[1:] if argv is None else argv)
+        keep_freed()
         arguments.verb(arguments)
     except ChestfoldError as error:
         fail(error)

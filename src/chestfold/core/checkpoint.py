@@ -6,9 +6,10 @@ followed by the 32 bytes of its SHA-256, and loads with `weights_only=True`.
 
 import hashlib
 import io
+import pickle
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZIP_STORED, ZipFile
 
 import torch
 
@@ -16,6 +17,8 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import DAMAGED_ARCHIVE, move, remove, write_bytes
 
 _HASH = 32
+_EMPTY_END = b"PK\x05\x06" + bytes(18)
+"""What a zip ends with: four letters, and numbers."""
 
 
 class Damaged(Exception):
@@ -43,25 +46,47 @@ def previous(path: Path) -> Path:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint, on the CPU.
+    """The state in a checkpoint, on the CPU. It takes no more memory than a few times the file's size.
 
     Raises:
         Damaged: the hash does not fit: torn, flipped, or no checkpoint.
-        InputError: its bytes are those that were written, and they are no tensors and plain values; nothing is run.
+        InputError: it holds something else than `save` writes, such as code.
     """
+    _require_end(path)
     data = path.read_bytes()
     if hashlib.sha256(data[:-_HASH]).digest() != data[-_HASH:]:
         raise Damaged(f"{path} is damaged (its hash does not fit)")
+    archive = io.BytesIO(data[:-_HASH])
     try:
-        state = torch.load(io.BytesIO(data[:-_HASH]), map_location="cpu", weights_only=True)
-    except (*DAMAGED_ARCHIVE, UnpicklingError, AttributeError, IndexError, AssertionError) as error:
-        raise InputError(
-            f"{path} holds something else than tensors, or is of another version of torch ({type(error).__name__}); "
-            "nothing of it was used: restore the file"
-        ) from error
+        _require_stored(path, archive)
+        state = torch.load(archive, map_location="cpu", weights_only=True)
+    except (*DAMAGED_ARCHIVE, pickle.UnpicklingError, AttributeError, IndexError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:100]
+        complaint = f"cannot be read without running code, or does not fit into memory ({reason})"
+        raise InputError(f"{path} {complaint}") from error
     if not isinstance(state, dict):
-        raise InputError(f"{path} holds no table of tensors; restore the file")
+        raise InputError(f"{path} holds no training of this program; restore it")
     return state
+
+
+def _require_end(path: Path) -> None:
+    """Raise `Damaged` where the file does not end like a checkpoint, whatever its size."""
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - _HASH - len(_EMPTY_END)))
+        end = file.read()
+    if not end.startswith(_EMPTY_END[:4]):
+        raise Damaged(f"{path} is damaged (it does not end like a checkpoint)")
+
+
+def _require_stored(path: Path, archive: io.BytesIO) -> None:
+    """Raise `InputError` where the archive announces more than it holds: torch packs nothing."""
+    with ZipFile(archive) as opened:
+        entries = opened.infolist()
+    announced = sum(entry.file_size for entry in entries)
+    if announced > archive.getbuffer().nbytes or any(entry.compress_type != ZIP_STORED for entry in entries):
+        raise InputError(f"{path} announces {announced / 1e6:,.0f} MB, which it does not hold")
+    archive.seek(0)
 
 
 def load_newest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:

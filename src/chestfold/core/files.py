@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 from filelock import FileLock, Timeout
 
@@ -27,12 +27,12 @@ DAMAGED_ARCHIVE = (
     RuntimeError,
     MemoryError,
     SyntaxError,
-    TokenError,
     BadZipFile,
+    TokenError,
     zlib.error,
 )
-"""What a damaged .npz, .npy or zip raises: an unknown compression is `NotImplementedError`, a wild shape `MemoryError`,
-and the header of an array is read as Python."""
+"""What a damaged .npz or zip raises: an unknown compression is `NotImplementedError`, a wild shape `MemoryError`, a
+header that is cut `TokenError`."""
 
 
 def _folder(variable: str, default: Path) -> Path:
@@ -80,10 +80,90 @@ def published_dir() -> Path:
     return project_dir() / "exps" / "results"
 
 
+LONGEST_NAME = 200
+"""Bytes; what is added to a name must fit into the 255 of file systems."""
+LARGEST_NPZ = 1 << 29
+"""Bytes that the arrays of an .npz of this program take at most."""
+LARGEST_TEXT = 32 << 20
+"""Bytes of a JSON file, a log or a file of hooks at most: what Python makes of it takes up to twenty times as many."""
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether `name` is that of one file or folder, without folders before it."""
+    plain = Path(name).name == name and not name.startswith(".") and "\0" not in name
+    return plain and 0 < len(name.encode(errors="replace")) <= LONGEST_NAME
+
+
 def require_plain_name(name: str, what: str) -> None:
-    """Raise `InputError` when `name` is not the name of one file or folder, without folders before it."""
-    if Path(name).name != name or not name or name.startswith("."):
+    """Raise `InputError` when `name` is no plain one."""
+    if not is_plain_name(name):
         raise InputError(f"{what} {name!r}: a plain name is needed, without folders or a dot in front")
+
+
+def require_size(path: Path, most: int = LARGEST_TEXT) -> None:
+    """Raise `InputError` where a file has more bytes than one of its kind."""
+    size = path.stat().st_size
+    if size > most:
+        raise InputError(
+            f"{path} has {size / 1e6:,.0f} MB, and a file of its kind has at most {most / 1e6:,.0f}; it is damaged, or "
+            "not what it is called"
+        )
+
+
+def require_npz_size(path: Path) -> None:
+    """Raise `InputError` where the arrays of an .npz of this program take more memory than any that it writes.
+
+    A damaged archive raises one of `DAMAGED_ARCHIVE`.
+    """
+    with ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > LARGEST_NPZ:
+        raise InputError(f"{path} announces arrays of {unpacked / 1e6:,.0f} MB, which no file of its kind holds")
+
+
+_linked: list[Path] = []
+"""Folders that runs may be linked into, because this process has made the links."""
+
+
+def allow_links_into(folder: Path) -> None:
+    """From now on the files of runs may be links into `folder`."""
+    _linked.append(folder.resolve())
+
+
+def require_own_files(folder: Path) -> None:
+    """Raise `InputError` where something in a folder leads out of it, or is neither a file nor a folder.
+
+    A run may come from elsewhere, and a link in it would have this program read or write anywhere.
+    """
+    homes = [folder.resolve(), *_linked]
+    for entry in _entries(folder):
+        is_plain = entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+        if entry.is_symlink():
+            if not _leads_into(Path(entry.path), homes):
+                raise InputError(f"{entry.path} is a link that leads out of {folder}; put the file itself there")
+        elif not is_plain and os.path.lexists(entry.path):  # a temporary file may have been renamed meanwhile
+            raise InputError(f"{entry.path} is neither a file nor a folder; remove it")
+
+
+def _entries(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    """All that is in a folder and its subfolders; links are not followed."""
+    try:
+        with os.scandir(folder) as found:
+            entries = list(found)
+    except FileNotFoundError:  # deleted meanwhile
+        return
+    for entry in entries:
+        yield entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries(entry.path)
+
+
+def _leads_into(link: Path, homes: list[Path]) -> bool:
+    try:
+        target = link.resolve()
+        return any(target.is_relative_to(home) for home in homes)
+    except (OSError, RuntimeError):  # a link to itself
+        return False
 
 
 def require_file(path: Path) -> None:
@@ -261,8 +341,18 @@ def write_csv(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8-sig"))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Atomically replace `path` by indented JSON."""
+CHECKSUM = "checksum"
+"""Last key of a JSON file of this program: the hash of all others. Files of before it was written have none."""
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Atomically replace `path` by indented JSON, with a checksum that `read_json` proves."""
+    plain = json.loads(json.dumps(values))  # keys that are numbers become texts, and are sorted as such
+    write_plain_json(path, values | {CHECKSUM: sha256_json(plain)})
+
+
+def write_plain_json(path: Path, value: Any) -> None:
+    """Atomically replace `path` by indented JSON without a checksum, for another program."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -284,12 +374,25 @@ def read_text(path: Path) -> str:
         ) from error
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file; a damaged one is `InputError`."""
+def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:
+    """The value in a JSON file of so many bytes at most, without its checksum.
+
+    Raises:
+        InputError: it is damaged: no JSON, or not what was written. A file without a checksum is taken as it is.
+    """
+    require_size(path, most)
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); restore it or delete it") from error
+    if isinstance(value, dict) and CHECKSUM in value:
+        checksum = value.pop(CHECKSUM)
+        if checksum != sha256_json(value):
+            raise InputError(
+                f"{path} is not what was written there (its checksum differs): it is damaged, or was edited; restore "
+                "the file, or make it again"
+            )
+    return value
 
 
 class Locked(InputError):

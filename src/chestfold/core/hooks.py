@@ -13,7 +13,15 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import project_dir, sha256
+from chestfold.core.files import (
+    input_dir,
+    project_dir,
+    published_dir,
+    require_size,
+    runs_dir,
+    sha256,
+    submissions_dir,
+)
 
 FILE = "hooks.py"
 """Its name beside a fold and a result."""
@@ -73,8 +81,10 @@ def load_own(name: str) -> Hooks:
         InputError: it does not exist, is outside of the project, or cannot be used.
     """
     path = (project_dir() / name).resolve()
-    if not path.is_relative_to(project_dir().resolve()) or path.suffix != ".py":
-        raise InputError(f"hooks = {name!r}: a file .py inside the project is needed, as exps/my_hooks.py")
+    if not _is_own(path):
+        raise InputError(
+            f"hooks = {name!r}: a file .py inside the project is needed, outside of runs and data, as exps/my_hooks.py"
+        )
     if not path.is_file():
         raise InputError(f"hooks = {name!r}: {path} does not exist; write it, or leave hooks empty")
     return _run(path, path.read_bytes())
@@ -95,15 +105,24 @@ def load_stored(path: Path, name: str, expected: str) -> Hooks:
         return _loaded[expected]
     if not path.is_file():
         raise InputError(f"{path} does not exist; the run was trained with hooks ({name}): copy it with the run")
+    require_size(path)
     data = path.read_bytes()
     if sha256(data) != expected:
         raise InputError(f"{path} is not the file that the run was trained with (hash differs); restore it")
-    own = project_dir() / name
-    if not _trusted and not (own.is_file() and own.read_bytes() == data):
+    own = (project_dir() / name).resolve()
+    if not _trusted and not (_is_own(own) and own.is_file() and own.read_bytes() == data):
         raise InputError(
             f"{path} is code that came with the run, and this project has no such file; read it, then add --trust-hooks"
         )
     return _run(path, data)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a resolved path may be code of this project's owner: not a file that came with a run or with data."""
+    brought = [folder().resolve() for folder in (runs_dir, published_dir, submissions_dir, input_dir)]
+    if path.suffix != ".py" or any(path.is_relative_to(folder) for folder in brought):
+        return False
+    return path.is_relative_to(project_dir().resolve())
 
 
 def identity(loaded: Hooks | None) -> dict[str, str]:

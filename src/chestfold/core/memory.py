@@ -1,6 +1,5 @@
 """Less work for Python's garbage collector and for the allocator, for every process of this package."""
 
-import ctypes
 import gc
 import sys
 
@@ -32,6 +31,8 @@ def keep_freed() -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
+    import ctypes  # 10 ms, which `--help` need not wait for
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is None:
         return False

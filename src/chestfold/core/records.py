@@ -5,10 +5,10 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, write_json
+from chestfold.core.files import is_plain_name, read_json, write_json
 
 
 def _nan_for_null(value: Any) -> Any:
@@ -17,6 +17,16 @@ def _nan_for_null(value: Any) -> Any:
 
 Figure = Annotated[float, BeforeValidator(_nan_for_null)]
 """A number that may be undefined: NaN here, null in a file, because JSON has no NaN."""
+
+
+def _plain(name: str) -> str:
+    if name and not is_plain_name(name):
+        raise ValueError(f"{name!r} is no plain name, without folders or a dot in front")
+    return name
+
+
+PlainName = Annotated[str, AfterValidator(_plain)]
+"""A name that becomes a part of a path: of a run, a data set, a fold file, a file in a folder; or empty."""
 
 
 class Record(BaseModel):

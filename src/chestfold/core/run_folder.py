@@ -18,7 +18,9 @@ from chestfold.core.files import (
     read_json,
     remove,
     remove_temporary,
+    require_own_files,
     require_plain_name,
+    require_size,
     runs_dir,
     sha256_file,
     sha256_json,
@@ -26,7 +28,7 @@ from chestfold.core.files import (
     write_text,
 )
 from chestfold.core.provenance import Provenance
-from chestfold.core.records import Record
+from chestfold.core.records import PlainName, Record
 
 if TYPE_CHECKING:
     from chestfold.core.task import Task
@@ -62,7 +64,7 @@ class Manifest(Provenance):
     """manifest.json: written last, it declares a training finished. `files`: name -> SHA-256."""
 
     config_sha256: str
-    files: dict[str, str]
+    files: dict[PlainName, str]
 
 
 ROW_NUMBERS = {"epoch", "step"}
@@ -198,6 +200,7 @@ class TrainingFolder(Generic[C, M]):
         """
         if not self.history_path.exists():
             return []
+        require_size(self.history_path)
         try:
             rows = [json.loads(line) for line in self.history_path.read_text().splitlines()]
         except (ValueError, RecursionError) as error:
@@ -227,7 +230,7 @@ class FoldConfig(Config):
 
     experiment: str
     fold: int
-    parent: str
+    parent: PlainName
     changed: dict[str, tuple[Any, Any]]
     classes: tuple[str, ...]
     positive: str
@@ -260,6 +263,19 @@ class SyntheticCount(Record):
     made_from: int
 
 
+class Chosen(Record):
+    """What the validation images of a fold chose for its predictions (`predict_precision`, `tta_selective`).
+
+    `precision`: of all networks; `confidence`: of the first view, below which an image has all views, None: always;
+    `views`: share of the views of `tta` that the validation images need; `figures`: what was compared -> its values.
+    """
+
+    precision: str
+    views: float
+    figures: dict[str, float]
+    confidence: float | None = None
+
+
 class FoldManifest(Manifest):
     """manifest.json of a fold. `lungs_not_found`: part of the fold -> images, where lungs were wanted.
 
@@ -272,6 +288,7 @@ class FoldManifest(Manifest):
     lungs_not_found: dict[str, int] | None = None
     synthetic: SyntheticCount | None = None
     joined: dict[str, int] | None = None
+    chosen: Chosen | None = None
 
 
 class FoldFolder(TrainingFolder[FoldConfig, FoldManifest]):
@@ -344,6 +361,8 @@ class RunFolder:
 
     def _folds(self, holding: str) -> list[FoldFolder]:
         folders = [path.parent for path in self.path.glob(f"fold*/{holding}")]
+        if folders:
+            require_own_files(self.path)
         folds = [FoldFolder(path) for path in folders if re.fullmatch(r"fold\d+", path.name)]  # not `fold0 (copy)`
         return sorted(folds, key=lambda fold: fold.number)
 

@@ -1,10 +1,15 @@
-"""Decoded images: one memory map per (data set, form), made once, shared by all folds and experiments."""
+"""Decoded images: one memory map per (data set, form), made once, shared by all folds and experiments.
 
-import json
+Behind the pixels, which are those of an .npy file, stand the CRC-32 of each image, uint32 (N,), little-endian. An image
+is proven when its row is first asked for; opening a cache reads none. Caches of before have no CRCs, and are taken as
+they are.
+"""
+
 import os
+import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +23,22 @@ from chestfold.core.files import (
     cache_dir,
     explained_disk_errors,
     make_folder,
+    read_json,
     remove_temporary,
     sha256,
     sha256_json,
-    write_text,
+    write_json,
 )
 from chestfold.data.channels import Form, decode_form, neighbours, places_of
 from chestfold.data.dataset import Index
 from chestfold.data.decode import DEEP_TRANSFORM, TRANSFORM, is_deep, read_bytes, split_place
 from chestfold.data.dicom import DICOM_SUFFIXES, DICOM_TRANSFORM
+
+PROVEN_AT_ONCE = 512
+"""Images that a thread compares with their checksums before it takes others."""
+LARGEST_MEMO = 4 << 30
+"""Bytes of hashes.json, of millions of images."""
+CHECKSUM_TYPE = np.dtype("<u4")
 
 FORM_TRANSFORM = "form-1"
 """Names how three channels and 16 bits are made; part of the key of a cache that holds them."""
@@ -36,16 +48,43 @@ FORM_TRANSFORM = "form-1"
 class Cache:
     """`images`: uint8 or uint16 (N, size, size) or (N, size, size, 3), in the order of the index.
 
-    `row_of`: id -> row; `content`: the hash of ids and files.
+    `row_of`: id -> row; `content`: the hash of ids and files. `path`: the file; `checksums`: CRC-32 of each image,
+    uint32 (N,), or none where the file has none. `proven`: bool (N,), the rows that were compared with theirs.
     """
 
     images: np.ndarray
     row_of: dict[str, int]
     content: str
+    path: Path
+    checksums: np.ndarray
+    proven: np.ndarray = field(repr=False)
 
     def rows(self, ids: Iterable[str]) -> np.ndarray:
-        """Rows of `ids` in `images`, int64, in the order of `ids`."""
-        return np.array([self.row_of[i] for i in ids], np.int64)
+        """Rows of `ids` in `images`, int64, in the order of `ids`; raises as `prove`."""
+        rows = np.array([self.row_of[i] for i in ids], np.int64)
+        self.prove(rows)
+        return rows
+
+    def prove(self, rows: np.ndarray | None = None) -> None:
+        """Compare some rows, int (M,), or all, with their checksums; each once.
+
+        Raises:
+            InputError: an image is not what was written.
+        """
+        if not len(self.checksums):
+            return
+        wanted = np.arange(len(self.images)) if rows is None else np.unique(rows)
+        left = wanted[~self.proven[wanted]]
+        if not len(left):
+            return
+        blocks = [left[start : start + PROVEN_AT_ONCE] for start in range(0, len(left), PROVEN_AT_ONCE)]
+        in_threads(lambda n: self._prove(blocks[n]), len(blocks), "checking decoded images")
+
+    def _prove(self, rows: np.ndarray) -> None:
+        for row in rows.tolist():
+            if zlib.crc32(self.images[row]) != self.checksums[row]:
+                raise InputError(f"{self.path} is damaged (image {row}); delete it, and it is made again")
+        self.proven[rows] = True
 
 
 def in_threads(work: Callable[[int], object], count: int, label: str) -> list:
@@ -64,15 +103,15 @@ def content_hashes(index: Index) -> list[str]:
         places = index.table["path"].tolist()
         found = in_threads(lambda n: sha256(read_bytes(index.root, places[missing[n]])), len(missing), "hashing images")
         memo |= {keys[i]: digest for i, digest in zip(missing, found, strict=True)}
-        write_text(memo_path, json.dumps(memo))
+        write_json(memo_path, memo)
     return [memo[key] for key in keys]
 
 
 def _remembered_hashes(path: Path) -> dict[str, str]:
     """What is remembered of files. A memo only saves time: without it, or with a damaged one, all are hashed again."""
     try:
-        memo = json.loads(path.read_text()) if path.exists() else {}
-    except (ValueError, RecursionError):
+        memo = read_json(path, LARGEST_MEMO) if path.exists() else {}
+    except InputError:
         return {}
     sound = isinstance(memo, dict) and all(isinstance(digest, str) for digest in memo.values())
     return memo if sound else {}
@@ -119,13 +158,25 @@ def made_cache(index: Index, form: Form) -> Cache | None:
 
 def _load(path: Path, index: Index, form: Form, content: str) -> Cache:
     try:
-        images = np.load(path, mmap_mode="r")
+        images = np.lib.format.open_memmap(path, mode="r")
     except DAMAGED_ARCHIVE as error:
         raise InputError(f"{path} is damaged; delete it, and it is made again") from error
     expected = (len(index.table), *form.shape)
-    if not isinstance(images, np.ndarray) or images.shape != expected or images.dtype != form.dtype:
+    if (images.shape, images.dtype, images.flags.c_contiguous) != (expected, form.dtype, True):
         raise InputError(f"{path} does not hold the images of {index.dataset.name}; delete it, and it is made again")
-    return Cache(images, {i: n for n, i in enumerate(index.table["id"])}, content)
+    row_of = {i: n for n, i in enumerate(index.table["id"])}
+    checksums = _read_checksums(path, images.offset + images.nbytes, len(images))
+    return Cache(images, row_of, content, path, checksums, np.zeros(len(images), bool))
+
+
+def _read_checksums(path: Path, start: int, count: int) -> np.ndarray:
+    """Those that begin at a byte of the file, uint32 (N,); none in a file of before they were written."""
+    with path.open("rb") as file:
+        file.seek(start)
+        stored = file.read()
+    if stored and len(stored) != count * CHECKSUM_TYPE.itemsize:
+        raise InputError(f"{path} is damaged; delete it, and it is made again")
+    return np.frombuffer(stored, CHECKSUM_TYPE)
 
 
 def _content(index: Index) -> str:
@@ -164,6 +215,7 @@ def _form_key(index: Index, form: Form) -> list[object]:
 def _build(index: Index, form: Form, path: Path) -> None:
     places = places_of(index, form)
     shallow = [False] * len(places)
+    checksums = np.zeros(len(places), CHECKSUM_TYPE)
     with atomic_path(path) as temporary:
         images = np.lib.format.open_memmap(temporary, mode="w+", dtype=form.dtype, shape=(len(places), *form.shape))
         _reserve(temporary)
@@ -175,10 +227,13 @@ def _build(index: Index, form: Form, path: Path) -> None:
                 return str(error)
             shallow[n] = form.depth == 16 and not (image % 257).any()
             images[n] = image
+            checksums[n] = zlib.crc32(image.tobytes())
             return None
 
         errors = [e for e in in_threads(fill, len(places), f"decoding to {form.size} px") if e]
         images.flush()
+        with temporary.open("ab") as file:
+            file.write(checksums.tobytes())
         if errors:
             more = f" (and {len(errors) - 1} more: `chestfold data check {index.dataset.name}`)"
             raise InputError(errors[0] + (more if len(errors) > 1 else ""))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
-from chestfold.core.files import input_dir
+from chestfold.core.files import input_dir, is_plain_name
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.declaration import read_declaration
 from chestfold.data.readers import join, read_index
@@ -29,7 +29,7 @@ def find_dataset(name: str) -> Dataset:
     if name in catalogue():
         return catalogue()[name]
     declaration = input_dir() / name / "dataset.toml"
-    if Path(name).name == name and declaration.exists():
+    if is_plain_name(name) and declaration.exists():
         return read_declaration(name, declaration)
     hint = did_you_mean(name, catalogue()) or "; `chestfold data list` names them"
     raise InputError(f"unknown data set {name!r}{hint}, or declare your own in {declaration}")
@@ -37,7 +37,7 @@ def find_dataset(name: str) -> Dataset:
 
 def known_dataset(name: str) -> Dataset | None:
     """As `find_dataset`; None where nothing of that name is declared here: a result may come from elsewhere."""
-    if name in catalogue() or (input_dir() / name / "dataset.toml").exists():
+    if name in catalogue() or (is_plain_name(name) and (input_dir() / name / "dataset.toml").exists()):
         return find_dataset(name)
     return None
 

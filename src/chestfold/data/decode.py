@@ -2,6 +2,7 @@
 
 import io
 import re
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -44,6 +45,8 @@ _DAMAGE = (
 )
 """What Pillow and OpenCV raise over damaged files: each codec has its own."""
 
+LARGEST_FILE = 1 << 29
+"""Bytes of an image's file at most."""
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _REDUCED_GREY = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
@@ -135,6 +138,11 @@ def _decode(root: Path, place: str, size: int, reading: Reading) -> np.ndarray:
 
 def _file_bytes(path: Path) -> bytes:
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+            raise InputError(f"{path} is no file; replace or remove it")
+        if status.st_size > LARGEST_FILE:
+            raise InputError(f"{path} has {status.st_size / 1e6:,.0f} MB, which no image here has; remove it")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); replace or remove it") from error

@@ -33,6 +33,8 @@ _KINDS = ["MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"]
 _KINDS += ["YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"]
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _DECLARE = "declare a ct_window or a value_range (chestfold predict: --window or --range)"
+MOST_PIXELS = 150_000_000
+"""Of an image: mosaics of whole bodies have fewer."""
 _AGAIN = "export it again"
 _PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -152,6 +154,8 @@ def _require_layout(header: Any, name: str) -> None:
     """Raise `InputError` where the numbers that say how pixels are stored contradict each other (PS3.5, 8.1.1)."""
     if not header.Rows or not header.Columns:
         raise InputError(f"{name} is a DICOM file of {header.Rows} rows and {header.Columns} columns; {_AGAIN}")
+    if header.Rows * header.Columns > MOST_PIXELS:
+        raise InputError(f"{name} is a DICOM file that announces {header.Columns} x {header.Rows} pixels; {_AGAIN}")
     kind, samples = header.PhotometricInterpretation, header.SamplesPerPixel
     if samples != (1 if kind.startswith("MONOCHROME") or kind == "PALETTE COLOR" else 3):
         raise InputError(f"{name} is a DICOM file of {samples} samples a pixel in {kind}; {_AGAIN}")

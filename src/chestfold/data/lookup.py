@@ -61,6 +61,7 @@ class ImageLookup:
     def _thumbnails(self) -> np.ndarray:
         """Of all images, uint8 (N, 64, 64)."""
         assert self._cache is not None
+        self._cache.prove()
         images = self._cache.images
         made = in_threads(lambda n: self._thumbnails_of(images[n : n + 1])[0], len(images), "comparing with the data")
         return np.stack(made)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chestfold.core.errors import InputError
@@ -25,6 +26,10 @@ KEYS = ["id", "group", "fold", "label"]
 CORRUPTION = "corruption"
 """Column of a stacked table: the same images once under each corruption."""
 _META = b"chestfold"
+MOST_CELLS = 64_000_000
+"""Of a prediction table: eight corruptions of 400,000 images with 14 labels have so many."""
+MOST_BYTES = 1 << 29
+"""Of a prediction table, unpacked."""
 
 
 def predictions(rows: pd.DataFrame, fold: int, classes: Sequence[str], probs: np.ndarray) -> pd.DataFrame:
@@ -158,6 +163,55 @@ def without_truth(table: pd.DataFrame, task: Task, name: str) -> pd.DataFrame:
     return bare
 
 
+def _read_bounded(path: Path) -> pa.Table:
+    """The table in a parquet file, once it is known that it fits into memory.
+
+    A few bytes may stand for any number of rows, and a text that is stored once may be that of each of them.
+    """
+    with pq.ParquetFile(path) as file:
+        about, schema = file.metadata, file.schema_arrow
+    unpacked = sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups))
+    if about.num_rows * about.num_columns > MOST_CELLS or unpacked > MOST_BYTES:
+        raise InputError(
+            f"{path} announces {about.num_rows:,} rows of {about.num_columns} columns, {unpacked / 1e6:,.0f} MB; a "
+            f"prediction table has at most {MOST_CELLS:,} cells and {MOST_BYTES / 1e6:,.0f} MB"
+        )
+    texts = [
+        column.name for column in schema if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    ]
+    stored = pq.read_table(path, read_dictionary=texts)
+    if sum(_text_bytes(stored[name]) for name in texts) > MOST_BYTES:
+        raise InputError(f"{path} holds texts of more than {MOST_BYTES / 1e6:,.0f} MB; it is no prediction table")
+    return stored.cast(schema)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _text_bytes(column: pa.ChunkedArray) -> int:
+    """Bytes that the texts of a column take once each row has its own."""
+    total = 0
+    for chunk in column.chunks:
+        lengths = pc.binary_length(chunk.dictionary)
+        total += pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0
+    return total
+
+
+def _require_types(path: Path, stored: pa.Table) -> None:
+    """Raise `InputError` where a column does not hold what it is called, or leaves a key out."""
+    for name, column in zip(stored.column_names, stored.columns, strict=True):
+        is_key = name in (*KEYS, CORRUPTION)
+        if name == "fold":
+            fits = pa.types.is_integer(column.type)
+        else:
+            fits = _is_text(column.type) if is_key else pa.types.is_floating(column.type)
+        if not fits:
+            raise InputError(f"{path}: its column {name!r} holds {column.type}; it is no prediction table")
+        if is_key and column.null_count:
+            raise InputError(f"{path}: its column {name!r} is empty in {column.null_count} rows; restore it")
+
+
 def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A checked prediction table and its provenance.
 
@@ -167,23 +221,17 @@ def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     if not path.exists():
         raise InputError(f"{path} does not exist; train the missing fold first")
     with _explained(path):
-        stored = pq.read_table(path)
+        stored = _read_bounded(path)
         table = stored.to_pandas()
         provenance = json.loads((stored.schema.metadata or {}).get(_META, b"null"))
     if not isinstance(provenance, dict) or any(k not in stored.column_names for k in KEYS):
         raise InputError(f"{path} was not written by chestfold: it carries no provenance")
-    _require_types(stored, path)
+    _require_types(path, stored)
     task = task_of(table, provenance)
     table = without_truth(table, task, str(path))
     check_probabilities(table, str(path), task)
     _require_labels(table, task, path)
     return table, provenance
-
-
-def read_column(path: Path, name: str) -> list[Any]:
-    """A column of a prediction table, unproven: quick; `InputError` where it is damaged or has no such column."""
-    with _explained(path):
-        return pq.read_table(path, columns=[name]).column(name).to_pylist()
 
 
 @contextmanager
@@ -193,19 +241,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, LookupError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable parquet file; delete it and run its fold again") from error
-
-
-def _require_types(stored: pa.Table, path: Path) -> None:
-    """Texts where texts are needed, whole numbers of folds, and numbers in all other columns."""
-    for name, column in zip(stored.column_names, stored.columns, strict=True):
-        if name in ("id", "group", "label", CORRUPTION):
-            fits, what = pa.types.is_string(column.type) or pa.types.is_large_string(column.type), "text"
-        elif name == "fold":
-            fits, what = pa.types.is_integer(column.type), "whole numbers"
-        else:
-            fits, what = pa.types.is_floating(column.type) or pa.types.is_integer(column.type), "numbers"
-        if not fits or (column.null_count and what != "numbers"):
-            raise InputError(f"{path}: its column {name!r} holds something else than {what}; restore it")
 
 
 def _require_labels(table: pd.DataFrame, task: Task, path: Path) -> None:

@@ -18,13 +18,14 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import (
     published_dir,
     read_json,
+    require_own_files,
     require_plain_name,
     runs_dir,
     sha256_file,
     write_bytes,
     write_json,
 )
-from chestfold.core.records import Figure, Record
+from chestfold.core.records import Figure, PlainName, Record
 from chestfold.core.run_folder import RunFolder, SyntheticCount
 from chestfold.core.task import Task, create_task
 from chestfold.data.dataset import Dataset
@@ -57,7 +58,7 @@ Figures = dict[str, Score]
 class FoldsOfResult(Record):
     """Which folds a result holds: the fold file, its number of folds and its hash, and those that were trained."""
 
-    file: str
+    file: PlainName
     count: int
     sha256: str
     trained: tuple[int, ...]
@@ -141,7 +142,7 @@ class ResultRecord(Record):
 
     name: str
     kind: Literal["experiment", "ensemble", "imported", "calibrated"]
-    data: str
+    data: PlainName
     classes: tuple[str, ...]
     positive: str
     folds: FoldsOfResult
@@ -159,7 +160,7 @@ class ResultRecord(Record):
     images: int = 0
     patients: int = 0
     settings: dict[str, Any] = {}
-    parent: str = ""
+    parent: PlainName = ""
     changed: dict[str, tuple[Any, Any]] = {}
     against: Comparison | None = None
     best_epochs: tuple[int, ...] = ()
@@ -172,7 +173,7 @@ class ResultRecord(Record):
 
     source: str = ""
     method: str = ""
-    members: tuple[str, ...] = ()
+    members: tuple[PlainName, ...] = ()
     weights: tuple[float, ...] | None = None
     methods: dict[str, MethodScores] = {}
     calibration: Calibration | None = None
@@ -246,9 +247,9 @@ class Result:
         """How many they are of."""
         return self.record.patients or len(set(self._column("group")))
 
-    def _column(self, name: str) -> list[Any]:
-        """A column of the out-of-fold predictions, unproven: quick."""
-        return predictions.read_column(self.folder / "oof.parquet", name)
+    def _column(self, name: str) -> pd.Series:
+        """A column of the out-of-fold predictions."""
+        return self.oof()[0][name]
 
     def oof(self) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Out-of-fold predictions and their provenance; `InputError` when the file is not the one that was scored."""
@@ -554,6 +555,7 @@ def known_result(name: str) -> Result | None:
 
 
 def _read(path: Path) -> Result:
+    require_own_files(path.parent)
     return Result(path.parent, ResultRecord.from_json(path))
 
 

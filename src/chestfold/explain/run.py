@@ -4,7 +4,6 @@ A map of an image that the model was trained on shows what it remembers; none is
 """
 
 import io
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,10 +15,11 @@ import pandas as pd
 
 from chestfold.core.console import say
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, make_folder, put_folder, write_bytes, write_csv
+from chestfold.core.files import explained_disk_errors, make_folder, put_folder, sha256_file, write_bytes, write_csv
+from chestfold.core.processes import folder_beside, remove_left_beside
 from chestfold.core.rng import generator
 from chestfold.data.decode import decode_native
-from chestfold.evaluate.attention import ATTENTION
+from chestfold.evaluate.attention import ATTENTION, IMAGES
 from chestfold.evaluate.fonts import Lettering, letter
 from chestfold.explain.cam import METHODS
 from chestfold.explain.fold import TARGETS, Explained, explain_fold
@@ -60,7 +60,8 @@ def explain(config: ExplainConfig, overwrite: bool = False) -> Path:
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
     """A folder that takes the place of `target` when it is complete; a killed call leaves the old one."""
-    folder = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    remove_left_beside(target)
+    folder = folder_beside(target)
     old = folder.with_suffix(".old")
     with explained_disk_errors(target):
         try:
@@ -81,8 +82,10 @@ def _write(folder: Path, ready: Prepared, config: ExplainConfig, parts: dict[int
         _write_maps(folder / f"maps-fold{fold}.npz", part)
         tables.append(figures(part).assign(picture=_write_pictures(folder, ready, fold, part)))
     table = pd.concat(tables, ignore_index=True)
-    write_csv(folder / "images.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    summarize(ready, config, parts, table).write(folder / Path(ATTENTION).name)
+    write_csv(folder / IMAGES, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    hashes = {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    about = summarize(ready, config, parts, table).model_copy(update={"files": hashes})
+    about.write(folder / Path(ATTENTION).name)
 
 
 def _write_maps(path: Path, part: Explained) -> None:

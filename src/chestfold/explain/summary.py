@@ -8,7 +8,7 @@ import pandas as pd
 
 from chestfold.core.provenance import code_commit, today
 from chestfold.core.task import Task
-from chestfold.evaluate.attention import AgainstParent, Attention, ByMeasure
+from chestfold.evaluate.attention import AgainstParent, Attention, ByMeasure, read_images
 from chestfold.explain import measures
 from chestfold.explain.fold import TARGETS, Explained
 from chestfold.explain.masks import why_no_lungs
@@ -132,15 +132,10 @@ def _against_parent(ready: Prepared, config: ExplainConfig, table: pd.DataFrame)
     parent = ready.request.parent
     if not parent or Path(parent).name != parent:
         return None
-    path = config.folder(parent) / "images.csv"
-    if not path.exists():
+    theirs = read_images(config.folder(parent))
+    if theirs is None:
         return None
-    both = table.merge(
-        pd.read_csv(path, encoding="utf-8-sig", dtype={"id": str}),
-        on="id",
-        suffixes=("", " theirs"),
-        validate="one_to_one",
-    )
+    both = table.merge(theirs, on="id", suffixes=("", " theirs"), validate="one_to_one")
     if both.empty:
         return None
     columns = [f"{target} {name}" for target in TARGETS for name in MEASURES]

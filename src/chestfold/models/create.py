@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
+import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -30,6 +32,14 @@ Statistics = tuple[float | list[float], float | list[float]]
 """Mean and standard deviation of an image in 0 to 1, of all channels or of each."""
 INPUTS: dict[str, Statistics] = {"RGB, x/127.5-1": (0.5, 0.5)}
 """What a weight file's header may say of its input -> mean and standard deviation of an image in 0 to 1."""
+ARGUMENTS: dict[str, type | tuple[type, ...]] = {
+    "in_chans": int,
+    "num_classes": int,
+    "drop_rate": (int, float),
+    "img_size": int,
+    "pad_type": str,
+}
+"""What networks are created with here -> its type."""
 UNTRAINED: Statistics = (0.5, 0.25)
 """Mean and standard deviation that a network from scratch is fed with: roughly those of a radiograph."""
 
@@ -158,23 +168,74 @@ def channels(exp: Experiment) -> int:
     return 2 if exp.lung_mask == "channel" else exp.channels
 
 
-def rebuild(saved: dict[str, Any]) -> Network:
-    """The network of a checkpoint: `module` are its weights, `network` the fields of its blueprint.
+def rebuild(saved: dict[str, Any], source: Path | str = "the checkpoint") -> Network:
+    """The network of the checkpoint `source`: `module` are its weights, `network` the fields of its blueprint.
 
     Raises:
-        InputError: the backbone is not known here, or the blueprint and the weights are not of one network.
+        InputError: the weights are of another network than the one that is named, or it asks for more than `create`
+            would: files, addresses, or memory that its weights do not need.
     """
     try:
-        blueprint = Blueprint(**saved["network"])
-        require_known(blueprint.backbone)
-        module = create_module(blueprint.backbone, blueprint.arguments)
-        if blueprint.head:
-            module = WithHead(without_classifier(module, blueprint.backbone), HeadPlan(**blueprint.head))
+        return _rebuilt(saved)
+    except InputError as error:
+        raise InputError(f"{source}: {error}; restore it, or train that fold again with --overwrite") from error
+
+
+def _rebuilt(saved: dict[str, Any]) -> Network:
+    try:
+        blueprint = TypeAdapter(Blueprint).validate_python(saved["network"])
+        numbers = count_numbers(saved["module"])
+        if blueprint.tabular:
+            Encoding.model_validate(blueprint.tabular)
+    except (ValidationError, KeyError, AttributeError) as error:
+        raise InputError("it does not say which network it is of") from error
+    require_known(blueprint.backbone)
+    require_arguments(blueprint)
+    _require_room(blueprint, numbers)
+    module = _bare(blueprint)
+    try:
         module.load_state_dict(saved["module"])
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"a checkpoint holds no network that can be built here ({reason}); restore it") from error
+    except RuntimeError as error:
+        raise InputError(f"its weights are not those of {blueprint.backbone}") from error
     return Network(module, blueprint)
+
+
+def _bare(blueprint: Blueprint) -> nn.Module:
+    """The network without its weights."""
+    module = create_module(blueprint.backbone, blueprint.arguments)
+    if blueprint.head:
+        return WithHead(without_classifier(module, blueprint.backbone), HeadPlan(**blueprint.head))
+    return module
+
+
+def count_numbers(weights: dict[str, Any]) -> int:
+    """How many numbers a state holds."""
+    return sum(tensor.numel() for tensor in weights.values())
+
+
+def require_arguments(blueprint: Blueprint) -> None:
+    """Raise `InputError` for an argument that `create` does not write: timm's own ones fetch and read files."""
+    for name, value in blueprint.arguments.items():
+        if name not in ARGUMENTS or not isinstance(value, ARGUMENTS[name]):
+            raise InputError(f"its network has the argument {name} = {value!r}, which no training writes")
+
+
+def _require_room(blueprint: Blueprint, numbers: int) -> None:
+    """Raise `InputError` where the network that is announced is not of the size of its weights."""
+    if blueprint.backbone in MODELS:  # code that is trusted, and need not know networks without memory
+        return
+    try:
+        with torch.device("meta"):  # a network that takes no memory
+            wanted = count_numbers(_bare(blueprint).state_dict())
+    except (NotImplementedError, RuntimeError, TypeError, AssertionError) as error:
+        raise InputError(f"its network {blueprint.backbone} cannot be made ({first_line(error)})") from error
+    if wanted != numbers:
+        raise InputError(f"{blueprint.backbone} as it is announced has {wanted:,} numbers, and its weights {numbers:,}")
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in short."""
+    return " ".join(str(error).split())[:120]
 
 
 def weights_identity(exp: Experiment) -> str:

@@ -33,8 +33,8 @@ def create_from(start: Start, exp: Experiment, outputs: int) -> Network:
         InputError: another backbone or head, or a layer of another shape.
     """
     saved = checkpoint.load_weights(start.checkpoint)
-    _require_same_kind(start, Blueprint(**saved["network"]), exp)
-    source = rebuild(saved)
+    source = rebuild(saved, start.checkpoint)
+    _require_same_kind(start, source.blueprint, exp)
     network = create(replace(exp, pretrained=False), outputs, source.encoding, source.blueprint)
     _resize(source, exp.image_size)
     module: Any = network.module

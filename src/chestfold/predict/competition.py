@@ -19,7 +19,7 @@ import pandas as pd
 from chestfold.core import hooks
 from chestfold.core.console import bar, fail, plural, say
 from chestfold.core.errors import ChestfoldError, InputError
-from chestfold.core.files import write_bytes
+from chestfold.core.files import allow_links_into, write_bytes
 from chestfold.core.run_folder import FULL, RunFolder
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.channels import Form, Places, decode_form, form_of, places_of
@@ -91,6 +91,7 @@ def predict_competition(root: Path, contents_path: Path, competition: str, proje
 
 def restore(contents: Contents, folder: Path, project: Path) -> None:
     """Link the files of the weights' folder to their paths in `project`."""
+    allow_links_into(folder)
     for beside, target in contents.paths.items():
         link = project / target
         link.parent.mkdir(parents=True, exist_ok=True)

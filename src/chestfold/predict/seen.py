@@ -84,7 +84,7 @@ def held_out_by(folders: Sequence[FoldFolder]) -> dict[str, int]:
         path = folder.table_path("oof")
         if not path.exists():
             raise InputError(f"{path} is missing, which says what {folder.path.name} was not trained on")
-        fold_of.update(dict.fromkeys(predictions.read_column(path, "id"), folder.number))
+        fold_of.update(dict.fromkeys(predictions.read(path)[0]["id"], folder.number))
     return fold_of
 
 

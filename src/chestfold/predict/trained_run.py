@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from chestfold.core.config import Experiment, is_debug
 from chestfold.core.errors import InputError
@@ -19,7 +18,7 @@ from chestfold.evaluate.ensemble import blender_of, require_same_members
 from chestfold.evaluate.results import Result, ResultRecord, find_result
 from chestfold.models import ood
 from chestfold.models.load import load_networks, predict_mean
-from chestfold.models.runner import PREDICT_BATCH, Runner
+from chestfold.models.runner import Runner
 
 Blend = Callable[[np.ndarray], np.ndarray]
 """Probabilities of the members (M, N, K) to one (N, K)."""
@@ -38,15 +37,8 @@ class FoldModels:
         """Probabilities (N, K) and OOD scores (N,), NaN without a detector."""
         if self.detector is None:
             return predict_mean(self.networks, images, tta), np.full(len(images), np.nan)
-        runner = self.networks[-1]
-        if tta == "crops":  # no view of these is the image as it is
-            features = ood.features(runner, images)[1]
-            return predict_mean(self.networks, images, tta), self.detector.score(features)
-        with ood.captured_features(runner.module, *ood.middle_layer(runner.module)) as captured:
-            probs = predict_mean(self.networks, images, tta)
-        batches = -(-len(images) // PREDICT_BATCH)
-        views = len(captured) // batches
-        return probs, self.detector.score(torch.cat(captured[::views]).numpy())
+        probs, features = ood.predicted_with_features(self.networks, images, tta)
+        return probs, self.detector.score(features)
 
 
 @dataclass(frozen=True)
@@ -170,7 +162,10 @@ def load_folds(name: str, folders: Sequence[FoldFolder]) -> TrainedRun:
     """Some trainings of one run."""
     config = folders[0].config()
     exp = replace(config.exp(), compile=False)  # it would cost a minute at every start
-    folds = [FoldModels(load_networks(folder, exp), _detector(folder)) for folder in folders]
+    folds = []
+    for folder in folders:
+        networks = load_networks(folder, exp)
+        folds.append(FoldModels(networks, _detector(folder, networks[-1])))
     numbers = tuple(folder.number for folder in folders)
     debug = is_debug(name) or is_debug(config.experiment)
     return TrainedRun(name, config.create_task(), exp, numbers, folds, number_of_folds(name, exp), debug)
@@ -185,13 +180,17 @@ def number_of_folds(name: str, exp: Experiment) -> int:
     return ResultRecord.from_json(scores).folds.count if scores.exists() else 0
 
 
-def _detector(folder: FoldFolder) -> ood.OodDetector | None:
+def _detector(folder: FoldFolder, network: Runner) -> ood.OodDetector | None:
     """None where there is none, or where it belongs to other weights."""
     path = folder.path / ood.FILE
     if not path.exists():
         return None
     detector = ood.read(path)
-    return detector if detector.checkpoint == sha256_file(folder.best_checkpoint) else None
+    if detector.checkpoint != sha256_file(folder.best_checkpoint):
+        return None
+    if len(detector.mean) != ood.middle_layer(network.module)[1]:
+        raise InputError(f"{path} is of another network than the one beside it; restore it, or delete it")
+    return detector
 
 
 def weights_hash(name: str) -> str:

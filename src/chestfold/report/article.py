@@ -194,5 +194,10 @@ def _all_results(rows: Sequence[Row]) -> str:
         if metric != "auc":
             figures_of_row.insert(0, leaderboard.format_score(row.competition))
         cells.append([result.name, *figures_of_row, f"{record.minutes:.0f}", record.date, f"`{command(record)}`"])
-    machines = ", ".join(sorted({row.result.record.machine for row in rows}))
-    return f"{markdown_table(header, cells)}\n\nOn {machines}."
+    return f"{markdown_table(header, cells)}\n\nOn {_machines(rows)}."
+
+
+def _machines(rows: Sequence[Row]) -> str:
+    """The processors that trained, with their threads; older records count "1 threads"."""
+    names = {row.result.record.machine.replace(" 1 threads", " 1 thread") for row in rows}
+    return "; ".join(sorted(names))

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import DAMAGED_ARCHIVE
-from chestfold.evaluate.attention import Attention, ByClass, ByMeasure
+from chestfold.core.files import DAMAGED_ARCHIVE, require_npz_size
+from chestfold.evaluate.attention import Attention, ByClass, ByMeasure, require_explained
 from chestfold.report.records import Grid, Maps, array
 
 MEASURES = {
@@ -141,8 +141,10 @@ def _stored(folder: Path, name: str) -> dict[str, np.ndarray]:
     """Id -> its part of an array that `explain` wrote; folders of older versions have fewer arrays."""
     found: dict[str, np.ndarray] = {}
     for path in sorted(folder.glob("maps-fold*.npz")):
+        require_explained(path)
         try:
-            with np.load(path) as stored:
+            require_npz_size(path)
+            with np.load(path, allow_pickle=False) as stored:
                 if name in stored or name == "maps":
                     found |= zip(stored["ids"].tolist(), stored[name], strict=True)
         except (*DAMAGED_ARCHIVE, AttributeError) as error:

@@ -21,7 +21,7 @@ from chestfold.core.task import Labels, Task
 from chestfold.data.dataset import MOST_SUBGROUPS, Index
 from chestfold.data.transforms.preprocess import seen_part
 from chestfold.evaluate import leaderboard, predictions, published_baselines, subgroups, synthetic_gain
-from chestfold.evaluate.attention import ATTENTION, Attention
+from chestfold.evaluate.attention import ATTENTION, Attention, read_images
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.marks import base_rate, marks_of, never_called, warning_of
 from chestfold.evaluate.metrics import metric_name
@@ -199,10 +199,10 @@ def _untie(found: np.ndarray, chosen: np.ndarray) -> None:
 
 def _maps(cases: CaseTable, folder: Path) -> dict[int, np.ndarray]:
     """Row -> heat maps (2, rows, columns) of a result; the images that were drawn are noted, and their outlines."""
-    if not (folder / "images.csv").exists():
+    table = read_images(folder)
+    if table is None:
         return {}
     row_of = dict(zip(cases.rows["id"], range(len(cases.rows)), strict=True))
-    table = pd.read_csv(folder / "images.csv", dtype={"id": str}, usecols=["id", "picture", "p_true"])
     drawn = table[table["picture"].notna()].sort_values(["p_true", "id"], kind="stable")
     cases.pictured += [row_of[image] for image in drawn["id"] if image in row_of]
     for kind, outlines in cases.outlines.items():

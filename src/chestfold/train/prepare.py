@@ -183,6 +183,7 @@ class Prepared:
     @cached_property
     def lungs(self) -> preprocess.Lungs | None:
         """Those in all images of the cache, found once, where the experiment needs them."""
+        self.cache.prove()
         return preprocess.find_lungs(preprocess.preprocess_of(self.exp), self.cache.images)
 
     def rows(self, ids: list[str]) -> pd.DataFrame:

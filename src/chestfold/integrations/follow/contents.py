@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chestfold.core import hooks
 from chestfold.core.files import input_dir, runs_dir, sha256_file, sha256_json
 from chestfold.core.run_folder import FoldConfig, FoldFolder
 from chestfold.core.task import Task
@@ -54,7 +53,7 @@ class FoldContents:
         self.folder = FoldFolder(path)
         self.config: FoldConfig = self.folder.config()
         if self.config.settings.get("hooks"):
-            hooks.load_own(self.config.settings["hooks"])  # it may have the reader of the data set
+            self.folder.load_hooks()  # they may have the reader of the data set
 
     @property
     def about(self) -> About:

@@ -23,6 +23,8 @@ from chestfold.core.files import explained_disk_errors, put_folder, read_json, s
 from chestfold.integrations.kaggle.archive_names import Untrusted, encoding_of, is_shadow, place_of, why_unfit
 
 MANIFEST = ".sha256.json"
+LARGEST_MANIFEST = 4 << 30
+"""Bytes of a data set's manifest, of millions of files."""
 _BLOCK = 4096
 _DAMAGE = (BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, UnicodeDecodeError)
 
@@ -207,7 +209,7 @@ def verify(folder: Path) -> int:
     Raises:
         InputError: one is missing or changed; names it.
     """
-    files: dict[str, dict[str, Any]] = read_json(folder / MANIFEST)["files"]
+    files: dict[str, dict[str, Any]] = read_json(folder / MANIFEST, LARGEST_MANIFEST)["files"]
     for name in progress(files, f"checking {folder.name}", len(files)):
         path = folder / name
         if not path.is_file() or sha256_file(path) != files[name]["sha256"]:

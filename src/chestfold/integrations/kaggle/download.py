@@ -60,7 +60,7 @@ def _is_there(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     if (folder / archive.MANIFEST).exists():
-        fetched = read_json(folder / archive.MANIFEST).get("date", "an unknown day")
+        fetched = read_json(folder / archive.MANIFEST, archive.LARGEST_MANIFEST).get("date", "an unknown day")
         say(f"{folder} is there already: {archive.verify(folder)} files, their checksums hold")
         say(f"it was fetched on {fetched}; for a newer version at Kaggle delete {folder} and fetch it again")
         shutil.rmtree(_work_folder(folder), ignore_errors=True)  # a kill may have come before this

@@ -27,7 +27,7 @@ from chestfold.core.files import (
     sha256_file,
     sha256_json,
     submissions_dir,
-    write_json,
+    write_plain_json,
 )
 from chestfold.core.records import Record
 from chestfold.core.run_folder import FULL, FoldFolder, RunFolder
@@ -135,9 +135,9 @@ def write_kernel(name: str, competition: str, owner: str = "", full: bool = Fals
         contents = Contents(name=name, full=full, rates=rates, paths=weights.paths)
         digest = _hash_of(weights.folder, contents)
         contents.write(weights.folder / contents_name(digest))
-        write_json(weights.folder / DATASET_FILE, _dataset(f"{identity}-weights"))
+        write_plain_json(weights.folder / DATASET_FILE, _dataset(f"{identity}-weights"))
         (work / SCRIPT).write_text(_script(contents_name(digest), source.slug))
-        write_json(work / KERNEL_FILE, _kernel(identity, source))
+        write_plain_json(work / KERNEL_FILE, _kernel(identity, source))
         made = Kernel(name, source, full, work, identity, digest)
         _keep_or_replace(folder, made)
     return Kernel(name, source, full, folder, identity, digest)

@@ -67,6 +67,17 @@ class Manifest(Provenance):
     files: dict[PlainName, str]
 
 
+ROW_NUMBERS = {"epoch", "step"}
+"""What the rows of a metrics.jsonl are numbered by, one of them."""
+
+
+def _is_history_row(row: Any) -> bool:
+    """Whether a value of a JSON file is a table of numbers, NaN among them, that says which row it is."""
+    if not isinstance(row, dict) or not ROW_NUMBERS & row.keys():
+        return False
+    return all(isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63) for value in row.values())
+
+
 C = TypeVar("C", bound=Config)
 M = TypeVar("M", bound=Manifest)
 
@@ -191,9 +202,15 @@ class TrainingFolder(Generic[C, M]):
             return []
         require_size(self.history_path)
         try:
-            return [json.loads(line) for line in self.history_path.read_text().splitlines()]
+            rows = [json.loads(line) for line in self.history_path.read_text().splitlines()]
         except (ValueError, RecursionError) as error:
             raise InputError(f"{self.history_path} is damaged ({error}); train again, or delete the file") from error
+        for number, row in enumerate(rows, start=1):
+            if not _is_history_row(row):
+                raise InputError(
+                    f"{self.history_path}, line {number}: a table of numbers is needed; train again, or delete the file"
+                )
+        return rows
 
     def write_history(self, history: History, key: str, timing: dict[str, float] | None = None) -> None:
         """metrics.jsonl: `history`, each row with the timing that it was first written with.

@@ -90,6 +90,7 @@ def project_in(work: Path, inside: tuple[str, ...] = ()) -> Iterator[Project]:
     else:
         write_tiny(folders["input"] / "tiny", patients=8, tests=4)
     variables = {f"CHESTFOLD_{name.upper()}": str(folder) for name, folder in folders.items()}
+    variables |= {f"CHESTFOLD_{name.upper()}": str(project.root / name) for name in ("runs", "submissions")}
     variables |= {"CHESTFOLD_PROJECT": str(project.root), "WANDB_MODE": "disabled"}
     quick: dict[str, Any] = {
         "learning_curves": lambda *_: None,

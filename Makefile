@@ -50,7 +50,7 @@ bench: setup ## speed ratios, measured side by side on this machine
 	$(BIN)/python benchmarks/blend.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/tracking.py
-	$(BIN)/python benchmarks/kill_resume.py
+	$(BIN)/python benchmarks/kill_resume.py --kills 50
 	$(BIN)/python benchmarks/sweep_speed.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/ensemble.py

@@ -29,7 +29,8 @@ from chestfold.core.run_folder import FoldFolder
 from chestfold.core.task import create_task
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
-from chestfold.data.loader import Images, TrainBatches, workers_for
+from chestfold.data.loader import Images, TrainBatches
+from chestfold.data.resident import training_batches
 from chestfold.data.transforms.mixup import create_mix
 from chestfold.train import loop
 from chestfold.train.losses import create_loss
@@ -55,9 +56,12 @@ def train_images(data: str, size: int) -> Images:
 def ours(exp: Experiment, images: Images) -> Rate:
     """The loop that a fold is trained by."""
     state = loop.start(exp, 0, TASK)
-    device = state.runner.device
-    batches = TrainBatches(exp, TASK, 0, images, workers_for(device))
-    loss = create_loss(exp, TASK, images.labels, device)
+    return time_epochs(exp, images, state, training_batches(exp, TASK, 0, images, state.runner.device))
+
+
+def time_epochs(exp: Experiment, images: Images, state: loop.State, batches: TrainBatches) -> Rate:
+    """Of epochs of such batches."""
+    loss = create_loss(exp, TASK, images.labels, state.runner.device)
     recipe = loop.Recipe(exp, 0, batches, loss, create_mix(exp.mixup_alpha, exp.cutmix_alpha), TASK)
     folder = FoldFolder(Path(tempfile.mkdtemp()))
 

@@ -292,7 +292,10 @@ def image(project: Project) -> Path:
 
 
 def image_bytes(data: bytes) -> Callable[[Project], None]:
-    return lambda project: image(project).write_bytes(data) and None
+    def write(project: Project) -> None:
+        image(project).write_bytes(data)
+
+    return write
 
 
 def image_pipe(project: Project) -> None:

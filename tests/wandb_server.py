@@ -6,6 +6,7 @@ Spoken are the few questions that the client asks (GraphQL at /graphql), the str
 
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -45,8 +46,7 @@ class Wandb(ThreadingHTTPServer):
     """Starts at once in a thread, on a free port. `runs`: id -> run; `artifacts`: name -> file -> bytes.
 
     `sweep`, `program`, `trials`: the YAML of a sweep, its program, and the settings that its agent is given, one after
-    the other. `trouble`: the status and the text of every
-    answer, as long as it is set.
+    the other. `trouble`: the status and the text of every answer, as long as it is set; status 0: none comes.
     """
 
     daemon_threads = True
@@ -97,11 +97,18 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.trouble:
             code, text = self.server.trouble
             data = text.encode()
+        if code == 0:
+            return self.keep_silent()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def keep_silent(self) -> None:
+        while self.server.trouble:
+            time.sleep(0.05)
+        self.close_connection = True
 
     def body(self) -> bytes:
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))

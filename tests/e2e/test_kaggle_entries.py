@@ -415,8 +415,17 @@ def test_what_cannot_be_downloaded_is_not_proven(desk, answer):
     assert "proven: what Kaggle holds" in desk.submit() and desk.ledger["proof"] == "proven"
 
 
-@pytest.mark.parametrize("score", ["NaN", "Infinity", "0,93125", "", None])
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "1,234", "1,234.5", "0.9,3", "", None])
 def test_a_score_that_is_no_number_is_kept_but_not_on_the_board(desk, score):
     desk.contest.add(f"chestfold {sha256(CSV)[:12]}", status="COMPLETE", publicScore=score)
     assert f"public {score or 'not shown'}" in desk.submit()
     assert submission.standings([scored()]) == {}
+
+
+@pytest.mark.parametrize(
+    ("score", "number"), [("0,93125", 0.93125), ("-0,412", -0.412), ("12,5", 12.5), ("1e-3", 0.001)]
+)
+def test_a_score_with_a_decimal_comma_is_on_the_board(desk, score, number):
+    desk.contest.add(f"chestfold {sha256(CSV)[:12]}", status="COMPLETE", publicScore=score)
+    assert f"public {score}" in desk.submit()
+    assert submission.standings([scored()])["exp100"].public == number

@@ -3,19 +3,26 @@
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
-from conftest import Project
+from conftest import Project, tiny_experiment
+from forked import SERVER
 from test_wandb import records
 from test_wandb_online import sync
 from wandb_server import KEY, Wandb
 
+from chestfold import run
 from chestfold.cli import main
-from chestfold.core.run_folder import FoldFolder
+from chestfold.core.run_folder import FoldFolder, RunFolder
+from chestfold.integrations.follow import process
 from chestfold.integrations.follow.process import show_fold, show_leaderboard, show_result
 from chestfold.integrations.tracker import open_tracker
 from chestfold.integrations.wandb.environment import follower_environment
@@ -86,6 +93,18 @@ def epochs(rows: list[dict]) -> list[int]:
     return [row["epoch"] for row in rows if "epoch" in row]
 
 
+def arrived(server: Wandb) -> list[int]:
+    """The epochs of its only run."""
+    return [epoch for run in server.runs.values() for epoch in epochs(run.history)]
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_a_fold_that_is_killed_resumed_and_sent_later_is_one_run_without_a_row_twice(fold, service, server):
     fold.unfinish()
     show_fold(service("online"), fold.path, Left())
@@ -123,6 +142,160 @@ def test_an_offline_fold_that_is_killed_and_resumed_is_one_run_without_a_row_twi
     for mode in ("offline", "online"):
         show_fold(service(mode), fold.path, Left())  # what `wandb sync` has sent is there
     assert server.asked == asked and list((trained.runs / "wandb").glob("offline-run-*")) == [folder]
+
+
+class Interrupted:
+    """A training that ends its fold after a look at it, when `happen` has happened."""
+
+    def __init__(self, fold: Fold, happen: Callable[[], None]) -> None:
+        self.fold, self.happen = fold, happen
+        self.looks = 0
+
+    def is_over(self) -> bool:
+        self.looks += 1
+        if self.looks == 2:
+            self.happen()
+            self.fold.finish()
+        return False
+
+
+NO = json.dumps({"errors": [{"message": "no"}]})
+AWAY = "the server gave no answer, or only errors, for 0 s"
+TROUBLES = {
+    "refuses": ((403, NO), "the key was refused, or the server could not say whether it is right"),
+    "sends half of an answer": ((200, '{"data": {"vi'), "what answers is no W&B server"),
+    "asks for a pause": ((429, "slowly, please"), AWAY),
+    "fails": ((500, "oh"), AWAY),
+    "is silent": ((0, ""), AWAY),
+}
+"""What the server does from the middle of a fold on -> what is said."""
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_what_a_server_in_trouble_misses_is_sent_later_and_no_row_twice(fold, service, server, monkeypatch, trouble):
+    from chestfold.integrations.wandb import log
+
+    answer, said = TROUBLES[trouble]
+    fold.unfinish()
+    show_fold(service("online"), fold.path, Left())
+    assert arrived(server) == [1]
+    showing = service("online")
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "POLL", 0.0)
+        patch.setattr(log, "GIVE_UP", 0.2)
+        patch.setattr(log, "REACH", 0.5)
+        patch.setattr(log, "PAUSE", 0.1)
+        training = Interrupted(fold, lambda: setattr(server, "trouble", answer))
+        with pytest.raises(Exception) as failure:
+            show_fold(showing, fold.path, training)
+        assert showing.reason(failure.value) == said
+    server.trouble = None
+    show_fold(service("online"), fold.path, Left())
+    assert_complete(server)
+
+
+def assert_complete(server: Wandb) -> None:
+    """All of the fold is there, once."""
+    (run,) = server.runs.values()
+    assert epochs(run.history) == [1, 2] and run.exit_code == 0
+    assert any(name.startswith("media/images/worst") for name in run.files) and "exp100-fold0-oof" in server.committed
+
+
+def follow(environment: dict[str, str], path: Path, sent: Path) -> None:
+    """The process beside a training; it writes the file `sent` when it has handed an epoch over."""
+    os.environ.update(environment)
+    os.setpgid(0, 0)
+    from chestfold.integrations.wandb.log import WandbRun
+    from chestfold.integrations.wandb.process import _open
+
+    def log_row(run: WandbRun, row: dict) -> None:
+        honest(run, row)
+        sent.touch()
+
+    honest = WandbRun.log_row
+    setattr(WandbRun, "log_row", log_row)  # noqa: B010
+    process.LATE = 0.0
+    sys.argv = ["follow", "fold", str(path), "--mode", "online", "--log", os.devnull, "--parent", str(os.getppid())]
+    process.main("follow", _open)
+
+
+def test_what_a_killed_follower_has_not_sent_is_sent_later_and_no_row_twice(fold, service, server, tmp_path):
+    fold.unfinish()
+    service("online")
+    following = SERVER.Process(target=follow, args=(dict(os.environ), fold.path, tmp_path / "sent"))
+    following.start()
+    wait_until((tmp_path / "sent").exists)
+    following.kill()
+    following.join()
+    fold.finish()
+    show_fold(service("online"), fold.path, Left())
+    assert_complete(server)
+
+
+@pytest.fixture
+def online(trained, server, monkeypatch) -> Project:
+    """A project whose folds are shown online."""
+    for name, value in (("MODE", "online"), ("BASE_URL", server.url), ("API_KEY", KEY)):
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    return trained
+
+
+def children() -> dict[int, str]:
+    """The processes that this one has started -> their command lines."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    found = [int(pid) for task in tasks for pid in task.read_text().split()]
+    return {pid: Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in found}
+
+
+def followers() -> list[int]:
+    return [pid for pid, words in children().items() if "integrations" in words]
+
+
+def test_a_training_does_not_notice_that_its_follower_is_killed(online, capsys):
+    killed = []
+
+    def kill(fold: int, epoch: int, _) -> None:
+        for pid in followers():
+            killed.append(epoch)
+            os.kill(pid, signal.SIGKILL)
+
+    run(tiny_experiment(), name="alone", folds=[0], on_epoch=kill)
+    assert killed[0] == 1
+    said = capsys.readouterr().out
+    assert "its process was ended by SIGKILL" in said and "is sent by: chestfold track alone" in said
+    ours, others = [(online.runs / name / "fold0" / "best.ckpt").read_bytes() for name in ("alone", "exp100")]
+    assert ours == others
+
+
+def prune(*_) -> None:
+    raise optuna.TrialPruned
+
+
+def test_a_pruned_trial_ends_its_run_there_and_leaves_its_fold_free(online, server, monkeypatch):
+    def objective(_: optuna.Trial) -> float:
+        run(tiny_experiment(), name="pruned", folds=[0], on_epoch=prune)
+        return 0.0
+
+    study = optuna.create_study()
+    study.optimize(objective, n_trials=1)
+    assert [trial.state.name for trial in study.trials] == ["PRUNED"]
+    fold = RunFolder("pruned").fold(0)
+    assert fold.writer() is None and not fold.is_finished()
+    wait_until(lambda: any(each.exit_code for each in server.runs.values()))
+    assert arrived(server) == [1]
+    resumed = []
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    run(tiny_experiment(), name="pruned", folds=[0], on_epoch=lambda _, epoch, __: resumed.append(epoch))
+    assert resumed == [2]
+
+
+def test_no_process_is_started_where_no_key_is(trained, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    seen = []
+    run(tiny_experiment(epochs=1), name="plain", folds=[0], on_epoch=lambda *_: seen.append(followers()))
+    assert seen == [[]] and followers() == []
 
 
 def test_the_leaderboard_is_one_run_that_is_updated(service, server, trained):

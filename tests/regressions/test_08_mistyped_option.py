@@ -39,6 +39,7 @@ OTHER = {
     "average_last": "7", "epochs": "7", "max_steps": "7", "batch_size": "7", "grad_accum_steps": "7",
     "optimizer": "sgd", "lr": "0.5", "weight_decay": "0.5", "layer_decay": "0.5", "schedule": "step",
     "warmup_epochs": "1.5", "max_grad_norm": "0.5", "label_smoothing": "0.5", "ema_decay": "0.5", "sampling": "over",
+    "augment_batch": "true", "tta_selective": "true", "predict_precision": "fastest",
     "augment": "plain", "crop_scale": "0.5", "randaugment": "2 9", "mixup_alpha": "0.5", "cutmix_alpha": "0.5",
     "loss": "focal", "monitor": "macro_f1", "patience": "7", "tta": "crops", "precision": "bf16", "compile": "true",
     "hooks": "exps/my_hooks.py",

@@ -153,7 +153,7 @@ def test_an_estimate_counts_what_is_predicted_after_the_last_epoch(project, monk
     monkeypatch.setattr(run.loop, "fit", lambda *given: seen.append((given[3], given[7])) or original(*given))
     project.run(tiny_experiment(tta="flip"), "--fold", "0")
     ((val, later),) = seen
-    assert later == 2 * (len(val) + 12) + 8 * len(val) + (60 - len(val)) + len(val)
+    assert later == 2 * (len(val) + 12) + 8 * len(val) + (60 - len(val))
 
 
 # Lines

@@ -1,22 +1,32 @@
 """A flipped bit or a cut end is one sentence, in each kind of file (by chance, and many: benchmarks/corruption.py)."""
 
 import io
+import json
 import zipfile
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from conftest import record_of
+from PIL import Image, TiffImagePlugin
 
+from chestfold.core import checkpoint, hooks
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, write_json, write_plain_json
 from chestfold.core.records import Record
-from chestfold.data import cache
+from chestfold.core.run_folder import FoldFolder
+from chestfold.data import cache, folds
 from chestfold.data.catalogue import open_index
+from chestfold.data.declaration import read_declaration
+from chestfold.data.decode import decode
 from chestfold.data.readers import npz
 from chestfold.evaluate import leaderboard, predictions
-from chestfold.models import ood
+from chestfold.integrations.kaggle import archive
+from chestfold.models import ood, rebuild
 
 
 @pytest.fixture
@@ -179,3 +189,240 @@ def test_a_damaged_npz_is_one_sentence(tmp_path, damage, read):
     assert path.read_bytes() != whole
     with pytest.raises(InputError, match=r"some\.npz"):
         read(path)
+
+
+COLUMNS = {
+    "texts for numbers": ("ill", ["a", "b"]),
+    "lists for numbers": ("ill", [[0.5], [0.5]]),
+    "truth values for numbers": ("ill", [True, False]),
+    "numbers for ids": ("id", [1, 2]),
+    "a missing id": ("id", ["a", None]),
+    "a label of no class": ("label", ["ill", "Ill"]),
+    "no labels": ("label", [None, None]),
+    "half a fold": ("fold", [0.0, 0.5]),
+    "a missing fold": ("fold", [0, None]),
+    "a corruption that is a number": ("corruption", [1, 2]),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_of_another_type_is_one_sentence(table, name):
+    column, values = COLUMNS[name]
+    stored = pq.read_table(table)
+    if column in stored.column_names:
+        stored = stored.set_column(stored.column_names.index(column), column, pa.array(values))
+    else:
+        stored = stored.append_column(column, pa.array(values))
+    pq.write_table(stored, table)
+    with pytest.raises(InputError, match=r"oof\.parquet"):
+        predictions.read(table)
+
+
+def test_two_columns_of_one_name_are_one_sentence(table):
+    stored = pq.read_table(table)
+    pq.write_table(stored.append_column("ill", stored.column("ill")), table)
+    with pytest.raises(InputError, match=r"oof\.parquet is not a readable parquet file"):
+        predictions.read(table)
+
+
+HEADERS = {
+    "open bracket": b"{'descr': ('<f4', 'fortran_order': False, 'shape': (3,), }",
+    "no Python": b"{'descr': '<f4', 'fortran_order': False, 'shape': (3,)) }",
+    "objects": b"{'descr': '|O', 'fortran_order': False, 'shape': (3,), }",
+    "a wild shape": b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999,), }",
+    "no shape": b"{'descr': '<f4', 'fortran_order': False, 'shape': 3, }",
+}
+
+
+def array_of(header: bytes) -> bytes:
+    """A .npy with another header."""
+    header += b" " * (118 - len(header) - 1) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(12)
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_damaged_header_of_an_array_is_one_sentence(project, tmp_path, header):
+    with zipfile.ZipFile(tmp_path / "some.npz", "w") as made:
+        made.writestr("mean.npy", array_of(HEADERS[header]))
+    index = open_index("tiny")
+    cache.open_cache(index, 8)
+    (path,) = (project.input / ".cache" / "tiny").glob("8px*.npy")
+    path.write_bytes(array_of(HEADERS[header]))
+    for read in (ood.read, npz.load_arrays):
+        with pytest.raises(InputError, match=r"some\.npz"):
+            read(tmp_path / "some.npz")
+    with pytest.raises(InputError, match=r"8px-.*\.npy"):
+        cache.open_cache(index, 8)
+
+
+def test_a_member_that_is_no_array_is_one_sentence(tmp_path):
+    with zipfile.ZipFile(tmp_path / "some.npz", "w") as made:
+        made.writestr("train_labels.npy", b"0101")
+    with pytest.raises(InputError, match="'train_labels' in it is no array"):
+        npz.load_arrays(tmp_path / "some.npz")
+
+
+def test_arrays_of_other_shapes_are_one_sentence(tmp_path):
+    three = np.ones(3, np.float32)
+    ood.write(tmp_path / "some.npz", ood.OodDetector("layer", three, three[:2], np.eye(3), 1.0, "f" * 64))
+    with pytest.raises(InputError, match=r"some\.npz holds no out-of-distribution detector"):
+        ood.read(tmp_path / "some.npz")
+
+
+@pytest.mark.parametrize(
+    "other", [np.zeros((72, 8, 9), np.uint8), np.zeros((72, 8, 8), np.uint16), np.zeros(72, np.uint8)]
+)
+def test_a_cache_of_another_form_is_one_sentence(project, other):
+    cache.open_cache(open_index("tiny"), 8)
+    (path,) = (project.input / ".cache" / "tiny").glob("8px*.npy")
+    np.save(path, other)
+    with pytest.raises(InputError, match="does not hold the images of tiny"):
+        cache.open_cache(open_index("tiny"), 8)
+
+
+@pytest.mark.parametrize("memo", ["[]", "7", '{"a": 1}', "[" * 100_000, "null"])
+def test_damaged_hashes_are_made_again(project, memo):
+    expected = cache.content_hashes(open_index("tiny"))
+    (project.input / ".cache" / "tiny" / "hashes.json").write_text(memo)
+    assert cache.content_hashes(open_index("tiny")) == expected
+
+
+def sealed(folder, state) -> None:
+    """A checkpoint whose hash is right."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    (folder / "best.ckpt").write_bytes(buffer.getvalue() + sha256(buffer.getvalue()).digest())
+
+
+STATES = {
+    "a list": [1],
+    "nothing": {},
+    "no weights": {"network": {"backbone": "test_resnet", "arguments": {"num_classes": 2}, "mean": 0.5, "std": 0.5}},
+    "no network": {"network": None, "module": {}},
+    "other fields": {"network": {"backbone": "test_resnet", "width": 3}, "module": {}},
+    "other weights": {
+        "network": {"backbone": "test_resnet", "arguments": {"num_classes": 2}, "mean": 0.5, "std": 0.5},
+        "module": {"a": torch.zeros(1)},
+    },
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_checkpoint_of_something_else_is_one_sentence(tmp_path, state):
+    sealed(tmp_path, STATES[state])
+    with pytest.raises(InputError, match="restore"):
+        rebuild(checkpoint.load_weights(tmp_path / "best.ckpt"))
+
+
+def test_a_checkpoint_that_cannot_be_read_here_is_not_deleted(tmp_path):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("archive/data.pkl", b"of another version")
+    data = archive.getvalue()
+    (tmp_path / "last.ckpt").write_bytes(data + sha256(data).digest())
+    with pytest.raises(InputError, match="cannot be read without running code"):
+        checkpoint.load_newest(tmp_path / "last.ckpt")
+    assert (tmp_path / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["true", "[]", "{}", '{"auc": 0.5}', '{"epoch": 1, "auc": "0.5"}', '{"epoch": 1' + "0" * 400 + "}", "[" * 100_000],
+)
+def test_a_line_of_metrics_that_is_no_table_of_numbers_is_one_sentence(tmp_path, row):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "auc": NaN}\n' + row + "\n")
+    with pytest.raises(InputError, match=r"metrics\.jsonl"):
+        FoldFolder(tmp_path).history()
+
+
+@pytest.mark.parametrize("cell", ["", "a", "1.0", "-1", "²", "9" * 400, " 1"])
+def test_a_fold_that_is_no_number_is_one_sentence(project, cell):
+    path = project.root / "folds" / "tiny.csv"
+    lines = path.read_text().splitlines()
+    lines[1] = lines[1].rpartition(",")[0] + "," + cell
+    sign_folds(path, lines)
+    with pytest.raises(InputError, match=r"tiny\.csv: the fold of 't\d+' is "):
+        folds.load("tiny", open_index("tiny"))
+
+
+@pytest.mark.parametrize("column", ["group", "label", "fold"])
+def test_a_fold_file_without_a_column_is_one_sentence(project, column):
+    path = project.root / "folds" / "tiny.csv"
+    sign_folds(path, pd.read_csv(path, dtype=str).drop(columns=column).to_csv(index=False).splitlines())
+    with pytest.raises(InputError, match=f"has no column '{column}'"):
+        folds.load("tiny", open_index("tiny"))
+
+
+def sign_folds(path, lines) -> None:
+    """Write the lines of a fold file, and its hash beside it."""
+    path.write_text("\n".join(lines) + "\n")
+    about = read_json(path.with_suffix(".json"))
+    path.with_suffix(".json").write_text(json.dumps(about | {"sha256": sha256(path.read_bytes()).hexdigest()}))
+
+
+CODE = [
+    "1/0",
+    "undefined",
+    "raise SystemExit(0)",
+    "def f(): f()\nf()",
+    "open('nowhere')",
+    "assert False",
+    "x = " + "(" * 300,
+    "\0",
+]
+CODE += ["raise ValueError('\\ud800')", "LOSSES = type('D', (dict,), {})\nraise KeyError"]
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_hooks_that_raise_are_one_sentence_with_their_line(project, code):
+    (project.root / "exps" / "mine.py").write_text("LOSSES = {}\n" + code + "\n")
+    with pytest.raises(InputError, match=r"mine\.py, line \d"):
+        hooks.load_own("exps/mine.py")
+
+
+def test_the_line_is_that_of_the_hooks(project):
+    (project.root / "exps" / "mine.py").write_text("import json\nLOSSES = {}\njson.loads('{')\n")
+    with pytest.raises(InputError, match=r"mine\.py, line 3: json\.decoder\.JSONDecodeError: .*; mend it"):
+        hooks.load_own("exps/mine.py")
+
+
+def test_a_tiff_with_a_tag_of_another_type_is_one_sentence(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[700] = 3
+    tags[700] = 7  # XMP, a text
+    Image.new("L", (8, 8)).save(tmp_path / "a.tif", tiffinfo=tags)
+    with pytest.raises(InputError, match=r"a\.tif is damaged"):
+        decode(tmp_path, "a.tif", 8)
+
+
+def test_a_member_without_a_name_is_one_sentence(tmp_path):
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as made:
+        made.writestr(zipfile.ZipInfo(""), b"a")
+    with pytest.raises(InputError, match=r"d\.zip"):
+        archive.unpack(tmp_path / "d.zip", tmp_path / "d", {})
+
+
+NESTED = "[" * 3000 + "]" * 3000
+WRONG_TOML = {
+    f"a = {NESTED}": "is not valid TOML",
+    f"a = {'{a = ' * 3000}1{'}' * 3000}": "is not valid TOML",
+    f"a = {'9' * 5000}": "is not valid TOML",
+    'reader = "npz"\nlabels = ["a", "a"]': "line 2: labels is a list of different texts, not ",
+    'reader = "csv"\ntask = "ordinal"\nclasses = {a = 1}': "line 3: classes is a list of different texts, not ",
+    'reader = "csv"\ntask = "ordinal"\nclasses = [1, 2]': "line 3: classes is a list of different texts, not ",
+    f'reader = "csv"\nclasses = "{"a" * 9000}"': "line 2: classes is a list of different texts, not 'a{199}$",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_TOML, ids=range(len(WRONG_TOML)))
+def test_a_declaration_that_is_wrong_in_an_odd_way_is_one_sentence(tmp_path, text):
+    (tmp_path / "dataset.toml").write_text(text + "\n")
+    with pytest.raises(InputError, match=WRONG_TOML[text]):
+        read_declaration("mine", tmp_path / "dataset.toml")
+
+
+def test_the_line_of_a_field_behind_a_long_list_is_found_soon(tmp_path):
+    cells = ",\n".join(f'"class {n}"' for n in range(4000))
+    (tmp_path / "dataset.toml").write_text(f'reader = "csv"\nclasses = [\n{cells}\n]\npositive = 1\n')
+    with pytest.raises(InputError, match="line 4004: positive is a text, not 1"):
+        read_declaration("mine", tmp_path / "dataset.toml")

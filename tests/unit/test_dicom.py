@@ -427,3 +427,12 @@ def test_caches_of_other_formats_keep_their_names(project):
     open_cache(index, 20)
     key = sha256_json([content, "grey-area-1", 20, None])[:16]
     assert (project.input / ".cache" / "tiny" / f"20px-{key}.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "columns"), [("CT_small.dcm", 64, 128), ("CT_small.dcm", 128, 1), ("SC_rgb_small_odd.dcm", 1, 3)]
+)
+def test_more_pixels_than_rows_and_columns_are_one_sentence(name, rows, columns):
+    data = written(name, Rows=rows, Columns=columns)
+    with pytest.raises(InputError, match="holds more pixels than its"):
+        read_dicom(data, "a", (0, 255))

@@ -113,7 +113,9 @@ def test_a_writer_elsewhere_is_followed_when_it_is_silent_for_long(folder, silen
             assert held.number == 2
     else:
         with (
-            pytest.raises(Locked, match=r"\(7 on far\) is working .*; it counts as gone 60 s after its last sign"),
+            pytest.raises(
+                Locked, match=r"\(7 on far\) is working .*; it counts as gone 60 s after its last sign, also where"
+            ),
             hold(folder),
         ):
             pass
@@ -260,6 +262,20 @@ def test_a_process_ends_with_the_one_that_started_it(tmp_path):
     end = time.monotonic() + 5
     while processes.start_time(pid):
         assert time.monotonic() < end
+
+
+def test_what_a_process_that_is_gone_has_left_is_deleted_and_nothing_else(tmp_path, monkeypatch):
+    with subprocess.Popen(["sleep", "60"]) as child:
+        child.kill()
+    monkeypatch.setattr(processes.os, "getpid", lambda: child.pid)
+    dead = processes.folder_beside(tmp_path / "maps")
+    monkeypatch.undo()
+    living, other = processes.folder_beside(tmp_path / "maps"), processes.folder_beside(tmp_path / "maps2")
+    elsewhere = dead.with_name(f".maps.{child.pid}-0123456789abcdef.tmp")
+    for path in (dead, dead.with_suffix(".old"), living, other, elsewhere, tmp_path / "maps"):
+        path.mkdir()
+    processes.remove_left_beside(tmp_path / "maps")
+    assert set(tmp_path.iterdir()) == {living, other, elsewhere, tmp_path / "maps"}
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"host": "he', b"\0" * 40, b'{"host": "here"}', b"\xff\xfe"])

@@ -32,6 +32,16 @@ def test_a_run_by_name_gives_its_result(trained):
         run(parent, name="../exp100")
 
 
+def test_what_a_killed_collection_has_left_is_deleted(trained):
+    folder = trained.runs / "exp100"
+    left = [folder / f".{name}.123-0a1b2c.tmp" for name in ("corrupted.parquet", "scores.json", "curves.png")]
+    of_a_tracker = folder / ".tracked_wandb.json.123-0a1b2c.tmp"
+    for path in (*left, of_a_tracker):
+        path.touch()
+    run(tiny_experiment(), name="exp100")
+    assert [path for path in (*left, of_a_tracker) if path.exists()] == [of_a_tracker]
+
+
 class Refusal(Exception):
     """Of a callback."""
 

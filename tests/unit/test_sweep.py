@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from chestfold.core.files import sha256
 from chestfold.core.panel import FoldStatus
 from chestfold.core.run_folder import RunFolder
 from chestfold.evaluate.results import find_result
-from chestfold.integrations import cluster
+from chestfold.integrations import cluster, tracker
 from chestfold.integrations.cluster import Ended, Lost, Node, Place, Task
 from chestfold.train import cell, sweep
 from chestfold.train.cell import NodeDiffers, Order, Server, needs, outcome, require_same_code, require_same_data
@@ -99,7 +100,7 @@ def machines(project, _trained_once, monkeypatch) -> Machines:
 
 def run(*folds: int, name: str = "exp100", **changes) -> None:
     request = request_of(name, [str(fold) for fold in folds] or ["all"], False)
-    run_sweep([replace(request, exp=replace(request.exp, **changes))], Shares("there", 1, 1, None))
+    run_sweep([replace(request, exp=replace(request.exp, **changes))], Shares("there", 1, 1, None), ("wandb", None))
 
 
 def require_same_bytes(project: Project, made: Path, *folds: int) -> None:
@@ -156,7 +157,7 @@ def test_an_experiment_that_cannot_be_prepared_stops_no_other(machines, capsys):
     wrong = request_of("exp100", ["all"], False)
     wrong = replace(wrong, name="exp109", exp=replace(wrong.exp, data="nowhere"))
     with pytest.raises(ChestfoldError, match="1 of 4 cells failed"):
-        run_sweep([wrong, request_of("exp100", ["all"], False)], Shares("there", 1, 1, None))
+        run_sweep([wrong, request_of("exp100", ["all"], False)], Shares("there", 1, 1, None), ("wandb", None))
     assert "unknown data set 'nowhere'" in capsys.readouterr().out
     assert find_result("exp100").record.folds.trained == (0, 1, 2)
 
@@ -307,7 +308,7 @@ def order(project: Project) -> Order:
 
     request = request_of("exp100", ["0"], False)
     fingerprint = prepare(request).fold_config(0, 1).fingerprint
-    return Order(request, 0, 1, replace(needs(), fingerprint=fingerprint), {}, "mark", False)
+    return Order(request, 0, 1, replace(needs(), fingerprint=fingerprint), {}, "mark", False, ("wandb", None))
 
 
 def test_a_machine_proves_its_images_before_it_trains(project, machines):
@@ -353,6 +354,43 @@ def test_a_server_that_was_ended_is_no_endless_wait(monkeypatch):
 
 
 # The command
+
+
+def test_the_mark_of_a_killed_command_is_deleted_by_the_next_and_that_of_a_living_one_stays(project):
+    with subprocess.Popen(["sleep", "60"]) as child:
+        dead = sweep._mark_of(child.pid)
+        child.kill()
+    living, elsewhere = sweep._mark_of(1), project.runs / ".sweep-0123456789abcdef-7-01234567.tmp"
+    project.runs.mkdir()
+    for path in (dead, living, elsewhere):
+        path.touch()
+    with sweep.shared_mark() as mark:
+        assert {path.name for path in project.runs.iterdir()} == {living.name, elsewhere.name, mark}
+    assert not (project.runs / mark).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ("wandb", None)),
+        (["--wandb", "disabled"], ("wandb", "disabled")),
+        (["--tracker", "trackio"], ("trackio", None)),
+    ],
+    ids=str,
+)
+def test_cells_are_shown_as_the_command_says(machines, project, monkeypatch, words, expected):
+    orders = []
+    monkeypatch.setattr(machines, "finished", lambda order: orders.append(order) or Machines.finished(machines, order))
+    monkeypatch.setattr(tracker, "open_tracker", lambda *given: opened.append(given) or tracker.NoTracker())
+    opened: list = []
+    main(["sweep", "exp100", "--fold", "0", *words])
+    assert [order.tracker for order in orders] == [expected] and set(opened) == {expected}
+
+
+def test_a_mode_that_a_tracker_has_not_is_refused_before_anything_begins(machines, project, capsys):
+    with pytest.raises(SystemExit):
+        main(["sweep", "exp100", "--tracker", "trackio", "--wandb", "online"])
+    assert "--wandb online is for W&B" in capsys.readouterr().err and not machines.handed_out
 
 
 def test_an_experiment_is_read_as_its_own_file_reads_it(machines, project):

@@ -1,5 +1,7 @@
 """Test-time augmentation averages probabilities over views."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,9 @@ from tasks import exclusive
 
 from chestfold.core.rng import generator
 from chestfold.data.loader import Images
-from chestfold.models import create
-from chestfold.models.runner import TTA, make_runner, predict
+from chestfold.models import create, ood
+from chestfold.models import runner as runner_module
+from chestfold.models.runner import TTA, first_and_all_views, make_runner, predict
 
 VIEWS = {"none": 1, "flip": 2, "d4": 8, "crops": 10}
 BATCH = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -92,3 +95,28 @@ def test_a_prediction_over_d4_does_not_depend_on_which_side_is_up(runner, quarte
     upright, aside = predict(runner, images(PIXELS), "d4"), predict(runner, images(rotated), "d4")
     np.testing.assert_allclose(upright, aside, atol=1e-5)
     assert np.abs(predict(runner, images(PIXELS)) - predict(runner, images(rotated))).max() > 1e-3
+
+
+@pytest.mark.parametrize("tta", ["flip", "d4", "crops"])
+def test_only_unsure_images_have_further_views(runner, tta, monkeypatch):
+    first, every = first_and_all_views(runner, images(PIXELS), tta, "both")
+    np.testing.assert_array_equal(every, predict(runner, images(PIXELS), tta))
+    sure = runner.task.confidence(first)
+    confidence = float(np.median(sure))
+    passed: list[int] = []
+    counted = replace(runner, confidence=confidence, call=lambda x: passed.append(len(x)) or runner.call(x))
+    made = predict(counted, images(PIXELS), tta)
+    np.testing.assert_allclose(made, np.where((sure < confidence)[:, None], every, first), atol=1e-5)
+    unsure = int((sure < confidence).sum())
+    assert unsure == 2 and sum(passed) == len(PIXELS) + unsure * (VIEWS[tta] - 1)
+
+
+@pytest.mark.parametrize("tta", ["none", "flip", "d4", "crops"])
+@pytest.mark.parametrize("confidence", [None, 0.0, 2.0])
+def test_features_of_the_images_as_they_are_come_with_their_prediction(runner, tta, confidence, monkeypatch):
+    for module in (ood, runner_module):
+        monkeypatch.setattr(module, "PREDICT_BATCH", 2)
+    chosen = replace(runner, confidence=confidence)
+    probs, features = ood.predicted_with_features([chosen], images(PIXELS), tta)
+    np.testing.assert_array_equal(features, ood.features(runner, images(PIXELS))[1])
+    np.testing.assert_array_equal(probs, predict(chosen, images(PIXELS), tta))

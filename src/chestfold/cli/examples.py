@@ -10,7 +10,7 @@ EXAMPLES = {
     "chestfold data fetch": "chestfold data fetch chest_xray",
     "chestfold data init": "chestfold data init ~/scans --name my_scans",
     "chestfold data list": "chestfold data list",
-    "chestfold ensemble": "chestfold ensemble exp021 exp030 exp033 --name best_xray --method rank",
+    "chestfold ensemble": "chestfold ensemble exp021 exp033 exp037 exp038 --name best_xray --method rank",
     "chestfold explain": "chestfold explain exp021 --fold 0 --count 100",
     "chestfold folds check": "chestfold folds check chest_xray",
     "chestfold folds cost": "chestfold folds cost my_scans",

@@ -335,13 +335,20 @@ def _add_run_options(group: Any) -> None:
         help="train a run with each of these seeds, EXP-seedN, and blend them by mean into the result EXP-seeds",
     )
     group.add_argument("--tag", help="name of this variant: runs/EXP-TAG, compared with the experiment itself")
+    add_tracker(group)
+    group.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
+
+
+def add_tracker(group: Any) -> None:
+    """Add `--tracker` and `--wandb`."""
     group.add_argument(
         "--tracker", default="wandb", choices=list(TRACKERS), help="what shows the run elsewhere [wandb]"
     )
     group.add_argument(
-        "--wandb", choices=["offline", "online", "disabled"], help="[WANDB_MODE, else online with a key, else disabled]"
+        "--wandb",
+        choices=["offline", "online", "disabled"],
+        help="how W&B is used [WANDB_MODE, else online with a key, else disabled]",
     )
-    group.add_argument("--overwrite", action="store_true", help="throw away what these folds hold, train anew")
 
 
 def at_least_one(text: str) -> int:

@@ -5,11 +5,12 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from chestfold.cli.experiment import at_least_one, read_command
+from chestfold.cli.experiment import add_tracker, at_least_one, read_command
 from chestfold.cli.parser import add_verb
 from chestfold.core.config import Experiment, Request, did_you_mean
 from chestfold.core.errors import InputError
 from chestfold.core.files import project_dir, require_plain_name
+from chestfold.integrations import tracker
 
 ABOUT = "train the folds of several experiments on a Ray cluster, or with --local on this machine"
 EPILOG = (
@@ -36,6 +37,7 @@ def add_verbs(verbs: Any) -> None:
     parser.add_argument("--gpus-per-fold", type=_share, metavar="X", help=about)
     about = "a pass through everything in two minutes: does the cluster work?"
     parser.add_argument("--debug", action="store_true", help=about)
+    add_tracker(parser)
 
 
 def sweep(arguments: argparse.Namespace) -> None:
@@ -45,9 +47,11 @@ def sweep(arguments: argparse.Namespace) -> None:
     requests = [request_of(name, arguments.fold, arguments.debug) for name in dict.fromkeys(arguments.names)]
     if arguments.jobs and not arguments.local:
         raise InputError("--jobs: the cluster says how many folds run at once; it belongs to --local")
+    shown = (arguments.tracker, arguments.wandb)
+    tracker.open_tracker(*shown)  # a wrong mode is refused before anything begins
     address = None if arguments.local else arguments.address
     jobs = arguments.jobs or jobs_here(requests, arguments.threads)
-    run_sweep(requests, Shares(address, jobs, arguments.threads, arguments.gpus_per_fold))
+    run_sweep(requests, Shares(address, jobs, arguments.threads, arguments.gpus_per_fold), shown)
 
 
 def request_of(name: str, folds: list[str], is_debug: bool) -> Request:

@@ -60,12 +60,12 @@ def load(path: Path) -> dict[str, Any]:
     try:
         _require_stored(path, archive)
         state = torch.load(archive, map_location="cpu", weights_only=True)
-    except (*DAMAGED_ARCHIVE, pickle.UnpicklingError) as error:
+    except (*DAMAGED_ARCHIVE, pickle.UnpicklingError, AttributeError, IndexError, AssertionError) as error:
         reason = " ".join(str(error).split())[:100]
         complaint = f"cannot be read without running code, or does not fit into memory ({reason})"
         raise InputError(f"{path} {complaint}") from error
     if not isinstance(state, dict):
-        raise InputError(f"{path} holds no training of this program")
+        raise InputError(f"{path} holds no training of this program; restore it")
     return state
 
 

@@ -135,6 +135,10 @@ class Experiment:
     )
     crop_scale: float = option(0.7, "plain: smallest share of the area that a random crop keeps, 0 to 1", (0.01, 1.0))
     randaugment: tuple[int, int] | None = option(None, "RandAugment: operations an image, strength 0 to 10")
+    augment_batch: bool = option(
+        False,
+        "augment whole batches at once: the same distributions, other draws, a half to a fifth of the time",
+    )
     mixup_alpha: float = option(0.0, "Mixup, Beta(alpha, alpha); 0: off; 0.2 to 1", (0.0, 100.0))
     cutmix_alpha: float = option(0.0, "CutMix; 0: off; with Mixup too, each batch draws one of the two", (0.0, 100.0))
 
@@ -149,8 +153,18 @@ class Experiment:
         "none",
         "views averaged at prediction: flip: 2; d4: 8 rotations and mirrorings; crops: centre and corners, flipped: 10",
     )
+    tta_selective: bool = option(
+        False,
+        "further views of tta only for images whose first view is less sure than a confidence that the validation "
+        "images choose: the monitored figure (for the loss: the AUC) stays within 0.001 of that of all views",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto", "auto: mixed precision on a GPU; on a CPU bf16 if it has it and the network gains by it"
+    )
+    predict_precision: Literal["trained", "fastest"] = option(
+        "trained",
+        "after the training, on a CPU: trained: as in training; fastest: bf16 where the CPU has it and the monitored "
+        "figure of the validation images (for the loss: their AUC) stays within 0.001",
     )
     compile: bool = option(False, "torch.compile: a minute at the start, faster steps on a GPU")
     gradient_checkpointing: bool = option(

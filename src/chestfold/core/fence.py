@@ -204,7 +204,8 @@ def _log(held: Held, event: str) -> None:
 def _locked(folder: Path, writer: Writer | None) -> Locked:
     who = f" ({writer.pid} on {writer.host})" if writer else ""
     is_elsewhere = writer is not None and writer.machine != machine()
-    sign = f"; it counts as gone {SILENT_SECONDS:.0f} s after its last sign" if is_elsewhere else ""
+    gone = f"it counts as gone {SILENT_SECONDS:.0f} s after its last sign"
+    sign = f"; {gone}, also where this folder is a copy of one there: try again in a minute" if is_elsewhere else ""
     return Locked(f"another process{who} is working in {folder}; wait for it or stop it{sign}")
 
 

@@ -8,6 +8,7 @@ be copied to another machine and used there. There it runs only where one says t
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import extract_tb, format_exception_only
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -150,9 +151,12 @@ def _tables_of(path: Path, data: bytes, name: str) -> dict[str, dict[str, Any]]:
     try:
         exec(compile(data, str(path), "exec"), module.__dict__)
     except SyntaxError as error:
-        raise InputError(f"{path}, line {error.lineno}: {error.msg}; mend it") from error
+        raise InputError(f"{path}, line {error.lineno or 1}: {error.msg}; mend it") from error
     except ImportError as error:
         raise InputError(f"{path}: {error}; hooks are one file, and import installed packages only") from error
+    except (Exception, SystemExit) as error:  # code of others may raise anything
+        said = "".join(format_exception_only(error)).strip().splitlines()[-1]
+        raise InputError(f"{path}, line {_line_of(error, path)}: {said}; mend it") from error
     tables = {table: getattr(module, table) for table in TABLES if hasattr(module, table)}
     if not tables:
         raise InputError(f"{path} defines none of {', '.join(TABLES)}; write for instance LOSSES = {{'mine': my_loss}}")
@@ -160,6 +164,12 @@ def _tables_of(path: Path, data: bytes, name: str) -> dict[str, dict[str, Any]]:
         if not isinstance(entries, dict):
             raise InputError(f"{path}: {table} is a dict from names to functions, not {type(entries).__name__}")
     return tables
+
+
+def _line_of(error: BaseException, path: Path) -> int:
+    """The last line of a file that was running when an error was raised; 0 where it was none of them."""
+    lines = [frame.lineno or 0 for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return lines[-1] if lines else 0
 
 
 def _require_new(hooks: Hooks, table: str, entries: dict[str, Any]) -> None:

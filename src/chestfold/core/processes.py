@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -53,6 +54,19 @@ def start_time(pid: int) -> str | None:
         return None if fields[0] in "ZX" else fields[19]
     done = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
     return None if done.returncode or done.stdout.startswith("Z") else done.stdout.strip().partition(" ")[2].strip()
+
+
+def folder_beside(folder: Path) -> Path:
+    """Where this process makes a folder before it is renamed to `folder`; `remove_left_beside` knows whose it is."""
+    return folder.with_name(f".{folder.name}.{os.getpid()}-{machine()}.tmp")
+
+
+def remove_left_beside(folder: Path) -> None:
+    """Delete what processes of this machine that are gone have left where they were to make `folder`."""
+    for left in folder.parent.glob(f".{folder.name}.*-{machine()}.*"):
+        pid = left.name.split(".")[-2].partition("-")[0]
+        if start_time(int(pid)) is None:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def end_with_parent(parent: int) -> None:

@@ -6,9 +6,13 @@ random numbers: as easy as 1, 2, 3", SC 2011.
 """
 
 import random
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
+
+Names = tuple[int | str, ...]
+"""Of a draw: seed, fold, what for, epoch, image."""
 
 
 def key(*parts: int | str) -> int:
@@ -20,6 +24,21 @@ def key(*parts: int | str) -> int:
 def generator(*parts: int | str) -> np.random.Generator:
     """A numpy generator that is a pure function of `parts`."""
     return np.random.Generator(np.random.Philox(key=key(*parts)))
+
+
+def uniforms(names: Sequence[Names], count: int) -> np.ndarray:
+    """The first numbers of several streams at once: float64 (N, count), 0 <= number < 1.
+
+    Row n is `generator(*names[n]).random(count)`, without the making of a generator for each.
+    """
+    made = np.empty((len(names), count))
+    rng = np.random.Generator(np.random.Philox(0))
+    state = rng.bit_generator.state
+    for row, parts in zip(made, names, strict=True):
+        state["state"]["key"] = np.array([key(*parts), 0], np.uint64)
+        rng.bit_generator.state = state
+        rng.random(out=row)
+    return made
 
 
 class SampleRng:

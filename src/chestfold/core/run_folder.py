@@ -67,6 +67,17 @@ class Manifest(Provenance):
     files: dict[PlainName, str]
 
 
+ROW_NUMBERS = {"epoch", "step"}
+"""What the rows of a metrics.jsonl are numbered by, one of them."""
+
+
+def _is_history_row(row: Any) -> bool:
+    """Whether a value of a JSON file is a table of numbers, NaN among them, that says which row it is."""
+    if not isinstance(row, dict) or not ROW_NUMBERS & row.keys():
+        return False
+    return all(isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63) for value in row.values())
+
+
 C = TypeVar("C", bound=Config)
 M = TypeVar("M", bound=Manifest)
 
@@ -191,9 +202,15 @@ class TrainingFolder(Generic[C, M]):
             return []
         require_size(self.history_path)
         try:
-            return [json.loads(line) for line in self.history_path.read_text().splitlines()]
+            rows = [json.loads(line) for line in self.history_path.read_text().splitlines()]
         except (ValueError, RecursionError) as error:
             raise InputError(f"{self.history_path} is damaged ({error}); train again, or delete the file") from error
+        for number, row in enumerate(rows, start=1):
+            if not _is_history_row(row):
+                raise InputError(
+                    f"{self.history_path}, line {number}: a table of numbers is needed; train again, or delete the file"
+                )
+        return rows
 
     def write_history(self, history: History, key: str, timing: dict[str, float] | None = None) -> None:
         """metrics.jsonl: `history`, each row with the timing that it was first written with.
@@ -246,6 +263,19 @@ class SyntheticCount(Record):
     made_from: int
 
 
+class Chosen(Record):
+    """What the validation images of a fold chose for its predictions (`predict_precision`, `tta_selective`).
+
+    `precision`: of all networks; `confidence`: of the first view, below which an image has all views, None: always;
+    `views`: share of the views of `tta` that the validation images need; `figures`: what was compared -> its values.
+    """
+
+    precision: str
+    views: float
+    figures: dict[str, float]
+    confidence: float | None = None
+
+
 class FoldManifest(Manifest):
     """manifest.json of a fold. `lungs_not_found`: part of the fold -> images, where lungs were wanted.
 
@@ -258,6 +288,7 @@ class FoldManifest(Manifest):
     lungs_not_found: dict[str, int] | None = None
     synthetic: SyntheticCount | None = None
     joined: dict[str, int] | None = None
+    chosen: Chosen | None = None
 
 
 class FoldFolder(TrainingFolder[FoldConfig, FoldManifest]):

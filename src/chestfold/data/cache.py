@@ -96,10 +96,7 @@ def in_threads(work: Callable[[int], object], count: int, label: str) -> list:
 def content_hashes(index: Index) -> list[str]:
     """SHA-256 of every image's bytes, in index order; remembered by path, size and modification time."""
     memo_path = cache_dir() / index.dataset.name / "hashes.json"
-    try:
-        memo = read_json(memo_path, LARGEST_MEMO) if memo_path.exists() else {}
-    except InputError:
-        memo = {}  # a memo only saves time: without it every file is hashed again
+    memo = _remembered_hashes(memo_path)
     keys = [_stamp(index.root, place) for place in index.table["path"]]
     missing = [i for i, key in enumerate(keys) if key not in memo]
     if missing:
@@ -108,6 +105,16 @@ def content_hashes(index: Index) -> list[str]:
         memo |= {keys[i]: digest for i, digest in zip(missing, found, strict=True)}
         write_json(memo_path, memo)
     return [memo[key] for key in keys]
+
+
+def _remembered_hashes(path: Path) -> dict[str, str]:
+    """What is remembered of files. A memo only saves time: without it, or with a damaged one, all are hashed again."""
+    try:
+        memo = read_json(path, LARGEST_MEMO) if path.exists() else {}
+    except InputError:
+        return {}
+    sound = isinstance(memo, dict) and all(isinstance(digest, str) for digest in memo.values())
+    return memo if sound else {}
 
 
 def _stamp(root: Path, place: str) -> str:

@@ -168,8 +168,9 @@ class Dataset(Record):
         filled = dict(values)
         if "classes" not in filled and isinstance(filled.get("labels"), tuple):
             filled["classes"] = filled["labels"]
-        if filled.get("task") == "ordinal" and filled.get("classes"):
-            filled.setdefault("positive", filled["classes"][-1])
+        grades = filled.get("classes")
+        if filled.get("task") == "ordinal" and isinstance(grades, tuple | list) and grades:
+            filled.setdefault("positive", grades[-1])
         return filled
 
     @field_validator("task")

@@ -23,6 +23,9 @@ TABLE_FIELDS = ("id", "label", "separator", "unknown_group", "images", "test_ima
 OLD_NAMES = ("group_column",)
 """Fields by names that they had once."""
 
+_ENDS = ("]", "}", '"""', "'''")
+"""One of them is in the last line of a statement of several lines."""
+
 Key = tuple[str, ...]
 """Names of tables and field: `("submission", "file")`."""
 Complaint = tuple[Key, str]
@@ -37,7 +40,7 @@ def read_declaration(name: str, path: Path) -> Dataset:
     text = read_text(path)
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, and lists in lists without end too
         raise InputError(f"{path} is not valid TOML ({error})") from error
     for key, complaint in _unknown_fields(values):
         raise _refusal(path, text, key, complaint)
@@ -73,7 +76,10 @@ def key_lines(text: str) -> dict[Key, int]:
     table: Key = ()
     start, statement = 1, ""
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+        goes_on = bool(statement)
         statement += line + "\n"
+        if goes_on and not any(end in line for end in _ENDS):
+            continue
         try:
             values = tomllib.loads(statement)
         except tomllib.TOMLDecodeError:
@@ -145,12 +151,15 @@ def _first_complaint(error: ValidationError, values: dict[str, Any]) -> Complain
         return key, f"{field} is the old name of a field that is declared too; keep one of them"
     if field == "submission" and len(key) > 1:
         about = Submission.model_fields[key[1]].description
-        return key, f"submission.{key[1]} is {about}, not {values[field][key[1]]!r}"
+        return key, f"submission.{key[1]} is {about}, not {values[field][key[1]]!r:.200}"
     if field == "subgroups" and len(key) > 2:
         about = Subgroup.model_fields[key[2]].description
-        return key, f"{'.'.join(key)} is {about}, not {values[field][key[1]][key[2]]!r}"
+        return key, f"{'.'.join(key)} is {about}, not {values[field][key[1]][key[2]]!r:.200}"
+    if field not in values:  # it was filled in from another one
+        field = "classes" if field == "positive" and "classes" in values else "labels"
+        return (field,), f"{field} is {Dataset.model_fields['classes'].description}, not {values[field]!r:.200}"
     meaning = Dataset.model_fields["group" if field in OLD_NAMES else field].description
-    return key, f"{field} is {meaning}, not {values[field]!r}"
+    return key, f"{field} is {meaning}, not {values[field]!r:.200}"
 
 
 def _contradictions(dataset: Dataset, given: set[str]) -> Iterator[Complaint]:

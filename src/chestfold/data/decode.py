@@ -3,12 +3,14 @@
 import io
 import re
 import stat
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from chestfold.core.errors import InputError
@@ -24,6 +26,24 @@ TRANSFORM = "grey-area-1"
 
 DEEP_TRANSFORM = "deep-1"
 """The same for TIFFs and for colours of 16 bits, of which caches held 8 bits once; for sets that hold such files."""
+
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    cv2.error,
+)
+"""What Pillow and OpenCV raise over damaged files: each codec has its own."""
 
 LARGEST_FILE = 1 << 29
 """Bytes of an image's file at most."""
@@ -141,14 +161,14 @@ def _decode_file(data: bytes, path: Path, size: int, reading: Reading) -> np.nda
     header = open_header(data, path)
     if header.format == "JPEG" and header.mode in ("L", "RGB"):
         return _decode_jpeg(data, path, min(header.size) // size, reading.colour)
-    _require_one_page(header, path)
     try:
+        _require_one_page(header, path)
         upright = ImageOps.exif_transpose(header)
         values = _deep_values(header, upright, data, str(path))
         if values is None:
             return _pixels(upright, reading)
         return _shown(values, str(path), reading, negative=_tiff_tag(header, 262, 1) == 0)
-    except (OSError, SyntaxError, ValueError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path} is damaged ({error}); replace or remove it") from error
 
 
@@ -172,7 +192,7 @@ def open_header(data: bytes, path: Path) -> Image.Image:
         raise InputError(f"{path} is empty; replace or remove it")
     try:
         header = Image.open(io.BytesIO(data))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+    except _DAMAGE as error:
         if data[:4] in _TIFF:
             raise InputError(
                 f"{path} is a TIFF of a kind that is not read here; save it as grey or RGB of 8 or 16 bits"

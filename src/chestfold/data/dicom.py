@@ -192,6 +192,12 @@ def _pixels(header: Any, name: str) -> np.ndarray:
         raise InputError(f"{name} is a damaged DICOM file (its pixels are incomplete); replace or remove it") from error
     finally:
         header.BitsStored = stored
+    size = header.Rows, header.Columns
+    if pixels.shape not in (size, (*size, 3)):  # pydicom takes what is too much for further frames
+        raise InputError(
+            f"{name} is a damaged DICOM file (it holds more pixels than its {size[0]} rows and {size[1]} columns); "
+            "replace or remove it"
+        )
     return apply_color_lut(pixels, header) if header.PhotometricInterpretation == "PALETTE COLOR" else pixels
 
 

@@ -19,7 +19,7 @@ from chestfold.core import distributed
 from chestfold.core.config import Experiment
 from chestfold.core.device import chosen_workers
 from chestfold.core.errors import InputError
-from chestfold.core.rng import generator
+from chestfold.core.rng import Names, generator
 from chestfold.core.task import Labels, Task
 from chestfold.data.sampling import epoch_order
 from chestfold.data.tabular import Cells
@@ -34,6 +34,7 @@ from chestfold.data.transforms.preprocess import (
 
 if TYPE_CHECKING:
     from chestfold.data.transforms.augment import Augmenter
+    from chestfold.data.transforms.batch_augment import BatchAugmenter
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,12 @@ class TrainBatches(Dataset):
 
         return Augmenter(self._exp)
 
+    @cached_property
+    def _augment_batch(self) -> "BatchAugmenter":
+        from chestfold.data.transforms.batch_augment import BatchAugmenter
+
+        return BatchAugmenter(self._exp)
+
     def _order(self, epoch: int) -> np.ndarray:
         rng = generator(self._exp.seed, self._fold, "order", epoch)
         return epoch_order(self._strata, self._exp.sampling, rng)
@@ -134,13 +141,19 @@ class TrainBatches(Dataset):
         """What the table says of the images of a batch."""
         return self._images.cells.take(self._positions((epoch, n))) if self._images.cells else None
 
+    def _names(self, epoch: int, positions: np.ndarray) -> list[Names]:
+        """Of the draw of each image."""
+        return [(self._exp.seed, self._fold, "augment", epoch, self._images.ids[position]) for position in positions]
+
     def _augmented(self, positions: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Augmented pixels (B, S, S) or (B, S, S, 3), and the lung masks that moved with them."""
         images = self._images
         pixels, masks = images.pre_augmented(images.rows[positions])
+        draws = self._names(epoch, positions)
+        if self._exp.augment_batch:
+            return self._augment_batch(pixels, masks, draws)
         made, moved = [], []
-        for n, position in enumerate(positions):
-            draw = (self._exp.seed, self._fold, "augment", epoch, images.ids[position])
+        for n, draw in enumerate(draws):
             if masks is None:
                 made.append(self._augment(pixels[n], *draw))
             else:

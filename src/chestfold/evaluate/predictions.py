@@ -5,7 +5,8 @@ Rows are matched by id everywhere, never by position.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -197,17 +198,18 @@ def _text_bytes(column: pa.ChunkedArray) -> int:
     return total
 
 
-def _require_types(path: Path, schema: pa.Schema) -> None:
-    """Raise `InputError` where a column does not hold what it is called."""
-    for column in schema:
-        if column.name == "fold":
+def _require_types(path: Path, stored: pa.Table) -> None:
+    """Raise `InputError` where a column does not hold what it is called, or leaves a key out."""
+    for name, column in zip(stored.column_names, stored.columns, strict=True):
+        is_key = name in (*KEYS, CORRUPTION)
+        if name == "fold":
             fits = pa.types.is_integer(column.type)
-        elif column.name in (*KEYS, CORRUPTION):
-            fits = _is_text(column.type)
         else:
-            fits = pa.types.is_floating(column.type)
+            fits = _is_text(column.type) if is_key else pa.types.is_floating(column.type)
         if not fits:
-            raise InputError(f"{path}: its column {column.name!r} holds {column.type}; it is no prediction table")
+            raise InputError(f"{path}: its column {name!r} holds {column.type}; it is no prediction table")
+        if is_key and column.null_count:
+            raise InputError(f"{path}: its column {name!r} is empty in {column.null_count} rows; restore it")
 
 
 def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -218,19 +220,35 @@ def read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; train the missing fold first")
-    try:
+    with _explained(path):
         stored = _read_bounded(path)
         table = stored.to_pandas()
         provenance = json.loads((stored.schema.metadata or {}).get(_META, b"null"))
-    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable parquet file; delete it and run its fold again") from error
     if not isinstance(provenance, dict) or any(k not in stored.column_names for k in KEYS):
         raise InputError(f"{path} was not written by chestfold: it carries no provenance")
-    _require_types(path, stored.schema)
+    _require_types(path, stored)
     task = task_of(table, provenance)
     table = without_truth(table, task, str(path))
     check_probabilities(table, str(path), task)
+    _require_labels(table, task, path)
     return table, provenance
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what a damaged file raises into one sentence."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, LookupError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a readable parquet file; delete it and run its fold again") from error
+
+
+def _require_labels(table: pd.DataFrame, task: Task, path: Path) -> None:
+    """Raise `InputError` where a label is none of the classes whose columns the table has."""
+    try:
+        task.labels(table["label"].tolist())
+    except KeyError as error:
+        raise InputError(f"{path}: {error.args[0]!r} in its column label is none of its classes; restore it") from error
 
 
 def merge_oof(parts: dict[int, pd.DataFrame], folds: Folds, wanted: Sequence[int], task: Task) -> pd.DataFrame:

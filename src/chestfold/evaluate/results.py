@@ -245,7 +245,7 @@ class Result:
     @property
     def patients(self) -> int:
         """How many they are of."""
-        return self.record.patients or self._column("group").nunique()
+        return self.record.patients or len(set(self._column("group")))
 
     def _column(self, name: str) -> pd.Series:
         """A column of the out-of-fold predictions."""

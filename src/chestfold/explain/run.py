@@ -4,7 +4,6 @@ A map of an image that the model was trained on shows what it remembers; none is
 """
 
 import io
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import pandas as pd
 from chestfold.core.console import say
 from chestfold.core.errors import InputError
 from chestfold.core.files import explained_disk_errors, make_folder, put_folder, sha256_file, write_bytes, write_csv
+from chestfold.core.processes import folder_beside, remove_left_beside
 from chestfold.core.rng import generator
 from chestfold.data.decode import decode_native
 from chestfold.evaluate.attention import ATTENTION, IMAGES
@@ -60,7 +60,8 @@ def explain(config: ExplainConfig, overwrite: bool = False) -> Path:
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
     """A folder that takes the place of `target` when it is complete; a killed call leaves the old one."""
-    folder = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    remove_left_beside(target)
+    folder = folder_beside(target)
     old = folder.with_suffix(".old")
     with explained_disk_errors(target):
         try:

@@ -22,7 +22,8 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import DAMAGED_ARCHIVE, require_npz_size, write_bytes
 from chestfold.data.loader import Images
 from chestfold.models.head import WithHead
-from chestfold.models.runner import Runner, predict
+from chestfold.models.load import predict_mean
+from chestfold.models.runner import PREDICT_BATCH, Runner, count_views, predict
 
 FILE = "ood.npz"
 STRIDE = 8
@@ -112,8 +113,49 @@ def features(runner: Runner, images: Images, label: str = LABEL) -> tuple[str, n
     return layer, torch.cat(caught).numpy()
 
 
-def fit(runner: Runner, train: Images, val: Images, checkpoint: str, label: str = LABEL) -> OodDetector:
-    """Fit to `train`, set the threshold by `val`; `checkpoint` is the hash of the weights, `label` that of the bars.
+def predicted_with_features(
+    networks: list[Runner], images: Images, tta: str, label: str = "predicting"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean probabilities (N, K), and the last network's features of the images as they are, float32 (N, D).
+
+    Both are of one pass, but for `crops`, of whose views none is the image as it is.
+
+    Raises:
+        NoFeatureLayer: the network does not name its layers.
+    """
+    runner = networks[-1]
+    layer, channels = middle_layer(runner.module)
+    if tta == "crops":
+        return predict_mean(networks, images, tta, label), features(runner, images)[1]
+    with captured_features(runner.module, layer, channels) as caught:
+        probs = predict_mean(networks, images, tta, label)
+    return probs, of_first_views(caught, runner, images, tta)
+
+
+def of_first_views(caught: list[Tensor], runner: Runner, images: Images, tta: str) -> np.ndarray:
+    """Of the features of all passes those of the images as they are, float32 (N, D)."""
+    batches = -(-len(images) // PREDICT_BATCH)
+    every = 1 if runner.confidence is not None else count_views(tta)
+    return torch.cat(caught[::every][:batches]).numpy()
+
+
+def fit(
+    runner: Runner,
+    train: Images,
+    val: Images,
+    checkpoint: str,
+    label: str = LABEL,
+    val_features: np.ndarray | None = None,
+) -> OodDetector:
+    """Fit to `train`, set the threshold by `val`.
+
+    Args:
+        runner: the network.
+        train: images that are in distribution.
+        val: images of which one in twenty is beyond the threshold.
+        checkpoint: the hash of the weights.
+        label: of the bars.
+        val_features: those of `val`, where they are known, float32 (N, D).
 
     Raises:
         NoFeatureLayer: the network does not name its layers.
@@ -123,7 +165,8 @@ def fit(runner: Runner, train: Images, val: Images, checkpoint: str, label: str 
     scale = np.where(spread > 1e-6, spread, 1).astype(np.float32)  # a channel that never fires has no scale of its own
     fitted = LedoitWolf(assume_centered=True).fit((seen - mean).astype(np.float64) / scale)
     made = OodDetector(layer, mean, scale, fitted.precision_.astype(np.float32), 1.0, checkpoint)
-    distances = made._distance(features(runner, val, label)[1])
+    known = features(runner, val, label)[1] if val_features is None else val_features
+    distances = made._distance(known)
     return OodDetector(layer, mean, scale, made.precision, float(np.quantile(distances, QUANTILE)), checkpoint)
 
 

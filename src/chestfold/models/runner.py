@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ PREDICT_BATCH = 64
 class Runner:
     """A network on a device, in a precision: from uint8 batches to logits.
 
-    `normalise`: `weights`, or a name of `NORMALISATIONS`.
+    `normalise`: `weights`, or a name of `NORMALISATIONS`. `confidence`: of an image's first view, from which on it is
+    predicted without the further ones; None: all views of all images.
     """
 
     network: Network
@@ -36,6 +38,7 @@ class Runner:
     dtype: torch.dtype | None
     call: Callable[[Tensor], Tensor]
     normalise: str = WEIGHTS
+    confidence: float | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -100,6 +103,15 @@ def make_runner(network: Network, exp: Experiment, task: Task) -> Runner:
     return Runner(network, task, device, _dtype(exp.precision, device, module), call, exp.normalise)
 
 
+def in_bf16(runner: Runner) -> Runner | None:
+    """The same network in bf16, where that is faster than what it has: in fp32, on a CPU that multiplies bfloat16.
+
+    What training loses by depthwise convolutions in bf16, it loses in the backward pass; prediction has none.
+    """
+    faster = runner.device.type == "cpu" and runner.dtype is None and cpu_has_bf16()
+    return replace(runner, dtype=torch.bfloat16) if faster else None
+
+
 def _dtype(precision: str, device: torch.device, module: nn.Module) -> torch.dtype | None:
     named = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision != "auto":
@@ -126,6 +138,8 @@ def predict(
 ) -> np.ndarray:
     """Class probabilities, float32 (N, K), in the order of `images`; the mean over the views of `tta`.
 
+    Where the runner has a `confidence`, the further views are those of the images alone whose first view is below it.
+
     Args:
         runner: the network.
         images: what to predict.
@@ -139,20 +153,47 @@ def predict(
     if module is not None:
         runner = replace(runner, call=module)
     (module or runner.module).eval()
-    parts = []
+    if runner.confidence is None or tta == "none":
+        return _over_views(runner, images, TTA[tta], label)[1]
+    _, probs = _over_views(runner, images, lambda batch: islice(TTA[tta](batch), 1), label)
+    unsure = np.flatnonzero(runner.task.confidence(probs) < runner.confidence)
+    if len(unsure):
+        more = images.take(unsure)
+        _, further = _over_views(runner, more, lambda batch: islice(TTA[tta](batch), 1, None), label)
+        views = count_views(tta)
+        probs[unsure] = (probs[unsure] + (views - 1) * further) / views
+    return probs
+
+
+@torch.inference_mode()
+def first_and_all_views(runner: Runner, images: Images, tta: str, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """Class probabilities by the first view of `tta` alone, and their mean over all views: both float32 (N, K).
+
+    Raises:
+        TrainingError: as `predict`.
+    """
+    runner.module.eval()
+    return _over_views(runner, images, TTA[tta], label)
+
+
+def _over_views(
+    runner: Runner, images: Images, views_of: Callable[[Tensor], Iterator[Tensor]], label: str
+) -> tuple[np.ndarray, np.ndarray]:
+    firsts, means = [], []
     with bar(label, len(images)) as advance:
         for batch in runner.batches(images, PREDICT_BATCH):
-            views = [runner.task.probabilities(runner.logits(view)) for view in TTA[tta](batch)]
-            parts.append(torch.stack(views).mean(dim=0).cpu())
+            views = [runner.task.probabilities(runner.logits(view)) for view in views_of(batch)]
+            firsts.append(views[0].cpu())
+            means.append(torch.stack(views).mean(dim=0).cpu())
             advance(len(batch))
-    probs = torch.cat(parts).numpy()
+    probs = torch.cat(means).numpy()
     wrong = ~np.isfinite(probs).all(axis=1)
     if wrong.any():
         raise TrainingError(
             f"the prediction for {images.ids[int(wrong.argmax())]!r} is not a number: the weights have diverged; "
             "lower --lr, or --precision fp32 (with --overwrite)"
         )
-    return probs
+    return torch.cat(firsts).numpy(), probs
 
 
 # Test-time augmentation: the views of a batch (B, C, H, W), all of its size

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from chestfold.core.config import Experiment, is_debug
 from chestfold.core.errors import InputError
@@ -19,7 +18,7 @@ from chestfold.evaluate.ensemble import blender_of, require_same_members
 from chestfold.evaluate.results import Result, ResultRecord, find_result
 from chestfold.models import ood
 from chestfold.models.load import load_networks, predict_mean
-from chestfold.models.runner import PREDICT_BATCH, Runner
+from chestfold.models.runner import Runner
 
 Blend = Callable[[np.ndarray], np.ndarray]
 """Probabilities of the members (M, N, K) to one (N, K)."""
@@ -38,15 +37,8 @@ class FoldModels:
         """Probabilities (N, K) and OOD scores (N,), NaN without a detector."""
         if self.detector is None:
             return predict_mean(self.networks, images, tta), np.full(len(images), np.nan)
-        runner = self.networks[-1]
-        if tta == "crops":  # no view of these is the image as it is
-            features = ood.features(runner, images)[1]
-            return predict_mean(self.networks, images, tta), self.detector.score(features)
-        with ood.captured_features(runner.module, *ood.middle_layer(runner.module)) as captured:
-            probs = predict_mean(self.networks, images, tta)
-        batches = -(-len(images) // PREDICT_BATCH)
-        views = len(captured) // batches
-        return probs, self.detector.score(torch.cat(captured[::views]).numpy())
+        probs, features = ood.predicted_with_features(self.networks, images, tta)
+        return probs, self.detector.score(features)
 
 
 @dataclass(frozen=True)

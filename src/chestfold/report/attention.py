@@ -147,7 +147,7 @@ def _stored(folder: Path, name: str) -> dict[str, np.ndarray]:
             with np.load(path, allow_pickle=False) as stored:
                 if name in stored or name == "maps":
                     found |= zip(stored["ids"].tolist(), stored[name], strict=True)
-        except DAMAGED_ARCHIVE as error:
+        except (*DAMAGED_ARCHIVE, AttributeError) as error:
             raise InputError(f"{path} is damaged; explain the run again with --overwrite") from error
     return found
 

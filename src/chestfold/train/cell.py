@@ -75,6 +75,7 @@ class Order:
 
     `folders`: CHESTFOLD_* of the asking machine, for those that the other one does not set itself. `mark`: name of a
     file in the asking machine's runs folder; where it is there, the folder is shared. `on_gpu`: whether one was lent.
+    `tracker`: name and mode, as `open_tracker` takes them.
     """
 
     request: Request
@@ -84,6 +85,7 @@ class Order:
     folders: dict[str, str]
     mark: str
     on_gpu: bool
+    tracker: tuple[str, str | None]
 
 
 def needs() -> Needs:
@@ -261,7 +263,7 @@ def train(order: Order, send: Callable[[Message], Any]) -> None:
     except InputError as error:  # the asking machine has prepared it without one
         raise NodeDiffers(str(error)) from error
     require_same_data(order.needs.fingerprint, fingerprint)
-    tracker = open_tracker("wandb", None)
+    tracker = open_tracker(*order.tracker)
     train_fold(ready, order.fold, tracker, order.threads)
     tracker.close()
     if not (runs_dir() / order.mark).exists():

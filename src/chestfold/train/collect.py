@@ -8,6 +8,7 @@ from filelock import FileLock
 from chestfold.core.config import Experiment
 from chestfold.core.console import detail, plural, say
 from chestfold.core.errors import InputError
+from chestfold.core.files import remove_temporary
 from chestfold.core.run_folder import FoldFolder, FoldManifest, History
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, paired, predictions, results, subgroups
@@ -16,6 +17,8 @@ from chestfold.train.prepare import Prepared
 LEAK_WARNING = "These folds leak on purpose: the scores are too good."
 DIGITS = 5
 """Significant ones, of the figures of an epoch in scores.json."""
+WRITTEN = ("*.parquet", "scores.json", "*.png")
+"""Names of what is written under the lock."""
 TIMING = ("seconds", "images_per_second")
 
 
@@ -27,6 +30,8 @@ def collect(ready: Prepared) -> results.Result:
     """
     folder = ready.run.path
     with FileLock(folder / ".collect.lock"):  # two processes may finish two folds at the same moment
+        for name in WRITTEN:
+            remove_temporary(folder, name)
         manifests = finished_manifests(ready)
         oof = merged(ready, manifests, "oof")
         corrupted = merged_corruptions(ready, manifests)

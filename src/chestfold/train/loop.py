@@ -23,7 +23,8 @@ from chestfold.core.files import remove
 from chestfold.core.rng import key
 from chestfold.core.run_folder import FoldFolder, History, fold_title
 from chestfold.core.task import Task
-from chestfold.data.loader import Images, TrainBatches, workers_for
+from chestfold.data.loader import Images, TrainBatches
+from chestfold.data.resident import training_batches
 from chestfold.data.tabular import Cells, fit_encoding
 from chestfold.data.transforms.mixup import Mix, create_mix
 from chestfold.evaluate.metrics import Metric, Predicted, find_metric, validation_figures
@@ -239,7 +240,7 @@ def fit(
     state = start(exp, fold, task, train.cells, goal.start)
     resume(exp, state, fold, folder, log)
     device = state.runner.device
-    batches = TrainBatches(exp, task, fold, train, workers_for(device))
+    batches = training_batches(exp, task, fold, train, device)
     loss = create_loss(exp, task, train.labels, device)
     recipe = Recipe(exp, fold, batches, loss, create_mix(exp.mixup_alpha, exp.cutmix_alpha), task)
     clock = FoldClock(predicted_later)

@@ -1,6 +1,6 @@
 """The life of a run: prepare, train each fold once, predict with it, collect what the folds left."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -18,11 +18,13 @@ from chestfold.core.run_folder import FULL, FoldConfig, FoldFolder, FoldManifest
 from chestfold.data.loader import Images, TrainBatches
 from chestfold.data.transforms.corruptions import CORRUPTIONS
 from chestfold.evaluate import figures, predictions, results
+from chestfold.evaluate.metrics import Predicted, find_metric, value_of
 from chestfold.integrations.tracker import NoTracker, Tracker
 from chestfold.models import MissingWeights, ood
 from chestfold.models.load import load_networks, predict_mean
 from chestfold.models.runner import Runner, count_views
 from chestfold.train import loop
+from chestfold.train.choose import Choice, choose, compared_figure
 from chestfold.train.collect import collect, report
 from chestfold.train.prepare import FoldImages, Prepared, corrupted_images, prepare
 from chestfold.train.threads import set_threads, usable_cores
@@ -164,7 +166,7 @@ def fit_and_predict(
         log(f"{ready.request.name} {fold_title(fold)}: {line}" if n == 0 else line)
     later = predicted_later(ready.exp, images)
     loop.fit(ready.exp, fold, images.train, images.val, ready.goal(fold), folder, log, later, on_epoch)
-    manifest = distributed.broadcast_from_main(lambda: predict_fold(ready, fold, folder, images, config))
+    manifest = distributed.broadcast_from_main(lambda: predict_fold(ready, fold, folder, images, config, log))
     if fold == FULL:
         log(f"full is finished: {manifest.best_epoch} epochs, as many as the folds chose")
     else:
@@ -176,7 +178,7 @@ def predicted_later(exp: Experiment, images: FoldImages) -> int:
     train, val, test = len(images.train), len(images.val), len(images.test)
     views = count_views(exp.tta)
     networks = exp.average_last or 1
-    for_ood = min(train, ood.MAX_IMAGES) + min(val, ood.MAX_IMAGES)
+    for_ood = min(train, ood.MAX_IMAGES)
     return networks * (views * (val + test) + len(CORRUPTIONS) * val) + for_ood
 
 
@@ -190,13 +192,26 @@ def draw_inputs(ready: Prepared, fold: int, folder: FoldFolder, train: Images) -
 
 
 def predict_fold(
-    ready: Prepared, fold: int, folder: FoldFolder, images: FoldImages, config: FoldConfig
+    ready: Prepared,
+    fold: int,
+    folder: FoldFolder,
+    images: FoldImages,
+    config: FoldConfig,
+    log: Callable[..., None],
 ) -> FoldManifest:
     """Predict with the best epoch and write the manifest, which is what makes a fold finished."""
-    networks = load_networks(folder, ready.exp)
-    write_predictions(ready, fold, folder, networks, images, config)
+
+    def figure(probs: np.ndarray) -> float:
+        metric = find_metric(compared_figure(ready.exp), ready.index.dataset.metric_weights)
+        return value_of(metric, Predicted(ready.task, images.val.labels, probs))
+
+    choice = choose(ready.exp, folder, load_networks(folder, ready.exp), images.val, figure)
+    if choice.chosen:
+        log(choice.describe(ready.exp))
+    networks = choice.networks
+    val_features = write_predictions(ready, fold, folder, choice, images, config)
     if fold != FULL:  # whose threshold would be one of images that it was trained on
-        write_ood(ready, fold, folder, images, networks[-1])
+        write_ood(ready, fold, folder, images, networks[-1], val_features)
     remove(checkpoint.previous(folder.last_checkpoint))
     names = [*FOLD_FILES, *(path.name for path in folder.averaged_checkpoints())]
     manifest = FoldManifest(
@@ -207,6 +222,7 @@ def predict_fold(
         lungs_not_found=images.lungs_not_found(),
         synthetic=images.synthetic,
         joined=images.joined,
+        chosen=choice.chosen,
         files=folder.hashes(names),
         **provenance().to_dict(),
     )
@@ -218,11 +234,14 @@ def write_predictions(
     ready: Prepared,
     fold: int,
     folder: FoldFolder,
-    networks: list[Runner],
+    choice: Choice,
     images: FoldImages,
     config: FoldConfig,
-) -> None:
+) -> np.ndarray | None:
     """oof.parquet and corrupted.parquet, proven against the fold file, and test.parquet, where there are such images.
+
+    Returns the features of the validation images, float32 (N, D), where the prediction of theirs has them: None for
+    compiled networks, and for those that do not name their layers.
 
     The eight corruptions are predicted from one view: with the views of `tta` they would cost more than some trainings.
     """
@@ -231,11 +250,13 @@ def write_predictions(
     origin |= {"folds": ready.folds.name, "config_sha256": sha256_json(config.to_dict())}
 
     def predicted(of: Images, tta: str, label: str) -> np.ndarray:
-        return predict_mean(networks, of, tta, label=f"{fold_title(fold)} predicting: {label}")
+        return predict_mean(choice.networks, of, tta, label=f"{fold_title(fold)} predicting: {label}")
 
+    val_features = None
     if len(images.val):
         rows = ready.rows(images.val.ids)
-        table = predictions.predictions(rows, fold, ready.classes, predicted(images.val, exp.tta, "validation"))
+        probs, val_features = predict_validation(exp, fold, choice, images.val)
+        table = predictions.predictions(rows, fold, ready.classes, probs)
         predictions.check_against_folds(table, ready.folds, [fold], name, ready.task)
         predictions.write(folder.table_path("oof"), table, origin)
         corrupted = {}
@@ -248,17 +269,38 @@ def write_predictions(
         probs = predicted(images.test, exp.tta, "test")
         test = predictions.predictions(ready.test_rows, fold, ready.classes, probs)
         predictions.write(folder.table_path("test"), test, origin)
+    return val_features
 
 
-def write_ood(ready: Prepared, fold: int, folder: FoldFolder, images: FoldImages, runner: Runner) -> None:
-    """ood.npz, by which `chestfold predict` knows an image that is out of the training distribution."""
+def predict_validation(exp: Experiment, fold: int, choice: Choice, val: Images) -> tuple[np.ndarray, np.ndarray | None]:
+    """Out-of-fold probabilities (N, K), and the features (N, D) of `write_predictions`, of one pass."""
+    label = f"{fold_title(fold)} predicting: validation"
+    if choice.oof is not None:
+        return choice.oof, None
+    if exp.compile or exp.tta == "crops":  # whose passes do not show the features of an image as it is
+        return predict_mean(choice.networks, val, exp.tta, label=label), None
+    try:
+        return ood.predicted_with_features(choice.networks, val, exp.tta, label)
+    except ood.NoFeatureLayer:  # `write_ood` says so
+        return predict_mean(choice.networks, val, exp.tta, label=label), None
+
+
+def write_ood(
+    ready: Prepared, fold: int, folder: FoldFolder, images: FoldImages, runner: Runner, val_features: np.ndarray | None
+) -> None:
+    """ood.npz, by which `chestfold predict` knows an image that is out of the training distribution.
+
+    `val_features`: of the validation images, where they are known, float32 (N, D).
+    """
     some = []
     for n, part in enumerate((images.train, images.val)):
         order = generator(ready.exp.seed, fold, "ood", n).permutation(len(part))
-        some.append(part.take(np.sort(order[: ood.MAX_IMAGES])))
+        some.append(np.sort(order[: ood.MAX_IMAGES]))
+    train, val = images.train.take(some[0]), images.val.take(some[1])
+    known = None if val_features is None else val_features[some[1]]
     try:
         label = f"{fold_title(fold)} predicting: {ood.LABEL}"
-        detector = ood.fit(runner, some[0], some[1], sha256_file(folder.best_checkpoint), label)
+        detector = ood.fit(runner, train, val, sha256_file(folder.best_checkpoint), label, known)
     except ood.NoFeatureLayer as error:
         say(f"fold {fold}: {error}; chestfold predict will not tell what is out of distribution")
         return

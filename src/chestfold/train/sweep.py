@@ -25,11 +25,13 @@ from chestfold.core.files import (
     move,
     project_dir,
     runs_dir,
+    sha256,
     sha256_file,
     submissions_dir,
     temporary_beside,
     weights_dir,
 )
+from chestfold.core.processes import machine, start_time
 from chestfold.core.run_folder import FoldFolder, RunFolder
 from chestfold.integrations.cluster import Cluster, Ended, Event, Lost, Node, Place, Task, connected
 from chestfold.train.cell import Order, needs, train_cell, warm_up
@@ -58,8 +60,13 @@ class Shares:
     gpus: float | None
 
 
-def run_sweep(requests: Sequence[Request], shares: Shares) -> None:
+def run_sweep(requests: Sequence[Request], shares: Shares, tracker: tuple[str, str | None]) -> None:
     """Train the folds of some experiments that are not finished, and collect those of which all are.
+
+    Args:
+        requests: of the experiments.
+        shares: what each cell takes.
+        tracker: name and mode, as `open_tracker` takes them.
 
     Raises:
         InputError: no cluster answers, or none of its machines has what a cell takes.
@@ -72,10 +79,10 @@ def run_sweep(requests: Sequence[Request], shares: Shares) -> None:
             _warm_up(cluster, shares)
         grid, ready = prepared_cells(requests)
         with shared_mark() as mark:
-            orders = create_orders(ready, grid, shares.threads, mark, gpus)
+            orders = create_orders(ready, grid, shares.threads, mark, gpus, tracker)
             with GridTable(grid, capacity(cluster.nodes(), shares.threads, gpus)) as table:
                 Sweep(cluster, orders, table, shares.threads, gpus).run()
-    collect_runs(ready, grid)
+    collect_runs(ready, grid, tracker)
     failed = [cell for cell in grid if cell.state == FAILED]
     if failed:
         show_failures(failed)
@@ -150,7 +157,12 @@ def prepared_cells(requests: Sequence[Request]) -> "tuple[list[Cell], dict[str, 
 
 
 def create_orders(
-    ready: "dict[str, Prepared]", grid: list[Cell], threads: int, mark: str, gpus: float
+    ready: "dict[str, Prepared]",
+    grid: list[Cell],
+    threads: int,
+    mark: str,
+    gpus: float,
+    tracker: tuple[str, str | None],
 ) -> dict[Cell, Order]:
     """What a machine needs to know of each open cell, and to have."""
     wanted, folders, orders = needs(), own_folders(), {}
@@ -159,7 +171,7 @@ def create_orders(
             experiment = ready[cell.name]
             fingerprint = experiment.fold_config(cell.fold, threads).fingerprint
             of_cell = replace(wanted, fingerprint=fingerprint)
-            orders[cell] = Order(experiment.request, cell.fold, threads, of_cell, folders, mark, gpus > 0)
+            orders[cell] = Order(experiment.request, cell.fold, threads, of_cell, folders, mark, gpus > 0, tracker)
     return orders
 
 
@@ -179,9 +191,15 @@ def own_folders() -> dict[str, str]:
 
 @contextmanager
 def shared_mark() -> Iterator[str]:
-    """Name of a file in the runs folder, by which a machine knows whether it shares that folder."""
-    path = temporary_beside(runs_dir() / f"sweep-{time.time_ns()}")
+    """Name of a file in the runs folder, by which a machine knows whether it shares that folder.
+
+    It says whose it is, so that one that a killed command has left is deleted by the next one on this machine.
+    """
+    path = _mark_of(os.getpid())
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".sweep-{machine()}-*.tmp"):
+        if left != _mark_of(int(left.name.split("-")[2])):
+            left.unlink(missing_ok=True)
     path.touch()
     try:
         yield path.name
@@ -189,19 +207,24 @@ def shared_mark() -> Iterator[str]:
         path.unlink(missing_ok=True)
 
 
+def _mark_of(pid: int) -> Path:
+    started = sha256(str(start_time(pid)).encode())[:8]
+    return runs_dir() / f".sweep-{machine()}-{pid}-{started}.tmp"
+
+
 def folder_of(cell: Cell) -> FoldFolder:
     """Where the fold of a cell leaves what it makes."""
     return RunFolder(cell.name).fold(cell.fold)
 
 
-def collect_runs(ready: "dict[str, Prepared]", grid: list[Cell]) -> None:
+def collect_runs(ready: "dict[str, Prepared]", grid: list[Cell], tracker: tuple[str, str | None]) -> None:
     """Score each run of which all wanted folds are finished."""
     from chestfold.integrations.tracker import open_tracker
     from chestfold.train.run import finish_run
 
     for name, experiment in ready.items():
         if all(cell.state == FINISHED for cell in grid if cell.name == name):
-            finish_run(experiment, open_tracker("wandb", None))
+            finish_run(experiment, open_tracker(*tracker))
 
 
 class Sweep:

@@ -130,6 +130,10 @@ class Task(ABC):
             of_labels = np.where(truth == 1, probs, np.inf)
         return np.where(np.isnan(truth), np.inf, of_labels).min(axis=1)
 
+    def confidence(self, probs: np.ndarray) -> np.ndarray:
+        """How sure predictions (N, K) are, float (N,), 0.5 or less to 1; of several labels the least sure one."""
+        return probs.max(axis=1) if self.sums_to_one else np.maximum(probs, 1 - probs).min(axis=1)
+
     def most_probable(self, probs: np.ndarray) -> np.ndarray:
         """Number of the class with the highest probability, int64 (N,), for predictions (N, K)."""
         return probs.argmax(axis=1)

@@ -24,6 +24,7 @@ from chestfold.data.folds.checks import (
 from chestfold.data.folds.splitting import COVERED, Images, Split, linked_images, split_images
 from chestfold.data.tables import read_table
 
+COLUMNS = ("id", "group", "label", "fold")
 LEAKY = "stratified by label; patients and duplicates are in several folds, to measure what that adds"
 """The scheme of a split that leaks on purpose."""
 
@@ -254,6 +255,12 @@ def load(name: str, index: Index) -> Folds:
     if sha256(csv_path.read_bytes()) != record.sha256:
         raise InputError(f"{csv_path} was changed after it was made (hash differs); restore it or make a new one")
     table = read_table(csv_path)
+    for column in COLUMNS:
+        if column not in table:
+            raise InputError(f"{csv_path} has no column {column!r}; restore it or make a new one")
+    for row, cell in enumerate(table["fold"]):
+        if not (cell.isascii() and cell.isdigit() and len(cell) < 6):
+            raise InputError(f"{csv_path}: the fold of {table['id'][row]!r} is {cell!r}, not a whole number")
     table["fold"] = table["fold"].astype(int)
     assert_sound(table, index, record.folds)
     if index.sha256() != record.index_sha256:

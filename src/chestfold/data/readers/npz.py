@@ -22,6 +22,9 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
+            odd = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+            if odd:
+                raise ValueError(f"{odd[0]!r} in it is no array")
     except DAMAGED_ARCHIVE as error:  # TypeError: one bare array, no archive
         raise InputError(f"{path} is not a readable .npz ({error}); fetch it again") from error
     for part in SPLITS:

@@ -18,6 +18,7 @@ from chestfold.core import hooks
 from chestfold.core.config import Experiment, require_choice
 from chestfold.core.rng import SampleRng
 from chestfold.data.levels import quantised
+from chestfold.data.transforms.batch_augment import require_batch_augmentation
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or it asks the network for news at import
 import albumentations as A
@@ -64,8 +65,10 @@ def _recipe(exp: Experiment) -> list[Any]:
 
 
 def require_augmentation(exp: Experiment) -> None:
-    """Raise `InputError`, with the nearest name, when no augmentation is called `exp.augment`."""
+    """Raise `InputError`, with the nearest name, when no augmentation is called `exp.augment`, or none of batches."""
     require_choice("augment", exp.augment, AUGMENTATIONS)
+    if exp.augment_batch:
+        require_batch_augmentation(exp)
 
 
 def _none(_: Experiment) -> list[Any]:

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +46,19 @@ class Follower:
         return lines[-1] if lines else f"its process could not begin, exit code {code}"
 
 
+@contextmanager
+def _told_late() -> Iterator[None]:
+    """A process that is started meanwhile gets SIGTERM only when it is ready to: a fold may be left within a second."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 class FollowTracker:
     """The part of a `Tracker` that all have which are fed by such processes.
 
@@ -75,7 +90,7 @@ class FollowTracker:
         log = folder / f"{self.name}.log"
         command = [sys.executable, "-m", self.module, what, where]
         command += ["--log", str(log), "--mode", self.mode, "--parent", str(os.getpid())]
-        with explained_disk_errors(log):
+        with explained_disk_errors(log), _told_late():
             quiet = subprocess.DEVNULL
             process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=self.environment(shown))
         self._followers.append(Follower(process, folder, log, what == "fold"))

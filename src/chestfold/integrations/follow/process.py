@@ -77,6 +77,8 @@ class Training:
         self.pid = pid
         self._told = False
         signal.signal(signal.SIGTERM, self._note)
+        if hasattr(signal, "pthread_sigmask"):  # it was started with SIGTERM waiting
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def _note(self, *_: Any) -> None:
         self._told = True

@@ -113,7 +113,7 @@ def make_plan(archive: ZipFile, path: Path, folder: Path) -> Plan:
     Raises:
         InputError: a member is no plain file or leaves the folder, or two different ones are to be one file.
     """
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     places, repeated = _places(infos, path, folder)
     kept = {place: info for place, info in places.items() if not is_shadow(place)}
     shadows = len(places) - len(kept)

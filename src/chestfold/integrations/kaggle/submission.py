@@ -1,6 +1,7 @@
 """From a result to a numbered submission file that was checked before anything leaves the machine."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -355,10 +356,17 @@ def standings(results: Sequence[Result]) -> dict[str, Standing]:
     return found
 
 
+DECIMAL_COMMA = re.compile(r"-?(0,\d+|\d+,(\d{1,2}|\d{4,}))")
+"""A number whose comma cannot part thousands: it follows a zero, or other than three digits follow it."""
+
+
 def _number(text: str) -> float | None:
-    """Kaggle gives its scores as texts, empty where there is none; one that is not finite is none."""
+    """Kaggle gives its scores as texts, empty where there is none; one that is not finite, or is unclear, is none."""
+    plain = text.strip()
+    if DECIMAL_COMMA.fullmatch(plain):
+        plain = plain.replace(",", ".")
     try:
-        number = float(text)
+        number = float(plain)
     except ValueError:
         return None
     return number if math.isfinite(number) else None

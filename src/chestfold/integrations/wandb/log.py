@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import wandb
 
+from chestfold.core.errors import ServiceError
 from chestfold.core.files import runs_dir, sha256_file, sha256_json
 from chestfold.core.task import Task
 from chestfold.evaluate import predictions
@@ -36,6 +37,8 @@ REASONS = {
     "invalid_api_key": "the key was refused",
     "401": "the key was refused",
     "unauthorized": "the key was refused",
+    "did not respond in time": "the server did not answer in time",
+    "unexpected eof": "what answers is no W&B server",
     "verify credentials": "the key was refused, or the server could not say whether it is right",
     "permission": "the key may not write to this project",
     "403": "the key may not write to this project",
@@ -115,6 +118,8 @@ class WandbService:
 
     def reason(self, error: BaseException) -> str:
         """Why it failed, in a few words."""
+        if isinstance(error, ServiceError):
+            return str(error)
         text = f"{type(error).__name__}: {error}"
         for words, reason in REASONS.items():
             if words in text.lower():
@@ -229,9 +234,15 @@ class WandbRun:
 
 
 def _wait_for_server() -> None:
-    """Wait until a server that went away is back: wandb gives up at once where it makes tables and artifacts."""
+    """Wait until a server that went away is back: wandb gives up at once where it makes tables and artifacts.
+
+    Raises:
+        ServiceError: it stays away.
+    """
     end = time.monotonic() + GIVE_UP / 2
-    while not is_reachable() and time.monotonic() < end:
+    while not is_reachable():
+        if time.monotonic() > end:
+            raise ServiceError(f"the server gave no answer, or only errors, for {GIVE_UP / 2:.0f} s")
         time.sleep(PAUSE)
 
 

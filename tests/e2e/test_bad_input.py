@@ -14,6 +14,7 @@ from conftest import answers_of, tiny_experiment
 from safetensors.torch import save_file
 
 from chestfold.cli import main
+from chestfold.core import files
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import read_json, sha256_file, write_json
 from chestfold.core.processes import host
@@ -437,7 +438,8 @@ def test_a_disk_that_fills_up_under_a_checkpoint(project, reference, monkeypatch
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_disk_that_is_full_for_the_log(project):
+def test_a_disk_that_is_full_for_the_log(project, monkeypatch):
+    monkeypatch.setattr(files, "_linked", [Path("/dev")])  # else such a link is refused
     project.run(tiny_experiment(epochs=1), "--fold", "0")
     log = project.runs / "exp100" / "fold0" / "log.txt"
     log.with_name("manifest.json").unlink()  # begun and not finished

@@ -87,7 +87,7 @@ def test_a_run_from_before_a_setting_was_added_is_loaded(trained):
         (np.zeros((32, 32)), r"an image as an array is uint8 \(H, W\), not float64 \(32, 32\); convert it first"),
         (np.zeros((32, 32, 3), np.uint8), r"not uint8 \(32, 32, 3\)"),
         ("nowhere.png", r"nowhere\.png cannot be read \(No such file or directory\)"),
-        (Path(), "cannot be read"),
+        (Path(), "is no file"),
     ],
     ids=["floats", "colours", "missing file", "folder"],
 )

@@ -90,7 +90,8 @@ def project_in(work: Path, inside: tuple[str, ...] = ()) -> Iterator[Project]:
     else:
         write_tiny(folders["input"] / "tiny", patients=8, tests=4)
     variables = {f"CHESTFOLD_{name.upper()}": str(folder) for name, folder in folders.items()}
-    variables |= {"CHESTFOLD_PROJECT": str(project.root), "WANDB_MODE": "disabled"}
+    variables |= {"CHESTFOLD_PROJECT": str(project.root), "CHESTFOLD_RUNS": str(project.runs), "WANDB_MODE": "disabled"}
+    variables["CHESTFOLD_SUBMISSIONS"] = str(project.root / "submissions")
     quick: dict[str, Any] = {
         "learning_curves": lambda *_: None,
         "confusion": lambda *_: None,

@@ -70,6 +70,8 @@ ARITHMETIC: dict[type[ast.operator], ast.operator] = {
 ENDS = {0: "survived", 5: "survived"}
 """Exit code of pytest -> what became of a mutant; any other one is a test that failed. 5: no test runs its lines."""
 
+MOST_MODULES = 12
+"""Whose tests are looked at for one mutant, about."""
 TRACE_SECONDS = 120
 """That the tests of a file may take when they are traced; those that are not reached are not chosen."""
 
@@ -86,6 +88,13 @@ class Test:
     def weight(self) -> float:
         """Small for what is quick and runs few lines."""
         return (0.05 + self.seconds) * sum(map(len, self.lines.values()))
+
+    def runs(self, mutant: "Mutant") -> bool:
+        """Whether it runs one of a mutant's lines. What runs when a module is imported is of no test: then all do."""
+        lines = self.lines.get(mutant.file, [])
+        return any(mutant.line <= line <= mutant.last_line for line in lines) or (
+            bool(lines) and not mutant.in_function
+        )
 
 
 @dataclass(frozen=True)
@@ -261,56 +270,72 @@ def trace(tree: Path, name: str, notes: Path) -> int:
 class Traced:
     """What the tests of each file run, and how long each takes; kept in a file, of tests whose bytes are the same."""
 
-    def __init__(self, tree: Path, path: Path) -> None:
+    def __init__(self, tree: Path, path: Path, pattern: str) -> None:
         self._tree, self._path = tree, path
-        self._files = sorted(file for each in TESTS for file in (tree / each).glob("test_*.py"))
+        self._files = sorted(file for each in TESTS for file in (tree / each).glob(pattern))
+        self._sources = {
+            path.relative_to(tree / "src" / "chestfold").as_posix(): path.read_text() for path in sources(tree)
+        }
         self._known: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
 
-    def of(self, file: str) -> list[Test]:
-        """The tests of those files that import a module."""
-        found = []
-        for path in self._files:
-            text = path.read_text()
-            if imports(text, file):
-                about = self._traced(path.relative_to(self._tree).as_posix(), sha256(text.encode()).hexdigest())
-                found += [Test(name, seconds, lines) for name, seconds, lines in about]
-        return found
+    def of(self, mutant: Mutant) -> list[Test]:
+        """The tests that run a mutant's lines; where there are none, of its module.
 
-    def _traced(self, name: str, digest: str) -> list[list[Any]]:
+        They are looked for in the files that import the module, then in those that import what imports it, and so on.
+        """
+        found: dict[str, Test] = {}
+        seen, next_ones = set(), {mutant.file}
+        while next_ones and len(seen) < MOST_MODULES:
+            for path in self._files:
+                text = path.read_text()
+                if any(imports(text, file) for file in next_ones):
+                    for test in self._traced(path.relative_to(self._tree).as_posix(), text):
+                        found[test.name] = test
+            exact = [test for test in found.values() if test.runs(mutant)]
+            if exact:
+                return exact
+            seen |= next_ones
+            next_ones = {
+                other for other, text in self._sources.items() if any(imports(text, file) for file in next_ones)
+            }
+            next_ones -= seen
+        return [test for test in found.values() if mutant.file in test.lines]
+
+    def _traced(self, name: str, text: str) -> list[Test]:
+        digest = sha256(text.encode()).hexdigest()
         if self._known.get(name, {}).get("sha256") != digest:
             notes = self._tree.parent / "traced.json"
             notes.write_text("[]")
             in_a_fork(partial(trace, self._tree, name, notes), 3 * TRACE_SECONDS)
-            tests = json.loads(notes.read_text())
-            self._known[name] = {"sha256": digest, "tests": tests}
+            self._known[name] = {"sha256": digest, "tests": json.loads(notes.read_text())}
             self._path.write_text(json.dumps(self._known))
-            print(f"traced {len(tests)} tests of {name}", file=sys.stderr, flush=True)
-        tests = self._known[name]["tests"]
-        assert isinstance(tests, list)
-        return tests
+            print(f"traced {len(self._known[name]['tests'])} tests of {name}", file=sys.stderr, flush=True)
+        return [Test(*about) for about in self._known[name]["tests"]]
+
+
+def sources(tree: Path) -> list[Path]:
+    """The modules of a tree."""
+    return sorted((tree / "src" / "chestfold").rglob("*.py"))
 
 
 def imports(text: str, file: str) -> bool:
-    """Whether a test imports a module, by its own name, from its package, or by that of the package that it is in."""
-    *packages, name = ["chestfold", *Path(file).with_suffix("").parts]
-    package = re.escape(".".join(packages))
-    if name == "__init__" or len(packages) > 2:
-        return re.search(rf"{package}\b", text) is not None
-    whole = rf"{package}\.{name}\b"
-    return re.search(rf"{whole}|from {package} import [^\n]*\b{name}\b", text) is not None
+    """Whether a file imports a module, or the package that it is in where that is not one of the eleven."""
+    names = ["chestfold", *Path(file).with_suffix("").parts]
+    if names[-1] == "__init__":
+        names.pop()
+    wanted = [names, names[:-1]] if len(names) > 3 else [names]
+    for *packages, name in wanted:
+        package = re.escape(".".join(packages))
+        if re.search(rf"{package}\.{name}\b|from {package} import [^\n]*\b{name}\b", text):
+            return True
+    return False
 
 
-def choose_tests(mutant: Mutant, tests: list[Test], budget: float) -> list[str]:
-    """The tests that run a mutant's lines, those of few lines first, until the budget is spent.
-
-    Lines that run when a module is imported are those of no test: then tests are chosen that run others of its lines.
-    """
-    wanted = set(range(mutant.line, mutant.last_line + 1))
-    near = [test for test in tests if mutant.file in test.lines]
-    exact = [test for test in near if not wanted.isdisjoint(test.lines[mutant.file])]
+def choose_tests(tests: list[Test], budget: float) -> list[str]:
+    """Those that run few lines first, until the budget is spent."""
     chosen: list[str] = []
     spent = 0.0
-    for test in sorted(exact or near, key=lambda test: test.weight):
+    for test in sorted(tests, key=lambda test: test.weight):
         if chosen and spent + test.seconds > budget:
             break
         chosen.append(test.name)
@@ -442,7 +467,7 @@ def sample(tree: Path, packages: list[str], count: int, seed: int) -> list[Mutan
     """Some of all mutants of packages, each of different lines."""
     every = []
     for package in packages:
-        for path in sorted((tree / "src" / "chestfold").glob(f"{package}*/**/*.py" if "." not in package else package)):
+        for path in sorted((tree / "src" / "chestfold").glob(f"{package}/**/*.py" if "." not in package else package)):
             file = path.relative_to(tree / "src" / "chestfold").as_posix()
             every += mutants_of(file, path.read_text())
     random.Random(seed).shuffle(every)
@@ -478,15 +503,15 @@ def work_in(work: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         __import__(name)
     packages, count, kept = arguments.packages, arguments.count, arguments.map
     if arguments.quick:
-        packages, count, kept = ["evaluate/intervals.py"], 1, work / "map.json"
-    traced = Traced(tree, kept)
+        packages, count, kept = ["data/transforms/mixup.py"], 1, work / "map.json"
+    traced = Traced(tree, kept, "test_mixup.py" if arguments.quick else "test_*.py")
     counts = {"mutants": 0, "killed": 0, "survived": 0, "timeouts": 0}
     lines = []
     end = time.perf_counter() + arguments.seconds
     for mutant in sample(tree, packages, count, arguments.seed):
         if time.perf_counter() > end:
             break
-        tests = choose_tests(mutant, traced.of(mutant.file), arguments.budget)
+        tests = choose_tests(traced.of(mutant), arguments.budget)
         how = outcome(tree, mutant, tests, 3 * arguments.budget + 60)
         counts["mutants"] += 1
         counts[how] += 1

@@ -157,15 +157,21 @@ def one_of(*reads: Read) -> Read:
     return lambda rng: rng.choice(reads)(rng)
 
 
-def prepare(project: Project) -> None:
-    """What the kinds need besides two trained runs: a blend, a submission, an import, arrays, weights, hooks."""
+def prepare_runs(project: Project) -> None:
+    """What the kinds need besides two trained runs: a blend and a submission, and what all kinds need."""
     with redirect_stdout(io.StringIO()):
         main_command(["ensemble", "exp100", "exp101", "--name", "blend", "--method", "rank"])
         main_command(["submit", "exp100", "--dry-run"])
+    prepare(project)
+
+
+def prepare(project: Project) -> None:
+    """What the kinds need that are of no run: arrays and hooks."""
     tiny = project.input / "tiny"
     images = np.stack([read_grey(path) for path in sorted((tiny / "images").glob("t*"))])
     labels = np.arange(len(images)) % 2
     np.savez(tiny / "tiny.npz", train_images=images, train_labels=labels)
+    (project.root / "exps").mkdir(exist_ok=True)
     (project.root / "exps" / "my_hooks.py").write_text(HOOKS)
     (project.root / "own").mkdir()
 
@@ -181,9 +187,14 @@ METRICS = {"mine": lambda evaluation: 1.0}
 
 
 def kinds(project: Project) -> dict[str, Kind]:
-    """Name -> kind, in a prepared project."""
-    found = [*_of_data(project), *_of_images(project), *_of_runs(project), *_of_weights(project)]
+    """Name -> kind, in a project with two runs and what `prepare_runs` makes."""
+    found = [*kinds_of_no_run(project).values(), *_of_folds(project), *_of_runs(project), *_of_weights(project)]
     return {kind.name: kind for kind in found}
+
+
+def kinds_of_no_run(project: Project) -> dict[str, Kind]:
+    """Name -> kind, of those that need a prepared data set only."""
+    return {kind.name: kind for kind in [*_of_data(project), *_of_images(project)]}
 
 
 def _kind(name: str, path: Path, mutate: Mutator, read: Read, sign: Sign | None = None) -> Kind:
@@ -195,38 +206,41 @@ def _kind(name: str, path: Path, mutate: Mutator, read: Read, sign: Sign | None 
 
 
 def _of_data(project: Project) -> list[Kind]:
-    tiny, folds = project.input / "tiny", project.root / "folds"
+    tiny = project.input / "tiny"
     fields = [*Dataset.model_fields, *(f"submission.{name}" for name in Submission.model_fields)]
     fields += ["group_column", "subgroups.a.pattern", "subgroups.a.column", "labels.ill", "metric_weights.ill"]
     look = one_of(command("data", "check", "tiny"), command("folds", "make", "tiny", "--name", "new", "--folds", "2"))
-    check = command("folds", "check", "tiny")
-    rows = (folds / "tiny.csv").read_text().splitlines()
-    columns = [row.split(",") for row in rows]
-    own = "\n".join(f"{row[0]},{row[3]}" for row in columns) + "\n"
-    found = [
-        Kind("dataset.toml", tiny / "dataset.toml", DECLARATIONS, mutators.toml_mutator(fields), look),
-        _kind("train.csv", tiny / "train.csv", mutators.mutate_csv, look),
-        _kind("tiny.npz", tiny / "tiny.npz", mutators.mutate_archive, read_arrays),
-        _kind("sample_submission.csv", tiny / "sample_submission.csv", mutators.mutate_csv, submit),
-        _kind("folds.csv", folds / "tiny.csv", mutators.mutate_csv, check, partial(sign_folds, folds)),
-        _kind("folds.json", folds / "tiny.json", mutators.mutate_json, one_of(check, command("report"))),
-        Kind("own folds.csv", project.root / "own" / "f.csv", (own.encode(),), mutators.mutate_csv, import_folds),
-    ]
-    table = find_result("exp100").oof()[0].drop(columns=["group"]).to_csv(index=False)
-    found.append(
-        Kind("own oof.csv", project.root / "own" / "o.csv", (table.encode(),), mutators.mutate_csv, import_oof)
-    )
-    train = partial(open_cache, 8)
-    with redirect_stdout(io.StringIO()):
-        train(random.Random(0))
-    cached = next(iter((cache_dir() / "tiny").glob("8px-*.npy")))
-    found.append(_kind("cache", cached, mutators.mutate_array, train))
-    found.append(_kind("hashes.json", cached.with_name("hashes.json"), mutators.mutate_json, train))
     zipped = io.BytesIO()
     with mutators.zipfile.ZipFile(zipped, "w") as made:
         made.writestr("tiny/a.png", mutators.zlib.compress(b"a" * 999))
-    found.append(Kind("zip", project.root / "own" / "d.zip", (zipped.getvalue(),), mutators.mutate_zip, unpack))
-    return found
+    return [
+        Kind("dataset.toml", tiny / "dataset.toml", DECLARATIONS, mutators.toml_mutator(fields), look),
+        _kind("train.csv", tiny / "train.csv", mutators.mutate_csv, look),
+        _kind("tiny.npz", tiny / "tiny.npz", mutators.mutate_archive, read_arrays),
+        Kind("zip", project.root / "own" / "d.zip", (zipped.getvalue(),), mutators.mutate_zip, unpack),
+        _kind("hooks.py", project.root / "exps" / "my_hooks.py", mutators.mutate_python, read_hooks),
+    ]
+
+
+def _of_folds(project: Project) -> list[Kind]:
+    """Fold files, tables that people bring, decoded images."""
+    folds, own, csv = project.root / "folds", project.root / "own", mutators.mutate_csv
+    check, decoded = command("folds", "check", "tiny"), partial(open_cache, 8)
+    rows = [line.split(",") for line in (folds / "tiny.csv").read_text().splitlines()]
+    given = "\n".join(f"{row[0]},{row[3]}" for row in rows) + "\n"
+    predicted = find_result("exp100").oof()[0].drop(columns=["group"]).to_csv(index=False)
+    with redirect_stdout(io.StringIO()):
+        decoded(random.Random(0))
+    cached = next(iter((cache_dir() / "tiny").glob("8px-*.npy")))
+    return [
+        _kind("sample_submission.csv", project.input / "tiny" / "sample_submission.csv", csv, submit),
+        _kind("folds.csv", folds / "tiny.csv", csv, check, partial(sign_folds, folds)),
+        _kind("folds.json", folds / "tiny.json", mutators.mutate_json, one_of(check, command("report"))),
+        Kind("own folds.csv", own / "f.csv", (given.encode(),), csv, import_folds),
+        Kind("own oof.csv", own / "o.csv", (predicted.encode(),), csv, import_oof),
+        _kind("cache", cached, mutators.mutate_array, decoded),
+        _kind("hashes.json", cached.with_name("hashes.json"), mutators.mutate_json, decoded),
+    ]
 
 
 def read_arrays(rng: random.Random) -> None:
@@ -435,14 +449,12 @@ def sign_scores(run: Path) -> None:
 def _of_weights(project: Project) -> list[Kind]:
     fold, own = project.runs / "exp100" / "fold0", project.root / "own"
     state = (fold / "best.ckpt").read_bytes()[:-32]
-    own_hooks = project.root / "exps" / "my_hooks.py"
     weights = weights_dir() / "test_resnet.safetensors"
     weights.parent.mkdir(exist_ok=True)
     return [
         Kind("best.ckpt", own / "best.ckpt", (state,), mutators.mutate_archive, read_checkpoint, partial(seal, own)),
         _kind("ood.npz", fold / "ood.npz", mutators.mutate_archive, lambda _: ood.read(fold / "ood.npz")),
         Kind("safetensors", weights, (pretrained(),), mutators.mutate_safetensors, read_weights),
-        Kind("hooks.py", own_hooks, (HOOKS.encode(),), mutators.mutate_python, read_hooks),
     ]
 
 
@@ -517,6 +529,3 @@ def stamps(folder: Path) -> dict[Path, tuple[int, int]]:
             status = path.stat()
             found[path.relative_to(folder)] = (status.st_size, status.st_mtime_ns)
     return found
-
-
-__all__ = ["Kind", "forget_hooks", "kinds", "open_index", "prepare", "restore", "stamps"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, enter
-from fuzzed_kinds import NAMES, Kind, forget_hooks, kinds, prepare, restore, stamps
+from fuzzed_kinds import NAMES, Kind, forget_hooks, kinds, prepare_runs, restore, stamps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -42,7 +42,7 @@ def fuzzed(_trained_once, tmp_path_factory):
     shutil.copytree(_trained_once.root, project.root)
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, project)
-        prepare(project)
+        prepare_runs(project)
         made = kinds(project)
         shutil.copytree(project.root, folder / "copy")
         yield Fuzzed(project, made, folder / "copy", stamps(project.root))
@@ -63,7 +63,7 @@ def in_time() -> Iterator[None]:
 
 
 def test_every_kind_has_its_name(fuzzed):
-    assert list(fuzzed.kinds) == list(NAMES)
+    assert sorted(fuzzed.kinds) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -284,7 +284,8 @@ class Traced:
         They are looked for in the files that import the module, then in those that import what imports it, and so on.
         """
         found: dict[str, Test] = {}
-        seen, next_ones = set(), {mutant.file}
+        seen: set[str] = set()
+        next_ones = {mutant.file}
         while next_ones and len(seen) < MOST_MODULES:
             for path in self._files:
                 text = path.read_text()

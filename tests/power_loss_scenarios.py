@@ -34,7 +34,7 @@ from chestfold.integrations import pretrained
 from chestfold.integrations.kaggle import client, download, submission, upload
 from chestfold.train import loop, run
 
-TIMES = ("minutes", "seconds", "cpu_seconds", "images_per_second", "begun")
+TIMES = ("minutes", "seconds", "cpu_seconds", "images_per_second", "begun", "checksum")
 """Fields of JSON that are not the same in two runs of one command."""
 SHORT: dict[str, Any] = {"max_steps": 2, "epochs": 2}
 

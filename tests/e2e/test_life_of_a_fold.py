@@ -106,5 +106,4 @@ def test_a_debug_run_predicts_a_sample_with_a_bar_in_every_phase(project, monkey
         *((f"fold 0 predicting: shifted {n}/{count}", 8) for n in range(1, count + 1)),
         ("fold 0 predicting: test", 8),
         ("fold 0 predicting: similarity to training images", 2 * 8),
-        ("fold 0 predicting: similarity to training images", 8),
     ]

@@ -449,13 +449,13 @@ def test_a_damaged_image_is_listed_without_a_picture(trained):
 @pytest.mark.parametrize("attack", HOSTILE)
 def test_texts_from_files_stay_texts(trained, attack):
     changed = {attack: [attack, [attack]]}
-    declare(trained, "exp101", parent=attack, machine=attack, warning=attack, changed=changed, settings={"x": attack})
+    declare(trained, "exp101", machine=attack, warning=attack, changed=changed, settings={"x": attack})
     text = made()
     scripts = Scripts(text)
     assert [kind for kind, _ in scripts.found] == ["application/json", *[""] * (len(VENDOR) + 1)]
     assert text.count("</script>") == len(scripts.found) and "<!--" not in scripts.found[0][1]
     run = runs_of(data_of(text))["exp101"]
-    assert run["machine"] == run["parent"] == run["settings"]["x"] == attack
+    assert run["machine"] == run["settings"]["x"] == attack
 
 
 def test_a_browser_runs_these_scripts_and_asks_for_nothing(trained):

@@ -78,7 +78,8 @@ class Cache:
         if not len(left):
             return
         blocks = [left[start : start + PROVEN_AT_ONCE] for start in range(0, len(left), PROVEN_AT_ONCE)]
-        in_threads(lambda n: self._prove(blocks[n]), len(blocks), "checking decoded images")
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self._prove, blocks))  # the list raises what was raised
 
     def _prove(self, rows: np.ndarray) -> None:
         for row in rows.tolist():

@@ -202,7 +202,7 @@ def _require_types(path: Path, stored: pa.Table) -> None:
     """Raise `InputError` where a column does not hold what it is called, or leaves a key out."""
     for name, column in zip(stored.column_names, stored.columns, strict=True):
         is_key = name in (*KEYS, CORRUPTION)
-        if name == "fold":
+        if name == "fold" or (name == "group" and pa.types.is_integer(column.type)):
             fits = pa.types.is_integer(column.type)
         else:
             fits = _is_text(column.type) if is_key else pa.types.is_floating(column.type)

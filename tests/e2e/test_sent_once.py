@@ -21,6 +21,7 @@ from wandb_server import KEY, Wandb
 
 from chestfold import run
 from chestfold.cli import main
+from chestfold.core.files import read_json, write_json
 from chestfold.core.run_folder import FoldFolder, RunFolder
 from chestfold.integrations.follow import process
 from chestfold.integrations.follow.process import show_fold, show_leaderboard, show_result
@@ -371,7 +372,7 @@ def test_trackio_has_a_fold_once_and_sends_nothing(trained, server, monkeypatch,
     written = rows(trained)
     assert [row["epoch"] for row in written if "epoch" in row] == [1, 2] and "worst errors" in written[-1]
     note = run / "fold0" / "tracked_trackio.json"
-    note.write_text(note.read_text().replace('"content": "', '"content": "x'))
+    write_json(note, read_json(note) | {"content": "x"})
     main.main(["track", "exp100", "--tracker", "trackio"])  # as if the process had been killed: written anew
     assert [sorted(row) for row in rows(trained)] == [sorted(row) for row in written]
     assert server.raw == [] and not list(run.rglob("trackio.log"))

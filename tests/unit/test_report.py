@@ -449,7 +449,7 @@ def test_a_damaged_image_is_listed_without_a_picture(trained):
 @pytest.mark.parametrize("attack", HOSTILE)
 def test_texts_from_files_stay_texts(trained, attack):
     changed = {attack: [attack, [attack]]}
-    declare(trained, "exp101", machine=attack, warning=attack, changed=changed, settings={"x": attack})
+    declare(trained, "exp101", parent="exp100", machine=attack, warning=attack, changed=changed, settings={"x": attack})
     text = made()
     scripts = Scripts(text)
     assert [kind for kind, _ in scripts.found] == ["application/json", *[""] * (len(VENDOR) + 1)]

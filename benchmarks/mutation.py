@@ -6,9 +6,10 @@ A mutant is one change by chance in a copy of this tree: a comparison, a number 
 condition that is turned round, + for -, `and` for `or`, a call, a `return` or a `raise` that is left out. It is killed
 when a test fails, or does not end in time. Its tests are looked for in the files of tests/unit and tests/regressions
 that import its module, then in those that import what imports it, until five files have some. Which lines a test runs
-is found once, by tracing it, and kept in `--map`; one that fails without a mutant is not asked. Of a file's tests that
-run the mutant's lines so many are run as take `--budget` seconds together, those of few other lines first, in a
-process that is forked from this one, which has imported torch and the other libraries.
+is found once, by tracing it, and kept in `--map` (delete it when the code has changed); one that fails without a
+mutant is not asked. Of a file's tests that run the mutant's lines so many are run as take `--budget` seconds together,
+those of few other lines first, in a process that is forked from this one, which has imported torch and the other
+libraries.
 
 Prints one JSON line, and writes the mutants that survived to `--survivors`. The tree itself is not touched. `.[test]`
 is needed.
@@ -34,6 +35,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -73,6 +75,8 @@ ENDS = {0: "survived", 5: "survived"}
 
 MOST_FILES = 5
 """Whose tests are asked about one mutant."""
+MOST_LOOKED_AT = 15
+"""Files that are looked at for such tests."""
 TRACE_SECONDS = 120
 """That the tests of a file may take when they are traced; those that are not reached are not chosen."""
 
@@ -294,7 +298,7 @@ class Traced:
         The files that import the module come first, then those that import what imports it, and so on.
         """
         found = 0
-        for name, text in self._importers(mutant.file):
+        for name, text in islice(self._importers(mutant.file), MOST_LOOKED_AT):
             tests = [test for test in self._traced(name, text) if test.runs(mutant)]
             if tests:
                 yield tests

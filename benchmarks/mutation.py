@@ -4,10 +4,12 @@
 
 A mutant is one change by chance in a copy of this tree: a comparison, a number or a truth value that is another one, a
 condition that is turned round, + for -, `and` for `or`, a call, a `return` or a `raise` that is left out. It is killed
-when a test fails, or does not end in time. Its tests are those of the files in tests/unit and tests/regressions that
-import its module. Which lines each of them runs is found once, by tracing it, and kept in `--map`. Of those that run
-the mutant's lines so many are run as take `--budget` seconds together, those of few other lines first. They run in a
-process that is forked from this one, which has imported torch and the other libraries.
+when a test fails, or does not end in time. Its tests are looked for in the files of tests/unit and tests/regressions
+that import its module, then in those that import what imports it, until five files have some. Which lines a test runs
+is found once, by tracing it, and kept in `--map` (delete it when the code has changed); one that fails without a
+mutant is not asked. Of a file's tests that run the mutant's lines so many are run as take `--budget` seconds together,
+those of few other lines first, in a process that is forked from this one, which has imported torch and the other
+libraries.
 
 Prints one JSON line, and writes the mutants that survived to `--survivors`. The tree itself is not touched. `.[test]`
 is needed.
@@ -33,6 +35,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -70,8 +73,10 @@ ARITHMETIC: dict[type[ast.operator], ast.operator] = {
 ENDS = {0: "survived", 5: "survived"}
 """Exit code of pytest -> what became of a mutant; any other one is a test that failed. 5: no test runs its lines."""
 
-MOST_MODULES = 12
-"""Whose tests are looked at for one mutant, about."""
+MOST_FILES = 5
+"""Whose tests are asked about one mutant."""
+MOST_LOOKED_AT = 15
+"""Files that are looked at for such tests."""
 TRACE_SECONDS = 120
 """That the tests of a file may take when they are traced; those that are not reached are not chosen."""
 
@@ -224,6 +229,7 @@ class Tracer:
         self._source = source
         self._coverage = Coverage(data_file=None, include=[f"{source}/*"], messages=False)
         self._seconds: dict[str, float] = {}
+        self._failed: set[str] = set()
         self._began = self._all_began = 0.0
         self._session: Any = None
 
@@ -237,6 +243,11 @@ class Tracer:
         self._coverage.switch_context(nodeid)
         self._began = time.perf_counter()
 
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """A part of a test has ended; what fails without a mutant says nothing about one."""
+        if report.failed:
+            self._failed.add(report.nodeid)
+
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """A test has ended."""
         now = time.perf_counter()
@@ -249,14 +260,16 @@ class Tracer:
         """Name, seconds, and file -> lines of each test."""
         self._coverage.stop()
         data = self._coverage.get_data()
-        lines: dict[str, dict[str, list[int]]] = {name: defaultdict(list) for name in self._seconds}
+        lines: dict[str, dict[str, list[int]]] = {}
+        for name in self._seconds.keys() - self._failed:
+            lines[name] = defaultdict(list)
         for file in data.measured_files():
             place = str(Path(file).relative_to(self._source))
             for line, names in data.contexts_by_lineno(file).items():
                 for name in names:
                     if name in lines:
                         lines[name][place].append(line)
-        notes.write_text(json.dumps([[name, seconds, lines[name]] for name, seconds in self._seconds.items()]))
+        notes.write_text(json.dumps([[name, self._seconds[name], lines[name]] for name in sorted(lines)]))
 
 
 def trace(tree: Path, name: str, notes: Path) -> int:
@@ -272,35 +285,48 @@ class Traced:
 
     def __init__(self, tree: Path, path: Path, pattern: str) -> None:
         self._tree, self._path = tree, path
-        self._files = sorted(file for each in TESTS for file in (tree / each).glob(pattern))
+        files = sorted(file for each in TESTS for file in (tree / each).glob(pattern))
+        self._files = {file.relative_to(tree).as_posix(): file.read_text() for file in files}
         self._sources = {
             path.relative_to(tree / "src" / "chestfold").as_posix(): path.read_text() for path in sources(tree)
         }
         self._known: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
 
-    def of(self, mutant: Mutant) -> list[Test]:
-        """The tests that run a mutant's lines; where there are none, of its module.
+    def of(self, mutant: Mutant) -> Iterator[list[Test]]:
+        """The tests that run a mutant's lines, those of one file after the other: `MOST_FILES` files that hold some.
 
-        They are looked for in the files that import the module, then in those that import what imports it, and so on.
+        The files that import the module come first, then those that import what imports it, and so on.
         """
-        found: dict[str, Test] = {}
-        seen: set[str] = set()
-        next_ones = {mutant.file}
-        while next_ones and len(seen) < MOST_MODULES:
-            for path in self._files:
-                text = path.read_text()
-                if any(imports(text, file) for file in next_ones):
-                    for test in self._traced(path.relative_to(self._tree).as_posix(), text):
-                        found[test.name] = test
-            exact = [test for test in found.values() if test.runs(mutant)]
-            if exact:
-                return exact
+        found = 0
+        for name, text in islice(self._importers(mutant.file), MOST_LOOKED_AT):
+            tests = [test for test in self._traced(name, text) if test.runs(mutant)]
+            if tests:
+                yield tests
+                found += 1
+            if found == MOST_FILES:
+                return
+
+    def _importers(self, file: str) -> Iterator[tuple[str, str]]:
+        """Name and text of the files of tests; of those that import the same, those called like the module first."""
+        done: set[str] = set()
+        seen, next_ones = set(), {file}
+        stem = Path(file).stem
+        while next_ones:
+            wanted = []
+            for name, text in self._files.items():
+                if name not in done and any(imports(text, each) for each in next_ones):
+                    wanted.append(name)
+            for name in sorted(
+                wanted, key=lambda name: (stem not in name, name not in self._known, len(self._files[name]))
+            ):
+                yield name, self._files[name]
+            done |= set(wanted)
             seen |= next_ones
-            next_ones = {
-                other for other, text in self._sources.items() if any(imports(text, file) for file in next_ones)
-            }
-            next_ones -= seen
-        return [test for test in found.values() if mutant.file in test.lines]
+            further = set()
+            for other, text in self._sources.items():
+                if any(imports(text, each) for each in next_ones):
+                    further.add(other)
+            next_ones = further - seen
 
     def _traced(self, name: str, text: str) -> list[Test]:
         digest = sha256(text.encode()).hexdigest()
@@ -396,6 +422,18 @@ def run_pytest(tree: Path, tests: list[str], plugins: list[Any], first: bool = T
         return int(pytest.main(words, plugins=plugins))
 
 
+def fate(tree: Path, mutant: Mutant, traced: Traced, budget: float) -> tuple[str, int]:
+    """What becomes of a mutant, and how many tests were asked."""
+    asked = 0
+    for tests in traced.of(mutant):
+        chosen = choose_tests(tests, budget)
+        asked += len(chosen)
+        how = outcome(tree, mutant, chosen, 3 * budget + 60)
+        if how != "survived":
+            return how, asked
+    return "survived", asked
+
+
 def outcome(tree: Path, mutant: Mutant, tests: list[str], seconds: float) -> str:
     """`killed`, `timeouts` or `survived`."""
     path = tree / "src" / "chestfold" / mutant.file
@@ -404,8 +442,6 @@ def outcome(tree: Path, mutant: Mutant, tests: list[str], seconds: float) -> str
     for stale in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
         stale.unlink()
     try:
-        if not tests:
-            return "survived"
         code = in_a_fork(partial(_run_mutant, tree, mutant, tests), seconds)
     finally:
         path.write_bytes(whole)
@@ -512,13 +548,12 @@ def work_in(work: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     for mutant in sample(tree, packages, count, arguments.seed):
         if time.perf_counter() > end:
             break
-        tests = choose_tests(traced.of(mutant), arguments.budget)
-        how = outcome(tree, mutant, tests, 3 * arguments.budget + 60)
+        how, tests = fate(tree, mutant, traced, arguments.budget)
         counts["mutants"] += 1
         counts[how] += 1
-        print(f"{how:9} {len(tests):3} tests  {mutant}", file=sys.stderr, flush=True)
+        print(f"{how:9} {tests:3} tests  {mutant}", file=sys.stderr, flush=True)
         if how == "survived":
-            lines.append(f"{mutant}  ({len(tests)} tests)")
+            lines.append(f"{mutant}  ({tests} tests)")
             arguments.survivors.write_text("\n".join(lines) + "\n")
     noticed = counts["killed"] + counts["timeouts"]
     return counts | {"share": round(noticed / max(1, counts["mutants"]), 3)}

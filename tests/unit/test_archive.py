@@ -221,3 +221,12 @@ def test_a_file_that_is_gone_is_named(made, tmp_path):
     (tmp_path / "set" / "b.png").unlink()
     with pytest.raises(InputError, match=r"b\.png is missing"):
         archive.verify(tmp_path / "set")
+
+
+def test_a_member_before_the_start_of_the_file_is_damage(made, tmp_path):
+    path = made({"a.png": b"a"})
+    data = path.read_bytes()
+    directory = int.from_bytes(data[-6:-2], "little") + 1000
+    path.write_bytes(data[:-6] + directory.to_bytes(4, "little") + data[-2:])
+    with pytest.raises(InputError, match=r"set\.zip is damaged"):
+        archive.unpack(path, tmp_path / "set", {})

@@ -94,7 +94,7 @@ def test_the_processes_of_torchrun_share_one_fold(machine, monkeypatch):
     assert plan(EXP, 5, 3, 0)[0] == 1
 
 
-@pytest.mark.parametrize(("limit", "cores"), [("2", 2), ("9", 4), ("0", 4), ("", 4), ("many", 4)])
+@pytest.mark.parametrize(("limit", "cores"), [("1", 1), ("2", 2), ("9", 4), ("0", 4), ("", 4), ("many", 4), ("²", 4)])
 def test_omp_num_threads_lowers_the_number_of_cores(machine, monkeypatch, limit, cores):
     machine(cores=4)
     monkeypatch.setenv("OMP_NUM_THREADS", limit)

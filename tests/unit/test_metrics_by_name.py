@@ -346,3 +346,20 @@ def test_every_other_metric_is_for_every_task(name):
 def test_no_metric_is_without_a_reference_here():
     whole = {"quadratic_kappa", "weighted_log_loss"}
     assert set(EVERY) - set(OF_COLUMN) == whole and set(NAMES) & set(CLASS_WEIGHTS)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_decides_where_its_value_moves_with_the_threshold(name):
+    labels, probs = drawn(exclusive())
+    values = {
+        value_of(METRICS[name], Predicted(exclusive(), labels, probs, threshold)) for threshold in (0.2, 0.5, 0.8)
+    }
+    assert METRICS[name].decides == (len(values) > 1)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_says_which_end_of_it_is_better(name):
+    labels = np.arange(40) % 2
+    truth = np.eye(2)[labels]
+    good, bad = (value_of(METRICS[name], Predicted(exclusive(), labels, probs)) for probs in (truth, 1 - truth))
+    assert METRICS[name].higher_is_better == (good > bad)

@@ -3,6 +3,7 @@
 The checksums are kept in the folder as `.sha256.json`, so that one rename makes both appear.
 """
 
+import errno
 import lzma
 import shutil
 import struct
@@ -98,7 +99,7 @@ def _explained_errors(path: Path, folder: Path, page: str) -> Iterator[None]:
     except RuntimeError as error:  # a password, or a way of compression that Python does not know
         raise InputError(f"{path} cannot be unpacked here ({error}); {_by_hand(folder)}") from error
     except (*_DAMAGE, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # it says a place before its start
             raise
         path.unlink()
         raise InputError(

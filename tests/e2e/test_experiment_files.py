@@ -117,10 +117,11 @@ def test_a_network_of_ones_own_trains_and_is_missed_elsewhere_in_a_sentence(proj
         with pytest.raises(SystemExit) as stopped:
             main.main(words)
         assert stopped.value.code == 2
-        assert (
-            "unknown backbone 'small_net'; one of your own is known by --hooks (a table MODELS), or once the file is "
-            "imported that registers it (chestfold.register_model)"
-        ) in capsys.readouterr().err
+        assert capsys.readouterr().err == (
+            "error: unknown backbone 'small_net'; one of your own is known by --hooks (a table MODELS), "
+            "or once the file is imported that registers it "
+            "(chestfold.register_model)\n"
+        )
 
     monkeypatch.syspath_prepend(str(path.parent))
     importlib.import_module("exp200")

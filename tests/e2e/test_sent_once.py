@@ -294,9 +294,10 @@ def test_no_process_is_started_where_no_key_is(trained, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("WANDB_MODE", "WANDB_API_KEY", "NETRC"):
         monkeypatch.delenv(name, raising=False)
-    known, seen = set(followers()), []  # of tests before, which still end
-    run(tiny_experiment(epochs=1), name="plain", folds=[0], on_epoch=lambda *_: seen.append(set(followers()) - known))
-    assert seen == [set()] and not set(followers()) - known
+    wait_until(lambda: not followers())  # those of the tests before
+    seen = []
+    run(tiny_experiment(epochs=1), name="plain", folds=[0], on_epoch=lambda *_: seen.append(followers()))
+    assert seen == [[]] and followers() == []
 
 
 def test_the_leaderboard_is_one_run_that_is_updated(service, server, trained):

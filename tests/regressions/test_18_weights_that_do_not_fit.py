@@ -72,5 +72,5 @@ def test_a_checkpoint_without_a_layer_is_not_used(trained, name):
     state = checkpoint.load(folder / name)
     del state["module"]["layer2.0.conv1.weight"]
     checkpoint.save(folder / name, state)
-    with pytest.raises((InputError, RuntimeError), match=r"layer2\.0\.conv1\.weight|has 374,689 numbers"):
+    with pytest.raises((InputError, RuntimeError), match=r"layer2\.0\.conv1\.weight"):
         trained.run(tiny_experiment())

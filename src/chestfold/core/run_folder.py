@@ -75,7 +75,14 @@ def _is_history_row(row: Any) -> bool:
     """Whether a value of a JSON file is a table of numbers, NaN among them, that says which row it is."""
     if not isinstance(row, dict) or not ROW_NUMBERS & row.keys():
         return False
-    return all(isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63) for value in row.values())
+    return all(_is_number(value) for value in row.values())
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a float, or an int that fits into 64 bits."""
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return isinstance(value, float)
 
 
 C = TypeVar("C", bound=Config)

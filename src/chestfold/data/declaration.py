@@ -154,7 +154,8 @@ def _first_complaint(error: ValidationError, values: dict[str, Any]) -> Complain
         return key, f"submission.{key[1]} is {about}, not {values[field][key[1]]!r:.200}"
     if field == "subgroups" and len(key) > 2:
         about = Subgroup.model_fields[key[2]].description
-        return key, f"{'.'.join(key)} is {about}, not {values[field][key[1]][key[2]]!r:.200}"
+        given = values[field][key[1]][key[2]]
+        return key, f"{'.'.join(key)} is {about}, not {given!r:.200}"
     if field not in values:  # it was filled in from another one
         field = "classes" if field == "positive" and "classes" in values else "labels"
         return (field,), f"{field} is {Dataset.model_fields['classes'].description}, not {values[field]!r:.200}"

@@ -15,7 +15,7 @@ import huggingface_hub.constants
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from chestfold.core import hooks
 from chestfold.core.config import Experiment
@@ -172,29 +172,40 @@ def rebuild(saved: dict[str, Any], source: Path | str = "the checkpoint") -> Net
     """The network of the checkpoint `source`: `module` are its weights, `network` the fields of its blueprint.
 
     Raises:
-        InputError: the weights are of another network than the one that is named, or it asks for more than `create`
-            would: files, addresses, or memory that its weights do not need.
+        InputError: the backbone is not known here; the weights are of another network than the one that is named; or
+            it asks for more than `create` would: files, addresses, or memory that its weights do not need.
     """
+    again = "restore it, or train that fold again with --overwrite"
     try:
-        return _rebuilt(saved)
+        blueprint = _blueprint_of(saved)
     except InputError as error:
-        raise InputError(f"{source}: {error}; restore it, or train that fold again with --overwrite") from error
+        raise InputError(f"{source}: {error}; {again}") from error
+    require_known(blueprint.backbone)  # else the network is missing here, and nothing is wrong with the checkpoint
+    try:
+        return _rebuilt(blueprint, saved["module"])
+    except InputError as error:
+        raise InputError(f"{source}: {error}; {again}") from error
 
 
-def _rebuilt(saved: dict[str, Any]) -> Network:
+def _blueprint_of(saved: dict[str, Any]) -> Blueprint:
     try:
         blueprint = TypeAdapter(Blueprint).validate_python(saved["network"])
-        numbers = count_numbers(saved["module"])
+        are_tensors = all(isinstance(tensor, torch.Tensor) for tensor in saved["module"].values())
         if blueprint.tabular:
             Encoding.model_validate(blueprint.tabular)
     except (ValidationError, KeyError, AttributeError) as error:
         raise InputError("it does not say which network it is of") from error
-    require_known(blueprint.backbone)
+    if not are_tensors:
+        raise InputError("its weights are no tensors")
+    return blueprint
+
+
+def _rebuilt(blueprint: Blueprint, weights: dict[str, Tensor]) -> Network:
     require_arguments(blueprint)
-    _require_room(blueprint, numbers)
+    _require_layers(blueprint, weights)
     module = _bare(blueprint)
     try:
-        module.load_state_dict(saved["module"])
+        module.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"its weights are not those of {blueprint.backbone}") from error
     return Network(module, blueprint)
@@ -208,11 +219,6 @@ def _bare(blueprint: Blueprint) -> nn.Module:
     return module
 
 
-def count_numbers(weights: dict[str, Any]) -> int:
-    """How many numbers a state holds."""
-    return sum(tensor.numel() for tensor in weights.values())
-
-
 def require_arguments(blueprint: Blueprint) -> None:
     """Raise `InputError` for an argument that `create` does not write: timm's own ones fetch and read files."""
     for name, value in blueprint.arguments.items():
@@ -220,17 +226,24 @@ def require_arguments(blueprint: Blueprint) -> None:
             raise InputError(f"its network has the argument {name} = {value!r}, which no training writes")
 
 
-def _require_room(blueprint: Blueprint, numbers: int) -> None:
-    """Raise `InputError` where the network that is announced is not of the size of its weights."""
+def _require_layers(blueprint: Blueprint, weights: dict[str, Tensor]) -> None:
+    """Raise `InputError` where the network that is announced has other layers than its weights; takes no memory."""
     if blueprint.backbone in MODELS:  # code that is trusted, and need not know networks without memory
         return
     try:
-        with torch.device("meta"):  # a network that takes no memory
-            wanted = count_numbers(_bare(blueprint).state_dict())
+        with torch.device("meta"):
+            wanted = _bare(blueprint).state_dict()
     except (NotImplementedError, RuntimeError, TypeError, AssertionError) as error:
         raise InputError(f"its network {blueprint.backbone} cannot be made ({first_line(error)})") from error
-    if wanted != numbers:
-        raise InputError(f"{blueprint.backbone} as it is announced has {wanted:,} numbers, and its weights {numbers:,}")
+    for layer in sorted(wanted.keys() | weights.keys()):
+        if layer not in weights or layer not in wanted:
+            place = "weights" if layer not in weights else blueprint.backbone
+            raise InputError(f"its weights are not those of {blueprint.backbone}: {place} without the layer {layer}")
+        shapes = tuple(wanted[layer].shape), tuple(weights[layer].shape)
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                f"its layer {layer} of {blueprint.backbone} is announced as {shapes[0]}, and is {shapes[1]}"
+            )
 
 
 def first_line(error: Exception) -> str:

@@ -119,6 +119,7 @@ def _with_auto_contrast(grey: np.ndarray) -> np.ndarray:
     low, high = present[0], present[-1]
     cumulated = np.cumsum(counts[low : high + 1])
     table = np.zeros(256, np.uint8)
-    table[low : high + 1] = quantised((cumulated - cumulated[0]) / (cumulated[-1] - cumulated[0]), 8)
+    above_lowest = cumulated - cumulated[0]
+    table[low : high + 1] = quantised(above_lowest / above_lowest[-1], 8)
     table[high + 1 :] = 255
     return cv2.LUT(grey, table)

@@ -242,8 +242,10 @@ def _affine(size: int, angles: np.ndarray, shifts: list[np.ndarray], scales: lis
     """Scaled, then turned, about the centre, then shifted: (B, 3, 3)."""
     cos, sin = np.cos(angles), np.sin(angles)
     made = _identities(len(angles))
-    made[:, 0, 0], made[:, 0, 1] = cos * scales[0], sin * scales[1]
-    made[:, 1, 0], made[:, 1, 1] = -sin * scales[0], cos * scales[1]
+    made[:, 0, 0] = cos * scales[0]
+    made[:, 0, 1] = sin * scales[1]
+    made[:, 1, 0] = -sin * scales[0]
+    made[:, 1, 1] = cos * scales[1]
     return _about_centre(made, size, shifts)
 
 
@@ -251,7 +253,8 @@ def _about_centre(made: np.ndarray, size: int, shifts: Sequence[np.ndarray | flo
     """(B, 3, 3) that leave the centre of an image at its place but for a shift."""
     centre = (size - 1) / 2
     for axis in range(2):
-        made[:, axis, 2] = centre - centre * made[:, axis, :2].sum(axis=1) + shifts[axis]
+        moved_centre = centre * made[:, axis, :2].sum(axis=1)
+        made[:, axis, 2] = centre - moved_centre + shifts[axis]
     return made
 
 
@@ -283,7 +286,9 @@ def _tone_curve(draws: Draws, scale: float, probability: float) -> Curve:
 
     def curve(shares: np.ndarray) -> np.ndarray:
         rest = 1 - shares
-        bent = 3 * rest**2 * shares * low + 3 * rest * shares**2 * high + shares**3
+        bent = 3 * rest**2 * shares * low
+        bent += 3 * rest * shares**2 * high
+        bent += shares**3
         return np.where(changed, bent, shares)
 
     return curve

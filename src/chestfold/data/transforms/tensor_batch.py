@@ -70,7 +70,8 @@ class TensorBatch:
 
     def change(self, curve: Callable[[np.ndarray], np.ndarray]) -> None:
         """The greys of all images."""
-        self.look_up(np.arange(len(self)), quantised(curve(np.arange(GREYS)[None] / 255), 8))
+        shares = np.arange(GREYS)[None] / 255
+        self.look_up(np.arange(len(self)), quantised(curve(shares), 8))
 
     def look_up(self, rows: np.ndarray, tables: np.ndarray) -> None:
         """Greys by tables."""

@@ -145,6 +145,18 @@ def test_json_that_is_nested_without_end_is_one_sentence(tmp_path):
         read_json(tmp_path / "a.json")
 
 
+@pytest.mark.parametrize("text", [r'"\ud83d"', r'{"a": ["\uDE00\ud83d"]}', r'{"\udc80": 1}'])
+def test_half_a_character_is_no_valid_json(tmp_path, text):
+    (tmp_path / "example.json").write_text(text)
+    with pytest.raises(InputError, match=r"example\.json is not valid JSON"):
+        read_json(tmp_path / "example.json")
+
+
+def test_a_character_in_two_halves_is_whole(tmp_path):
+    (tmp_path / "example.json").write_text(r'["\ud83e\udec1", "\\ud83d"]')
+    assert read_json(tmp_path / "example.json") == ["\N{LUNGS}", r"\ud83d"]
+
+
 def test_a_setting_whose_name_was_damaged_is_one_sentence():
     with pytest.raises(InputError, match="scores.json of exp100: settings.backbone: field required"):
         leaderboard.describe(record_of("exp100", settings={"backcone": "test_resnet", "image_size": 32}))

@@ -387,3 +387,36 @@ def test_a_fitted_image_keeps_its_shape_and_is_not_enlarged(tmp_path, suffix, sh
     scale = min(1.0, 176 / max(shape))
     assert found.dtype == np.uint8 and found.shape == tuple(max(1, round(side * scale)) for side in shape)
     assert abs(int(found[0, 0]) - 200) < 12 and abs(float(found.mean()) - pixels.mean()) < 4
+
+
+def announcing(width: int, height: int, kind: str) -> bytes:
+    """A small file whose header announces other sizes; PNG (its checksum is right), JPEG, BMP or TIFF."""
+    buffer = io.BytesIO()
+    Image.fromarray(GREY).save(buffer, kind)
+    data = bytearray(buffer.getvalue())
+    if kind == "PNG":
+        data[16:24] = struct.pack(">II", width, height)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    elif kind == "JPEG":
+        frame = data.index(b"\xff\xc0")
+        data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    elif kind == "BMP":
+        data[18:26] = struct.pack("<ii", width, height)
+    else:
+        for tag, value in ((256, width), (257, height)):
+            entry = data.index(struct.pack("<HHI", tag, 4, 1))
+            data[entry + 8 : entry + 12] = struct.pack("<I", value)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])
+@pytest.mark.parametrize("size", [(50_001, 1000), (1000, 50_001), (9000, 9000), (60_000, 60_000)])
+def test_an_image_of_more_pixels_than_a_radiograph_has_is_refused_before_they_are_read(tmp_path, kind, size):
+    (tmp_path / "a.img").write_bytes(announcing(*size, kind))
+    with pytest.raises(InputError, match=rf"a\.img.*{size[0]} x {size[1]} pixels"):
+        decode(tmp_path, "a.img", SIZE)
+
+
+def test_so_many_pixels_as_are_allowed_are_read(tmp_path):
+    name = saved(tmp_path, Image.new("L", (50_000, 1000), 7), "a.png")
+    assert (decode(tmp_path, name, SIZE) == 7).all()

@@ -436,3 +436,10 @@ def test_more_pixels_than_rows_and_columns_are_one_sentence(name, rows, columns)
     data = written(name, Rows=rows, Columns=columns)
     with pytest.raises(InputError, match="holds more pixels than its"):
         read_dicom(data, "a", (0, 255))
+
+
+@pytest.mark.parametrize("place", [299, 345, 368, 414, 805, 1173, 4577])
+def test_a_damaged_deflated_file_is_one_sentence(place):
+    data = example("image_dfl.dcm")
+    with pytest.raises(InputError, match=r"a\.dcm is a damaged DICOM file"):
+        read_dicom(data[:place] + b"\xff\xff\xff" + data[place + 3 :], "a.dcm")

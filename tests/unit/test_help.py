@@ -35,3 +35,13 @@ def test_the_help_ends_with_an_example_that_can_be_typed(verb):
 def test_every_option_is_explained_by_more_than_its_default(verb):
     for action in VERBS[verb]._actions:
         assert action.help and not action.help.startswith("["), action.option_strings
+
+
+TAKES_A_RESULT = ["ensemble", "calibrate", "compare", "report", "track", "publish", "submit", "kernel", "folds cost"]
+
+
+@pytest.mark.parametrize("verb", [*TAKES_A_RESULT, "predict", "app", "explain"])
+def test_what_asks_for_hooks_to_be_trusted_can_be_told_so(verb):
+    """A run from elsewhere may need its hooks wherever it is scored or predicts; the sentence names this option."""
+    options = [option for action in VERBS[f"chestfold {verb}"]._actions for option in action.option_strings]
+    assert "--trust-hooks" in options

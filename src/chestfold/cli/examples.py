@@ -13,7 +13,7 @@ EXAMPLES = {
     "chestfold ensemble": "chestfold ensemble exp021 exp033 exp037 exp038 --name best_xray --method rank",
     "chestfold explain": "chestfold explain exp021 --fold 0 --count 100",
     "chestfold folds check": "chestfold folds check chest_xray",
-    "chestfold folds cost": "chestfold folds cost my_scans",
+    "chestfold folds cost": "chestfold folds cost exp021",
     "chestfold folds import": "chestfold folds import their_folds.csv --data chest_xray --name theirs",
     "chestfold folds make": "chestfold folds make my_scans --folds 5",
     "chestfold import": "chestfold import theirs --data chest_xray --oof their_oof.csv",

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chestfold.cli.parser import add_hooks, add_verb
+from chestfold.cli.parser import add_hooks, add_trust, add_verb
 from chestfold.core.console import plural, say, show
 from chestfold.core.errors import InputError
 from chestfold.core.files import folds_dir, require_plain_name
@@ -43,6 +43,7 @@ def add_verbs(verbs: Any) -> None:
         folds, "cost", show_cost, "what leaks would have added to a run's score: the same run, leaking folds"
     )
     cost.add_argument("name", help="a finished run, all folds")
+    add_trust(cost)
 
 
 def show_cost(arguments: argparse.Namespace) -> None:

@@ -58,6 +58,7 @@ def add_verbs(verbs: Any) -> None:
     report.add_argument("--card", metavar="NAME", help="instead: the model card of this result, to print")
     report.add_argument("--language", choices=["en", "ja", "both"], help="of the card [en]")
     report.add_argument("--out", type=Path, help="the file to write [report.html, or card_NAME.html, in runs/]")
+    add_trust(report)
     _add_track(verbs)
     publish = add_verb(
         verbs, "publish", publish_result, "copy a result's small files to exps/results/, make RESULTS.md"
@@ -66,6 +67,7 @@ def add_verbs(verbs: Any) -> None:
     text = "instead: score all published predictions by today's rules, and say how many figures are others"
     publish.add_argument("--rescore", action="store_true", help=text)
     publish.add_argument("--overwrite", action="store_true", help="replace another published result of this name")
+    add_trust(publish)
 
 
 def _add_ensemble(verbs: Any) -> None:
@@ -84,6 +86,7 @@ def _add_track(verbs: Any) -> None:
     track.add_argument("name", help="a run in runs/ of which a fold is finished, or an ensemble")
     track.add_argument("--tracker", default="wandb", choices=list(TRACKERS), help="as for an experiment [wandb]")
     track.add_argument("--wandb", choices=["offline", "online"], help="as for an experiment")
+    add_trust(track)
 
 
 def track_result(arguments: argparse.Namespace) -> None:
@@ -120,6 +123,7 @@ def _add_kaggle(verbs: Any) -> None:
     add_calibrate(submit)
     submit.add_argument("--again", action="store_true", help="send anew what Kaggle could not score, or refused")
     submit.add_argument("--dry-run", action="store_true", help="write and check the file, send nothing")
+    add_trust(submit)
     kernel = add_verb(verbs, "kernel", write_kernel, "write submissions/kernel_NAME/ for a code competition")
     kernel.add_argument("name", help="a run in runs/, with its checkpoints, or an ensemble of such runs")
     kernel.add_argument("--competition", metavar="SLUG", required=True, help="the last part of its address")

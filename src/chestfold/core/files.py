@@ -382,7 +382,7 @@ def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:
     """
     require_size(path, most)
     try:
-        value = json.loads(path.read_text())
+        value = _parsed(path.read_text())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); restore it or delete it") from error
     if isinstance(value, dict) and CHECKSUM in value:
@@ -392,6 +392,14 @@ def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:
                 f"{path} is not what was written there (its checksum differs): it is damaged, or was edited; restore "
                 "the file, or make it again"
             )
+    return value
+
+
+def _parsed(text: str) -> Any:
+    """The value of a JSON text. Half a character (`"\\ud800"` alone), which nothing could print, is no valid one."""
+    value = json.loads(text)
+    if "\\ud" in text.lower():
+        json.dumps(value, ensure_ascii=False).encode()  # raises UnicodeEncodeError, a ValueError
     return value
 
 

@@ -15,10 +15,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from chestfold.core.errors import InputError
 from chestfold.data.dicom import is_dicom, read_dicom
-from chestfold.data.levels import LUMA, Reading, at_depth, quantised, repeated
+from chestfold.data.levels import LUMA, Reading, at_depth, quantised, repeated, require_pixels
 from chestfold.data.readers import load_arrays
 
 cv2.setNumThreads(1)  # parallel over images, not inside one
+Image.MAX_IMAGE_PIXELS = None  # `require_pixels` bounds them, before they are read
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a file that it cannot read is one sentence here
 
 TRANSFORM = "grey-area-1"
@@ -198,6 +199,7 @@ def open_header(data: bytes, path: Path) -> Image.Image:
                 f"{path} is a TIFF of a kind that is not read here; save it as grey or RGB of 8 or 16 bits"
             ) from error
         raise InputError(f"{path} is not an image that can be read; replace or remove it") from error
+    require_pixels(*header.size, str(path))
     end = _ENDS.get(header.format or "")
     start = data.rfind(b"\xff\xda") if header.format == "JPEG" else 0
     if end and data.rfind(end) <= start:

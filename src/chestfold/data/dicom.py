@@ -10,6 +10,7 @@ import logging
 import math
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,7 +20,7 @@ import numpy as np
 
 from chestfold.core.errors import InputError
 from chestfold.core.extras import require
-from chestfold.data.levels import LUMA, Reading, quantised, repeated
+from chestfold.data.levels import LUMA, Reading, quantised, repeated, require_pixels
 
 DICOM_TRANSFORM = "dicom-2"
 """Names what `read_dicom` does to a file; part of the key of a cache that holds such files."""
@@ -33,8 +34,6 @@ _KINDS = ["MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"]
 _KINDS += ["YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"]
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _DECLARE = "declare a ct_window or a value_range (chestfold predict: --window or --range)"
-MOST_PIXELS = 150_000_000
-"""Of an image: mosaics of whole bodies have fewer."""
 _AGAIN = "export it again"
 _PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -108,7 +107,8 @@ def _explained(name: str) -> Iterator[None]:
     require("pydicom", "dicom")
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
-    odd = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, OSError, EOFError, struct.error)
+    odd = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, OSError, EOFError)
+    odd += (struct.error, zlib.error)
     _hush()
     try:
         yield
@@ -154,8 +154,7 @@ def _require_layout(header: Any, name: str) -> None:
     """Raise `InputError` where the numbers that say how pixels are stored contradict each other (PS3.5, 8.1.1)."""
     if not header.Rows or not header.Columns:
         raise InputError(f"{name} is a DICOM file of {header.Rows} rows and {header.Columns} columns; {_AGAIN}")
-    if header.Rows * header.Columns > MOST_PIXELS:
-        raise InputError(f"{name} is a DICOM file that announces {header.Columns} x {header.Rows} pixels; {_AGAIN}")
+    require_pixels(header.Columns, header.Rows, name)
     kind, samples = header.PhotometricInterpretation, header.SamplesPerPixel
     if samples != (1 if kind.startswith("MONOCHROME") or kind == "PALETTE COLOR" else 3):
         raise InputError(f"{name} is a DICOM file of {samples} samples a pixel in {kind}; {_AGAIN}")

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chestfold.core.errors import InputError
+
+MOST_PIXELS = 50_000_000
+"""Of an image: twice a mammogram's. What is above would take gigabytes while it is read."""
 TYPES: dict[int, type[np.uint8] | type[np.uint16]] = {8: np.uint8, 16: np.uint16}
 """Bits of a channel -> type of a decoded image."""
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -22,6 +26,15 @@ class Reading:
     ct_window: str = ""
     colour: bool = False
     depth: int = 8
+
+
+def require_pixels(width: int, height: int, name: str) -> None:
+    """Raise `InputError` for an image whose header announces more pixels than a radiograph has."""
+    if width * height > MOST_PIXELS:
+        raise InputError(
+            f"{name} announces {width} x {height} pixels, more than the {MOST_PIXELS:,} that are read here; scale it "
+            "down or remove it"
+        )
 
 
 def quantised(shares: np.ndarray, depth: int) -> np.ndarray:

@@ -90,6 +90,8 @@ def start(project, monkeypatch) -> Iterator[Callable[..., subprocess.Popen]]:
     script = project.root / "exps" / "exp100.py"
     script.write_text(SCRIPT)
     started = []
+    # a shell that starts these tests in the background lets them ignore Ctrl-C, and what they start would ignore it too
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def call(event: str, *options: str) -> subprocess.Popen:
         process = subprocess.Popen(
@@ -104,6 +106,7 @@ def start(project, monkeypatch) -> Iterator[Callable[..., subprocess.Popen]]:
         return process
 
     yield call
+    signal.signal(signal.SIGINT, before)
     for process in started:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -20,5 +20,5 @@ def page_faults_of(megabytes: int) -> int:
 def test_freed_memory_is_used_again_without_asking_the_kernel() -> None:
     if not keep_freed():
         pytest.skip("not glibc")
-    page_faults_of(64)
-    assert page_faults_of(64) < 64
+    tries = [page_faults_of(64) for _ in range(6)]  # the kernel may take large pages apart at any time
+    assert min(tries[1:]) < 16, tries

@@ -74,8 +74,9 @@ def _lines(line: Line, results: Mapping[str, Result], stopped: Mapping[str, NotR
 
 
 def results_of(line: Line, results: Mapping[str, Result]) -> list[Result]:
-    """The results of a line: that of its experiment, and of variants of it, by name."""
-    return [results[name] for name in sorted(results) if _belongs(name, line.experiment)]
+    """The results of a line: that of its experiment, and of variants of it that are recipes too, by name."""
+    named = [results[name] for name in sorted(results) if _belongs(name, line.experiment)]
+    return [result for result in named if not result.record.measures_the_data]
 
 
 def _format_theirs(line: Line, figure: str) -> str:

@@ -189,6 +189,11 @@ class ResultRecord(Record):
         return self.settings[name]
 
     @property
+    def measures_the_data(self) -> bool:
+        """Whether it tells something of its data set and not of a recipe: folds that leak, images without lungs."""
+        return self.folds.leaky or self.settings.get("frame") == "lungs_black"
+
+    @property
     def competition_metric(self) -> Metric:
         """What results on this data set are compared by; one of hooks that were not run cannot be computed here."""
         if self.settings.get("hooks") and not is_metric(self.metric):

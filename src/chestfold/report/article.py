@@ -18,6 +18,7 @@ from chestfold.evaluate.metrics import METRICS, metric_name
 from chestfold.evaluate.paired import compare
 from chestfold.evaluate.published_baselines import Line, SourceTable, describe_run, results_of, source_tables
 from chestfold.evaluate.results import NotRun, Result, ResultRecord
+from chestfold.report import shortcuts
 from chestfold.report.commands import command
 from chestfold.report.export import markdown_table
 
@@ -53,6 +54,7 @@ def write_article(path: Path, results: Results, stopped: Mapping[str, NotRun]) -
     for question in (*own_questions(), *source_tables()):
         parts += _chapter(question, results, stopped, path)
     parts += _synthetic(results)
+    parts += shortcuts.chapters(results)
     parts += ["## All results", "Each with the command that makes it again, minutes of training and the date."]
     for title, rows in leaderboard.rows_by_folds(results.values()).items():
         parts += [f"### {title}", _all_results(rows)]

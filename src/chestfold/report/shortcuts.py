@@ -1,0 +1,76 @@
+"""What would be believed wrongly, for RESULTS.md: scores that are reached without the lungs, and scores with a leak."""
+
+from collections.abc import Mapping
+
+from chestfold.evaluate import leaderboard
+from chestfold.evaluate.leak_cost import leak_cost, leaky_name
+from chestfold.evaluate.results import Result
+from chestfold.report.export import markdown_table
+
+LUNGS_TITLE = "What is told without the lungs"
+LUNGS_ABOUT = (
+    "Each run again, on the same folds and with the same settings, from images whose middle 80 % is black "
+    "(`--frame lungs_black`). What is above 0.5 here is no finding in the middle of the image."
+)
+LUNGS_NOTE = (
+    "*What this does not say.* That the network on whole images looks at the border: it may not have to. Of CT patches "
+    "the black part is the candidate itself, what is left is its surroundings."
+)
+LEAKS_TITLE = "What leaks would have added"
+LEAKS_ABOUT = (
+    "Each run again on folds that are split by image, as if no two were of one patient or near duplicates (`chestfold "
+    "folds cost`). Out-of-fold, in the metric of the data set; the difference is paired, on the same patients."
+)
+LEAKS_NOTE = (
+    "*What this does not say.* How much a larger network, or a longer training, would learn by heart: these are small "
+    "and short. The leaking runs are no members of any blend."
+)
+
+Results = Mapping[str, Result]
+
+
+def chapters(results: Results) -> list[str]:
+    """Both questions' parts; none of a question for which no run was made."""
+    return [*_without_lungs(results), *_leaks(results)]
+
+
+def _without_lungs(results: Results) -> list[str]:
+    rows = []
+    for black in results.values():
+        whole = _whole_image_run(black, results)
+        if whole is None:
+            continue
+        scores = [leaderboard.format_score(result.score("at_half", "auc")) for result in (whole, black)]
+        rows.append([black.record.data, whole.name, *scores, black.name])
+    if not rows:
+        return []
+    header = ["data set", "run", "AUC", "AUC without the lungs", "run without the lungs"]
+    return [f"## {LUNGS_TITLE}", LUNGS_ABOUT, markdown_table(header, sorted(rows)), LUNGS_NOTE]
+
+
+def _whole_image_run(black: Result, results: Results) -> Result | None:
+    """The run with the settings and folds of one that saw no lungs, but with whole images."""
+    settings = black.record.settings
+    if settings.get("frame") != "lungs_black":
+        return None
+    wanted = settings | {"frame": "none"}
+    for result in results.values():
+        same_settings = {"frame": "none"} | result.record.settings == wanted
+        if same_settings and result.record.folds == black.record.folds:
+            return result
+    return None
+
+
+def _leaks(results: Results) -> list[str]:
+    rows = []
+    for sound in results.values():
+        leaky = results.get(leaky_name(sound.name))
+        if leaky is None:
+            continue
+        cost = leak_cost(sound, leaky)
+        scores = [leaderboard.format_score(score) for score in (cost.sound, cost.leaky)]
+        rows.append([sound.record.data, sound.name, cost.title, *scores, cost.added.format_gain()])
+    if not rows:
+        return []
+    header = ["data set", "run", "metric", "by patient", "by image", "the leak adds"]
+    return [f"## {LEAKS_TITLE}", LEAKS_ABOUT, markdown_table(header, sorted(rows)), LEAKS_NOTE]

@@ -107,12 +107,12 @@ def _explained(name: str) -> Iterator[None]:
     require("pydicom", "dicom")
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
-    odd = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, OSError, EOFError)
-    odd += (struct.error, zlib.error)
+    odd = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError)
+    of_files = (OSError, EOFError, struct.error, zlib.error)
     _hush()
     try:
         yield
-    except (InvalidDicomError, BytesLengthException, NotImplementedError, *odd) as error:
+    except (InvalidDicomError, BytesLengthException, NotImplementedError, *odd, *of_files) as error:
         kind = type(error).__name__
         raise InputError(f"{name} is a damaged DICOM file ({kind} in its header); replace or remove it") from error
 

@@ -161,9 +161,11 @@ class Interrupted:
 
 
 NO = json.dumps({"errors": [{"message": "no"}]})
+REFUSED = "the key was refused, or the server could not say whether it is right"
 AWAY = "the server gave no answer, or only errors, for 0 s"
 TROUBLES = {
-    "refuses": ((403, NO), "the key was refused, or the server could not say whether it is right"),
+    "refuses": ((403, NO), REFUSED),
+    "knows the key no more": ((401, NO), REFUSED),
     "sends half of an answer": ((200, '{"data": {"vi'), "what answers is no W&B server"),
     "asks for a pause": ((429, "slowly, please"), AWAY),
     "fails": ((500, "oh"), AWAY),

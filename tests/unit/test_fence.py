@@ -278,6 +278,26 @@ def test_what_a_process_that_is_gone_has_left_is_deleted_and_nothing_else(tmp_pa
     assert set(tmp_path.iterdir()) == {living, other, elsewhere, tmp_path / "maps"}
 
 
+@pytest.mark.parametrize("name", ["set", "set [1] * ?", "肺"])
+def test_a_folder_that_a_killed_process_was_making_is_made_by_the_next_one(tmp_path, monkeypatch, name):
+    with subprocess.Popen(["sleep", "60"]) as child:
+        child.kill()
+    monkeypatch.setattr(processes.os, "getpid", lambda: child.pid)
+    processes.folder_beside(tmp_path / name).mkdir()
+    monkeypatch.undo()
+    with processes.atomic_folder(tmp_path / name) as made:
+        made.mkdir()
+        (made / "table.csv").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [name, f"{name}/table.csv"]
+
+
+def test_a_folder_whose_making_fails_is_not_there(tmp_path):
+    with pytest.raises(KeyError), processes.atomic_folder(tmp_path / "set") as made:
+        made.mkdir()
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("torn", [b"", b'{"host": "he', b"\0" * 40, b'{"host": "here"}', b"\xff\xfe"])
 def test_a_writer_file_that_a_power_cut_tore_is_of_nobody(tmp_path, torn):
     (tmp_path / ".writer-3").write_bytes(torn)

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import socket
 import zlib
 from collections.abc import Callable, Iterator
@@ -301,19 +300,6 @@ def append_line(path: Path, text: str) -> None:
     require_writer(path)
     with explained_disk_errors(path), path.open("a") as file:
         file.write(text + "\n")
-
-
-@contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield the path of a temporary folder, still to be made; on success it is renamed to `folder`, else removed."""
-    temporary = temporary_beside(folder)
-    shutil.rmtree(temporary, ignore_errors=True)  # of a killed run with the same process id
-    with explained_disk_errors(folder):
-        try:
-            yield temporary
-            put_folder(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_temporary(folder: Path, name: str = "*") -> None:

@@ -7,6 +7,7 @@ from chestfold.cli import main
 from chestfold.core.files import read_json, sha256_file
 from chestfold.evaluate import predictions, results
 from chestfold.integrations.kaggle.submission import write_submission
+from chestfold.predict.competition import find_sample
 
 
 @pytest.fixture
@@ -37,6 +38,20 @@ def test_the_same_content_keeps_its_number_and_another_gets_the_next(trained):
     second, _ = write_submission("exp101")
     assert [first.name, second.name] == ["001_exp100.csv", "002_exp101.csv"]
     assert write_submission("exp100") == (first, False)
+
+
+@pytest.mark.parametrize("name", ["both [1]", "a*b?", "[!x]", "両方 #2"])
+def test_a_name_of_any_characters_keeps_its_number(trained, name):
+    main.main(["ensemble", "exp100", "exp101", "--name", name])
+    first, _ = write_submission(name)
+    assert write_submission(name) == (first, False)
+
+
+def test_a_sample_of_any_characters_is_found_in_the_competition_s_folder(tmp_path):
+    sample = tmp_path / "scans" / "tables" / "sample [1].csv"
+    sample.parent.mkdir(parents=True)
+    sample.touch()
+    assert find_sample(tmp_path, "tables/sample [1].csv", "scans") == (sample, tmp_path / "scans")
 
 
 def test_new_content_of_the_same_name_gets_a_new_number(trained):

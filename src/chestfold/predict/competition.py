@@ -5,6 +5,7 @@ goes the way that it would have gone in training, so that the submission is that
 be read costs its own row, not the submission: it is answered with the share of each class in the training images.
 """
 
+import glob
 import os
 import sys
 import tempfile
@@ -104,7 +105,7 @@ def find_sample(root: Path, name: str, competition: str) -> tuple[Path, Path]:
     Of several the one in a folder that is called like the competition.
     """
     parts = Path(name).parts
-    found = [path for path in sorted(root.rglob(parts[-1])) if path.parts[-len(parts) :] == parts]
+    found = [path for path in sorted(root.rglob(glob.escape(parts[-1]))) if path.parts[-len(parts) :] == parts]
     own = [path for path in found if competition in path.relative_to(root).parts]
     found = own or found
     if len(found) != 1:

@@ -1,5 +1,6 @@
 """From a result to a numbered submission file that was checked before anything leaves the machine."""
 
+import glob
 import math
 import re
 from collections.abc import Sequence
@@ -129,7 +130,8 @@ def write_submission(name: str, partial: bool = False, full: bool = False) -> tu
     data = submission_csv(table, name, sample, form)
     folder, stem = submissions_dir(), f"{name}-{FULL_FOLDER}" if full else name
     with lock(folder):
-        same = (p for p in sorted(folder.glob(f"[0-9][0-9][0-9]_{stem}.csv")) if p.read_bytes() == data)
+        written = sorted(folder.glob(f"[0-9][0-9][0-9]_{glob.escape(stem)}.csv"))
+        same = (path for path in written if path.read_bytes() == data)
         path = next(same, folder / f"{next_number(folder):03d}_{stem}.csv")
         _write_checked(path, data, sample, form)
         new = not path.with_suffix(".json").exists()

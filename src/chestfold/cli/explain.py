@@ -1,6 +1,7 @@
 """`chestfold explain`: where a trained run looks."""
 
 import argparse
+import shlex
 from typing import Any
 
 from chestfold.cli.parser import add_device, add_trust, add_verb
@@ -43,7 +44,8 @@ def explain(arguments: argparse.Namespace) -> None:
         say(line)
     say(f"wrote the maps in {folder}. Not for clinical use.")
     if a.name not in [result.name for result in all_results()]:
-        say(f"{a.name} is not collected yet; when it is, its pictures are shown by: chestfold report {a.name}")
+        shown_by = f"chestfold report {shlex.quote(a.name)}"
+        say(f"{a.name} is not collected yet; when it is, its pictures are shown by: {shown_by}")
         return
     with waiting("making the page"):
         write_report(folder / "report.html", [a.name], {a.name: folder})

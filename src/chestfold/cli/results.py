@@ -2,6 +2,7 @@
 `publish`."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,7 +159,7 @@ def ensemble(arguments: argparse.Namespace) -> None:
     show(table)
     say(f"{metric} of folds: their mean, cross-fitted; the gain is in it, over the best member. In-sample is too good")
     say(f"{result.name} ({arguments.method}) is in {result.folder}; weights are in the order of the members")
-    say(f"next: chestfold submit {result.name} --dry-run")
+    say(f"next: chestfold submit {shlex.quote(result.name)} --dry-run")
     tracker.result_written(result.name)
     tracker.close()
 
@@ -179,7 +180,8 @@ def calibrate_result(arguments: argparse.Namespace) -> None:
     show(table)
     say("each fold is calibrated by the others; test images and new ones by all of them")
     say(f"{made.name} is in {made.folder}")
-    say(f"next: chestfold compare {made.name} {source.name}; chestfold submit {made.name} --dry-run")
+    ours, theirs = shlex.quote(made.name), shlex.quote(source.name)
+    say(f"next: chestfold compare {ours} {theirs}; chestfold submit {ours} --dry-run")
 
 
 def import_result(arguments: argparse.Namespace) -> None:
@@ -193,7 +195,7 @@ def import_result(arguments: argparse.Namespace) -> None:
     title, score = made.result.record.competition_metric.title, made.result.competition_score
     there = "is in" if made.is_new else "is already in"
     say(f"{made.result.name} {there} {made.result.folder}, {title} {score}, scored here")
-    say(f"next: chestfold board; chestfold ensemble {made.result.name} RUN --name NAME")
+    say(f"next: chestfold board; chestfold ensemble {shlex.quote(made.result.name)} RUN --name NAME")
 
 
 def submit_result(arguments: argparse.Namespace) -> None:
@@ -206,7 +208,8 @@ def submit_result(arguments: argparse.Namespace) -> None:
     path, new = write_submission(result, arguments.partial, arguments.full)
     say(f"{'wrote' if new else 'the same content is already in'} {path}; it passes every check")
     if arguments.dry_run:
-        name = f"{result} --full" if arguments.full else result
+        name = shlex.quote(result)
+        name = f"{name} --full" if arguments.full else name
         say(f"nothing was sent; to send it: chestfold submit {name} --competition SLUG -m MESSAGE")
         return
     from chestfold.integrations.kaggle.upload import format_lines, send

@@ -4,6 +4,7 @@ A member's predictions are float (M, N, K): model, row, class. A blender is fitt
 so that one piece of code scores them all honestly. To add one, write a class and its line in `BLENDERS`.
 """
 
+import shlex
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Self
@@ -482,7 +483,7 @@ def require_same_members(result: Result) -> None:
     made_from = result.oof()[1]["members"]
     for name in result.record.members:
         if find_result(name).record.files["oof.parquet"] != made_from[name]:
-            again = f"chestfold calibrate {name}" if result.record.calibration else "blend them again"
+            again = f"chestfold calibrate {shlex.quote(name)}" if result.record.calibration else "blend them again"
             raise InputError(f"{name} was trained again after {result.name} was made from it; {again}")
 
 

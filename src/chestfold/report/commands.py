@@ -1,5 +1,6 @@
-"""The command that makes a result again."""
+"""The command that makes a result again, as it is typed in a shell."""
 
+import shlex
 from typing import Any
 
 from chestfold.evaluate.results import ResultRecord
@@ -8,12 +9,12 @@ from chestfold.evaluate.results import ResultRecord
 def command(record: ResultRecord) -> str:
     """The command that makes a result again."""
     if record.kind == "imported":
-        return f"chestfold import {record.name} --data {record.data} --oof {record.source}"
+        return shlex.join(["chestfold", "import", record.name, "--data", record.data, "--oof", record.source])
     if record.kind == "ensemble":
-        members = " ".join(record.members)
-        return f"chestfold ensemble {members} --name {record.name} --method {record.method}"
+        made = ["--name", record.name, "--method", record.method]
+        return shlex.join(["chestfold", "ensemble", *record.members, *made])
     if record.kind == "calibrated":
-        return f"chestfold calibrate {record.members[0]}"
+        return shlex.join(["chestfold", "calibrate", record.members[0]])
     return training_command(record)
 
 
@@ -21,27 +22,27 @@ def training_command(record: ResultRecord) -> str:
     """The command that trained a run: its file, and the options that its name and its changes tell."""
     name, _, data = record.name.partition("@")
     stem, _, tag = name.partition("-")
-    words = [f"python exps/{stem}.py"]
+    words = ["python", f"exps/{stem}.py"]
     if data:
-        words.append(f"--data {data}")
+        words += ["--data", data]
     if tag:
-        words.append(f"--tag {tag}")
+        words += ["--tag", tag]
         for setting, (_, new) in record.changed.items():
             if setting != "data":
-                words.append(f"--{setting.replace('_', '-')} {_argument(new)}")
+                words += [f"--{setting.replace('_', '-')}", *_arguments(new)]
     if record.folds.missing:
-        words.append(f"--fold {_argument(record.folds.trained)}")
-    return " ".join(words)
+        words += ["--fold", *_arguments(record.folds.trained)]
+    return shlex.join(words)
 
 
-def _argument(value: Any) -> str:
-    """A setting as it is typed."""
+def _arguments(value: Any) -> list[str]:
+    """The words by which a setting is typed."""
     match value:
         case None:
-            return "none"
+            return ["none"]
         case bool():
-            return str(value).lower()
+            return [str(value).lower()]
         case list() | tuple():
-            return " ".join(map(str, value))
+            return [str(part) for part in value]
         case _:
-            return str(value)
+            return [str(value)]

@@ -1,5 +1,6 @@
 """Merge the finished folds of a run into one result, proven against the fold file."""
 
+import shlex
 from typing import Any
 
 import pandas as pd
@@ -166,4 +167,5 @@ def report(result: results.Result) -> None:
         missing = ", ".join(map(str, record.folds.missing))
         count = plural(len(record.folds.missing), "fold")
         say(f"{count} ({missing}) not trained yet; without them the figures are of a part of the images")
-    detail(f"next: chestfold board; chestfold submit {result.name} --dry-run; chestfold publish {result.name}")
+    name = shlex.quote(result.name)
+    detail(f"next: chestfold board; chestfold submit {name} --dry-run; chestfold publish {name}")

@@ -1,5 +1,6 @@
 """The life of a run: prepare, train each fold once, predict with it, collect what the folds left."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -107,7 +108,7 @@ def finish_run(ready: Prepared, tracker: Tracker) -> results.Result:
         report(result)
         if FULL in ready.request.folds:
             say(f"all images were trained on in {ready.run.fold(FULL).path}")
-            detail(f"next: chestfold submit {result.name} --full --dry-run")
+            detail(f"next: chestfold submit {shlex.quote(result.name)} --full --dry-run")
         tracker.result_written(result.name)
         tracker.close()
     return result  # type: ignore[return-value]  # the other processes end here

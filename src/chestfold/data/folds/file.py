@@ -1,5 +1,6 @@
 """The file of a split: folds/NAME.csv, and folds/NAME.json that says where it comes from."""
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -248,7 +249,8 @@ def load(name: str, index: Index) -> Folds:
     csv_path, json_path = _paths(name)
     data = index.dataset.name
     if not (csv_path.exists() and json_path.exists()):
-        raise InputError(f"{csv_path} does not exist; make it: chestfold folds make {data} --name {name}")
+        words = shlex.join(["chestfold", "folds", "make", data, "--name", name])
+        raise InputError(f"{csv_path} does not exist; make it: {words}")
     record = FoldsRecord.from_json(json_path)
     if record.data != data:
         raise InputError(f"{csv_path} belongs to the data set {record.data!r}, not to {data!r}")

@@ -4,6 +4,7 @@ The fold never waits for it and never imports a tracker's library: nothing that 
 """
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -127,7 +128,7 @@ class FollowTracker:
     def again(self, follower: Follower) -> str:
         """The command that sends what is missing."""
         name = follower.shown.parent.name if follower.of_fold else follower.shown.name
-        return f"chestfold track {name} {self.option}".rstrip()
+        return f"chestfold track {shlex.quote(name)} {self.option}".rstrip()
 
     def send(self, name: str) -> None:
         """Show what is missing of a run: its finished folds, its scores, the leaderboard.

@@ -318,6 +318,7 @@ TRACK = ("track", "exp100", "--wandb", "offline")
 LINK, NO_FILE, NOT_PLAIN = "is a link that leads out of", "is neither a file nor a folder", "plain name"
 GB, TB = 1 << 30, 1 << 40
 
+MANY_PIXELS = "announces 100000 x 100000 pixels"
 CASES = {
     "link: scores": Case(linked("scores.json"), ("board",), LINK),
     "link: predictions, published": Case(linked("oof.parquet"), PUBLISH, LINK),
@@ -358,7 +359,9 @@ CASES = {
     "size: a storage of 1 TB": Case(announced_weights, PREDICT, "does not fit into memory"),
     "size: 10^9 classes": Case(argument(num_classes=10**9), PREDICT, "is announced as"),
     "size: a head of 10^12 numbers": Case(head(width=10**12), PREDICT, "its weights are not those of"),
-    "size: an image of 100,000 pixels a side": Case(image_bytes(png_header(100_000, 100_000)), PREDICT, "not an image"),
+    "size: an image of 100,000 pixels a side": Case(
+        image_bytes(png_header(100_000, 100_000)), PREDICT, "announces 100000 x 100000 pixels"
+    ),
     "size: an image of 1 TB": Case(image_sparse, PREDICT, "which no image here has"),
     "pipe: an image": Case(image_pipe, PREDICT, "is no file"),
     "pipe: an image that is a device": Case(image_device, PREDICT, "is no file"),

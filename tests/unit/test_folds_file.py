@@ -11,20 +11,27 @@ from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, write_json
 from chestfold.core.rng import generator
+from chestfold.core.task import create_task
 from chestfold.data import folds
 from chestfold.data.catalogue import find_dataset, open_index
 from chestfold.data.dataset import Index
 from chestfold.data.folds import splitting
-from chestfold.data.folds.file import describe
+from chestfold.data.folds.file import LEAKY, describe
+from chestfold.data.folds.leaky import split_by_image
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LABELS = ("effusion", "mass", "nodule")
 KEYS = ["data", "scheme", "seed", "folds", "patient", "index_sha256", "sha256", "leaks", "images"]
 
 
-def split_here() -> list[str]:
-    """The committed fold files that were split here; others were imported."""
-    return [path.stem for path in sorted((CHECKOUT / "folds").glob("*.json")) if "seed" in read_json(path)]
+def split_here(leaky: bool) -> list[str]:
+    """The committed fold files that were split here, others were imported; those that leak on purpose, or the sound."""
+    found = []
+    for path in sorted((CHECKOUT / "folds").glob("*.json")):
+        about = read_json(path)
+        if "seed" in about and (about["scheme"] == LEAKY) == leaky:
+            found.append(path.stem)
+    return found
 
 
 @pytest.fixture
@@ -38,7 +45,7 @@ def findings(project):
 # What is written
 
 
-@pytest.mark.parametrize("name", split_here())
+@pytest.mark.parametrize("name", split_here(leaky=False))
 def test_a_committed_file_is_made_again_byte_for_byte(name):
     """Its own ids, labels and groups, in which duplicates are joined already, are all that a split depends on."""
     path = CHECKOUT / "folds" / f"{name}.csv"
@@ -50,6 +57,18 @@ def test_a_committed_file_is_made_again_byte_for_byte(name):
     record = describe(index, found.table, about["leaks"], found.scheme, about["folds"])
     stated = record.model_copy(update={"seed": about["seed"], "index_sha256": about["index_sha256"]}).to_dict()
     assert stated == about and list(stated) == list(about) == KEYS
+
+
+@pytest.mark.parametrize("name", split_here(leaky=True))
+def test_a_committed_file_that_leaks_is_made_again_byte_for_byte(name):
+    path = CHECKOUT / "folds" / f"{name}.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="fold")
+    about = read_json(path.with_suffix(".json"))
+    dataset = find_dataset(about["data"])
+    task = create_task(dataset.task, dataset.classes, dataset.positive)
+    found = split_by_image(table, task, about["folds"], about["seed"])
+    assert found.to_csv(index=False, lineterminator="\n").encode() == path.read_bytes()
+    assert any(about["leaks"]["straddling"].values())
 
 
 def test_a_file_of_several_labels_says_how_even_it_is(project, findings):

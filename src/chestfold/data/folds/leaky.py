@@ -4,7 +4,10 @@ It is there to be compared with the sound one: the difference is what leaks woul
 trained on it carries a warning, and is blended with nothing else.
 """
 
+import pandas as pd
+
 from chestfold.core.errors import InputError
+from chestfold.core.task import Task
 from chestfold.data.dataset import Index
 from chestfold.data.folds.checks import leak_report
 from chestfold.data.folds.file import LEAKY, Folds, describe, store
@@ -18,17 +21,23 @@ def make_leaky(index: Index, name: str, count: int, seed: int) -> tuple[Folds, b
         InputError: another split of this name exists, or the patients and the images are the same, so that nothing
             can leak.
     """
-    from sklearn.model_selection import StratifiedKFold  # half a second, which nobody else who has folds needs
-
     images = linked_images(index)
-    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
-    table = images.table.assign(fold=0)
-    strata = images.task.strata(images.task.labels(table["label"].tolist()))
-    for fold, (_, held_out) in enumerate(splitter.split(table, strata)):
-        table.iloc[held_out, table.columns.get_loc("fold")] = fold
+    table = split_by_image(images.table, images.task, count, seed)
     leaks = leak_report(table, images.exact, images.near)
     if not any(leaks["straddling"].values()):
         raise InputError(f"{index.dataset.name}: no patient and no duplicate has two images, so that nothing can leak")
     table["group"] = table["id"]
     record = describe(index, table, leaks, LEAKY, count).model_copy(update={"seed": seed})
     return store(name, index, table, record)
+
+
+def split_by_image(table: pd.DataFrame, task: Task, count: int, seed: int) -> pd.DataFrame:
+    """A copy of a table of images, columns id and label, with a column fold: stratified, and nothing else."""
+    from sklearn.model_selection import StratifiedKFold  # half a second, which nobody else who has folds needs
+
+    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+    split = table.assign(fold=0)
+    strata = task.strata(task.labels(table["label"].tolist()))
+    for fold, (_, held_out) in enumerate(splitter.split(table, strata)):
+        split.iloc[held_out, split.columns.get_loc("fold")] = fold
+    return split

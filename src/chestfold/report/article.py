@@ -185,14 +185,13 @@ def _all_results(rows: Sequence[Row]) -> str:
     """A table with what makes each result again."""
     first = rows[0].result.record
     metric = metric_name(first.metric)
-    header = ["result", _title("auc"), "AUC, shifted", leaderboard.GAIN, "minutes", "date", "command"]
+    header = ["result", _title("auc"), "AUC, shifted", "minutes", "date", "command"]
     if metric != "auc":
         header.insert(1, first.competition_metric.title)
     cells = []
     for row in rows:
         result, record = row.result, row.result.record
-        gain = row.gain.format_gain() if row.gain else "-"
-        figures_of_row = [leaderboard.format_score(row.scores["auc"]), _value(result, "auc", "corrupted"), gain]
+        figures_of_row = [leaderboard.format_score(row.scores["auc"]), _value(result, "auc", "corrupted")]
         if metric != "auc":
             figures_of_row.insert(0, leaderboard.format_score(row.competition))
         cells.append([result.name, *figures_of_row, f"{record.minutes:.0f}", record.date, f"`{command(record)}`"])

@@ -105,7 +105,8 @@ def find_sample(root: Path, name: str, competition: str) -> tuple[Path, Path]:
     Of several the one in a folder that is called like the competition.
     """
     parts = Path(name).parts
-    found = [path for path in sorted(root.rglob(glob.escape(parts[-1]))) if path.parts[-len(parts) :] == parts]
+    called_so = sorted(root.rglob(glob.escape(parts[-1])))
+    found = [path for path in called_so if path.parts[-len(parts) :] == parts]
     own = [path for path in found if competition in path.relative_to(root).parts]
     found = own or found
     if len(found) != 1:

@@ -52,3 +52,13 @@ def test_a_run_without_lungs_of_other_settings_has_no_partner(checked: Project):
     settings = black.record.settings | {"lr": 0.5}
     results["exp100-black"] = type(black)(black.folder, black.record.model_copy(update={"settings": settings}))
     assert not any(shortcuts.LUNGS_TITLE in part for part in shortcuts.chapters(results))
+
+
+def test_a_record_that_is_older_than_a_setting_is_a_partner(checked: Project):
+    """Settings are added with defaults that change nothing: a record without them is of the same run."""
+    results = dict(published_results())
+    whole = results["exp100"]
+    older = {name: value for name, value in whole.record.settings.items() if name not in ("frame", "depth")}
+    results["exp100"] = type(whole)(whole.folder, whole.record.model_copy(update={"settings": older}))
+    lungs, leaks = (part for part in shortcuts.chapters(results) if part.startswith("| data set"))
+    assert "| tiny | exp100 |" in lungs and "| tiny | exp100 |" in leaks

@@ -40,7 +40,7 @@ def leak_cost(sound: Result, leaky: Result) -> LeakCost:
     for result in (sound, leaky):
         if result.record.folds.missing:
             raise InputError(f"{result.name} holds {result.record.folds}; train the missing ones first")
-    mine, theirs = sound.record.settings, leaky.record.settings
+    mine, theirs = sound.record.all_settings, leaky.record.all_settings
     for name in sorted({*mine, *theirs} - set(FREE)):
         if mine.get(name) != theirs.get(name):
             raise InputError(

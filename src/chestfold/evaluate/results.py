@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import AliasChoices, Field
 
 from chestfold.core import hooks
-from chestfold.core.config import Request, did_you_mean, require_choice
+from chestfold.core.config import Experiment, Request, did_you_mean, require_choice
 from chestfold.core.console import plural
 from chestfold.core.errors import InputError
 from chestfold.core.files import (
@@ -187,6 +187,11 @@ class ResultRecord(Record):
         if name not in self.settings:
             raise InputError(f"scores.json of {self.name}: settings.{name}: field required; restore the file")
         return self.settings[name]
+
+    @property
+    def all_settings(self) -> dict[str, Any]:
+        """The settings of an experiment; those that are younger than the record have their defaults."""
+        return Experiment().to_dict() | self.settings
 
     @property
     def measures_the_data(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from chestfold.core.config import Experiment, difference
+from chestfold.core.config import difference
 from chestfold.core.errors import InputError
 from chestfold.evaluate import subgroups
 from chestfold.evaluate.bootstrap import Score
@@ -135,7 +135,7 @@ def _settings(result: Result) -> dict[str, Any]:
     """What made a result: an experiment's settings, where the record is older with their defaults; else its members."""
     record = result.record
     if record.kind == "experiment":
-        return Experiment().to_dict() | record.settings
+        return record.all_settings
     if record.kind == "ensemble":
         return {"kind": record.kind, "method": record.method, "members": list(record.members)}
     if record.kind == "calibrated":

@@ -50,12 +50,12 @@ def _without_lungs(results: Results) -> list[str]:
 
 def _whole_image_run(black: Result, results: Results) -> Result | None:
     """The run with the settings and folds of one that saw no lungs, but with whole images."""
-    settings = black.record.settings
-    if settings.get("frame") != "lungs_black":
+    settings = black.record.all_settings
+    if settings["frame"] != "lungs_black":
         return None
     wanted = settings | {"frame": "none"}
     for result in results.values():
-        same_settings = {"frame": "none"} | result.record.settings == wanted
+        same_settings = result.record.all_settings == wanted
         if same_settings and result.record.folds == black.record.folds:
             return result
     return None

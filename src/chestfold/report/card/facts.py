@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
 from chestfold.core.run_folder import RunFolder
 from chestfold.data.catalogue import find_dataset
@@ -45,7 +44,7 @@ class Facts:
     @property
     def settings(self) -> dict[str, str]:
         """All settings of a training; one that there was not yet had its default."""
-        settings = Experiment().to_dict() | self.record.settings if self.record.settings else {}
+        settings = self.record.all_settings if self.record.settings else {}
         return {name: format_value(value) for name, value in settings.items()}
 
     @property

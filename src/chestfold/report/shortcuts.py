@@ -55,7 +55,7 @@ def _whole_image_run(black: Result, results: Results) -> Result | None:
         return None
     wanted = settings | {"frame": "none"}
     for result in results.values():
-        same_settings = result.record.all_settings == wanted
+        same_settings = result.record.kind == "experiment" and result.record.all_settings == wanted
         if same_settings and result.record.folds == black.record.folds:
             return result
     return None

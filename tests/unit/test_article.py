@@ -30,7 +30,7 @@ def test_a_question_has_a_sentence_a_table_a_picture_and_a_limit(published):
     chapter = text.split("## Is |it| better?")[1].split("\n## ")[0]
     gain = r"[+-]\d\.\d{4} \[.*\] \((better|worse|not told apart)\)"
     assert re.search(rf"It has \d\.\d{{4}}, shifted \d\.\d{{4}}, which gains {gain}\.", chapter)
-    assert "| first | the source | 0.500 | - | - | - | - |" in chapter
+    assert "| first | the source | 0.500 | - | - | - |" in chapter
     assert "*What this does not say.* Nothing of adults." in chapter
     (picture,) = re.findall(r"!\[.*\]\((.*)\)", chapter)
     assert (published.root / picture).read_bytes().startswith(b"\x89PNG")

@@ -41,7 +41,7 @@ def test_a_variant_says_at_which_size_and_how_it_differs(trained):
     changed = {"image_size": (224, 32), "epochs": (20, 2), "backbone": ("vgg16", "test_resnet"), "lr": (0.1, 0.003)}
     found = renamed("exp100-small", parent="exp100", changed=changed)
     (line,) = lines_of(table("exp100"), found, {})
-    assert line[:3] == ["tiny", "exp100-small", "32 px, 2 epochs, 3 folds, backbone test_resnet, lr 0.003"]
+    assert line[:3] == ["tiny", "exp100-small", "32 px, 2 epochs, backbone test_resnet, lr 0.003, 3 folds"]
 
 
 def test_one_fold_of_three_is_said(trained):
@@ -108,7 +108,7 @@ def test_what_could_not_be_run_is_published_and_given_up_for_a_result(trained):
     publish("exp004")
     page = (project_dir() / "RESULTS.md").read_text()
     assert "not run: weights" not in page
-    assert re.search(rf"\| VGG16 \| exp004: 32 px, 2 epochs, 3 folds, as written \| {FIGURE} \|", page)
+    assert re.search(rf"\| VGG16 \| exp004: 32 px, 2 epochs \| {FIGURE} \|", page)
     assert not (project_dir() / "exps" / "results" / "exp004" / NOT_RUN).exists()
 
 

@@ -265,6 +265,11 @@ def format_score(score: Score | None) -> str:
     return str(score) if score else "-"
 
 
+def format_point(score: Score | None) -> str:
+    """A value without its interval."""
+    return str(score).split(" ")[0] if score else "-"
+
+
 def displaced() -> list[str]:
     """A line for each run in runs/ that hides a published result with more folds."""
     published, lines = published_results(), []

@@ -89,13 +89,24 @@ def _belongs(name: str, experiment: str) -> bool:
 
 
 def describe_run(record: ResultRecord) -> str:
-    """At which size, for how many epochs and on which folds a result was trained, and how a variant differs."""
-    words = [f"{record.setting('image_size')} px", plural(record.setting("epochs"), "epoch"), str(record.folds)]
+    """How a result was trained, on which folds, and whether it is its experiment as written."""
+    words = [describe_settings(record), str(record.folds)]
+    if not _is_variant(record):
+        words.append("as written")
+    return ", ".join(words)
+
+
+def describe_settings(record: ResultRecord) -> str:
+    """At which size and for how many epochs a result was trained, and how a variant differs."""
+    words = [f"{record.setting('image_size')} px", plural(record.setting("epochs"), "epoch")]
     if "@" in record.name:
         words.append(f"data {record.data}")
-    if not record.name.startswith(f"{record.parent}-"):
-        return ", ".join([*words, "as written"])
-    for name, (_, new) in record.changed.items():
-        if name not in ("image_size", "epochs"):
-            words.append(f"{name} {format_value(new)}")
+    if _is_variant(record):
+        for name, (_, new) in record.changed.items():
+            if name not in ("image_size", "epochs"):
+                words.append(f"{name} {format_value(new)}")
     return ", ".join(words)
+
+
+def _is_variant(record: ResultRecord) -> bool:
+    return record.name.startswith(f"{record.parent}-")

@@ -13,24 +13,27 @@ from pathlib import Path
 
 from chestfold.core.files import published_dir
 from chestfold.evaluate import figures, leaderboard, synthetic_gain
-from chestfold.evaluate.leaderboard import Row
-from chestfold.evaluate.metrics import METRICS, metric_name
+from chestfold.evaluate.metrics import METRICS
 from chestfold.evaluate.paired import compare
-from chestfold.evaluate.published_baselines import Line, SourceTable, describe_run, results_of, source_tables
+from chestfold.evaluate.published_baselines import Line, SourceTable, describe_settings, results_of, source_tables
 from chestfold.evaluate.results import NotRun, Result, ResultRecord
-from chestfold.report import shortcuts
-from chestfold.report.commands import command
+from chestfold.report import all_results, shortcuts
 from chestfold.report.export import markdown_table
 
 ABOUT = (
     "Made by `chestfold publish` from `exps/results/`; not edited by hand. Figures are out-of-fold, at threshold 0.5 "
     "(of more than two classes: the most probable one); in brackets 95 % intervals over patients. *AUC, shifted*: "
-    "the mean AUC of the same images under eight corruptions of acquisition. A difference is given with its interval, "
-    "both on the same patients. `chestfold board` and `chestfold report` show every figure with its interval."
+    "the mean AUC of the same images under eight corruptions of acquisition. Differences are of the same patients. "
+    "Runs are on all folds where nothing else is said. `chestfold board` and `chestfold report` show every interval."
 )
 FIGURES = ("auc", "recall", "f1", "accuracy")
 PICTURES = "figures"
 """The folder of the pictures, in exps/results/."""
+SYNTHETIC_ABOUT = (
+    "Runs with synthetic images in their training folds against the same without them: as they are, or with the "
+    "positive class over-sampled. *share*: of the real positive images trained upon. *synthetic*: images in a fold, "
+    "and how many real ones they were made from."
+)
 PLACE = re.compile(r"\{([^{}]+)\}")
 
 Results = Mapping[str, Result]
@@ -55,9 +58,7 @@ def write_article(path: Path, results: Results, stopped: Mapping[str, NotRun]) -
         parts += _chapter(question, results, stopped, path)
     parts += _synthetic(results)
     parts += shortcuts.chapters(results)
-    parts += ["## All results", "Each with the command that makes it again, minutes of training and the date."]
-    for title, rows in leaderboard.rows_by_folds(results.values()).items():
-        parts += [f"### {title}", _all_results(rows)]
+    parts += all_results.chapter(results)
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,7 +75,7 @@ def _chapter(question: SourceTable, results: Results, stopped: Mapping[str, NotR
     if len(missing) < len(ran):
         parts += [filled(question.says, results)] if question.says else []
         parts += [
-            markdown_table(["what", "run", *map(_title, FIGURES), "minutes"], rows),
+            markdown_table(["what", "run", *map(_title, FIGURES)], rows),
             _picture(question, ran, path),
         ]
     if missing:
@@ -101,23 +102,26 @@ def _rows(line: Line, found: Sequence[Result]) -> list[list[str]]:
     rows = []
     if line.theirs:
         theirs = [f"{line.theirs[figure]:.3f}" if figure in line.theirs else "-" for figure in FIGURES]
-        rows.append([line.what, "the source", *theirs, "-"])
+        rows.append([line.what, "the source", *theirs])
     for result in found:
         auc = leaderboard.format_score(result.score("at_half", "auc"))
         others = [_value(result, figure) for figure in FIGURES[1:]]
         run = f"{result.name}: {_conditions(result.record)}"
-        rows.append([line.what, run, auc, *others, f"{result.record.minutes:.0f}"])
+        rows.append([line.what, run, auc, *others])
     return rows
 
 
 def _conditions(record: ResultRecord) -> str:
-    return describe_run(record) if record.kind == "experiment" else leaderboard.describe(record)
+    if record.kind != "experiment":
+        return leaderboard.describe(record)
+    if record.folds.missing:
+        return f"{describe_settings(record)}, {record.folds}"
+    return describe_settings(record)
 
 
 def _value(result: Result, metric: str, kind: str = "at_half") -> str:
     """A figure without its interval."""
-    score = result.score(kind, metric)
-    return str(score).split(" ")[0] if score else "-"
+    return leaderboard.format_point(result.score(kind, metric))
 
 
 def _missing(line: Line, stopped: Mapping[str, NotRun]) -> str:
@@ -178,27 +182,4 @@ def _synthetic(results: Results) -> list[str]:
     for pair in pairs:
         cells = synthetic_gain.cells(pair)
         rows.append([cells[place] for place in places])
-    return [f"## {synthetic_gain.TITLE}", synthetic_gain.NOTE, markdown_table(shown, rows)]
-
-
-def _all_results(rows: Sequence[Row]) -> str:
-    """A table with what makes each result again."""
-    first = rows[0].result.record
-    metric = metric_name(first.metric)
-    header = ["result", _title("auc"), "AUC, shifted", "minutes", "date", "command"]
-    if metric != "auc":
-        header.insert(1, first.competition_metric.title)
-    cells = []
-    for row in rows:
-        result, record = row.result, row.result.record
-        figures_of_row = [leaderboard.format_score(row.scores["auc"]), _value(result, "auc", "corrupted")]
-        if metric != "auc":
-            figures_of_row.insert(0, leaderboard.format_score(row.competition))
-        cells.append([result.name, *figures_of_row, f"{record.minutes:.0f}", record.date, f"`{command(record)}`"])
-    return f"{markdown_table(header, cells)}\n\nOn {_machines(rows)}."
-
-
-def _machines(rows: Sequence[Row]) -> str:
-    """The processors that trained, with their threads; older records count "1 threads"."""
-    names = {row.result.record.machine.replace(" 1 threads", " 1 thread") for row in rows}
-    return "; ".join(sorted(names))
+    return [f"## {synthetic_gain.TITLE}", SYNTHETIC_ABOUT, markdown_table(shown, rows)]

@@ -9,8 +9,8 @@ from chestfold.report.export import markdown_table
 
 LUNGS_TITLE = "What is told without the lungs"
 LUNGS_ABOUT = (
-    "Each run again, on the same folds and with the same settings, from images whose middle 80 % is black "
-    "(`--frame lungs_black`). What is above 0.5 here is no finding in the middle of the image."
+    "Each run again, with `--frame lungs_black` added to its command: the middle 80 % of the images is black. What is "
+    "above 0.5 here is no finding in the middle of the image."
 )
 LUNGS_NOTE = (
     "*What this does not say.* That the network on whole images looks at the border: it may not have to. Of CT patches "
@@ -18,12 +18,12 @@ LUNGS_NOTE = (
 )
 LEAKS_TITLE = "What leaks would have added"
 LEAKS_ABOUT = (
-    "Each run again on folds that are split by image, as if no two were of one patient or near duplicates (`chestfold "
-    "folds cost`). Out-of-fold, in the metric of the data set; the difference is paired, on the same patients."
+    "Each run again, with `--folds DATA_leaky` added to its command: folds that are split by image, as if no two were "
+    "of one patient or near duplicates (`chestfold folds cost`). In the metric of the data set."
 )
 LEAKS_NOTE = (
     "*What this does not say.* How much a larger network, or a longer training, would learn by heart: these are small "
-    "and short. The leaking runs are no members of any blend."
+    "and short."
 )
 
 Results = Mapping[str, Result]
@@ -41,10 +41,10 @@ def _without_lungs(results: Results) -> list[str]:
         if whole is None:
             continue
         scores = [leaderboard.format_score(result.score("at_half", "auc")) for result in (whole, black)]
-        rows.append([black.record.data, whole.name, *scores, black.name])
+        rows.append([black.record.data, whole.name, *scores, black.name, f"{black.record.minutes:.0f}"])
     if not rows:
         return []
-    header = ["data set", "run", "AUC", "AUC without the lungs", "run without the lungs"]
+    header = ["data set", "run", "AUC", "AUC without the lungs", "run without the lungs", "minutes"]
     return [f"## {LUNGS_TITLE}", LUNGS_ABOUT, markdown_table(header, sorted(rows)), LUNGS_NOTE]
 
 
@@ -69,8 +69,17 @@ def _leaks(results: Results) -> list[str]:
             continue
         cost = leak_cost(sound, leaky)
         scores = [leaderboard.format_score(score) for score in (cost.sound, cost.leaky)]
-        rows.append([sound.record.data, sound.name, cost.title, *scores, cost.added.format_gain()])
+        rows.append(
+            [
+                sound.record.data,
+                sound.name,
+                cost.title,
+                *scores,
+                cost.added.format_gain(),
+                f"{leaky.record.minutes:.0f}",
+            ]
+        )
     if not rows:
         return []
-    header = ["data set", "run", "metric", "by patient", "by image", "the leak adds"]
+    header = ["data set", "run", "metric", "by patient", "by image", "the leak adds", "minutes"]
     return [f"## {LEAKS_TITLE}", LEAKS_ABOUT, markdown_table(header, sorted(rows)), LEAKS_NOTE]

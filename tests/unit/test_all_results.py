@@ -1,0 +1,43 @@
+"""RESULTS.md's last chapter: a command for each recipe; trials and checks of the data are not mixed with them."""
+
+import pytest
+from conftest import Project, tiny_experiment
+
+from chestfold.evaluate.results import Result, published_results
+from chestfold.report import all_results
+from chestfold.report.publish import publish
+
+
+@pytest.fixture
+def results(trained: Project) -> dict[str, Result]:
+    trained.run(tiny_experiment(frame="lungs_black"), "--tag", "black", name="exp100")
+    for name in ("exp100", "exp101", "exp100-black"):
+        publish(name)
+    return dict(published_results())
+
+
+def test_each_recipe_has_its_command_and_its_cost(results):
+    text = "\n".join(all_results.chapter(results))
+    minutes = f"{results['exp100'].record.minutes:.0f}"
+    auc = str(results["exp100"].score("at_half", "auc")).split(" ")[0]
+    assert f"| `python exps/exp100.py` | {auc} | " in text and f" | {minutes} |" in text
+    assert "`python exps/exp101.py`" in text
+    assert f"### tiny (3 folds, {results['exp100'].record.folds.sha256[:8]})" in text
+    assert f"Made on {results['exp100'].record.machine}" in text
+
+
+def test_runs_that_measure_the_data_stand_elsewhere(results):
+    assert "black" not in "\n".join(all_results.chapter(results))
+
+
+def test_trials_on_some_folds_are_named_and_not_ranked(results):
+    trial = results["exp101"]
+    folds = trial.record.folds.model_copy(update={"trained": (0,)})
+    results["exp101"] = Result(trial.folder, trial.record.model_copy(update={"folds": folds}))
+    text = "\n".join(all_results.chapter(results))
+    assert "`python exps/exp101.py" not in text
+    assert "Of some folds only, to be seen with `chestfold board`: exp101." in text
+
+
+def test_no_results_are_no_table():
+    assert all_results.chapter({}) == [f"## {all_results.TITLE}", all_results.ABOUT]

@@ -40,6 +40,24 @@ def test_the_confidence_is_the_lowest_that_keeps_the_figure():
     assert abs(auc(choose._by_confidence(TASK, first, every, lower)) - auc(every[0])) > choose.TOLERANCE
 
 
+def test_a_better_figure_of_fewer_views_does_not_end_the_search():
+    """From .95 down to .5 the figure is better by more than the tolerance, then the same: that is what is chosen."""
+    every = probabilities()
+    first = np.concatenate([every[:, :, :1] * 0.999, every[:, :, 1:]], axis=2)
+    below = {round(share, 2): 0.9 if share < 0.25 else 0.95 if share < 0.5 else 0.952 for share in choose.SHARES}
+    sure = TASK.confidence(first[0])
+    by_share = {float(np.quantile(sure, share)): below[round(share, 2)] for share in choose.SHARES}
+
+    def worth(probs: np.ndarray) -> float:
+        changed = probs[:, 0] != every[0, :, 0]
+        if not changed.any():
+            return 0.95
+        return by_share[max(limit for limit in by_share if (sure[changed] >= limit).all())]
+
+    confidence, share = choose._choose_confidence(TASK, first, every, worth)
+    assert confidence == float(np.quantile(sure, 0.25)) and share == pytest.approx(0.25, abs=0.01)
+
+
 def test_views_that_say_the_same_are_left_out():
     every = probabilities()
     confidence, share = choose._choose_confidence(TASK, every, every, auc)

@@ -15,6 +15,7 @@ from chestfold.core.config import Experiment
 from chestfold.core.run_folder import Chosen, FoldFolder
 from chestfold.core.task import Task
 from chestfold.data.loader import Images
+from chestfold.evaluate.metrics import find_metric
 from chestfold.models.load import as_chosen
 from chestfold.models.runner import Runner, count_views, first_and_all_views, in_bf16, predict
 
@@ -60,7 +61,8 @@ def choose(exp: Experiment, folder: FoldFolder, networks: list[Runner], val: Ima
     if selective:
         passes = [first_and_all_views(network, val, exp.tta, "choosing views") for network in networks]
         firsts, every = (np.stack(arrays) for arrays in zip(*passes, strict=True))
-        confidence, share = _choose_confidence(networks[0].task, firsts, every, figure)
+        sign = find_metric(name).sign
+        confidence, share = _choose_confidence(networks[0].task, firsts, every, lambda probs: sign * figure(probs))
         oof = _by_confidence(networks[0].task, firsts, every, confidence)
         views = (1 + (count_views(exp.tta) - 1) * share) / count_views(exp.tta)
         figures |= {f"{name} of all views": figure(every.mean(axis=0)), f"{name} of these": figure(oof)}
@@ -88,20 +90,23 @@ def _choose_precision(
     return faster, figures
 
 
-def _choose_confidence(task: Task, firsts: np.ndarray, every: np.ndarray, figure: Figure) -> tuple[float | None, float]:
+def _choose_confidence(task: Task, firsts: np.ndarray, every: np.ndarray, worth: Figure) -> tuple[float | None, float]:
     """The lowest confidence from which on one view is enough, and the share of the images that are below it.
 
-    Taken from probabilities (M, N, K) of M networks by the first and by all views. None, and 1, where even a few images
-    with one view change the figure: from there on, down from all images, no confidence is tried.
+    Taken from probabilities (M, N, K) of M networks by the first and by all views. `worth`: the figure, higher is
+    better. From all images down, shares are tried until the figure is worse than by all views; of them the smallest
+    counts whose figure is the same. None, and 1, where even a few images with one view make it worse.
     """
-    wanted = figure(every.mean(axis=0))
+    wanted = worth(every.mean(axis=0))
     sure = np.stack([task.confidence(first) for first in firsts])
     chosen, share_below = None, 1.0
     for share in SHARES[::-1]:
         confidence = float(np.quantile(sure, share))
-        if not abs(figure(_by_confidence(task, firsts, every, confidence)) - wanted) <= TOLERANCE:
+        gained = worth(_by_confidence(task, firsts, every, confidence)) - wanted
+        if not gained >= -TOLERANCE:
             break
-        chosen, share_below = confidence, float((sure < confidence).mean())
+        if gained <= TOLERANCE:
+            chosen, share_below = confidence, float((sure < confidence).mean())
     return chosen, share_below
 
 

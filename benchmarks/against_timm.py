@@ -6,7 +6,9 @@ train.py is in timm's repository, not in its package: give the path of yours. It
 as PNG of the network's size in a folder per class, so that it has less to decode than its users. Ours trains and
 predicts fold 0, with `augment_batch` and `predict_precision = "fastest"`. Both are of equal precision, or of that which
 their users get without asking (ours `auto`, timm's fp32). Prints a JSON line a size and way: training images a second
-over whole runs, start and all predictions counted, and the ratio; without the path, or with --quick, ours alone.
+over whole runs, start and all predictions counted, and the ratio; without the path, or with --quick, ours alone. What
+each does beside the steps differs: timm augments with its defaults, validates and saves each epoch; ours predicts the
+validation images with eight shifted copies, the test images, and says what is unlike the training images.
 """
 
 import argparse
@@ -42,6 +44,13 @@ exp = Experiment(data=data, image_size=int(size), epochs=int(epochs), precision=
                  augment_batch=True, predict_precision="fastest", batch_size=64)
 run_request(Request(name, exp, (0,)))
 """
+THEIRS = """
+import runpy, sys
+import chestfold.core.torchvision_import
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs their script as it is, after torchvision, whose import alone fails beside a CPU-only torch."""
 BF16 = ["--amp", "--amp-dtype", "bfloat16", "--channels-last"]
 WAYS: dict[str, tuple[str, list[str]]] = {
     "as users run it": ("auto", []),
@@ -64,12 +73,12 @@ def write_classes(data: str, size: int, folder: Path) -> int:
     return len(made.other_ids(0))
 
 
-def seconds_of(command: list[str], work: Path) -> float:
+def seconds_of(who: str, command: list[str], work: Path) -> float:
     """How long a command runs, which must end well."""
     began = time.perf_counter()
     done = subprocess.run(command, cwd=work, capture_output=True, text=True)
     if done.returncode:
-        raise ServiceError(f"{command[1]} failed: {done.stderr.strip()[-400:]}")
+        raise ServiceError(f"{who} failed: {done.stderr.strip()[-400:]}")
     return time.perf_counter() - began
 
 
@@ -78,7 +87,8 @@ def timm_command(script: str, images: Path, size: int, epochs: int, classes: int
     fixed = ["--data-dir", str(images), "--model", "resnet18", "--num-classes", str(classes), "--device", "cpu"]
     shape = ["--in-chans", "1", "--input-size", "1", str(size), str(size), "--mean", "0.5", "--std", "0.25"]
     length = ["--epochs", str(epochs), "--batch-size", "64", "--cooldown-epochs", "0", "--warmup-epochs", "0"]
-    return [sys.executable, script, *fixed, *shape, *length, "--opt", "adamw", "--lr", "1e-3", "--workers", "0", *more]
+    step = ["--opt", "adamw", "--lr", "1e-3", "--workers", "0"]
+    return [sys.executable, "-c", THEIRS, script, *fixed, *shape, *length, *step, *more]
 
 
 def compare(arguments: argparse.Namespace, size: int, work: Path) -> None:
@@ -91,10 +101,10 @@ def compare(arguments: argparse.Namespace, size: int, work: Path) -> None:
         for n in range(arguments.rounds):
             name = f"{way.replace(' ', '')}{size}-{n}"
             words = [arguments.data, str(size), str(arguments.epochs), precision, name]
-            ours.append(count / seconds_of([sys.executable, "-c", OURS, *words], work))
+            ours.append(count / seconds_of("our training", [sys.executable, "-c", OURS, *words], work))
             if arguments.script:
                 command = timm_command(arguments.script, images, size, arguments.epochs, classes, options)
-                theirs.append(count / seconds_of(command, work))
+                theirs.append(count / seconds_of(arguments.script, command, work))
         tell(size, way, ours, theirs)
 
 

@@ -80,6 +80,19 @@ def test_what_lies_beside_the_splits_is_said(tmp_path):
     assert len(index.table) == 2
 
 
+def test_what_lies_beside_an_inner_folder_is_said(tmp_path):
+    places = [f"chest/{place}" for place in PLAIN]
+    index = read(tmp_path, *places, "more/ill/c.png", "d.png")
+    assert ids(index) == ["chest/train/healthy/a", "chest/train/ill/b"]
+    assert set(index.notes) == {"ignored: more/ with 1 image(s)", "ignored: 1 image(s) beside the folders chest"}
+
+
+def test_two_inner_folders_are_refused(tmp_path):
+    places = [f"{hospital}/{place}" for hospital in ("north", "south") for place in PLAIN]
+    with pytest.raises(InputError, match="north and .*south both hold a folder train, .*; move the images of all"):
+        read(tmp_path, *places)
+
+
 def test_the_declaration_is_not_said_to_be_ignored(tmp_path):
     put(tmp_path, "healthy/a.png", "ill/b.png")
     (tmp_path / "dataset.toml").touch()
@@ -108,6 +121,16 @@ def test_a_link_back_is_no_endless_loop(tmp_path, target):
     index = read_index(declared(), tmp_path / "set")
     assert ids(index) == ["train/healthy/a", "train/ill/b"]
     assert "ignored: 1 link(s) to the folder that they lie in in ill/" in index.notes
+
+
+def test_a_link_to_itself_is_no_folder(tmp_path):
+    put(tmp_path / "set", *PLAIN)
+    for name in ("self", "self.png"):
+        (tmp_path / "set/train/ill" / name).symlink_to(name)
+    (tmp_path / "set/train/self").symlink_to("self")
+    index = read_index(declared(), tmp_path / "set")
+    assert ids(index) == ["train/healthy/a", "train/ill/b", "train/ill/self"]
+    assert "ignored: 1 file(s) self in ill/" in index.notes
 
 
 def test_a_link_to_nothing_is_an_unreadable_image(project):
@@ -182,11 +205,11 @@ def test_every_letter_that_a_file_system_allows(project):
 
 def test_dicom_without_a_suffix_is_an_image(tmp_path):
     put(tmp_path, "healthy/a.png", "ill/b.png")
-    for name in ("IM0001", "DICOMDIR", "README"):
-        (tmp_path / "ill" / name).write_bytes(b"\0" * 128 + b"DICM" if name != "README" else b"text")
+    for name in ("IM0001", "DICOMDIR", "README", "1.2.840.55", "1.2.840.56", "notes.1"):
+        (tmp_path / "ill" / name).write_bytes(b"text" if name in ("README", "notes.1") else b"\0" * 128 + b"DICM")
     index = read_index(declared(), tmp_path)
-    assert ids(index) == ["healthy/a", "ill/IM0001", "ill/b"]
-    assert index.notes == ("ignored: 1 file(s) DICOMDIR in ill/", "ignored: 1 file(s) README in ill/")
+    assert ids(index) == ["healthy/a", "ill/1.2.840.55", "ill/1.2.840.56", "ill/IM0001", "ill/b"]
+    assert index.notes[1:] == ("ignored: 1 file(s) DICOMDIR in ill/", "ignored: 1 file(s) README in ill/")
 
 
 def test_several_labels_by_patterns(tmp_path):

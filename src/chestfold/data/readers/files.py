@@ -51,7 +51,7 @@ def _look_into(folder: Path, deep: bool, above: frozenset[Path], found: Listing)
     above |= {folder.resolve(), *folder.resolve().parents}
     for entry in _entries(folder):
         path = folder / entry.name
-        if entry.is_dir():
+        if is_folder(entry):
             if is_junk(path):
                 found.others[f"folder(s) {path.name}"] += 1
             elif not deep:
@@ -74,6 +74,14 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise InputError(f"{folder} cannot be read ({error.strerror})") from error
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a link that leads to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def _with_readable_name(path: Path) -> Path:
     """The path itself, where tables and result files can hold it: a carriage return ends a row of a CSV."""
     if "\r" in path.name:
@@ -91,8 +99,11 @@ def is_junk(path: Path) -> bool:
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a file is named like an image, or has no suffix and is DICOM, as discs are written."""
-    if path.suffix:
+    """Whether a file is named like an image, or has no suffix and is DICOM, as discs are written.
+
+    What stands behind the last dot of a UID is none: `1.2.840.113619.2.55`.
+    """
+    if path.suffix and not path.suffix[1:].isdecimal():
         return path.suffix.lower() in IMAGE_SUFFIXES
     if path.name == DICOM_DIRECTORY or not path.is_file():
         return False
@@ -121,12 +132,12 @@ def image_row(root: Path, path: Path, image_id: str, label: str, group: str, spl
 
 def path_id(folder: Path, path: Path) -> str:
     """The id of an image that has no other name: its path below a folder, without suffix, composed (NFC)."""
-    return normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+    return normalize("NFC", split_suffix(path.relative_to(folder).as_posix())[0])
 
 
 def folders_in(folder: Path) -> Iterator[Path]:
     """The folders in a folder, links to folders too, in the order of their names, without hidden ones."""
     for entry in _entries(folder):
         path = folder / entry.name
-        if entry.is_dir() and not is_junk(path):
+        if is_folder(entry) and not is_junk(path):
             yield path

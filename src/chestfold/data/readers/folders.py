@@ -1,7 +1,7 @@
 """The reader "folders": a folder for each class."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +31,8 @@ def read_folders(dataset: Dataset, root: Path) -> Index:
     reading = _Reading(dataset, root)
     for folder, split in splits.items() if splits else {base: "train"}.items():
         reading.read_split(folder, split)
-    return make_index(dataset, root, reading.rows, [*_left_out(base, splits), *reading.notes, *reading.patient_notes()])
+    left_out = [*_beside(root, [base]), *_left_out(base, splits)] if base != root else _left_out(base, splits)
+    return make_index(dataset, root, reading.rows, [*left_out, *reading.notes, *reading.patient_notes()])
 
 
 def read_test_folders(dataset: Dataset, root: Path) -> list[dict[str, str]]:
@@ -44,9 +45,20 @@ def read_test_folders(dataset: Dataset, root: Path) -> list[dict[str, str]]:
 
 
 def descend(root: Path) -> Path:
-    """Kaggle's zip may hold everything one folder deeper: `chest_xray/chest_xray/train`."""
+    """Kaggle's zip may hold everything one folder deeper: `chest_xray/chest_xray/train`.
+
+    Raises:
+        InputError: there are two such folders.
+    """
     inner = [p for p in folders_in(root) if (p / "train").is_dir()]
-    return inner[0] if inner and not (root / "train").is_dir() else root
+    if (root / "train").is_dir() or not inner:
+        return root
+    if len(inner) > 1:
+        raise InputError(
+            f"{inner[0]} and {inner[1]} both hold a folder train, and one set is read; move the images of all into one "
+            f"train folder, or keep one of them in {root}"
+        )
+    return inner[0]
 
 
 def split_folders(base: Path, classes: tuple[str, ...]) -> dict[Path, str]:
@@ -65,15 +77,22 @@ def _left_out(base: Path, splits: dict[Path, str]) -> list[str]:
     """What lies beside the folders of the splits, and what these are taken for where their names are not the usual."""
     if not splits:
         return []
+    named_otherwise = {path.name: split for path, split in splits.items() if path.name not in SPLITS}
+    taken = [f"{name}/ is read as a part of {split}" for name, split in named_otherwise.items()]
+    return [*_beside(base, splits), *taken]
+
+
+def _beside(folder: Path, read: Iterable[Path]) -> list[str]:
+    """What lies in a folder beside the folders in it that are read."""
+    folders = list(read)
     notes = []
-    for path in sorted(p for p in base.iterdir() if p.is_dir() and p not in splits):
+    for path in sorted(p for p in folder.iterdir() if p.is_dir() and p not in folders):
         count = 0 if is_junk(path) else len(list_images(path).images)
         notes.append(f"ignored: {path.name}/" + (f" with {count} image(s)" if count else ""))
-    beside = list_images(base, deep=False).images
+    beside = list_images(folder, deep=False).images
     if beside:
-        notes.append(f"ignored: {len(beside)} image(s) beside the folders {', '.join(p.name for p in splits)}")
-    named_otherwise = {path.name: split for path, split in splits.items() if path.name not in SPLITS}
-    return notes + [f"{name}/ is read as a part of {split}" for name, split in named_otherwise.items()]
+        notes.append(f"ignored: {len(beside)} image(s) beside the folders {', '.join(p.name for p in folders)}")
+    return notes
 
 
 @dataclass

@@ -415,11 +415,16 @@ def test_a_row_for_each_finding(tmp_path):
 # Patients
 
 
-@pytest.mark.parametrize("other", ["p1 ", " p1", "ｐ１", "p１", "\u3000p1"])
-def test_other_spellings_of_a_patient_are_joined(tmp_path, other):
-    competition(tmp_path, "id,label,who", "a,0,p1", f"b,1,{other}", "c,0,p2", "d,1,P1")
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("p1", other) for other in ("p1 ", " p1", "ｐ１", "p１", "\u3000p1", "P1", "p1\u200b", "\ufeffp1", "p1\u00a0")]
+    + [("7", other) for other in ("007", "7.0", "７")]
+    + [("A b-1", other) for other in ("A  b-1", "a b\u20101", "A B\u20131")],
+)
+def test_other_spellings_of_a_patient_are_joined(tmp_path, one, other):
+    competition(tmp_path, "id,label,who", f"a,0,{one}", f"b,1,{other}", "c,0,p2", "d,1,70")
     index = read(tmp_path, group="who")
-    assert index.train["group"].tolist() == ["p1", "p1", "p2", "P1"]
+    assert index.train["group"].tolist() == [one, one, "p2", "70"]
     assert any("1 other spelling(s) of the same name were joined" in note for note in index.notes)
 
 

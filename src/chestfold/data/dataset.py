@@ -26,6 +26,7 @@ ANY_OTHER = "*"
 """The key of `labels` for every value that it does not name."""
 MOST_SUBGROUPS = 12
 """Parts that images are divided into: more of them are names, dates or measurements."""
+WHOLE_NUMBER = re.compile(r"([+-]?)0*([0-9]+)(?:\.0*)?")
 FOLDER_IS_PATIENT = "folder"
 """The `group` of the reader folders: the first folder below the class folder is the patient."""
 
@@ -322,9 +323,26 @@ def tidy(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
+def comparable(cell: str) -> str:
+    """A cell as it is compared with declared texts: `tidy`, and whole numbers by their value: "1.0" is "1"."""
+    text = tidy(cell)
+    number = WHOLE_NUMBER.fullmatch(text)
+    if number is None:
+        return text
+    sign, digits = number.groups()
+    return f"-{digits}" if sign == "-" and digits != "0" else digits
+
+
 def tidy_patient(text: str) -> str:
-    """A patient as it is compared: full-width and half-width are one (NFKC), no spaces around it."""
-    return unicodedata.normalize("NFKC", text).strip()
+    """A patient as it is compared: what people and Excel write in more than one way is the same.
+
+    Full-width and half-width are one (NFKC), and so are capitals, hyphens and dashes, and whole numbers of one value;
+    spaces and letters without width count as far as they part words. Joining two patients costs little; taking one for
+    two puts him into two folds.
+    """
+    shown = [c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf"]
+    plain = "".join("-" if unicodedata.category(c) == "Pd" else c for c in shown)
+    return comparable(" ".join(plain.split()).casefold())
 
 
 @dataclass(frozen=True)

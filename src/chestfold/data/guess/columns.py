@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chestfold.data.dataset import tidy
+from chestfold.data.dataset import comparable, tidy
 from chestfold.data.guess.lines import CONFIRM, Line, with_counts
-from chestfold.data.readers.cells import ABSENT, PRESENT, comparable
+from chestfold.data.readers.cells import ABSENT, PRESENT
 from chestfold.data.tables import Table
 
 

@@ -4,7 +4,6 @@ Texts are compared in composed letters without the spaces around them, and whole
 Labels are rows of numbers in the order of the classes: 1, 0, or NaN for not known.
 """
 
-import re
 from collections.abc import Iterable
 from functools import partial
 
@@ -13,21 +12,10 @@ import numpy as np
 from chestfold.core.config import did_you_mean
 from chestfold.core.errors import InputError
 from chestfold.core.task.multilabel import label_text
-from chestfold.data.dataset import ANY_OTHER, Dataset, tidy
+from chestfold.data.dataset import ANY_OTHER, Dataset, comparable, tidy
 from chestfold.data.tables import Table, each_cell
 
 PRESENT, ABSENT = {"1", "true"}, {"0", "false"}
-WHOLE_NUMBER = re.compile(r"([+-]?)0*([0-9]+)(?:\.0*)?")
-
-
-def comparable(cell: str) -> str:
-    """A cell as it is compared with declared texts."""
-    text = tidy(cell)
-    number = WHOLE_NUMBER.fullmatch(text)
-    if number is None:
-        return text
-    sign, digits = number.groups()
-    return f"-{digits}" if sign == "-" and digits != "0" else digits
 
 
 def is_one_of(cell: str, texts: tuple[str, ...]) -> bool:

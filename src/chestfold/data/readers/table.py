@@ -8,7 +8,7 @@ import numpy as np
 
 from chestfold.core.errors import InputError
 from chestfold.data.dataset import Dataset, Index, id_column_of, make_index, tidy_patient
-from chestfold.data.readers.cells import comparable, has_labels, label_columns, row_labels, text_of
+from chestfold.data.readers.cells import has_labels, label_columns, row_labels, text_of
 from chestfold.data.readers.files import image_row
 from chestfold.data.readers.places import Places, open_places
 from chestfold.data.tables import Table, open_table
@@ -154,8 +154,8 @@ class _Reading:
                 return [dataset.patient_of(image_id, table.where(row)) for row, image_id in enumerate(ids)]
             return [dataset.patient_in(image_id) for image_id in ids]
         cells = table.cells(dataset.group)
-        unknown = {_patient_key(text) for text in dataset.unknown_group}
-        patients = ["" if _patient_key(cell) in unknown | {""} else cell for cell in cells]
+        unknown = {tidy_patient(text) for text in dataset.unknown_group}
+        patients = ["" if tidy_patient(cell) in unknown | {""} else cell for cell in cells]
         alone = patients.count("")
         if alone:
             self.notes.append(f"{table.path.name}: {alone} row(s) name no patient; each such image is its own")
@@ -194,8 +194,3 @@ class _Reading:
             left |= set(listing.images) - self.used
         if left:
             yield f"ignored: {len(left)} image(s) that no table names"
-
-
-def _patient_key(text: str) -> str:
-    """A patient's cell as it is compared with those that mean "not known"."""
-    return comparable(tidy_patient(text))

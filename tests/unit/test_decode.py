@@ -112,14 +112,15 @@ def png16(values: np.ndarray, exif: bytes = b"") -> bytes:
     return data
 
 
-def tiff(values: np.ndarray, photometric: int = 1, order: str = "<", orientation: int = 1) -> bytes:
+def tiff(values: np.ndarray, photometric: int = 1, order: str = "<", orientation: int = 1, planar: int = 1) -> bytes:
     """An uncompressed TIFF of one strip, of any type and photometric interpretation, by TIFF 6.0."""
     height, width = values.shape[:2]
     samples = values[0, 0].size
     kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
     bits = 8 * values.dtype.itemsize
     tags: dict[int, list[int]] = {256: [width], 257: [height], 258: [bits] * samples, 259: [1], 262: [photometric]}
-    tags |= {273: [0], 274: [orientation], 277: [samples], 278: [height], 279: [values.nbytes], 339: [kind] * samples}
+    tags |= {273: [0], 274: [orientation], 277: [samples], 278: [height], 279: [values.nbytes]}
+    tags |= {284: [planar], 339: [kind] * samples}
     lists = b"".join(struct.pack(f"{order}{samples}H", *tags[tag]) for tag in (258, 339)) if samples > 2 else b""
     start = 8 + 2 + 12 * len(tags) + 4
     tags[273] = [start + len(lists)]
@@ -250,6 +251,20 @@ def test_a_tiff_that_no_library_reads_is_one_sentence(tmp_path, values):
     (tmp_path / "a.tif").write_bytes(tiff(values, 2 if values[0, 0].size == 3 else 1))
     with pytest.raises(InputError, match=r"a\.tif is a TIFF of a kind that is not read here; save it as grey or RGB"):
         decode(tmp_path, "a.tif", SIZE, (0, 4095))
+
+
+def test_colours_of_16_bits_in_planes_are_one_sentence(tmp_path):
+    """OpenCV takes the planes for pixels."""
+    planes = np.ascontiguousarray(TINTED.transpose(2, 0, 1)).astype(np.uint16)
+    (tmp_path / "a.tif").write_bytes(tiff(planes.reshape(SIZE, SIZE, 3), 2, planar=2))
+    with pytest.raises(InputError, match=r"a\.tif is a TIFF whose colours lie in planes; save it as grey or RGB"):
+        decode(tmp_path, "a.tif", SIZE, (0, 4095))
+
+
+def test_what_a_program_would_have_to_draw_is_no_image(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    with pytest.raises(InputError, match=r"a\.png is not an image that can be read; replace or remove it"):
+        decode(tmp_path, "a.png", SIZE)
 
 
 def test_cmyk_of_16_bits_is_one_sentence(tmp_path):

@@ -107,6 +107,29 @@ def test_a_table_in_the_place_of_a_window(bits, vr):
     assert np.abs(read_dicom(data, "a") - np.array(entries)[position] / (2**bits - 1) * 255).max() <= 1
 
 
+def test_a_table_that_begins_below_0_and_was_written_without_a_sign():
+    entries = list(range(1000))
+    item = Dataset()
+    item.add_new(0x00283002, "US", [1000, 2**16 - 500, 10])
+    item.add_new(0x00283006, "US", entries)
+    data = written("CT_small.dcm", VOILUTSequence=Sequence([item]))
+    position = np.clip(hounsfield() + 500, 0, 999)
+    assert np.abs(read_dicom(data, "a") - position / 1023 * 255).max() <= 1
+
+
+@pytest.mark.parametrize("groups", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
+def test_what_an_enhanced_file_says_of_its_frame(groups):
+    rescale, window, frame = Dataset(), Dataset(), Dataset()
+    rescale.RescaleSlope, rescale.RescaleIntercept = 1, -1024
+    window.WindowCenter, window.WindowWidth = [40, -600], [400, 1500]
+    frame.PixelValueTransformationSequence, frame.FrameVOILUTSequence = Sequence([rescale]), Sequence([window])
+    changes = {groups: Sequence([frame]), "NumberOfFrames": 1}
+    data = written("CT_small.dcm", RescaleSlope=None, RescaleIntercept=None, **changes)
+    plain = written("CT_small.dcm", WindowCenter=40, WindowWidth=400)
+    assert np.array_equal(read_dicom(data, "a"), read_dicom(plain, "a"))
+    assert np.array_equal(read_dicom(data, "a", ct_window="lung"), read_dicom(plain, "a", ct_window="lung"))
+
+
 def test_a_modality_table_goes_before_the_window():
     entries = [n * 2 for n in range(3000)]
     data = written(

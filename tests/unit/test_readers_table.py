@@ -248,6 +248,20 @@ def test_a_cell_that_is_no_class(tmp_path, cell, complaint):
 
 
 @pytest.mark.parametrize(
+    ("cell", "complaint"), [("NO", "declared are no, yes; did you mean no"), ("x", "declared are no, yes; words")]
+)
+def test_a_cell_that_is_none_of_the_declared_words(tmp_path, cell, complaint):
+    competition(tmp_path, "id,label", "a,no", "b,yes", f"c,{cell}")
+    with pytest.raises(InputError, match=f"line 4: unknown class '{cell}'; {complaint}"):
+        read(tmp_path, labels={"no": "healthy", "yes": "ill"})
+
+
+def test_a_table_without_a_row(tmp_path):
+    with pytest.raises(InputError, match=r"train_labels\.csv has no row below its header; add one for each training"):
+        read(competition(tmp_path, "id,label"))
+
+
+@pytest.mark.parametrize(
     "written", ["ill ", "\u3000ill", unicodedata.normalize("NFD", "é")], ids=["space", "wide space", "decomposed"]
 )
 def test_spaces_and_decomposed_letters_make_no_other_class(tmp_path, written):
@@ -279,7 +293,9 @@ def test_any_other_value_and_an_empty_one(tmp_path):
     assert index.train["label"].tolist() == ["healthy", "ill", "ill", "healthy"]
 
 
-@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("1.0", "0.0"), ("True", "False"), ("true", "FALSE")])
+@pytest.mark.parametrize(
+    ("yes", "no"), [("1", "0"), ("1.0", "0.0"), ("True", "False"), ("true", "FALSE"), ("Yes", "no")]
+)
 def test_one_hot_columns_of_one_class(tmp_path, yes, no):
     lines = ["id,h,i", f"a,{yes},{no}", f"b,{no},{yes}", f"c,{yes},{no}", f"d,{no},{yes}"]
     index = read(competition(tmp_path, *lines), labels=("h", "i"))

@@ -56,10 +56,18 @@ def test_another_encoding_is_one_sentence(tmp_path, encoding):
         open_table(written(tmp_path, text.encode(encoding)))
 
 
-@pytest.mark.parametrize(("separator", "plural"), [(";", "semicolons"), ("\t", "tabs")])
-def test_other_separators_are_named(tmp_path, separator, plural):
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize(("separator", "plural"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
+def test_other_separators_are_named(tmp_path, separator, plural, quote):
+    rows = [line.split(",") for line in TEXT.split()]
+    text = "\n".join(separator.join(f"{quote}{cell}{quote}" for cell in row) for row in rows)
     with pytest.raises(InputError, match=f"its cells are separated by {plural}"):
-        open_table(written(tmp_path, TEXT.replace(",", separator)))
+        open_table(written(tmp_path, text))
+
+
+def test_a_separator_inside_a_quoted_name_is_none(tmp_path):
+    assert open_table(written(tmp_path, '"a;b","c|d"\n1,2\n')).columns == ["a;b", "c|d"]
+    assert open_table(written(tmp_path, '"a;b"\n1\n')).columns == ["a;b"]
 
 
 def test_lines_are_those_of_an_editor(tmp_path):
@@ -76,6 +84,10 @@ def test_lines_are_those_of_an_editor(tmp_path):
         ("id,label,label\na,x,y\n", "has 2 columns called 'label'; rename or remove all but one"),
         ("id,label, label\na,x,y\n", "has 2 columns called 'label'"),
         ("id,label\na,x\n\nb,y,z\n", "line 4 has 3 cells, its header 2"),
+        (
+            "My patients\n\nid,label\na,x\n",
+            "line 3 has 2 cells, its header 1; its first line, 'My patients', has to name",
+        ),
         ('id,label\na,x\nb,"y\n', "the row that begins in line 3"),
         ('id,label\na,"x"y\n', "the row that begins in line 2"),
     ],

@@ -286,6 +286,9 @@ def test_a_column_that_the_data_set_does_not_declare_is_refused_before_anything_
         ("name,age,hint\nx0,1,a\n", "has no column 'file' or 'id'"),
         ("id,age,hint\nx0,1,a\nx0,2,b\n", "two rows are of id 'x0'; leave one"),
         ("", "is not a readable CSV"),
+        ("id,age,hint,age\nx0,1,a,2\n", "has 2 columns called 'age'; rename or remove all but one"),
+        ("id;age;hint\nx0;1;a\n", "its cells are separated by semicolons"),
+        ("id,age,hint\nx0,1,a,2\n", "line 2 has 4 cells, its header 3"),
     ],
 )
 def test_a_table_that_does_not_fit_is_one_sentence(tmp_path, text, sentence):

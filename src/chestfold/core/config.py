@@ -290,7 +290,10 @@ def require_choice(setting: str, value: str, known: Iterable[str]) -> None:
 
 def did_you_mean(name: str, known: Any) -> str:
     """`; did you mean NAME?` for the nearest of the `known` names; nothing where none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    names = list(known)
+    small = {each.casefold(): each for each in names}
+    near = difflib.get_close_matches(name, names, n=1)
+    near = near or [small[each] for each in difflib.get_close_matches(name.casefold(), list(small), n=1)]
     return f"; did you mean {near[0]}?" if near else ""
 
 

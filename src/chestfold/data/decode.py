@@ -62,6 +62,8 @@ _REDUCED_COLOUR = {
     1: cv2.IMREAD_COLOR,
 }
 _TIFF = (b"II*\0", b"MM\0*")
+_DRAWN = ("EPS", "WMF")
+"""Formats that Pillow lets another program draw."""
 _PNG_BITS = 24
 """Where a PNG says how many bits a sample has."""
 _UNREDUCED = 1 << 30
@@ -193,6 +195,8 @@ def open_header(data: bytes, path: Path) -> Image.Image:
         raise InputError(f"{path} is empty; replace or remove it")
     try:
         header = Image.open(io.BytesIO(data))
+        if header.format in _DRAWN:
+            raise OSError(f"a {header.format} is drawn by another program")
     except _DAMAGE as error:
         if data[:4] in _TIFF:
             raise InputError(
@@ -255,6 +259,8 @@ def _deep_values(header: Image.Image, upright: Image.Image, data: bytes, name: s
         deep = max(_tiff_tag(header, 258, (1,))) > 8 or _is_signed(header)
     if not deep and not rare:
         return None
+    if _tiff_tag(header, 284, 1) == 2:  # OpenCV takes planes of colours for pixels, silently
+        raise InputError(f"{name} is a TIFF whose colours lie in planes; save it as grey or RGB, pixel by pixel")
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)  # without alpha
     if values is not None and values.dtype != np.uint8:
         return values[:, :, ::-1]

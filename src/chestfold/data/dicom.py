@@ -35,6 +35,11 @@ _KINDS += ["YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"]
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _DECLARE = "declare a ct_window or a value_range (chestfold predict: --window or --range)"
 _AGAIN = "export it again"
+_FRAME_VALUES = {
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
+}
+"""Where enhanced files say it of a frame: sequence -> elements of its item."""
 _PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -133,7 +138,19 @@ def _parse(data: bytes, name: str) -> Any:
 
     header = pydicom.dcmread(io.BytesIO(data), force=data[128:132] != b"DICM")
     _require_image(header, name)
+    _lift_frame_values(header)
     return header
+
+
+def _lift_frame_values(header: Any) -> None:
+    """Let an enhanced file say of its image what it says of its one frame, or of all (PS3.3, C.7.6.16.1.1)."""
+    for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
+        for frame in (header.get(groups) or [])[:1]:
+            for sequence, names in _FRAME_VALUES.items():
+                for item in (frame.get(sequence) or [])[:1]:
+                    for name in names:
+                        if name in item and name not in header:
+                            setattr(header, name, item[name].value)
 
 
 def _require_image(header: Any, name: str) -> None:
@@ -283,6 +300,8 @@ def _looked_up(values: np.ndarray, table: Any) -> np.ndarray:
     Not pydicom's own: its 3.0.2 wraps around at 256 in a table of more than 256 entries of 8 bits.
     """
     first, entries = int(table.LUTDescriptor[1]), table.LUTData
+    if first >= 2**15 and values.min() < 0:  # written without a sign
+        first -= 2**16
     numbers = np.frombuffer(entries, "<u2") if isinstance(entries, bytes) else np.array(entries)
     return numbers[np.clip(np.rint(values) - first, 0, len(numbers) - 1).astype(np.int64)].astype(np.float64)
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from chestfold.core.files import read_text
 T = TypeVar("T")
 CELL_LIMIT = 1 << 30
 """Characters in a cell: masks are written into cells, and csv's own limit is lower than some of them."""
-OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+QUOTED = re.compile(r'"[^"]*"')
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def open_table(path: Path) -> Table:
     header = _header(path, records[0][1])
     rows, lines = [], []
     for line, cells in records[1:]:
-        rows.append(_fitted(path, line, cells, len(header)))
+        rows.append(_fitted(path, line, cells, header))
         lines.append(line)
     return Table(path, pd.DataFrame(rows, columns=header, dtype="str"), lines)
 
@@ -84,7 +86,9 @@ def open_table(path: Path) -> Table:
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """First line and cells of each record that holds a text."""
     csv.field_size_limit(CELL_LIMIT)
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path)
+    _require_commas(path, text)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1
     try:
         for cells in reader:
@@ -95,14 +99,19 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"{path} is not a readable CSV: the row that begins in line {line}: {error}") from error
 
 
+def _require_commas(path: Path, text: str) -> None:
+    """Raise `InputError` where the first line has another separator, and no comma; what is in quotes does not count."""
+    header = QUOTED.sub("", text.lstrip("\r\n").partition("\n")[0])
+    for separator, plural in OTHER_SEPARATORS.items():
+        if separator in header and "," not in header:
+            raise InputError(f"{path}: its cells are separated by {plural}; save it as CSV with commas between them")
+
+
 def _header(path: Path, cells: list[str]) -> list[str]:
     """Names of the columns, without the spaces around them."""
     names = [cell.strip() for cell in cells]
     while not names[-1]:
         names.pop()
-    for separator, plural in OTHER_SEPARATORS.items():
-        if len(names) == 1 and separator in names[0]:
-            raise InputError(f"{path}: its cells are separated by {plural}; save it as CSV with commas between them")
     names = [name or f"Unnamed: {n}" for n, name in enumerate(names)]
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
@@ -110,10 +119,12 @@ def _header(path: Path, cells: list[str]) -> list[str]:
     return names
 
 
-def _fitted(path: Path, line: int, cells: list[str], width: int) -> list[str]:
+def _fitted(path: Path, line: int, cells: list[str], header: list[str]) -> list[str]:
     """The cells of a row, as many as there are columns."""
+    width = len(header)
     if any(cells[width:]):
-        raise InputError(f"{path} is not a readable CSV: line {line} has {len(cells)} cells, its header {width}")
+        way = f"; its first line, {header[0]!r}, has to name the columns" if width == 1 else ""
+        raise InputError(f"{path} is not a readable CSV: line {line} has {len(cells)} cells, its header {width}{way}")
     return cells[:width] + [""] * (width - len(cells))
 
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from chestfold.core.errors import InputError
+from chestfold.data.dataset import tidy
+from chestfold.data.readers.files import split_suffix
+from chestfold.data.tables import open_table
 
 KEYS = ("file", "id")
 """Columns that say which image a row is of: its name or path as typed, or its name without suffix."""
@@ -18,32 +19,25 @@ class ValueTable:
     """
 
     def __init__(self, path: Path, names: tuple[str, ...]) -> None:
-        table = _read(path)
-        self._path, self._names = path, names
-        self._key = next((key for key in KEYS if key in table), "")
+        table = open_table(path)
+        self._path = path
+        self._key = next((key for key in KEYS if key in table.columns), "")
         if not self._key:
             raise InputError(f"{path} has no column 'file' or 'id' (it has {', '.join(table.columns)}); add one")
         for name in names:
-            if name not in table:
+            if name not in table.columns:
                 raise InputError(f"{path} has no column {name!r} (it has {', '.join(table.columns)}); add it")
-        doubled = table[self._key][table[self._key].duplicated()]
-        if len(doubled):
-            raise InputError(f"{path}: two rows are of {self._key} {doubled.iloc[0]!r}; leave one")
-        self._rows = table.set_index(self._key)[list(names)].to_dict("index")
+        values = table.frame[list(names)].to_dict("records")
+        self._rows: dict[str, dict[str, str]] = {}
+        for text, row in zip(map(tidy, table.cells(self._key)), values, strict=True):
+            if text in self._rows:
+                raise InputError(f"{path}: two rows are of {self._key} {text!r}; leave one")
+            self._rows[text] = {str(name): str(cell) for name, cell in row.items()}
 
     def of(self, image: Path) -> dict[str, str]:
         """Column -> text of an image; `InputError` where the table has no row of it."""
-        wanted = [str(image), image.name] if self._key == "file" else [image.stem, image.name]
-        for text in wanted:
+        wanted = [str(image), image.name] if self._key == "file" else [split_suffix(image.name)[0], image.name]
+        for text in map(tidy, wanted):
             if text in self._rows:
-                return {str(name): str(cell) for name, cell in self._rows[text].items()}
+                return self._rows[text]
         raise InputError(f"{image}: {self._path} has no row of it (column {self._key!r})")
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"--table {path} does not exist") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a readable CSV in UTF-8 ({' '.join(str(error).split())})") from error

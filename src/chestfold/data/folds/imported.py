@@ -1,6 +1,5 @@
 """The folds of others, of a competition or split by time: proven like ours, and kept like them."""
 
-import csv
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from chestfold.data.folds.checks import first_lack, leak_report, ways_on
 from chestfold.data.folds.file import Folds, describe, store
 from chestfold.data.folds.splitting import Images, linked_images
 from chestfold.data.readers import IMAGE_SUFFIXES
+from chestfold.data.tables import open_table
 
 
 @dataclass(frozen=True)
@@ -85,29 +85,13 @@ def read_given_folds(index: Index, path: Path, fold_column: str, id_column: str)
 
 
 def read_rows(path: Path, fold_column: str, id_column: str) -> Iterator[Row]:
-    """The rows of a CSV of folds in UTF-8, with the numbers of their lines; lines without any cell are left out."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            header = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = header
-            _require_columns(path, header, {"--id-column": id_column, "--fold-column": fold_column})
-            for cells in reader:
-                if any(cells.values()):
-                    yield Row(reader.line_num, (cells[id_column] or "").strip(), (cells[fold_column] or "").strip())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not in UTF-8; save it as UTF-8") from error
-    except csv.Error as error:
-        raise InputError(f"{path} is not a readable CSV ({error})") from error
-
-
-def _require_columns(path: Path, header: Sequence[str], wanted: dict[str, str]) -> None:
-    for option, column in wanted.items():
-        if header.count(column) != 1:
-            how = "has no column" if column not in header else "has more than one column"
-            raise InputError(f"{path} {how} {column!r} (it has {', '.join(header)}); {option} names the one to read")
+    """The rows of a CSV of folds, with the numbers of their lines; lines without any cell are left out."""
+    table = open_table(path)
+    table.require(id_column, declared_in="--id-column")
+    table.require(fold_column, declared_in="--fold-column")
+    cells = zip(table.lines, table.cells(id_column), table.cells(fold_column), strict=True)
+    for line, image_id, fold in cells:
+        yield Row(line, image_id.strip(), fold.strip())
 
 
 def _plain(name: str) -> str:

@@ -15,7 +15,7 @@ from chestfold.core.task.multilabel import label_text
 from chestfold.data.dataset import ANY_OTHER, Dataset, comparable, tidy
 from chestfold.data.tables import Table, each_cell
 
-PRESENT, ABSENT = {"1", "true"}, {"0", "false"}
+PRESENT, ABSENT = {"1", "true", "yes"}, {"0", "false", "no"}
 
 
 def is_one_of(cell: str, texts: tuple[str, ...]) -> bool:
@@ -79,7 +79,7 @@ def _class_of(dataset: Dataset, text: str) -> str:
                 return name
     if ANY_OTHER in meanings:
         return meanings[ANY_OTHER]
-    raise ValueError(f"unknown class {text!r}; declared are {', '.join(dataset.classes)}{_way_on(text, meanings)}")
+    raise ValueError(f"unknown class {text!r}; declared are {', '.join(meanings)}{_way_on(text, meanings)}")
 
 
 def _way_on(text: str, known: Iterable[str]) -> str:
@@ -117,7 +117,10 @@ def one_hot_cell(dataset: Dataset, cell: str) -> float:
         return 1
     if not text:
         raise ValueError(_missing("the label", dataset))
-    raise ValueError(f"{cell!r} is neither 1 nor 0; if it means that the label is not known, declare it as unknown")
+    raise ValueError(
+        f"{cell!r} is neither 1 nor 0; if it means that the label is not known, declare it as unknown, else write one "
+        "of them"
+    )
 
 
 def _require_one_each(dataset: Dataset, table: Table, labels: np.ndarray) -> None:

@@ -61,6 +61,8 @@ class _Reading:
     def read(self, table: Table, split: str) -> None:
         """Add the images that a table names."""
         dataset = self.dataset
+        if split == "train" and not table.lines:
+            raise InputError(f"{table.path} has no row below its header; add one for each training image")
         groups = [dataset.group] if dataset.group and split == "train" else []
         labels = label_columns(dataset) if split == "train" and not self._has_one_class() else []
         more = dataset.carried if split == "train" else dataset.tabular

@@ -439,6 +439,21 @@ def test_a_declaration_that_cannot_be(project, line, complaint):
         open_index("tiny")
 
 
+@pytest.mark.parametrize("suffix", ["", ".1", ".png", ".dcm"])
+def test_another_window_is_another_cache_whatever_the_files_are_called(project, suffix):
+    root = project.input / "wards"
+    for n, kind in enumerate(("healthy", "ill")):
+        (root / kind).mkdir(parents=True)
+        (root / kind / f"IM{n}{suffix}").write_bytes(written("CT_small.dcm", SeriesNumber=n))
+    seen = []
+    for window in ("lung", "mediastinum"):
+        (root / "dataset.toml").write_text(
+            f'classes = ["healthy", "ill"]\npositive = "ill"\nreader = "folders"\nct_window = "{window}"\n'
+        )
+        seen.append(np.array(open_cache(open_index("wards"), 32).images))
+    assert not np.array_equal(*seen)
+
+
 def test_caches_of_other_formats_keep_their_names(project):
     """A cache that was made before there was DICOM is still the one that is used: hash of content, transform, size."""
     from chestfold.core.files import sha256_json

@@ -33,6 +33,7 @@ from chestfold.data.channels import Form, decode_form, neighbours, places_of
 from chestfold.data.dataset import Index
 from chestfold.data.decode import DEEP_TRANSFORM, TRANSFORM, is_deep, read_bytes, split_place
 from chestfold.data.dicom import DICOM_SUFFIXES, DICOM_TRANSFORM
+from chestfold.data.readers.files import split_suffix
 
 PROVEN_AT_ONCE = 512
 """Images that a thread compares with their checksums before it takes others."""
@@ -193,8 +194,10 @@ def _cache_path(index: Index, form: Form, content: str) -> Path:
 
 def _dicom_key(index: Index) -> list[str]:
     """What else decides the pixels where a set holds DICOM files; nothing for the others, whose caches stay valid."""
-    holds = any(place.lower().endswith(DICOM_SUFFIXES) for place in index.table["path"])
-    return [DICOM_TRANSFORM, index.dataset.ct_window] if holds else []
+    files = [name for name, member in map(split_place, index.table["path"]) if not member]
+    suffixes = {split_suffix(name)[1].lower() for name in files}
+    window = index.dataset.ct_window
+    return [DICOM_TRANSFORM, window] if window or not suffixes.isdisjoint(("", *DICOM_SUFFIXES)) else []
 
 
 def _deep_key(index: Index) -> list[str]:

@@ -22,7 +22,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.extras import require
 from chestfold.data.levels import LUMA, Reading, quantised, repeated, require_pixels
 
-DICOM_TRANSFORM = "dicom-2"
+DICOM_TRANSFORM = "dicom-3"
 """Names what `read_dicom` does to a file; part of the key of a cache that holds such files."""
 DICOM_SUFFIXES = (".dcm", ".dicom")
 CT_WINDOWS = {"lung": (-600.0, 1500.0), "mediastinum": (40.0, 400.0), "bone": (400.0, 1800.0)}

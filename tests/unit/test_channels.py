@@ -247,3 +247,26 @@ def test_what_is_not_declared_is_refused(project):
 
 def test_the_known_data_sets_are_grey():
     assert {made.three_channels for made in catalogue().values() if made.view} == {"grey"}
+
+
+# What a declaration said when a run was trained
+
+
+def test_a_run_is_not_mixed_from_two_declarations_of_its_pixels(project):
+    from conftest import tiny_experiment
+
+    from chestfold import Predictor
+
+    path = project.input / "tiny" / "dataset.toml"
+    text = path.read_text()
+    path.write_text(text + "value_range = [0, 255]\n")
+    project.run(tiny_experiment(epochs=1), "--fold", "0")
+    assert Predictor("exp100").levels == ((0, 255), "")
+    path.write_text(text + "value_range = [0, 200]\n")
+    with pytest.raises(InputError, match=r"begun with other settings \(value_range: \(0, 255\) -> \(0, 200\)\)"):
+        project.run(tiny_experiment(epochs=1), "--fold", "0")
+    with pytest.raises(
+        InputError, match=r"exp100 was trained while .*\(value_range: \(0, 255\) then, \(0, 200\) now\)"
+    ):
+        _ = Predictor("exp100").levels
+    assert Predictor("exp100", value_range=(0, 200)).levels == ((0, 200), "")

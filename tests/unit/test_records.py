@@ -83,7 +83,7 @@ def test_a_file_that_is_not_json_and_one_that_is_missing(path):
         Example.from_json(path)
 
 
-@pytest.mark.parametrize(("kind", "younger"), [(FoldConfig, ["task"]), (FoldManifest, [])])
+@pytest.mark.parametrize(("kind", "younger"), [(FoldConfig, ["task", "shown"]), (FoldManifest, [])])
 def test_the_files_of_a_fold_are_records(trained, kind, younger):
     """`younger`: fields that files of before do not have."""
     name = {FoldConfig: "config.json", FoldManifest: "manifest.json"}[kind]

@@ -232,3 +232,11 @@ def test_a_finished_fold_whose_settings_were_changed_is_refused(folder, setting,
         folder.require_own_config()
     with pytest.raises(InputError, match=r"config\.json is not the one"):
         folder.is_finished()
+
+
+def test_what_an_older_record_does_not_say_of_the_pixels_is_as_it_is_now():
+    old, lung, bone = (
+        config().model_copy(update={"shown": shown}) for shown in (None, {"ct_window": "lung"}, {"ct_window": "bone"})
+    )
+    assert not old.changes(lung) and lung.changes(bone) == {"ct_window": ("lung", "bone")}
+    assert lung.changes(config().model_copy(update={"shown": {}})) == {"ct_window": ("lung", None)}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from chestfold.core import hooks
 from chestfold.core.config import Experiment, difference
@@ -58,6 +58,10 @@ class Config(Record):
     def deciding(self) -> dict[str, Any]:
         """Everything that decides the bytes of the outcome; it never changes in a folder."""
         return self.settings | self.fingerprint
+
+    def changes(self, new: Self) -> dict[str, tuple[Any, Any]]:
+        """What decides the outcome and is another in `new`: name -> (here, in `new`)."""
+        return difference(self.deciding(), new.deciding())
 
 
 class Manifest(Provenance):
@@ -143,7 +147,7 @@ class TrainingFolder(Generic[C, M]):
 
     def require_same(self, config: C) -> None:
         """Raise `InputError` where the folder is bound to another configuration than `config`."""
-        changed = difference(self.config().deciding(), config.deciding())
+        changed = self.config().changes(config)
         if changed:
             listed = ", ".join(f"{name}: {old} -> {new}" for name, (old, new) in changed.items())
             raise InputError(
@@ -243,6 +247,8 @@ class FoldConfig(Config):
     positive: str
     threads: int
     task: str = "multiclass"
+    shown: dict[str, str] | None = None
+    """What the data set declared of how files become pixels (`channels.shown_as`); None in older records."""
 
     def deciding(self) -> dict[str, Any]:
         """The settings, the hashes and what the predictions are of; not the threads, which `claim` keeps.
@@ -250,7 +256,11 @@ class FoldConfig(Config):
         A setting that was added to `Experiment` after the fold was begun had its default.
         """
         predicted = {"fold": self.fold, "classes": list(self.classes), "positive": self.positive, "task": self.task}
-        return Experiment().to_dict() | super().deciding() | predicted
+        return Experiment().to_dict() | super().deciding() | predicted | (self.shown or {})
+
+    def changes(self, new: Self) -> dict[str, tuple[Any, Any]]:
+        """As of any training; what a record does not say of the declaration is taken to be as it is now."""
+        return super().changes(new if self.shown is not None else new.model_copy(update={"shown": None}))
 
     def create_task(self) -> "Task":
         """What its labels and probabilities mean."""

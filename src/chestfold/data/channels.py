@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chestfold.core.config import Experiment
+from chestfold.core.config import Experiment, difference
 from chestfold.core.errors import InputError
 from chestfold.data.dataset import Dataset, Index, Levels
 from chestfold.data.decode import decode
@@ -51,6 +51,24 @@ def require_channels(form: Form, dataset: Dataset) -> None:
         raise InputError(
             f"channels = 3: {dataset.name} does not say what its three channels are; declare three_channels = "
             '"rgb", "windows", "slices" or "grey" in its dataset.toml, or use channels = 1'
+        )
+
+
+def shown_as(dataset: Dataset, channels: int) -> dict[str, str]:
+    """What a declaration says of how files become pixels: field -> its value as a text; only what is declared."""
+    fields = ["value_range", "ct_window", "windows"]
+    fields += ["three_channels", "slice_pattern"] if channels == 3 else []
+    return {name: str(getattr(dataset, name)) for name in fields if getattr(dataset, name)}
+
+
+def require_shown(shown: dict[str, str] | None, dataset: Dataset, channels: int, trained: str) -> None:
+    """Raise `InputError` where `dataset` declares other pixels than `shown`, of which `trained` is; None: not known."""
+    changed = difference(shown, shown_as(dataset, channels)) if shown is not None else {}
+    if changed:
+        listed = ", ".join(f"{name}: {then} then, {now} now" for name, (then, now) in changed.items())
+        raise InputError(
+            f"{trained} was trained while the dataset.toml of {dataset.name} said otherwise what its pixels are "
+            f"({listed}); restore it, or train again"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from chestfold.core.config import Request, did_you_mean
 from chestfold.core.errors import InputError
 from chestfold.core.run_folder import FoldFolder, RunFolder
+from chestfold.data.channels import require_shown
 from chestfold.train.prepare import Prepared, prepare
 
 
@@ -54,6 +55,7 @@ def _require_same_data(ready: Prepared, folder: FoldFolder) -> None:
         key = f"{name}_sha256"
         if trained_on[key] != present[key]:
             raise InputError(f"{folder.path} was trained on another {name} of {ready.exp.data} than the one in input/")
+    require_shown(folder.config().shown, ready.index.dataset, ready.exp.channels, str(folder.path))
 
 
 def select_images(ready: Prepared, trained: list[int], config: ExplainConfig) -> dict[int, list[str]]:

@@ -134,6 +134,7 @@ class Decoder:
         self._places: dict[tuple[str, Form], tuple[Dataset, list[Places]]] = {}
         for run in runs:
             dataset, form = find_dataset(run.exp.data), form_of(run.exp)
+            run.require_shown(dataset)
             self._places[run.exp.data, form] = dataset, places_of(replace(wanted.index, dataset=dataset), form)
         columns = wanted.index.table.drop(columns=["path", "label", "group", "split"])
         self._values = [{str(name): str(cell) for name, cell in row.items()} for row in columns.to_dict("records")]

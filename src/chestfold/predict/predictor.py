@@ -265,6 +265,8 @@ class Predictor:
     def levels(self) -> Levels:
         """What is black and white in 16-bit and DICOM images: as given, else as the data set declares."""
         if not any(self._given):
+            for run in self.runs:
+                run.require_shown(self.dataset)
             return self.dataset.levels
         if any(run.exp.channels == 3 for run in self.runs) and self.dataset.three_channels == "windows":
             raise InputError(f"{self.name} sees three windows that its data set declares; give no window and no range")

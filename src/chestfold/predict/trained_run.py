@@ -10,6 +10,8 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import folds_dir, sha256_file, sha256_json
 from chestfold.core.run_folder import FoldFolder, RunFolder
 from chestfold.core.task import Task
+from chestfold.data.channels import require_shown
+from chestfold.data.dataset import Dataset
 from chestfold.data.folds.file import FoldsRecord
 from chestfold.data.loader import Images, images_of
 from chestfold.data.tabular import Cells
@@ -58,7 +60,8 @@ class TrainedRun:
     """The finished folds of a run, in memory.
 
     `numbers` are the folds', `of` is how many the run has, with those that are not trained; 0 where that is not known.
-    `is_debug`: a short pass of `--debug`, which has learned nothing.
+    `is_debug`: a short pass of `--debug`, which has learned nothing. `shown`: how its files became pixels, as
+    `channels.shown_as`; None where that is not known.
     """
 
     name: str
@@ -68,6 +71,11 @@ class TrainedRun:
     folds: list[FoldModels]
     of: int = 0
     is_debug: bool = False
+    shown: dict[str, str] | None = None
+
+    def require_shown(self, dataset: Dataset) -> None:
+        """Raise `InputError` where `dataset` now declares other pixels than the networks were trained on."""
+        require_shown(self.shown, dataset, self.exp.channels, self.name)
 
     def predict(self, pixels: np.ndarray, values: Sequence[Values] = ()) -> RunPrediction:
         """Of decoded pixels in the form of the experiment, (N, S, S) or (N, S, S, 3), and the values of its columns."""
@@ -168,7 +176,7 @@ def load_folds(name: str, folders: Sequence[FoldFolder]) -> TrainedRun:
         folds.append(FoldModels(networks, _detector(folder, networks[-1])))
     numbers = tuple(folder.number for folder in folders)
     debug = is_debug(name) or is_debug(config.experiment)
-    return TrainedRun(name, config.create_task(), exp, numbers, folds, number_of_folds(name, exp), debug)
+    return TrainedRun(name, config.create_task(), exp, numbers, folds, number_of_folds(name, exp), debug, config.shown)
 
 
 def number_of_folds(name: str, exp: Experiment) -> int:

@@ -259,10 +259,10 @@ def train(order: Order, send: Callable[[Message], Any]) -> None:
     request = replace(order.request, folds=(order.fold,))
     try:
         ready = prepare(request)
-        fingerprint = ready.fold_config(order.fold, order.threads).fingerprint
+        config = ready.fold_config(order.fold, order.threads)
     except InputError as error:  # the asking machine has prepared it without one
         raise NodeDiffers(str(error)) from error
-    require_same_data(order.needs.fingerprint, fingerprint)
+    require_same_data(order.needs.fingerprint, config.fingerprint | (config.shown or {}))
     tracker = open_tracker(*order.tracker)
     train_fold(ready, order.fold, tracker, order.threads)
     tracker.close()

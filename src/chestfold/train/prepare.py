@@ -19,7 +19,7 @@ from chestfold.data import folds
 from chestfold.data.additions import Addition, join
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import find_dataset, open_index
-from chestfold.data.channels import form_of, require_channels
+from chestfold.data.channels import form_of, require_channels, shown_as
 from chestfold.data.dataset import Dataset, Index
 from chestfold.data.loader import Images, images_of
 from chestfold.data.sampling import random_share, sample_per_class
@@ -225,6 +225,7 @@ class Prepared:
             task=self.task.name,
             fingerprint=fingerprint,
             threads=threads,
+            shown=shown_as(self.index.dataset, self.exp.channels),
         )
 
     def fold_images(self, fold: int) -> FoldImages:

@@ -169,7 +169,8 @@ def create_orders(
     for cell in grid:
         if cell.is_open:
             experiment = ready[cell.name]
-            fingerprint = experiment.fold_config(cell.fold, threads).fingerprint
+            config = experiment.fold_config(cell.fold, threads)
+            fingerprint = config.fingerprint | (config.shown or {})
             of_cell = replace(wanted, fingerprint=fingerprint)
             orders[cell] = Order(experiment.request, cell.fold, threads, of_cell, folders, mark, gpus > 0, tracker)
     return orders

@@ -2,6 +2,7 @@
 
 import itertools
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -295,6 +296,12 @@ def test_a_patient_with_more_than_a_folds_part_is_said_by_name_and_share(word):
     assert line.startswith(f"patient {word!r} has 70 of 100 images (70 %), and a fold's part is 20: declare ")
     declaration = line.partition("declare ")[2].removesuffix(" if it means unknown")
     assert tomllib.loads(declaration) == {"unknown_group": [word]}
+
+
+def test_unknown_group_is_advised_where_it_can_be_declared():
+    index = many_of_one("p", 70)
+    of_names = replace(index, dataset=index.dataset.model_copy(update={"patient_pattern": "^(p)"}))
+    assert folds.large_groups(of_names, 5)[0].endswith("a fold's part is 20: look whether that is one patient")
 
 
 @pytest.mark.parametrize(("many", "count", "said"), [(20, 5, 0), (22, 5, 1), (48, 2, 0), (52, 2, 1), (34, 3, 1)])

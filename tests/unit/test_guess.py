@@ -184,6 +184,13 @@ def test_names_cannot_break_the_file(tmp_path):
     assert sorted(guessed(tmp_path)["classes"]) == sorted(names)
 
 
+@pytest.mark.parametrize("folder", ["ct{1}", "{id}", "a*b"])
+def test_folders_that_are_called_like_a_template(tmp_path, folder):
+    put(tmp_path, *[f"{folder}/{name}.png" for name in NAMES])
+    table(tmp_path, "train.csv", *lines("id,label", BINARY))
+    assert "*" in guessed(tmp_path)["images"]
+
+
 def test_an_empty_folder_and_none(tmp_path):
     with pytest.raises(InputError, match="holds neither images nor an .npz"):
         guess_declaration(tmp_path, "mine")

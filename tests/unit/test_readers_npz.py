@@ -97,6 +97,15 @@ def test_texts_are_labels_and_unknown_ones_are_left_out(tmp_path):
     assert "left out: 1 train image(s) whose class is not known" in index.notes
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_labels_of_test_images_may_be_withheld(tmp_path, several):
+    fields: dict = dict(task="multilabel", classes=("A", "B"), positive="", labels={}) if several else {}
+    labels = np.eye(2, dtype=int)[[0, 1, 0, 1]] if several else NUMBERS
+    np.savez(tmp_path / "mine.npz", train_images=GREY, train_labels=labels, test_images=GREY[:2])
+    index = read_index(declared(**({"reader": "npz", "labels": {"0": "healthy", "1": "ill"}} | fields)), tmp_path)
+    assert rows(index, "id", "label")[4:] == [("test_000000", ""), ("test_000001", "")]
+
+
 def test_a_file_by_another_name_is_named(tmp_path):
     np.savez(tmp_path / "other.npz", train_images=GREY)
     with pytest.raises(InputError, match="mine.npz does not exist; rename other.npz"):

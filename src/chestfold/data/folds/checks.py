@@ -145,11 +145,10 @@ def large_groups(index: Index, count: int, table: pd.DataFrame | None = None) ->
     train, part = index.train, len(index.train) / count
     lines = []
     for name, size in _larger(train["group"], part).items():
-        declared = json.dumps([name], ensure_ascii=False)
-        lines.append(
-            f"patient {name!r} has {_share(size, len(train))}, and a fold's part is {part:.0f}: declare "
-            f"unknown_group = {declared} if it means unknown"
-        )
+        way = f"declare unknown_group = {json.dumps([name], ensure_ascii=False)} if it means unknown"
+        if index.dataset.reader == "folders" or index.dataset.patient_pattern:  # it is no cell of a table
+            way = "look whether that is one patient"
+        lines.append(f"patient {name!r} has {_share(size, len(train))}, and a fold's part is {part:.0f}: {way}")
     if table is None:
         return lines
     patients = train.set_index("id")["group"].loc[table["id"]].to_numpy()

@@ -1,5 +1,6 @@
 """Where the images lie that a column of a table names."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from unicodedata import normalize
 from chestfold.data.dataset import ID, stays_inside
 from chestfold.data.readers.files import split_suffix
 
+BRACES = re.compile("[{}]")
+"""In a folder's name: what no template can say but by `*`."""
 SAMPLED = 2000
 """About so many cells of a column are looked at."""
 
@@ -55,7 +58,8 @@ class Names:
         for place in self._places.get(PurePosixPath(name).name, []):
             body, own_suffix = split_suffix(place)
             if body == wanted or body.endswith("/" + wanted):
-                folders = [ID if part == name else part for part in PurePosixPath(body[: -len(wanted)]).parts]
+                parts = PurePosixPath(body[: -len(wanted)]).parts
+                folders = [ID if part == name else BRACES.sub("*", part) for part in parts]
                 found.append("/".join([*folders, ID]) + ("" if suffix else own_suffix))
         return found
 

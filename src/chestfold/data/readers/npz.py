@@ -79,7 +79,8 @@ def read_npz(dataset: Dataset, root: Path) -> Index:
         if part + IMAGES not in arrays:
             continue
         labels = _labels(dataset, path, part, arrays)
-        texts = [text_of(dataset, row) for row in labels]
+        withheld = part + LABELS not in arrays
+        texts = [""] * len(labels) if withheld else [text_of(dataset, row) for row in labels]
         left_out = texts.count("") if split == "train" else 0
         notes += [f"left out: {left_out} {part} image(s) whose class is not known"] if left_out else []
         for row, label in enumerate(texts):
@@ -95,9 +96,13 @@ def _labels(dataset: Dataset, path: Path, part: str, arrays: dict[str, np.ndarra
     """The labels of a part's images, float (N, K), NaN where one is not known."""
     labels, count, several = arrays.get(part + LABELS), len(arrays[part + IMAGES]), dataset.task == "multilabel"
     width = len(dataset.classes) if several else 1
+    if labels is None and part == "test":  # withheld
+        return np.full((count, len(dataset.classes)), np.nan)
     if labels is None or labels.size != count * width:
         what = f"{width} labels" if several else "one label"
-        raise InputError(f"{path}: {part}{LABELS} does not hold {what} for each of the {count} {part}{IMAGES}")
+        raise InputError(
+            f"{path}: {part}{LABELS} does not hold {what} for each of the {count} {part}{IMAGES}; save both again"
+        )
     if labels.dtype.kind not in "uibUS":
         raise InputError(f"{path}: {part}{LABELS} holds {labels.dtype}; save whole numbers or texts")
     cells = list(map(str, labels.astype(str).ravel()))

@@ -215,6 +215,22 @@ def test_labels_of_test_images_come_from_their_table_alone(tmp_path):
     assert len(read(tmp_path, test_table="sample_submission.csv").test) == 3
 
 
+def test_a_test_image_of_a_training_image_s_id_is_called_by_its_path(tmp_path):
+    put(competition(tmp_path), "test/a.tif")
+    table(tmp_path, "sample_submission.csv", "id,label", "x0,0", "a,0")
+    index = read(tmp_path)
+    assert rows(index, "id", "path", "group")[4:] == [("test/a", "test/a.tif", "test/a"), ("x0", "test/x0.tif", "x0")]
+    assert "1 test image(s) have the id of a training image, and are called by their paths, as 'test/a'" in index.notes
+    assert index.train["id"].tolist() == ["a", "b", "c", "d"]
+
+
+def test_an_image_in_training_and_test_table_is_refused(tmp_path):
+    competition(tmp_path)
+    table(tmp_path, "test.csv", "id", "a")
+    with pytest.raises(InputError, match=r"train/a\.tif is named as a training image and as a test image \('a'\)"):
+        read(tmp_path, test_images="train/{id}.tif")
+
+
 # Labels of one class
 
 

@@ -2,11 +2,13 @@
 
 import pandas as pd
 import pytest
+from conftest import answers_of
 
 from chestfold.cli import main
+from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, sha256_file
 from chestfold.evaluate import predictions, results
-from chestfold.integrations.kaggle.submission import write_submission
+from chestfold.integrations.kaggle.submission import submission_csv, write_submission
 from chestfold.predict.competition import find_sample
 
 
@@ -29,6 +31,18 @@ def test_ids_stand_as_in_the_sample_with_their_own_predictions(sample):
     path, new = write_submission("exp100")
     assert new and written(path).index.tolist() == [f"x{n:03d}" for n in reversed(range(12))]
     pd.testing.assert_series_equal(written(path).sort_index(), predicted().sort_index(), atol=1e-6, check_index=True)
+
+
+def test_ids_that_the_index_calls_by_their_paths_are_matched_with_those_of_the_sample():
+    table = pd.DataFrame({"id": ["test/a", "x0", "p/c", "q/c"], "ill": [0.1, 0.2, 0.3, 0.4]})
+    table = table.assign(rest=1 - table["ill"], group="", fold=-1, label="")[
+        ["id", "group", "fold", "label", "rest", "ill"]
+    ]
+    sample = pd.DataFrame({"id": ["x0", "a.png", "q/c", "p/c"], "ill": "0"})
+    sent = submission_csv(table, "exp100", sample, answers_of("ill")).decode().split()
+    assert sent == ["id,ill", "x0,0.200000", "a.png,0.100000", "q/c,0.400000", "p/c,0.300000"]
+    with pytest.raises(InputError, match="differ in 2 ids, the first is 'c'"):
+        submission_csv(table, "exp100", sample.assign(id=["x0", "a", "c", "p/c"]), answers_of("ill"))
 
 
 def test_the_same_content_keeps_its_number_and_another_gets_the_next(trained):

@@ -22,7 +22,7 @@ from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.dataset import Dataset, tidy
 from chestfold.data.readers.cells import cell_labels, text_of
-from chestfold.data.readers.files import id_key
+from chestfold.data.readers.files import id_key, short_names
 from chestfold.data.tables import Table, open_table
 from chestfold.evaluate import predictions, subgroups
 from chestfold.evaluate.results import FoldsOfResult, Result, ResultRecord, about_dataset, find_result, write_result
@@ -247,11 +247,11 @@ def _is_fold(cell: str, fold: int) -> bool:
 
 
 def _by_name(ids: Sequence[str]) -> dict[str, str]:
-    """What an image may be called -> its id: with and without suffix, where that is one image's only."""
+    """What an image may be called -> its id: without suffix, without folders, where that is one image's only."""
     without_suffix = pd.Series(list(ids)).map(id_key)
     unique = without_suffix[~without_suffix.duplicated(keep=False)]
     short = {name: ids[n] for n, name in unique.items()}
-    return short | {tidy(image_id): image_id for image_id in ids}
+    return short_names(ids) | short | {tidy(image_id): image_id for image_id in ids}
 
 
 def _numbers(table: Table, column: str) -> np.ndarray:

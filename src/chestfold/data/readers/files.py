@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from unicodedata import normalize
@@ -122,6 +122,18 @@ def split_suffix(name: str) -> tuple[str, str]:
 def id_key(image_id: str) -> str:
     """An id as two tables may both write it: composed letters, no spaces around it, without the suffix of an image."""
     return split_suffix(normalize("NFC", image_id).strip())[0]
+
+
+def short_names(ids: Iterable[str]) -> dict[str, str]:
+    """What an image may be called without the folders before it -> its id, where that is one image's only."""
+    found: dict[str, str] = {}
+    of_several: set[str] = set()
+    for image_id in ids:
+        parts = id_key(image_id).split("/")
+        for name in ("/".join(parts[n:]) for n in range(1, len(parts))):
+            if found.setdefault(name, image_id) != image_id:
+                of_several.add(name)
+    return {name: image_id for name, image_id in found.items() if name not in of_several}
 
 
 def image_row(root: Path, path: Path, image_id: str, label: str, group: str, split: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from chestfold.core.errors import InputError
 from chestfold.data.dataset import Dataset, Index, id_column_of, make_index, tidy_patient
 from chestfold.data.readers.cells import has_labels, label_columns, row_labels, text_of
-from chestfold.data.readers.files import image_row
+from chestfold.data.readers.files import image_row, path_id
 from chestfold.data.readers.places import Places, open_places
 from chestfold.data.tables import Table, open_table
 
@@ -30,6 +30,7 @@ def read_csv(dataset: Dataset, root: Path) -> Index:
     reading = _Reading(dataset, root)
     reading.read(open_table(root / dataset.table), "train")
     reading.read_test()
+    reading.tell_splits_apart()
     return make_index(dataset, root, reading.rows, [*reading.places_notes(), *reading.notes])
 
 
@@ -186,6 +187,28 @@ class _Reading:
                     "keep the right one"
                 )
         return first
+
+    def tell_splits_apart(self) -> None:
+        """Call test images by their paths where training images have their ids: `1.png` in train/ and in test/.
+
+        Raises:
+            InputError: it is the same image.
+        """
+        training = {row["id"]: row["path"] for row in self.rows if row["split"] == "train"}
+        twice = [row for row in self.rows if row["split"] == "test" and row["id"] in training]
+        for row in twice:
+            if row["path"] == training[row["id"]]:
+                raise InputError(
+                    f"{self.root}: {row['path']} is named as a training image and as a test image ({row['id']!r}); "
+                    "take it out of one of the tables, or declare test_images where test images lie elsewhere"
+                )
+            name = path_id(self.root, self.root / row["path"])
+            row |= {"id": name, "group": name if row["group"] == row["id"] else row["group"]}
+        if twice:
+            self.notes.append(
+                f"{len(twice)} test image(s) have the id of a training image, and are called by their paths, as "
+                f"{twice[0]['id']!r}"
+            )
 
     def places_notes(self) -> Iterator[str]:
         """What lies where the images are, and was not read."""

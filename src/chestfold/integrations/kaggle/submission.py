@@ -17,7 +17,7 @@ from chestfold.core.records import Record
 from chestfold.core.run_folder import FULL, FULL_FOLDER, RunFolder
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.dataset import Submission
-from chestfold.data.readers.files import id_key
+from chestfold.data.readers.files import id_key, short_names
 from chestfold.data.tables import open_table
 from chestfold.evaluate import predictions
 from chestfold.evaluate.bootstrap import Score
@@ -235,8 +235,9 @@ def submission_csv(table: pd.DataFrame, name: str, sample: pd.DataFrame, form: A
         InputError: the sample asks for ids that there are no predictions for, or leaves some out.
     """
     ids = sample[form.id_column]
-    keys = [id_key(image_id) for image_id in ids]
     rows = table.set_index(table["id"].map(id_key))
+    short = {name: id_key(image_id) for name, image_id in short_names(table["id"]).items()}
+    keys = [key if key in rows.index else short.get(key, key) for key in map(id_key, ids)]
     strays = sorted(set(keys) ^ set(rows.index))
     if strays:
         raise InputError(

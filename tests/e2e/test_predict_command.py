@@ -183,6 +183,8 @@ def test_nothing_is_overwritten(odd, trained, capsys):
     maps = ["--layer", "layer3", "--out", str(trained.root / "maps")]
     assert refused("exp100", one, "--no-overlay", "--csv", table) == 2 and table.read_text() == "mine"
     assert "is there already; choose another --csv or add --overwrite" in capsys.readouterr().err
+    assert refused("exp100", one, "--out", table) == 2 and table.read_text() == "mine"
+    assert "a.csv is a file, not a folder, and nothing can be written into it" in capsys.readouterr().err
     main.main(["predict", "exp100", str(one), "--csv", str(table), "--overwrite", *maps])
     assert table.read_text() != "mine"
     (drawn,) = (trained.root / "maps").iterdir()

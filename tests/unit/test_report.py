@@ -524,6 +524,11 @@ def test_a_page_needs_a_result_and_a_file_to_go_to(project, capsys):
     for place in (project.root, project.input / "tiny" / "train.csv" / "page.html"):
         with pytest.raises(InputError, match="--out .*: a file is needed"):
             write_report(place)
+    table = project.input / "tiny" / "train.csv"
+    before = table.read_bytes()
+    with pytest.raises(InputError, match=r"train\.csv: it is there already, and is no page to be written over"):
+        write_report(table)
+    assert table.read_bytes() == before
     for seconds in ("0", "-3", "nan", "1e9"):
         with pytest.raises(SystemExit):
             main.main(["report", f"--watch={seconds}"])

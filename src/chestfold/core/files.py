@@ -166,9 +166,15 @@ def _leads_into(link: Path, homes: list[Path]) -> bool:
 
 
 def require_file(path: Path) -> None:
-    """Raise `InputError` where `path`, given as `--out`, cannot be a file."""
+    """Raise `InputError` where `path`, given as `--out` for a page, cannot be a file, or is one that is no page."""
     if path.is_dir() or any(parent.is_file() for parent in path.parents):
         raise InputError(f"--out {path}: a file is needed, in a folder that is there or can be made")
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb") as file:
+        is_page = b"<!doctype html" in file.read(4096).lower()
+    if not is_page:
+        raise InputError(f"--out {path}: it is there already, and is no page to be written over; name another")
 
 
 def sha256(data: bytes) -> str:
@@ -203,7 +209,11 @@ class DiskFull(ServiceError):
 def make_folder(folder: Path) -> None:
     """Create `folder` and its parents where they are missing; a power cut takes no file with one of them."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(each for each in (folder, *folder.parents) if each.exists() or each.is_symlink())
+        raise InputError(f"{file} is a file, not a folder, and nothing can be written into it; name another") from error
     for made in missing:
         sync_folder(made.parent)
 

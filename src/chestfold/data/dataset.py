@@ -1,5 +1,6 @@
 """What is declared about a data set, and the index that every reader ends in."""
 
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ class Dataset(Record):
     """The class that precision, recall and a binary submission are about. Of grades the last, if not given."""
     metric: str = declared("", "a text")
     """The competition's metric, a name of evaluate.metrics. Empty: the task's."""
-    metric_weights: dict[str, float] = declared({}, "a table of numbers: class = weight")
+    metric_weights: dict[str, float] = declared({}, "a table of numbers, 0 or more: class = weight")
     """Class -> weight, for the metric weighted_log_loss."""
     reader: str = declared(..., "a text")
     """folders, csv, npz, or the name of a reader that an experiment's hooks define."""
@@ -210,6 +211,12 @@ class Dataset(Record):
             except re.error as error:
                 raise ValueError(str(error)) from error
         return patterns
+
+    @field_validator("metric_weights")
+    @classmethod
+    def _are_weights(cls, weights: dict[str, float]) -> dict[str, float]:
+        _require(all(0 <= weight < math.inf for weight in weights.values()))
+        return weights
 
     @field_validator("value_range")
     @classmethod

@@ -189,6 +189,11 @@ def _of_classes(dataset: Dataset, given: set[str]) -> Iterator[Complaint]:
         yield (), "the field 'classes' is missing"
     elif len(dataset.classes) < 2 and not several:
         yield ("classes",), f"classes is a list of two or more different texts, not {list(dataset.classes)!r}"
+    if dataset.classes and not any(dataset.metric_weights.get(name, 1) for name in dataset.classes):
+        yield (
+            ("metric_weights",),
+            "metric_weights is 0 for every class, so that nothing would count; name another weight",
+        )
     if several and "positive" in given:
         yield ("positive",), "positive is not for several labels an image: each of them is; remove it"
     if not several and not dataset.positive:

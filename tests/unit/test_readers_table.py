@@ -63,6 +63,8 @@ def test_a_competition_where_its_files_lie(tmp_path):
         ("{id}", "{}.png", "{}"),
         ("{id}", "p/{}/view1.jpg", "p/{}/view1.jpg"),
         ("./{id}", "p/{}/view1.jpg", "./p//{}/view1.jpg"),
+        ("{id}", "p/{}/view1.jpg", "p\\{}\\view1.jpg"),
+        ("{id}.png", "p\\{}.png", "p\\{}"),
         ("images_*/images/{id}", "images_00{}/images/{}.png", "{}.png"),
         ("*/{id}.png", "p{}/{}.png", "{}"),
         ("{id}/{id}.png", "{}/{}.png", "{}"),
@@ -100,7 +102,7 @@ def test_an_image_that_is_missing_and_a_folder_that_is(tmp_path):
         read(tmp_path, images="images/{id}")
 
 
-@pytest.mark.parametrize("image_id", ["../train/a", "/etc/passwd", "x/../../a", "", "train/.."])
+@pytest.mark.parametrize("image_id", ["../train/a", "..\\train\\a", "/etc/passwd", "x/../../a", "", "train/.."])
 def test_an_id_that_climbs_out(tmp_path, image_id):
     competition(tmp_path, "id,label", f"{image_id},0")
     with pytest.raises(InputError, match="line 2: id .* is not a plain file name, nor a path in the data folder"):

@@ -22,15 +22,16 @@ class Places:
     by_id: dict[str, list[Path]]
 
     def find(self, image_id: str, where: str) -> Path:
-        """The image of an id, which may carry the suffix of its file.
+        """The image of an id, which may carry the suffix of its file, and folders as Windows writes them.
 
         Raises:
             InputError: there is none, or there are two, or the id is a path that leaves the data folder.
         """
-        if not stays_inside(image_id):
+        slashed = image_id.replace("\\", "/")
+        if not stays_inside(image_id) or not stays_inside(slashed):
             complaint = "is not a plain file name, nor a path in the data folder; ids may not leave it"
             raise InputError(f"{where}: id {image_id!r} {complaint}")
-        found = self.by_id.get(_key(image_id), [])
+        found = self.by_id.get(_key(image_id), []) or self.by_id.get(_key(slashed), [])
         if not found:
             raise InputError(f"{where}: no image {image_id!r} {self._expected(image_id)}")
         if len(found) > 1:

@@ -213,12 +213,12 @@ def test_an_npz_that_cannot_be_read(project, refused, content):
     assert refused("data", "check", "pneumoniamnist").startswith(f"{path} is not a readable .npz")
 
 
-@pytest.mark.parametrize("missing", ["train_labels", "test_labels"])
+@pytest.mark.parametrize("missing", ["train_labels", "val_labels"])
 def test_an_npz_without_labels(project, refused, missing):
     path = project.input / "pneumoniamnist" / "pneumoniamnist.npz"
     path.parent.mkdir()
-    arrays = {f"{part}_images": np.zeros((2, 8, 8), np.uint8) for part in ("train", "test")}
-    arrays |= {f"{part}_labels": np.array([[0], [1]]) for part in ("train", "test")}
+    arrays = {f"{part}_images": np.zeros((2, 8, 8), np.uint8) for part in ("train", "val")}
+    arrays |= {f"{part}_labels": np.array([[0], [1]]) for part in ("train", "val")}
     np.savez(path, **{k: v for k, v in arrays.items() if k != missing})
     sentence = refused("data", "check", "pneumoniamnist")
     assert str(path) in sentence and missing in sentence

@@ -104,6 +104,7 @@ def test_labels_of_test_images_may_be_withheld(tmp_path, several):
     np.savez(tmp_path / "mine.npz", train_images=GREY, train_labels=labels, test_images=GREY[:2])
     index = read_index(declared(**({"reader": "npz", "labels": {"0": "healthy", "1": "ill"}} | fields)), tmp_path)
     assert rows(index, "id", "label")[4:] == [("test_000000", ""), ("test_000001", "")]
+    assert "no test_labels: these images are unlabelled" in index.notes
 
 
 def test_a_file_by_another_name_is_named(tmp_path):

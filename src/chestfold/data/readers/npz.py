@@ -80,6 +80,7 @@ def read_npz(dataset: Dataset, root: Path) -> Index:
             continue
         labels = _labels(dataset, path, part, arrays)
         withheld = part + LABELS not in arrays
+        notes += [f"no {part}{LABELS}: these images are unlabelled"] if withheld else []
         texts = [""] * len(labels) if withheld else [text_of(dataset, row) for row in labels]
         left_out = texts.count("") if split == "train" else 0
         notes += [f"left out: {left_out} {part} image(s) whose class is not known"] if left_out else []

@@ -38,7 +38,7 @@ SIZE = 224
 DECLARATION = 'classes = ["a", "b"]\npositive = "a"\nreader = "csv"\n'
 
 
-def train_a_step(root: Path, sources: list[Path], count: int) -> list[Path]:
+def train_a_step(root: Path, sources: list[Path], count: int, size: int) -> list[Path]:
     """A project in `root` with `count` copies of `sources` as its data set and one fold of it; returns the copies."""
     images = root / "input" / "hundred" / "images"
     images.mkdir(parents=True)
@@ -53,15 +53,15 @@ def train_a_step(root: Path, sources: list[Path], count: int) -> list[Path]:
     from chestfold.train.run import run_request
 
     folds.make(open_index("hundred"), "hundred", 2)
-    exp = Experiment(data="hundred", backbone="resnet18", image_size=SIZE, epochs=1, max_steps=1, batch_size=4)
+    exp = Experiment(data="hundred", backbone="resnet18", image_size=size, epochs=1, max_steps=1, batch_size=4)
     run_request(Request("speed", exp, (0,), overwrite=False, parent="", changed={}))
     return sorted(images.iterdir())
 
 
 @torch.inference_mode()
-def predict_plainly(module: torch.nn.Module, files: list[Path]) -> None:
+def predict_plainly(module: torch.nn.Module, files: list[Path], size: int) -> None:
     for path in files:
-        grey = Image.open(path).convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        grey = Image.open(path).convert("L").resize((size, size), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.asarray(grey, np.float32))[None, None] / 255
         module((pixels - 0.5) / 0.25).softmax(dim=1)
 
@@ -80,9 +80,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=input_dir() / "chest_xray_native")
     parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--quick", action="store_true", help="one round of eight images: does it run at all")
+    parser.add_argument("--quick", action="store_true", help="one round of eight small images: does it run at all")
     arguments = parser.parse_args()
-    count, rounds = (8, 1) if arguments.quick else (arguments.count, ROUNDS)
+    count, rounds, size = (8, 1, 64) if arguments.quick else (arguments.count, ROUNDS, SIZE)
     with tempfile.TemporaryDirectory() as work:
         root = Path(work)
         (root / "drawn").mkdir()
@@ -91,11 +91,11 @@ def main() -> None:
         for name in ("INPUT", "RUNS", "CACHE", "SUBMISSIONS", "WEIGHTS"):
             os.environ.pop(f"CHESTFOLD_{name}", None)
         os.environ["CHESTFOLD_PROJECT"] = work
-        files = train_a_step(root, sources or draw(root / "drawn"), count)
-        measure(files, root / "maps", kind, rounds)
+        files = train_a_step(root, sources or draw(root / "drawn"), count, size)
+        measure(files, root / "maps", kind, rounds, size)
 
 
-def measure(files: list[Path], maps: Path, kind: str, rounds: int) -> None:
+def measure(files: list[Path], maps: Path, kind: str, rounds: int, size: int) -> None:
     """All three ways; ours and the plain loop in `rounds`."""
     began = time.perf_counter()
     predictor = Predictor("speed")
@@ -105,14 +105,14 @@ def measure(files: list[Path], maps: Path, kind: str, rounds: int) -> None:
     few = files[:FEW]
     writer = HeatmapWriter(predictor, maps)
     predict_files(predictor, files[:8], None)  # the first pass is slower
-    predict_plainly(module, files[:2])
+    predict_plainly(module, files[:2], size)
     ours = [milliseconds(lambda: predict_files(predictor, files, None), len(files)) for _ in range(rounds)]
-    plain = [milliseconds(lambda: predict_plainly(module, few), len(few)) for _ in range(rounds)]
+    plain = [milliseconds(lambda: predict_plainly(module, few, size), len(few)) for _ in range(rounds)]
     with_heat_maps = [milliseconds(lambda: predict_files(predictor, few, writer), len(few))]
     figures: dict[str, object] = {
         "files": len(files),
         "images": kind,
-        "px": SIZE,
+        "px": size,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "precision": runner.precision,

@@ -14,6 +14,7 @@ import atexit
 import json
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from chestfold.cli.experiment import read_command, run_command
 from chestfold.cli.main import main as chestfold
 from chestfold.core.console import say
 from chestfold.core.extras import require
@@ -67,10 +69,12 @@ def make_project(work: Path, folds: int, epochs: int, size: int, patients: int) 
         (work / "exps" / f"{name}.py").write_text(EXPERIMENT.format(lr=lr, epochs=epochs, size=size))
 
 
-def train_plainly(work: Path, runs: Path, name: str) -> subprocess.Popen:
-    """One experiment, fold after fold, in one process."""
-    words = [sys.executable, str(work / "exps" / f"{name}.py"), "--jobs", "1", "--threads", "1"]
-    return subprocess.Popen(words, env=os.environ | {"CHESTFOLD_RUNS": str(runs)}, stdout=subprocess.DEVNULL)
+def train_undisturbed(work: Path, runs: Path) -> None:
+    """Both experiments, fold after fold, in this process."""
+    os.environ["CHESTFOLD_RUNS"] = str(runs)
+    for name in NAMES:
+        path = work / "exps" / f"{name}.py"
+        run_command(read_command(runpy.run_path(str(path))["EXP"], ["--jobs", "1", "--threads", "1"], path))
 
 
 def digests(runs: Path) -> dict[str, str]:
@@ -260,8 +264,7 @@ def main() -> None:
         finally:
             nodes.stop()
         orphans = wait_for_orphans(10)
-        for name in NAMES:
-            train_plainly(work, work / "plain", name).wait()
+        train_undisturbed(work, work / "plain")
         expected, found = digests(work / "plain"), digests(work / "runs")
     different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     figures = {

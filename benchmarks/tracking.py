@@ -22,6 +22,8 @@ from chestfold import Experiment
 from chestfold.core.config import Request
 from chestfold.core.console import say
 from chestfold.core.provenance import machine
+from chestfold.data import folds
+from chestfold.data.catalogue import open_index
 from chestfold.data.phantom import write_phantom
 from chestfold.integrations.tracker import open_tracker
 from chestfold.train.prepare import prepare
@@ -65,7 +67,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         for name in ("RUNS", "INPUT", "CACHE"):
             os.environ[f"CHESTFOLD_{name}"] = str(Path(work) / name.lower())
-        write_phantom(Path(work) / "input" / "phantom")
+        os.environ["CHESTFOLD_PROJECT"] = work
+        write_phantom(Path(work) / "input" / "phantom", patients=10 if arguments.quick else 100)
+        folds.make(open_index("phantom"), "phantom", 5)
         if arguments.quick:
             measure(2, 1)
             return

@@ -3,14 +3,13 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Project
+from forked import Script
 
 from chestfold.core.fence import writer_of
 from chestfold.core.processes import host
@@ -85,32 +84,26 @@ INTERRUPTED = "\ninterrupted; run the same command to resume from the last check
 
 
 @pytest.fixture
-def start(project, monkeypatch) -> Iterator[Callable[..., subprocess.Popen]]:
-    """Call it with an event and options: exp100.py in a process group of its own."""
+def start(project, tmp_path_factory) -> Iterator[Callable[..., Script]]:
+    """Call it with an event and options: exp100.py in a process group of its own.
+
+    It is forked from a server that has imported everything; its `--jobs` are of a server that it starts itself.
+    """
     script = project.root / "exps" / "exp100.py"
     script.write_text(SCRIPT)
     started = []
-    # a shell that starts these tests in the background lets them ignore Ctrl-C, and what they start would ignore it too
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def call(event: str, *options: str) -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, str(script), *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"EVENT": event},
-            start_new_session=True,
-        )
+    def call(event: str, *options: str) -> Script:
+        environment = os.environ | {"EVENT": event}
+        process = Script([str(script), *options], project.root, environment, tmp_path_factory.mktemp("outputs"))
         started.append(process)
         return process
 
     yield call
-    signal.signal(signal.SIGINT, before)
     for process in started:
-        if process.poll() is None:
+        if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.wait(20)
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 90) -> None:

@@ -3,7 +3,8 @@
 import platform
 import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from chestfold.core.console import plural
@@ -36,7 +37,13 @@ def provenance() -> Provenance:
 
 def versions() -> dict[str, str]:
     """Package -> version, of those that may decide a training's bytes."""
-    return {name: version(name) for name in PACKAGES}
+    return {name: _version(name) for name in PACKAGES}
+
+
+@cache
+def _version(package: str) -> str:
+    """As it was when it was asked for first: what has been imported stays, whatever pip does meanwhile."""
+    return metadata.version(package)
 
 
 def today() -> str:

@@ -2,12 +2,13 @@
 
 import difflib
 import inspect
+import json
 import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -231,19 +232,32 @@ def _require_layers(blueprint: Blueprint, weights: dict[str, Tensor]) -> None:
     if blueprint.backbone in MODELS:  # code that is trusted, and need not know networks without memory
         return
     try:
-        with torch.device("meta"):
-            wanted = _bare(blueprint).state_dict()
-    except (NotImplementedError, RuntimeError, TypeError, AssertionError) as error:
+        plan = json.dumps([blueprint.arguments, blueprint.head])
+        wanted = _shapes(timm.model_entrypoint(blueprint.backbone), blueprint.backbone, plan)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise InputError(f"its network {blueprint.backbone} cannot be made ({first_line(error)})") from error
     for layer in sorted(wanted.keys() | weights.keys()):
         if layer not in weights or layer not in wanted:
             place = "weights" if layer not in weights else blueprint.backbone
             raise InputError(f"its weights are not those of {blueprint.backbone}: {place} without the layer {layer}")
-        shapes = tuple(wanted[layer].shape), tuple(weights[layer].shape)
+        shapes = wanted[layer], tuple(weights[layer].shape)
         if shapes[0] != shapes[1]:
             raise InputError(
                 f"its layer {layer} of {blueprint.backbone} is announced as {shapes[0]}, and is {shapes[1]}"
             )
+
+
+@lru_cache(maxsize=32)
+def _shapes(_: Callable[..., nn.Module], backbone: str, plan: str) -> dict[str, tuple[int, ...]]:
+    """Layer -> shape of a network that is made without memory, which takes longer than the network itself.
+
+    Kept, because all folds of a run ask for the same: by `plan`, arguments and head as JSON, and by the function that
+    makes it, which a person who writes a network registers again.
+    """
+    arguments, head = json.loads(plan)
+    with torch.device("meta"):
+        layers = _bare(Blueprint(backbone, arguments, *UNTRAINED, head)).state_dict()
+    return {name: tuple(layer.shape) for name, layer in layers.items()}
 
 
 def first_line(error: Exception) -> str:

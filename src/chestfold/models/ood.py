@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
 from chestfold.core.errors import InputError
@@ -160,6 +159,8 @@ def fit(
     Raises:
         NoFeatureLayer: the network does not name its layers.
     """
+    from sklearn.covariance import LedoitWolf  # half a second, which who only predicts does not wait for
+
     layer, seen = features(runner, train, label)
     mean, spread = seen.mean(axis=0), seen.std(axis=0)
     scale = np.where(spread > 1e-6, spread, 1).astype(np.float32)  # a channel that never fires has no scale of its own

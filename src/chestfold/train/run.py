@@ -217,7 +217,7 @@ def predict_fold(
     names = [*FOLD_FILES, *(path.name for path in folder.averaged_checkpoints())]
     manifest = FoldManifest(
         config_sha256=sha256_json(config.to_dict()),
-        best_epoch=checkpoint.load_weights(folder.best_checkpoint)["epoch"],
+        best_epoch=ready.goal(fold).kept_epoch(ready.exp, folder.history()),
         precision=networks[0].precision,
         minutes=training_minutes(folder),
         lungs_not_found=images.lungs_not_found(),

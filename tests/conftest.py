@@ -43,6 +43,7 @@ ONE_PROCESS = {
     "test_phantom",
     "test_quiz_in_a_browser",
     "test_report_in_a_browser",
+    "test_shortcuts",
 }
 """Files whose tests share what takes long to make: one process runs all of them."""
 SERVICES = {"test_secrets", "test_sent_once", "test_wandb", "test_wandb_online"}
@@ -173,8 +174,12 @@ def answers_of(*classes: str) -> Any:
 @pytest.fixture(autouse=True)
 def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's pictures take as long as its training; tests that look at them are marked `figures`."""
-    if request.node.get_closest_marker("figures"):
-        return
+    if not request.node.get_closest_marker("figures"):
+        leave_figures_out(monkeypatch)
+
+
+def leave_figures_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is made once for several tests, which is before `_no_figures`."""
     from chestfold.evaluate import figures
 
     for name in ("learning_curves", "confusion"):
@@ -221,10 +226,22 @@ def _trained_once(_made_once: Project, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def trained(_trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of a project in which exp100 and exp101 are finished and collected."""
-    shutil.copytree(_trained_once.root, tmp_path / "project")
-    made = Project(tmp_path / "project")
+    made = copy_project(_trained_once, tmp_path / "project")
     enter(monkeypatch, made)
     return made
+
+
+def copy_project(project: Project, root: Path) -> Project:
+    """A copy of `project` at `root`; each last.ckpt, the most of it, is a link: it is replaced, never written into."""
+
+    def copy(source: str, target: str) -> None:
+        if source.endswith("last.ckpt"):
+            os.link(source, target)
+        else:
+            shutil.copy2(source, target)
+
+    shutil.copytree(project.root, root, copy_function=copy)
+    return Project(root)
 
 
 @pytest.fixture(scope="session")

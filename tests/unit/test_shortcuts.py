@@ -1,7 +1,7 @@
 """RESULTS.md's tables of what is told without the lungs, and of what leaks would have added."""
 
 import pytest
-from conftest import Project, tiny_experiment
+from conftest import Project, copy_project, enter, leave_figures_out, tiny_experiment
 
 from chestfold.cli import main
 from chestfold.evaluate.leaderboard import format_score
@@ -17,15 +17,25 @@ def test_nothing_is_said_where_no_such_run_was_made(trained: Project):
     assert shortcuts.chapters(published_results()) == []
 
 
+@pytest.fixture(scope="module")
+def _checked(_trained_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = copy_project(_trained_once, tmp_path_factory.mktemp("checked") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(patch, made)
+        leave_figures_out(patch)
+        main.main(["folds", "cost", "exp100"])
+        made.run(tiny_experiment(folds="tiny_leaky"), "--tag", "leaky", name="exp100")
+        made.run(tiny_experiment(frame="lungs_black"), "--tag", "black", name="exp100")
+        for name in ("exp100", "exp100-leaky", "exp100-black"):
+            publish(name)
+    return made
+
+
 @pytest.fixture
-def checked(trained: Project) -> Project:
+def checked(_checked: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """exp100, and it again without the lungs and on folds that leak, published."""
-    main.main(["folds", "cost", "exp100"])
-    trained.run(tiny_experiment(folds="tiny_leaky"), "--tag", "leaky", name="exp100")
-    trained.run(tiny_experiment(frame="lungs_black"), "--tag", "black", name="exp100")
-    for name in ("exp100", "exp100-leaky", "exp100-black"):
-        publish(name)
-    return trained
+    enter(monkeypatch, _checked)
+    return _checked
 
 
 def auc_of(name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Project
+from forked import run_script
 
 from chestfold import Predictor
 from chestfold.cli import main
@@ -107,7 +108,7 @@ def test_a_mistake_that_is_not_about_settings_keeps_its_stack_trace(project):
 
 def test_a_network_of_ones_own_trains_and_is_missed_elsewhere_in_a_sentence(project, capsys, monkeypatch):
     path = write(project, "exp200", OWN_NETWORK)
-    done = python(project, str(path), "--fold", "0")
+    done = run_script([str(path), "--fold", "0"], project.root, os.environ | {"CHESTFOLD_PROJECT": str(project.root)})
     assert done.returncode == 0, done.stderr
     assert results.find_result("exp200").record.settings["backbone"] == "small_net"
 

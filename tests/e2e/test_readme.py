@@ -49,7 +49,7 @@ def newcomer(tmp_path):
     """An empty project with the experiments, ImageNet-shaped weights, and archive.zip; a function that runs a line."""
     shutil.copytree(CHECKOUT / "exps", tmp_path / "exps", ignore=shutil.ignore_patterns("results", "__pycache__"))
     first = tmp_path / "exps" / "exp021.py"
-    first.write_text(first.read_text().replace("epochs=10,", "epochs=2,"))
+    first.write_text(first.read_text().replace("epochs=10,", "epochs=2,").replace("image_size=96,", "image_size=32,"))
     (tmp_path / "weights").mkdir()
     from chestfold.models.timm_import import timm
 

@@ -17,6 +17,7 @@ import pytest
 
 os.environ["WANDB_MODE"] = "disabled"  # its own tests switch it on
 os.environ["OMP_NUM_THREADS"] = "1"  # two test processes share two cores
+os.environ["OMP_WAIT_POLICY"] = "passive"  # and a thread that waits leaves its core to the other one
 os.environ.pop("COLUMNS", None)  # pytest-xdist gives its processes a terminal of 80, and tests read what a pipe gets
 
 from wandb_server import Wandb
@@ -37,6 +38,7 @@ ONE_PROCESS = {
     "test_app_in_a_browser",
     "test_24_averaged_weights_with_raw_statistics",
     "test_26_flipped_class_order",
+    "test_full",
     "test_kernel",
     "test_masked_runs",
     "test_partial_collection",

@@ -5,14 +5,14 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import tiny_experiment
+from conftest import copy_project, enter, tiny_experiment
 
 from chestfold.cli.experiment import read_command, unfinished_folds
 from chestfold.core import checkpoint
 from chestfold.core.config import Request
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, sha256_file, write_json
-from chestfold.core.run_folder import FULL, RunFolder
+from chestfold.core.run_folder import FULL, FoldFolder, RunFolder
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.evaluate import predictions
@@ -36,6 +36,11 @@ def best_epochs(*epochs: int) -> None:
 def train_full(project, *argv: str, exp=EXP, name: str = "exp100"):
     project.run(exp, "--fold", "full", *argv, name=name)
     return RunFolder(name).fold(FULL)
+
+
+def full_of_exp100() -> FoldFolder:
+    """That of `with_full`."""
+    return RunFolder("exp100").fold(FULL)
 
 
 def test_all_training_images_are_trained_on_and_none_is_validated(trained):
@@ -64,8 +69,8 @@ def test_it_trains_for_the_median_of_the_epochs_that_the_folds_chose(trained, ch
     assert folder.config().fingerprint["full_epochs"] == str(epochs)
 
 
-def test_the_last_epoch_is_the_best_one(trained):
-    folder = train_full(trained)
+def test_the_last_epoch_is_the_best_one(with_full):
+    folder = full_of_exp100()
     last, best = checkpoint.load(folder.last_checkpoint), checkpoint.load(folder.best_checkpoint)
     for name, weight in best["module"].items():
         assert np.array_equal(weight, last["module"][name])
@@ -85,8 +90,8 @@ def test_where_epochs_are_averaged_the_folds_chose_the_last_one(project):
     assert plan_full(RunFolder("exp150"), 1, exp).epochs == 3
 
 
-def test_a_killed_training_resumes_to_the_same_bytes(trained, monkeypatch):
-    honest = train_full(trained)
+def test_a_killed_training_resumes_to_the_same_bytes(with_full, monkeypatch):
+    honest = full_of_exp100()
     kept = {name: (honest.path / name).read_bytes() for name in ("best.ckpt", "test.parquet")}
     shutil.rmtree(honest.path)
     step, calls = loop.optimizer_step, []
@@ -99,32 +104,31 @@ def test_a_killed_training_resumes_to_the_same_bytes(trained, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(loop, "optimizer_step", killed)
-        train_full(trained)
-    assert len(RunFolder("exp100").fold(FULL).history()) == 1
-    folder = train_full(trained)
+        train_full(with_full)
+    assert len(full_of_exp100().history()) == 1
+    folder = train_full(with_full)
     assert {name: (folder.path / name).read_bytes() for name in kept} == kept
 
 
-def test_a_finished_one_is_not_trained_again(trained, capsys):
-    train_full(trained)
-    train_full(trained)
+def test_a_finished_one_is_not_trained_again(with_full, capsys):
+    train_full(with_full)
     assert "exp100/full is finished" in capsys.readouterr().out
-    assert unfinished_folds(read_command(EXP, ["--fold", "full"], trained.root / "exp100.py").request) == []
+    assert unfinished_folds(read_command(EXP, ["--fold", "full"], with_full.root / "exp100.py").request) == []
 
 
-def test_other_settings_are_refused(trained):
-    train_full(trained)
+def test_other_settings_are_refused(with_full):
     best_epochs(1, 1, 1)
     with pytest.raises(InputError, match=r"full was begun with other settings \(full_epochs: "):
-        train_full(trained)
+        train_full(with_full)
 
 
-def test_overwriting_it_leaves_the_folds_and_their_scores(trained):
-    before = read_json(trained.runs / "exp100" / "scores.json")
-    folder = train_full(trained)
+def test_overwriting_it_leaves_the_folds_and_their_scores(with_full, _trained_once):
+    before = read_json(_trained_once.runs / "exp100" / "scores.json")
+    folder = full_of_exp100()
+    assert folder.has_progress()
     folder.clear()
     assert not folder.has_progress()
-    assert read_json(trained.runs / "exp100" / "scores.json")["scores"] == before["scores"]
+    assert read_json(with_full.runs / "exp100" / "scores.json")["scores"] == before["scores"]
     assert len(RunFolder("exp100").finished_folds()) == 3
 
 
@@ -152,8 +156,8 @@ def test_synthetic_images_are_of_single_folds(trained):
         train_full(trained, exp=tiny_experiment(synthetic="made"), name="exp300")
 
 
-def test_it_begins_with_a_training_on_all_images_and_learns_from_its_predictions(trained):
-    source = train_full(trained)
+def test_it_begins_with_a_training_on_all_images_and_learns_from_its_predictions(with_full):
+    source = full_of_exp100()
     ready = prepare(Request("exp200", tiny_experiment(start_from="exp100", pseudo="exp100")))
     hashes = ready.sources.hashes(FULL)
     assert hashes["start_sha256"] == sha256_file(source.best_checkpoint)
@@ -174,8 +178,8 @@ def test_the_board_does_not_show_it(trained):
     assert after == before and unfinished() == []
 
 
-def test_its_predictions_are_submitted_beside_the_figures_of_the_folds(trained):
-    folder = train_full(trained)
+def test_its_predictions_are_submitted_beside_the_figures_of_the_folds(with_full):
+    folder = full_of_exp100()
     path, new = write_submission("exp100", full=True)
     assert new and path.name == "001_exp100-full.csv"
     expected = predictions.read(folder.table_path("test"))[0].set_index("id")["ill"]
@@ -190,8 +194,7 @@ def test_its_predictions_are_submitted_beside_the_figures_of_the_folds(trained):
     assert write_submission("exp100")[0].name == "002_exp100.csv"
 
 
-def test_its_leaderboard_score_is_not_that_of_the_folds(trained):
-    train_full(trained)
+def test_its_leaderboard_score_is_not_that_of_the_folds(with_full):
     for full in (False, True):
         path, _ = write_submission("exp100", full=full)
         about = read_json(path.with_suffix(".json"))
@@ -237,10 +240,7 @@ DAMAGES = {
 
 @pytest.fixture(scope="module")
 def _with_full_once(_trained_once, tmp_path_factory):
-    from conftest import Project, enter
-
-    made = Project(tmp_path_factory.mktemp("full") / "project")
-    shutil.copytree(_trained_once.root, made.root)
+    made = copy_project(_trained_once, tmp_path_factory.mktemp("full") / "project")
     with pytest.MonkeyPatch.context() as patch:
         enter(patch, made)
         train_full(made)
@@ -250,10 +250,7 @@ def _with_full_once(_trained_once, tmp_path_factory):
 @pytest.fixture
 def with_full(_with_full_once, tmp_path, monkeypatch):
     """A copy of a project in which exp100 is trained on all images too."""
-    from conftest import Project, enter
-
-    shutil.copytree(_with_full_once.root, tmp_path / "project")
-    made = Project(tmp_path / "project")
+    made = copy_project(_with_full_once, tmp_path / "project")
     enter(monkeypatch, made)
     return made
 

@@ -7,13 +7,11 @@ so that one piece of code scores them all honestly. To add one, write a class an
 import shlex
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit, softmax
-from scipy.stats import rankdata
-from sklearn.linear_model import LogisticRegression
 
 from chestfold.core.errors import InputError
 from chestfold.core.files import lock, require_plain_name, sha256_json
@@ -27,6 +25,9 @@ from chestfold.evaluate.comparisons import FoldMean, mean_score, paired_fold_gai
 from chestfold.evaluate.metrics import Metric, Predicted, value_of
 from chestfold.evaluate.results import MethodScores, Result, ResultRecord, about_members, find_result, write_result
 from chestfold.evaluate.selection import start_selection
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 BAGS = 10
 PICKS = 15
@@ -69,6 +70,8 @@ class RankMean(Mean):
 
     def predict(self, probs: np.ndarray) -> np.ndarray:
         """Mean ranks, 0 to 1, as a prediction of the task."""
+        from scipy.stats import rankdata  # half a second, which nobody waits for who blends otherwise
+
         ranks = (rankdata(probs, axis=1) - 0.5) / probs.shape[1]
         return self.task.normalised(ranks.mean(axis=0))
 
@@ -131,16 +134,18 @@ class LogisticStack(Blender):
         return blended
 
 
-def _regression(features: np.ndarray, labels: np.ndarray) -> LogisticRegression:
+def _regression(features: np.ndarray, labels: np.ndarray) -> "LogisticRegression":
+    from sklearn.linear_model import LogisticRegression  # half a second, and not for other blends
+
     return LogisticRegression(max_iter=2000).fit(features, labels)
 
 
-def _regression_of_label(features: np.ndarray, labels: np.ndarray) -> LogisticRegression | None:
+def _regression_of_label(features: np.ndarray, labels: np.ndarray) -> "LogisticRegression | None":
     """None where all rows have the label, or none has: there is nothing to be learned."""
     return _regression(features, labels) if len(np.unique(labels)) == 2 else None
 
 
-def _decision(model: LogisticRegression | None, features: np.ndarray) -> np.ndarray:
+def _decision(model: "LogisticRegression | None", features: np.ndarray) -> np.ndarray:
     """Log-odds (N,) of a label; without a model the mean of the members'."""
     return features.mean(axis=1) if model is None else model.decision_function(features)
 

@@ -7,7 +7,6 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,7 +17,6 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from chestfold.core import hooks
 from chestfold.core.config import Experiment
@@ -45,8 +43,6 @@ ARGUMENTS: dict[str, type | tuple[type, ...]] = {
 """What networks are created with here -> its type."""
 UNTRAINED: Statistics = (0.5, 0.25)
 """Mean and standard deviation that a network from scratch is fed with: roughly those of a radiograph."""
-DRAWS = (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_)
-"""What fills a tensor with random numbers, of which a truncated normal is made: half of the time that VGG16 takes."""
 
 
 HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
@@ -208,26 +204,12 @@ def _blueprint_of(saved: dict[str, Any]) -> Blueprint:
 def _rebuilt(blueprint: Blueprint, weights: dict[str, Tensor]) -> Network:
     require_arguments(blueprint)
     _require_layers(blueprint, weights)
-    with _WithoutDraws() if _draws_weights_alone(blueprint.backbone) else nullcontext():
-        module = _bare(blueprint)
+    module = _bare(blueprint)
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"its weights are not those of {blueprint.backbone}") from error
     return Network(module, blueprint)
-
-
-def _draws_weights_alone(backbone: str) -> bool:
-    """Whether a network is timm's or ours; another one may draw what is not among its weights, and keep it."""
-    return backbone not in MODELS and timm.model_entrypoint(backbone).__module__.startswith(("timm.", "chestfold."))
-
-
-class _WithoutDraws(TorchFunctionMode):
-    """Leaves out the random numbers that a network begins with, where weights take the place of all of them."""
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Return the tensor as it is where `function` would fill it with random numbers."""
-        return args[0] if function in DRAWS else function(*args, **(kwargs or {}))
 
 
 def _bare(blueprint: Blueprint) -> nn.Module:

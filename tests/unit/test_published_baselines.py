@@ -41,7 +41,7 @@ def test_a_variant_says_at_which_size_and_how_it_differs(trained):
     changed = {"image_size": (224, 32), "epochs": (20, 2), "backbone": ("vgg16", "test_resnet"), "lr": (0.1, 0.003)}
     found = renamed("exp100-small", parent="exp100", changed=changed)
     (line,) = lines_of(table("exp100"), found, {})
-    assert line[:3] == ["tiny", "exp100-small", "32 px, 2 epochs, backbone test_resnet, lr 0.003, 3 folds"]
+    assert line[:3] == ["tiny", "exp100-small", "32 px, 2 epochs, test_resnet, lr 0.003, 3 folds"]
 
 
 def test_one_fold_of_three_is_said(trained):

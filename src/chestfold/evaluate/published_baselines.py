@@ -104,7 +104,7 @@ def describe_settings(record: ResultRecord) -> str:
     if _is_variant(record):
         for name, (_, new) in record.changed.items():
             if name not in ("image_size", "epochs"):
-                words.append(f"{name} {format_value(new)}")
+                words.append(str(new) if name == "backbone" else f"{name} {format_value(new)}")
     return ", ".join(words)
 
 

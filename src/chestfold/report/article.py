@@ -139,7 +139,7 @@ def _picture(question: SourceTable, ran: Sequence[tuple[Line, list[Result]]], pa
     name = re.sub(r"\W+", "-", question.title.lower()).strip("-")
     picture = published_dir() / PICTURES / f"{name}.png"
     figures.intervals(picture, "AUC", rows)
-    return f"![AUC with its interval]({picture.relative_to(path.parent).as_posix()})"
+    return f"![AUC, 95 % interval]({picture.relative_to(path.parent).as_posix()})"
 
 
 def filled(sentence: str, results: Results) -> str:

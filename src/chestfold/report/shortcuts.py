@@ -10,11 +10,11 @@ from chestfold.report.export import markdown_table
 LUNGS_TITLE = "What is told without the lungs"
 LUNGS_ABOUT = (
     "Each run again, with `--frame lungs_black` added to its command: the middle 80 % of the images is black. What is "
-    "above 0.5 here is no finding in the middle of the image."
+    "above 0.5 is no finding in the middle of the image."
 )
 LUNGS_NOTE = (
     "*What this does not say.* That the network on whole images looks at the border: it may not have to. Of CT patches "
-    "the black part is the candidate itself, what is left is its surroundings."
+    "the black part is the candidate itself."
 )
 LEAKS_TITLE = "What leaks would have added"
 LEAKS_ABOUT = (
@@ -41,10 +41,10 @@ def _without_lungs(results: Results) -> list[str]:
         if whole is None:
             continue
         scores = [leaderboard.format_score(result.score("at_half", "auc")) for result in (whole, black)]
-        rows.append([black.record.data, whole.name, *scores, black.name, f"{black.record.minutes:.0f}"])
+        rows.append([black.record.data, whole.name, *scores, f"{black.record.minutes:.0f}"])
     if not rows:
         return []
-    header = ["data set", "run", "AUC", "AUC without the lungs", "run without the lungs", "minutes"]
+    header = ["data set", "run", "AUC", "AUC without the lungs", "minutes"]
     return [f"## {LUNGS_TITLE}", LUNGS_ABOUT, markdown_table(header, sorted(rows)), LUNGS_NOTE]
 
 
@@ -68,7 +68,7 @@ def _leaks(results: Results) -> list[str]:
         if leaky is None:
             continue
         cost = leak_cost(sound, leaky)
-        scores = [leaderboard.format_score(score) for score in (cost.sound, cost.leaky)]
+        scores = [leaderboard.format_point(score) for score in (cost.sound, cost.leaky)]
         rows.append(
             [
                 sound.record.data,

@@ -169,7 +169,7 @@ def change_json(value: Any, rng: random.Random) -> Any:
     elif how == 3 and isinstance(holder, list):
         holder.insert(rng.randrange(len(holder) + 1), old)
     elif how == 4 and isinstance(old, (int, float)) and not isinstance(old, bool):
-        holder[key] = rng.choice([-old, old + 1, old - 1, old * 1e6, *NUMBERS])
+        holder[key] = rng.choice([-old, old + 1, old - 1, old * 1_000_000, *NUMBERS])
     elif how == 5 and isinstance(old, (list, dict)):
         holder[key] = type(old)()
     else:

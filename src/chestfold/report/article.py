@@ -21,7 +21,7 @@ from chestfold.report import all_results, shortcuts
 from chestfold.report.export import markdown_table
 
 ABOUT = (
-    "Made by `chestfold publish` from `exps/results/`; not edited by hand. Figures are out-of-fold, at threshold 0.5 "
+    "Made by `chestfold publish` from `exps/results/`. Figures are out-of-fold, at threshold 0.5 "
     "(of more than two classes: the most probable one); in brackets 95 % intervals over patients. *AUC, shifted*: "
     "the mean AUC of the same images under eight corruptions of acquisition. Differences are of the same patients. "
     "Runs are on all folds where nothing else is said. `chestfold board` and `chestfold report` show every interval."
@@ -80,7 +80,8 @@ def _chapter(question: SourceTable, results: Results, stopped: Mapping[str, NotR
         ]
     if missing:
         parts.append(f"Not run here: {', '.join(_missing(line, stopped) for line in missing)}.")
-    parts.append(f"*What this does not say.* {question.note}")
+    if len(missing) < len(ran):
+        parts.append(f"*What this does not say.* {question.note}")
     return parts
 
 

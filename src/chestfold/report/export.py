@@ -78,6 +78,7 @@ FORMATS = {"json": as_json, "csv": as_csv, "markdown": as_markdown}
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown; `|` in a cell becomes `/`."""
     lines = []
-    for row in [header, ["---"] * len(header), *rows]:
+    for row in [header, *rows]:
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |")
+    lines.insert(1, "|---" * len(header) + "|")
     return "\n".join(lines)

@@ -18,8 +18,8 @@ LUNGS_NOTE = (
 )
 LEAKS_TITLE = "What leaks would have added"
 LEAKS_ABOUT = (
-    "Each run again, with `--folds DATA_leaky` added to its command: folds that are split by image, as if no two were "
-    "of one patient or near duplicates (`chestfold folds cost`). In the metric of the data set."
+    "Each run again, with `--folds DATA_leaky` added to its command: split by image, as if no two were of one "
+    "patient or near duplicates."
 )
 LEAKS_NOTE = (
     "*What this does not say.* How much a larger network, or a longer training, would learn by heart: these are small "

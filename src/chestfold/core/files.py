@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
 from filelock import FileLock, Timeout
 
 from chestfold.core.errors import InputError, ServiceError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DAMAGED_ARCHIVE = (
     OSError,
@@ -118,6 +121,22 @@ def require_npz_size(path: Path) -> None:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > LARGEST_NPZ:
         raise InputError(f"{path} announces arrays of {unpacked / 1e6:,.0f} MB, which no file of its kind holds")
+
+
+def load_npz(path: Path) -> "dict[str, np.ndarray]":
+    """The arrays of an .npz, none of them pickled objects.
+
+    A damaged archive raises one of `DAMAGED_ARCHIVE`: numpy returns the bytes of a member that is no array, and one
+    bare array is no archive.
+    """
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name!r} in it is no array")
+    return arrays
 
 
 _linked: list[Path] = []

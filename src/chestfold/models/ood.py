@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import DAMAGED_ARCHIVE, require_npz_size, write_bytes
+from chestfold.core.files import DAMAGED_ARCHIVE, load_npz, require_npz_size, write_bytes
 from chestfold.data.loader import Images
 from chestfold.models.head import WithHead
 from chestfold.models.load import predict_mean
@@ -188,10 +188,10 @@ def read(path: Path) -> OodDetector:
     advice = "restore it, or delete it and predict without an out-of-distribution score"
     try:
         require_npz_size(path)
-        with np.load(path, allow_pickle=False) as stored:
-            mean, scale, precision = (stored[name] for name in ("mean", "scale", "precision"))
-            threshold, checkpoint = float(stored["threshold"]), str(stored["checkpoint"])
-            found = OodDetector(str(stored["layer"]), mean, scale, precision, threshold, checkpoint)
+        stored = load_npz(path)
+        mean, scale, precision = stored["mean"], stored["scale"], stored["precision"]
+        threshold, checkpoint = float(stored["threshold"]), str(stored["checkpoint"])
+        found = OodDetector(str(stored["layer"]), mean, scale, precision, threshold, checkpoint)
     except DAMAGED_ARCHIVE as error:
         raise InputError(f"{path} is damaged; {advice}") from error
     numbers = len(mean) if mean.ndim == 1 else 0

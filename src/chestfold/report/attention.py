@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import DAMAGED_ARCHIVE, require_npz_size
+from chestfold.core.files import DAMAGED_ARCHIVE, load_npz, require_npz_size
 from chestfold.evaluate.attention import Attention, ByClass, ByMeasure, require_explained
 from chestfold.report.records import Grid, Maps, array
 
@@ -144,10 +144,10 @@ def _stored(folder: Path, name: str) -> dict[str, np.ndarray]:
         require_explained(path)
         try:
             require_npz_size(path)
-            with np.load(path, allow_pickle=False) as stored:
-                if name in stored or name == "maps":
-                    found |= zip(stored["ids"].tolist(), stored[name], strict=True)
-        except (*DAMAGED_ARCHIVE, AttributeError) as error:
+            stored = load_npz(path)
+            if name in stored or name == "maps":
+                found |= zip(stored["ids"].tolist(), stored[name], strict=True)
+        except DAMAGED_ARCHIVE as error:
             raise InputError(f"{path} is damaged; explain the run again with --overwrite") from error
     return found
 

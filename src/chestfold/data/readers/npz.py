@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import DAMAGED_ARCHIVE
+from chestfold.core.files import DAMAGED_ARCHIVE, load_npz
 from chestfold.data.dataset import Dataset, Index, make_index
 from chestfold.data.readers.cells import cell_labels, one_hot_cell, text_of
 from chestfold.data.readers.files import SPLITS
@@ -20,12 +20,8 @@ IMAGES, LABELS = "_images", "_labels"
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz, none of which may hold pickled objects; those of images as `plain_images` makes them."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-            odd = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
-            if odd:
-                raise ValueError(f"{odd[0]!r} in it is no array")
-    except DAMAGED_ARCHIVE as error:  # TypeError: one bare array, no archive
+        arrays = load_npz(path)
+    except DAMAGED_ARCHIVE as error:
         raise InputError(f"{path} is not a readable .npz ({error}); fetch it again") from error
     for part in SPLITS:
         name = part + IMAGES

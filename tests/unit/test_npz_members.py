@@ -1,6 +1,7 @@
 """A member of an .npz that is no array: numpy returns its bytes, which have no shape."""
 
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -12,9 +13,13 @@ from chestfold.models import ood
 from chestfold.report import attention
 
 
+def write(path: Path, arrays: dict[str, Any]) -> None:
+    np.savez(path, **arrays)
+
+
 def with_bytes_for(path: Path, name: str, arrays: dict[str, np.ndarray]) -> Path:
     """An .npz of `arrays`, of which one is a few bytes."""
-    np.savez(path, **{each: array for each, array in arrays.items() if each != name})
+    write(path, {each: array for each, array in arrays.items() if each != name})
     with ZipFile(path, "a") as archive:
         archive.writestr(f"{name}.npy", b"no array")
     return path
@@ -35,7 +40,7 @@ def test_a_detector_with_another_member_is_damaged(tmp_path, name):
         "checkpoint": np.array("f" * 64),
         "layer": np.array("head"),
     }
-    np.savez(tmp_path / "whole.npz", **arrays)
+    write(tmp_path / "whole.npz", arrays)
     assert ood.read(tmp_path / "whole.npz").layer == "head"
     with pytest.raises(InputError, match="is damaged; restore it"):
         ood.read(with_bytes_for(tmp_path / "ood.npz", name, arrays))

@@ -65,10 +65,12 @@ def require_shown(shown: dict[str, str] | None, dataset: Dataset, channels: int,
     """Raise `InputError` where `dataset` declares other pixels than `shown`, of which `trained` is; None: not known."""
     changed = difference(shown, shown_as(dataset, channels)) if shown is not None else {}
     if changed:
-        listed = ", ".join(f"{name}: {then} then, {now} now" for name, (then, now) in changed.items())
+        listed = []
+        for name, (then, now) in changed.items():
+            listed.append(f"{name}: {then} then, {now} now")
         raise InputError(
             f"{trained} was trained while the dataset.toml of {dataset.name} said otherwise what its pixels are "
-            f"({listed}); restore it, or train again"
+            f"({', '.join(listed)}); restore it, or train again"
         )
 
 

@@ -148,7 +148,8 @@ def large_groups(index: Index, count: int, table: pd.DataFrame | None = None) ->
         way = f"declare unknown_group = {json.dumps([name], ensure_ascii=False)} if it means unknown"
         if index.dataset.reader == "folders" or index.dataset.patient_pattern:  # it is no cell of a table
             way = "look whether that is one patient"
-        lines.append(f"patient {name!r} has {_share(size, len(train))}, and a fold's part is {part:.0f}: {way}")
+        has = _share(size, len(train))
+        lines.append(f"patient {name!r} has {has}, and a fold's part is {part:.0f}: {way}")
     if table is None:
         return lines
     patients = train.set_index("id")["group"].loc[table["id"]].to_numpy()

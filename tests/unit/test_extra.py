@@ -71,7 +71,7 @@ def test_its_images_join_the_training_part_and_nothing_else(project):
     assert f"{len(table.other_ids(1)) + COUNT} training, {len(table.ids(1))} validation and 12 test images" in log
     assert f"{COUNT} of the training images are of the data set more\n" in log
     assert folder.manifest().joined == {"extra": COUNT}
-    assert folder.config().fingerprint["extra_sha256"] == ready().sources.extra.sha256()
+    assert folder.config().fingerprint["extra_sha256"] == ready().sources.extra.sha256(1)
     assert set(predictions.read(folder.table_path("oof"))[0]["id"]) == set(table.ids(1))
 
 
@@ -282,12 +282,23 @@ def test_a_data_set_without_the_columns_is_refused(project):
         project.run(exp(tabular=("age",)), "--fold", "0", name="exp200")
 
 
+def test_a_changed_declaration_of_its_pixels_is_another_set(project):
+    write_more(project, declared=DECLARED + "value_range = [0, 200]\n")
+    project.run(exp(), "--fold", "0", name="exp200")
+    declared = project.input / "more" / "dataset.toml"
+    declared.write_text(DECLARED + "value_range = [0, 100]\n")
+    with pytest.raises(InputError, match="begun with other settings .extra_sha256"):
+        project.run(exp(), "--fold", "0", name="exp200")
+    declared.write_text(DECLARED + 'value_range = [0, 200]\nwarning = "drawn"\n')
+    project.run(exp(), "--fold", "0", name="exp200")
+
+
 def test_changed_cells_are_another_set(project):
     write_more(project)
     with_age(project, "more")
     task = create_task("multiclass", ("healthy", "ill"), "ill")
-    before, without = open_extra("more", task, ["age"]).sha256(), open_extra("more", task).sha256()
+    before, without = open_extra("more", task, ["age"]).sha256(1), open_extra("more", task).sha256(1)
     table = project.input / "more" / "train.csv"
     table.write_text(table.read_text().replace("t000,ill,1", "t000,ill,99"))
-    assert open_extra("more", task, ["age"]).sha256() != before
-    assert open_extra("more", task).sha256() == without
+    assert open_extra("more", task, ["age"]).sha256(1) != before
+    assert open_extra("more", task).sha256(1) == without

@@ -86,6 +86,15 @@ def test_a_changed_synthetic_set_is_noticed(project, related):
         project.run(exp(synthetic="made"), "--fold", "0")
 
 
+def test_a_changed_declaration_of_synthetic_pixels_is_noticed(project, related):
+    write_part(project, related["out"][0], related["out"][2])
+    project.run(exp(synthetic="made"), "--fold", "0")
+    declared = project.input / f"made_fold{FOLD}" / "dataset.toml"
+    declared.write_text(declared.read_text() + "value_range = [0, 100]\n")
+    with pytest.raises(InputError, match="begun with other settings .synthetic_sha256"):
+        project.run(exp(synthetic="made"), "--fold", "0")
+
+
 @pytest.mark.parametrize("guilty", ["parent", "second parent", "host", "test image"])
 def test_a_descendant_of_a_held_out_image_is_refused(project, related, guilty):
     own, stranger = related["in"][0], related["out"][0]

@@ -61,6 +61,12 @@ def shown_as(dataset: Dataset, channels: int) -> dict[str, str]:
     return {name: str(getattr(dataset, name)) for name in fields if getattr(dataset, name)}
 
 
+def as_hashed(dataset: Dataset, channels: int) -> list[dict[str, str]]:
+    """`shown_as`, to be hashed with the images of a set that joins; nothing of a set that declares nothing."""
+    shown = shown_as(dataset, channels)
+    return [shown] if shown else []
+
+
 def require_shown(shown: dict[str, str] | None, dataset: Dataset, channels: int, trained: str) -> None:
     """Raise `InputError` where `dataset` declares other pixels than `shown`, of which `trained` is; None: not known."""
     changed = difference(shown, shown_as(dataset, channels)) if shown is not None else {}

@@ -12,7 +12,7 @@ from chestfold.core.task import Labels, Task
 from chestfold.data.additions import Addition
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
-from chestfold.data.channels import Form, require_channels
+from chestfold.data.channels import Form, as_hashed, require_channels
 from chestfold.data.dataset import Index
 from chestfold.data.folds.checks import task_of
 from chestfold.data.tabular import Cells, read_cells
@@ -41,12 +41,13 @@ class ExtraSet:
         """Of its images."""
         return self.rows["id"].tolist()
 
-    def sha256(self) -> str:
-        """Of the images, their labels and their cells."""
+    def sha256(self, channels: int) -> str:
+        """Of the images, what is declared of their pixels in so many channels, their labels and their cells."""
         digest_of = digests(self.index)
         rows = [[row.id, digest_of[row.id], row.label] for row in self.rows.itertuples()]
         cells = [self.cells.texts.tolist()] if self.cells else []
-        return sha256_json([list(self.index.dataset.classes), rows, *cells])
+        shown = as_hashed(self.index.dataset, channels)
+        return sha256_json([list(self.index.dataset.classes), rows, *cells, *shown])
 
     def addition(self, form: Form) -> Addition:
         """Its images in the form of the experiment's own."""

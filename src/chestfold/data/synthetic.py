@@ -17,7 +17,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.files import input_dir, sha256_file, sha256_json
 from chestfold.data.cache import Cache, open_cache
 from chestfold.data.catalogue import open_index
-from chestfold.data.channels import Form, require_channels
+from chestfold.data.channels import Form, as_hashed, require_channels
 from chestfold.data.tables import read_table
 
 NEEDED = ("label", "group", "host", "parents", "fold")
@@ -76,7 +76,8 @@ def open_part(name: str, fold: int, form: Form) -> SyntheticPart:
         raise InputError(f"{path}: {row['id']} was made for fold {row['fold'] or '(none)'}, not for fold {fold}")
     require_channels(form, index.dataset)
     cache = open_cache(index, form.size, form.channels, form.depth)
-    return SyntheticPart(full, path, fold, table, cache, sha256_json([cache.content, sha256_file(path)]))
+    digest = sha256_json([cache.content, sha256_file(path), *as_hashed(index.dataset, form.channels)])
+    return SyntheticPart(full, path, fold, table, cache, digest)
 
 
 def require_unrelated(part: SyntheticPart, group_of: dict[str, str], held_out: set[str]) -> None:

@@ -55,7 +55,7 @@ class Sources:
         if start:
             found["start_sha256"] = sha256_file(start.checkpoint)
         if self.extra:
-            found["extra_sha256"] = self.extra.sha256()
+            found["extra_sha256"] = self.extra.sha256(self.exp.channels)
         if self.exp.pseudo:
             found["pseudo_sha256"] = sha256_file(file_of_test_predictions(self._of_pseudo, self._pseudo_fold(fold)))
         return found

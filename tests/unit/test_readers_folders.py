@@ -238,6 +238,17 @@ def test_labels_are_counted_one_by_one(project):
     assert lines[2].startswith("train: 4 images (A 2, B 2, none of them 1), 4 groups")
 
 
+def test_labels_that_are_not_known_are_counted_too(project):
+    root = put(project.input / "clinic", *[f"images/{name}.png" for name in "abcd"])
+    (root / "train.csv").write_text("id,A,B\na,1,0\nb,-1,1\nc,0,0\nd,-1,0\n")
+    (root / "dataset.toml").write_text(
+        'reader = "csv"\ntask = "multilabel"\nclasses = ["A", "B"]\nlabels = ["A", "B"]\nunknown = ["-1"]\n'
+    )
+    index = open_index("clinic")
+    lines = summary(index, check(index))
+    assert lines[2].startswith("train: 4 images (A 1, B 1, none of them 1, not known in part 2), 4 groups")
+
+
 def test_the_real_chest_x_rays_with_several_labels(real_data):
     index = read_index(find_dataset("chest_xray_multilabel"), real_data / "chest_xray")
     counts = index.train["label"].value_counts().to_dict()

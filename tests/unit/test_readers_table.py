@@ -359,6 +359,12 @@ def test_other_words_and_labels_that_do_not_count(tmp_path):
         several(tmp_path, *lines, separator="|", labels={"1": "A", "2": "B"}, unknown=("",))
 
 
+def test_a_blank_may_be_the_word_for_a_class(tmp_path):
+    lines = ["id,label", "a,sick", "b,", "c, ", "d,sick"]
+    index = read(competition(tmp_path, *lines), labels={"": "healthy", "sick": "ill"})
+    assert index.train["label"].tolist() == ["ill", "healthy", "healthy", "ill"]
+
+
 @pytest.mark.parametrize("unknown", ["-1", "-1.0", ""])
 def test_one_hot_columns_of_several_labels(tmp_path, unknown):
     lines = ["id,A,B", "a,1,0", "b,1.0,True", "c,0,False", f"d,{unknown},1"]

@@ -269,7 +269,8 @@ def _checked_tag(tag: str | None) -> str:
 def _module_of(exp: Experiment, own: str) -> str:
     """The experiment file that `exp` came from: the module whose EXP it is; empty for the file called `own`."""
     for name, module in list(sys.modules.items()):
-        if name not in ("__main__", "__mp_main__", own) and getattr(module, "EXP", None) is exp:
+        names = getattr(module, "__dict__", {})  # getattr of any other name may make a module load more
+        if name not in ("__main__", "__mp_main__", own) and names.get("EXP") is exp:
             return name
     return ""
 

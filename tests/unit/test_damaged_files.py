@@ -24,7 +24,7 @@ from chestfold.data.catalogue import open_index
 from chestfold.data.declaration import read_declaration
 from chestfold.data.decode import decode
 from chestfold.data.readers import npz
-from chestfold.evaluate import leaderboard, predictions
+from chestfold.evaluate import attention, leaderboard, predictions
 from chestfold.integrations.kaggle import archive
 from chestfold.models import ood, rebuild
 
@@ -438,3 +438,18 @@ def test_the_line_of_a_field_behind_a_long_list_is_found_soon(tmp_path):
     (tmp_path / "dataset.toml").write_text(f'reader = "csv"\nclasses = [\n{cells}\n]\npositive = 1\n')
     with pytest.raises(InputError, match="line 4004: positive is a text, not 1"):
         read_declaration("mine", tmp_path / "dataset.toml")
+
+
+def test_a_changed_table_of_an_explanation_is_refused(tmp_path):
+    record = record_of("net")
+    about = dict(method="gradcam", layer="layer4", grid=(4, 4), image_size=32, view="", folds={}, checked=0)
+    about |= dict(images={"ill": 1}, empty_maps={}, lungs={}, lungs_do_not_apply="", measures={}, checks={})
+    about |= dict(name="net", data="tiny", classes=record.classes, positive="ill", fingerprint={}, commit="", date="")
+    path = tmp_path / "images.csv"
+    path.write_text("id,predicted border\na,0.25\n")
+    about["files"] = {"images.csv": sha256(path.read_bytes()).hexdigest()}
+    attention.Attention.model_validate(about).write(tmp_path / "attention.json")
+    assert attention.read_images(tmp_path)["predicted border"].tolist() == [0.25]
+    path.write_text("id,predicted border\na,0.75\n")
+    with pytest.raises(InputError, match="is damaged .its hash differs.; explain the run again with --overwrite"):
+        attention.read_images(tmp_path)

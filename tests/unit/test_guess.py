@@ -67,6 +67,20 @@ def test_one_hot_columns_that_the_sample_asks_for(tmp_path):
     assert found["submission"] == {"file": "stage_1_sample_submission.csv", "id": "Study"}
 
 
+def test_answers_of_a_sample_that_are_not_the_columns_of_the_labels(tmp_path):
+    images(tmp_path, "train/{}.png")
+    images(tmp_path, "test/{}.png", ["x0"])
+    table(tmp_path, "train.csv", *lines("id,label", BINARY))
+    table(tmp_path, "sample_submission.csv", "id,none,some", "x0,0,0")
+    guessed(tmp_path)
+    declared = (tmp_path / "dataset.toml").read_text()
+    assert '# submission.columns = { "none" = "" }  # column = class, for: none, some' in declared
+    table(tmp_path, "sample_submission.csv", "id,some", "x0,0")
+    (tmp_path / "dataset.toml").unlink()
+    guessed(tmp_path)
+    assert "submission.columns" not in (tmp_path / "dataset.toml").read_text()
+
+
 def test_one_hot_columns_that_exclude_each_other(tmp_path):
     images(tmp_path, "images/{}.jpg")
     columns = [[str(float(n % 3 == k)) for n in range(8)] for k in range(3)]

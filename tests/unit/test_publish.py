@@ -7,10 +7,10 @@ from conftest import record_of, tiny_experiment
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
-from chestfold.evaluate import results
+from chestfold.evaluate import bootstrap, results
 from chestfold.evaluate.results import FoldsOfResult
 from chestfold.report.commands import command
-from chestfold.report.publish import publish, write_results_page
+from chestfold.report.publish import publish, rescore, write_results_page
 
 FILES = {"scores.json", "oof.parquet", "corrupted.parquet", "test.parquet"}
 
@@ -55,6 +55,27 @@ def test_another_result_of_the_same_name_is_refused_until_it_is_meant(trained):
     publish("exp100", overwrite=True)
     assert results.published_results()["exp100"].record.settings["seed"] == 2
     results.published_results()["exp100"].oof()
+
+
+def test_published_predictions_are_scored_again_by_todays_rules(trained, monkeypatch, capsys):
+    for name in ("exp100", "exp101"):
+        publish(name)
+    main.main(["publish", "--rescore"])
+    assert "scored 2 published results again: 0 figures and 0 intervals are others" in capsys.readouterr().out
+    before = results.published_results()["exp100"].record.scores.at_half["auc"]
+    monkeypatch.setattr(bootstrap, "REPLICATES", bootstrap.REPLICATES + 7)
+    main.main(["publish", "--rescore"])
+    said = capsys.readouterr().out
+    after = results.published_results()["exp100"].record.scores.at_half["auc"]
+    assert "again: 0 figures and" in said and "and 0 intervals" not in said
+    assert after.value == before.value and (after.low, after.high) != (before.low, before.high)
+
+
+def test_damaged_predictions_are_not_scored_again(trained):
+    path = publish("exp100") / "oof.parquet"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(InputError, match="oof.parquet"):
+        rescore()
 
 
 @pytest.mark.parametrize("left", [(), ("oof.parquet",), ("oof.parquet", "corrupted.parquet", "test.parquet")])

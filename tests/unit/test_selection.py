@@ -8,7 +8,7 @@ from chestfold.core.rng import generator
 from chestfold.core.task import Labels, Task, create_task
 from chestfold.evaluate.bootstrap import patient_weights
 from chestfold.evaluate.metrics import Metric, Predicted, find_metric, value_of
-from chestfold.evaluate.selection import ByAccuracy, ByAuc, ByLogLoss, ByMetric, start_selection
+from chestfold.evaluate.selection import ROUNDING, ByAccuracy, ByAuc, ByLogLoss, ByMetric, start_selection
 
 ROWS, MEMBERS, PICKS = 90, 6, 8
 GROUPS = np.arange(ROWS) // 3
@@ -142,3 +142,16 @@ def test_a_fast_figure_is_that_of_the_metric(classes, kind, name):
         assert worths == (pytest.approx(expected, rel=1e-13) if name == "log_loss" else expected), "to the last bit"
         if isinstance(selection, ByAuc):
             assert (selection._bounds(range(MEMBERS)) >= worths).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bound_of_a_candidate_is_between_its_auc_and_one(kind):
+    """A bound above one would only be slow: then every candidate is sorted."""
+    task = exclusive(2)
+    labels, probs = drawn(task, kind)
+    selection = start_selection(find_metric("auc"), task, labels, probs, np.ones(ROWS))
+    assert isinstance(selection, ByAuc)
+    order = list(range(len(probs)))
+    bounds = selection._bounds(order)
+    assert all(bounds >= [selection.worth(member) for member in order])
+    assert all(bounds <= 1 + ROUNDING)

@@ -22,7 +22,7 @@ def test_each_recipe_has_its_command_and_its_cost(results):
     auc = str(results["exp100"].score("at_half", "auc")).split(" ")[0]
     assert f"| `python exps/exp100.py` | {auc} | " in text and f" | {minutes} |" in text
     assert "`python exps/exp101.py`" in text
-    assert f"### tiny (3 folds, {results['exp100'].record.folds.sha256[:8]})" in text
+    assert f"| **tiny** (3 folds, {results['exp100'].record.folds.sha256[:8]}) |" in text
     assert f"Made on {results['exp100'].record.machine}" in text
 
 
@@ -30,13 +30,24 @@ def test_runs_that_measure_the_data_stand_elsewhere(results):
     assert "black" not in "\n".join(all_results.chapter(results))
 
 
-def test_trials_on_some_folds_are_named_and_not_ranked(results):
+def test_trials_on_some_folds_are_counted_and_not_ranked(results):
     trial = results["exp101"]
     folds = trial.record.folds.model_copy(update={"trained": (0,)})
     results["exp101"] = Result(trial.folder, trial.record.model_copy(update={"folds": folds}))
     text = "\n".join(all_results.chapter(results))
     assert "`python exps/exp101.py" not in text
-    assert "Of some folds only, to be seen with `chestfold board`: exp101." in text
+    assert "Of some folds only: 1 result, to be seen with `chestfold board`." in text
+
+
+def test_another_metric_has_a_table_with_a_column_of_its_own(results):
+    other = results["exp101"]
+    changed = {"data": "wards", "metric": "f1", "folds": other.record.folds.model_copy(update={"sha256": "a" * 64})}
+    results["exp101"] = Result(other.folder, other.record.model_copy(update=changed))
+    lines = "\n".join(all_results.chapter(results)).splitlines()
+    headers = [line for line in lines if line.startswith("| command")]
+    assert headers == ["| command | AUC | AUC, shifted | minutes |", "| command | F1 | AUC | AUC, shifted | minutes |"]
+    place = lines.index("| **wards** (3 folds, aaaaaaaa) |  |  |  |  |")
+    assert "exp101" in lines[place + 1] and lines[place + 1].count("|") == 6
 
 
 def test_no_results_are_no_table():

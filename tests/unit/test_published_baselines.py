@@ -44,6 +44,13 @@ def test_a_variant_says_at_which_size_and_how_it_differs(trained):
     assert line[:3] == ["tiny", "exp100-small", "32 px, 2 epochs, test_resnet, lr 0.003, 3 folds"]
 
 
+def test_a_variant_from_scratch_is_called_so_and_what_it_watches_is_left_out(trained):
+    changed = {"pretrained": (True, False), "monitor": ("f1", "auc"), "lr": (0.1, 0.003)}
+    found = renamed("exp100-scratch", parent="exp100", changed=changed)
+    (line,) = lines_of(table("exp100"), found, {})
+    assert line[2] == "32 px, 2 epochs, from scratch, lr 0.003, 3 folds"
+
+
 def test_one_fold_of_three_is_said(trained):
     folds = find_result("exp100").record.folds.model_copy(update={"trained": (0,)})
     (line,) = lines_of(table("exp100"), renamed("exp100", folds=folds), {})

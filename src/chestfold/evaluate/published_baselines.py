@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from chestfold.core.console import plural
 from chestfold.core.records import Record
@@ -103,9 +104,22 @@ def describe_settings(record: ResultRecord) -> str:
         words.append(f"data {record.data}")
     if _is_variant(record):
         for name, (_, new) in record.changed.items():
-            if name not in ("image_size", "epochs"):
-                words.append(str(new) if name == "backbone" else f"{name} {format_value(new)}")
+            if name not in UNSAID:
+                words.append(_describe_change(name, new))
     return ", ".join(words)
+
+
+UNSAID = ("image_size", "epochs", "monitor")
+"""What is said anyway, or does not make another network."""
+
+
+def _describe_change(name: str, value: Any) -> str:
+    """A setting of a variant, in few words."""
+    if name == "backbone":
+        return str(value)
+    if name == "pretrained" and not value:
+        return "from scratch"
+    return f"{name} {format_value(value)}"
 
 
 def _is_variant(record: ResultRecord) -> bool:

@@ -2,20 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 
+from chestfold.core.console import plural
 from chestfold.evaluate import leaderboard
 from chestfold.evaluate.leaderboard import Row, format_point
 from chestfold.evaluate.marks import warning_of
 from chestfold.evaluate.metrics import METRICS, metric_name
-from chestfold.evaluate.results import Result
+from chestfold.evaluate.results import Result, ResultRecord
 from chestfold.report.commands import command
 from chestfold.report.export import markdown_table
 
 TITLE = "All results"
-ABOUT = "The command that makes each result again, and the minutes that it trained. The board has all intervals."
+ABOUT = "The command that makes each result again, and the minutes that it trained."
 
 
 def chapter(results: Mapping[str, Result]) -> list[str]:
-    """A table for each data set; results of some folds only are named at the end.
+    """All results by data set; those of some folds only are counted at the end.
 
     Runs that measure the data, without lungs or with a leak, stand in their own chapters.
     """
@@ -25,11 +26,9 @@ def chapter(results: Mapping[str, Result]) -> list[str]:
         for row in rows:
             (partial if row.result.record.folds.missing else whole).append(row)
     parts = [f"## {TITLE}", ABOUT]
-    for rows in _by_data(whole).values():
-        parts += _section(rows)
+    parts += _tables(whole)
     if partial:
-        names = ", ".join(row.result.name for row in partial)
-        parts.append(f"Of some folds only, to be seen with `chestfold board`: {names}.")
+        parts.append(f"Of some folds only: {plural(len(partial), 'result')}, to be seen with `chestfold board`.")
     if whole or partial:
         parts.append(_machines([*whole, *partial]))
     return parts
@@ -47,24 +46,40 @@ def _by_data(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return by_data
 
 
-def _section(rows: Sequence[Row]) -> list[str]:
-    """A data set with its folds, what is wrong with it, and a row for each result."""
-    first = rows[0].result.record
-    parts = [f"### {first.data} ({first.folds}, {first.folds.sha256[:8]})"]
-    if warning_of(first):
-        parts.append(warning_of(first))
-    metric = metric_name(first.metric)
-    header = ["command", METRICS["auc"].title, "AUC, shifted", "minutes"]
-    if metric != "auc":
-        header.insert(1, first.competition_metric.title)
-    cells = []
-    for row in rows:
-        record = row.result.record
-        figures = [format_point(row.scores["auc"]), format_point(row.result.score("corrupted", "auc"))]
-        if metric != "auc":
-            figures.insert(0, format_point(row.competition))
-        cells.append([f"`{command(record)}`", *figures, f"{record.minutes:.0f}"])
-    return [*parts, markdown_table(header, cells)]
+def _tables(rows: Sequence[Row]) -> list[str]:
+    """One table for all data sets of the same columns, in which each has a line of its own before its results."""
+    tables: dict[tuple[str, ...], list[list[str]]] = {}
+    for of_data in _by_data(rows).values():
+        first = of_data[0].result.record
+        header = _header(first)
+        cells = tables.setdefault(header, [])
+        cells.append([_about(first), *[""] * (len(header) - 1)])
+        cells += [_cells(row) for row in of_data]
+    return [markdown_table(header, cells) for header, cells in tables.items()]
+
+
+def _header(record: ResultRecord) -> tuple[str, ...]:
+    """The data set's own metric stands first, where it is another one."""
+    common = (METRICS["auc"].title, "AUC, shifted", "minutes")
+    if metric_name(record.metric) == "auc":
+        return ("command", *common)
+    return ("command", record.competition_metric.title, *common)
+
+
+def _about(record: ResultRecord) -> str:
+    """A data set with its folds, and what is wrong with it."""
+    warning = warning_of(record)
+    text = f"**{record.data}** ({record.folds}, {record.folds.sha256[:8]})"
+    return f"{text}; {warning}" if warning else text
+
+
+def _cells(row: Row) -> list[str]:
+    """A result under the header of its data set."""
+    record = row.result.record
+    figures = [format_point(row.scores["auc"]), format_point(row.result.score("corrupted", "auc"))]
+    if metric_name(record.metric) != "auc":
+        figures.insert(0, format_point(row.competition))
+    return [f"`{command(record)}`", *figures, f"{record.minutes:.0f}"]
 
 
 def _machines(rows: Sequence[Row]) -> str:

@@ -30,9 +30,8 @@ FIGURES = ("auc", "recall", "f1", "accuracy")
 PICTURES = "figures"
 """The folder of the pictures, in exps/results/."""
 SYNTHETIC_ABOUT = (
-    "Runs with synthetic images in their training folds against the same without them: as they are, or with the "
-    "positive class over-sampled. *share*: of the real positive images trained upon. *synthetic*: images in a fold, "
-    "and how many real ones they were made from."
+    "Training with synthetic images against the same without them, or with the positive class over-sampled instead. "
+    "*share*: of the real positive images. *synthetic*: images in a fold, and how many real ones they were made from."
 )
 PLACE = re.compile(r"\{([^{}]+)\}")
 

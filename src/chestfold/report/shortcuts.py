@@ -44,7 +44,7 @@ def _without_lungs(results: Results) -> list[str]:
         rows.append([black.record.data, whole.name, *scores, f"{black.record.minutes:.0f}"])
     if not rows:
         return []
-    header = ["data set", "run", "AUC", "AUC without the lungs", "minutes"]
+    header = ["data set", "run", "AUC", "without them", "minutes"]
     return [f"## {LUNGS_TITLE}", LUNGS_ABOUT, markdown_table(header, sorted(rows)), LUNGS_NOTE]
 
 

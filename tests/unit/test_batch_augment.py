@@ -88,6 +88,27 @@ def test_the_operations_of_randaugment_are_drawn_equally_often():
     assert len(times) == 14 and times.min() > 70 and times.max() < 130
 
 
+ENDS = {
+    "solarize": lambda s, end: A.Solarize(threshold_range=(1 - 0.7 * s * end,) * 2, p=1),
+    "gamma": lambda s, end: A.RandomGamma(gamma_limit=(100 * (1 + s) ** (2 * end - 1),) * 2, p=1),
+    "posterize": lambda s, end: A.Posterize(num_bits=(8 - round(4 * s) * (1 - end),) * 2, p=1),
+    "contrast": lambda s, end: A.RandomBrightnessContrast((0, 0), (0.9 * s * (2 * end - 1),) * 2, p=1),
+    "brightness": lambda s, end: A.RandomBrightnessContrast((0.5 * s * (2 * end - 1),) * 2, (0, 0), p=1),
+}
+"""Operation of grey values -> albumentations' own with its range pinned to one end: of a strength, and 0 or 1."""
+
+
+@pytest.mark.parametrize("end", [0, 1])
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+@pytest.mark.parametrize("name", ENDS)
+def test_each_operation_of_grey_values_ends_where_that_of_albumentations_does(name, strength, end):
+    greys = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    theirs = ENDS[name](strength, end)(image=greys)["image"].ravel().astype(int)
+    amount = min(end, 1 - 2**-32)  # as numbers are drawn: never 1
+    ours = batch_augment._TABLES[name](amount, strength).astype(int)
+    assert abs(ours - theirs).max() <= 2, (ours, theirs)
+
+
 @pytest.mark.parametrize("recipe", KINDS, ids=str)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_becomes_of_an_image_does_not_depend_on_its_batch(recipe, channels):

@@ -24,7 +24,7 @@ ABOUT = (
     "Made by `chestfold publish` from `exps/results/`. Figures are out-of-fold, at threshold 0.5 "
     "(of more than two classes: the most probable one); in brackets 95 % intervals over patients. *AUC, shifted*: "
     "the mean AUC of the same images under eight corruptions of acquisition. Differences are of the same patients. "
-    "All folds, where nothing else is said. `chestfold board` and `chestfold report` show every interval."
+    "All folds, where nothing else is said. `chestfold board` has every interval."
 )
 FIGURES = ("auc", "recall", "f1", "accuracy")
 PICTURES = "figures"

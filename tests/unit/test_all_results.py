@@ -50,5 +50,15 @@ def test_another_metric_has_a_table_with_a_column_of_its_own(results):
     assert "exp101" in lines[place + 1] and lines[place + 1].count("|") == 6
 
 
+def test_results_on_other_folds_of_a_data_set_stand_apart(results):
+    other = results["exp101"]
+    folds = other.record.folds.model_copy(update={"file": "tiny_again", "sha256": "b" * 64})
+    results["exp101"] = Result(other.folder, other.record.model_copy(update={"folds": folds}))
+    lines = "\n".join(all_results.chapter(results)).splitlines()
+    place = lines.index("| **tiny** (3 folds, bbbbbbbb) |  |  |  |")
+    assert "exp101" in lines[place + 1] and "exp100" not in lines[place + 1]
+    assert len([line for line in lines if line.startswith("| **tiny**")]) == 2
+
+
 def test_no_results_are_no_table():
     assert all_results.chapter({}) == [f"## {all_results.TITLE}", all_results.ABOUT]

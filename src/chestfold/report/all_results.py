@@ -38,23 +38,25 @@ def _is_recipe(result: Result) -> bool:
     return not result.record.measures_the_data
 
 
-def _by_data(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Data set -> its rows, those of other folds after one another."""
-    by_data: dict[str, list[Row]] = {}
+def _comparable(rows: Sequence[Row]) -> list[list[Row]]:
+    """Those of one data set, on the same folds and by the same metric, together."""
+    found: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        by_data.setdefault(row.result.record.data, []).append(row)
-    return by_data
+        record = row.result.record
+        key = (record.data, record.folds.sha256, metric_name(record.metric))
+        found.setdefault(key, []).append(row)
+    return list(found.values())
 
 
 def _tables(rows: Sequence[Row]) -> list[str]:
-    """One table for all data sets of the same columns, in which each has a line of its own before its results."""
+    """One table for all of the same columns, in which each data set and its folds have a line before their results."""
     tables: dict[tuple[str, ...], list[list[str]]] = {}
-    for of_data in _by_data(rows).values():
-        first = of_data[0].result.record
+    for together in _comparable(rows):
+        first = together[0].result.record
         header = _header(first)
         cells = tables.setdefault(header, [])
         cells.append([_about(first), *[""] * (len(header) - 1)])
-        cells += [_cells(row) for row in of_data]
+        cells += [_cells(row) for row in together]
     return [markdown_table(header, cells) for header, cells in tables.items()]
 
 

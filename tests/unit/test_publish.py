@@ -7,6 +7,7 @@ from conftest import record_of, tiny_experiment
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
+from chestfold.core.files import Locked, lock
 from chestfold.evaluate import bootstrap, results
 from chestfold.evaluate.results import FoldsOfResult
 from chestfold.report.commands import command
@@ -26,7 +27,7 @@ def test_results_page_is_made_from_the_published_results_alone(trained):
         shutil.rmtree(trained.root / folder)
     write_results_page()
     assert page(trained) == before
-    assert "| `python exps/exp100.py` |" in before and "exp101" not in before and "## tiny" in before
+    assert "| `python exps/exp100.py` |" in before and "exp101" not in before and "**tiny**" in before
 
 
 def test_a_published_result_can_be_blended_and_sent_without_its_run(trained):
@@ -87,6 +88,23 @@ def test_a_publication_that_was_cut_off_is_completed(trained, left):
     assert {p.name for p in publish("exp100").iterdir()} == FILES
 
 
+def test_what_killed_publications_left_is_deleted(trained):
+    target = publish("exp100")
+    left = [target / ".oof.parquet.1-abcdef.tmp", trained.root / ".RESULTS.md.1-abcdef.tmp"]
+    left.append(results.published_dir() / "figures" / ".a.png.1-abcdef.tmp")
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half of it")
+    publish("exp101")
+    assert not any(path.exists() for path in left)
+
+
+def test_two_commands_do_not_publish_at_once(trained):
+    with lock(results.published_dir()), pytest.raises(Locked, match="another process is working in"):
+        publish("exp100")
+    publish("exp100")
+
+
 def test_a_debug_run_is_not_published(project):
     project.run(tiny_experiment(), "--debug")
     with pytest.raises(InputError, match="exp100-debug is a debug run"):
@@ -105,7 +123,7 @@ def test_a_run_with_folds_missing_is_published_as_such(project):
     project.run(tiny_experiment(epochs=1), "--fold", "0")
     publish("exp100")
     assert results.published_results()["exp100"].record.folds.missing == [1, 2]
-    assert "Of some folds only, to be seen with `chestfold board`: exp100." in page(project)
+    assert "Of some folds only: 1 result, to be seen with `chestfold board`." in page(project)
 
 
 @pytest.mark.parametrize(

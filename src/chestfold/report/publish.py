@@ -3,12 +3,22 @@
 import math
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chestfold.core.errors import InputError
-from chestfold.core.files import atomic_path, project_dir, published_dir, runs_dir, sha256_file, write_text
+from chestfold.core.files import (
+    atomic_path,
+    lock,
+    project_dir,
+    published_dir,
+    remove_temporary,
+    runs_dir,
+    sha256_file,
+    write_text,
+)
 from chestfold.evaluate.attention import ATTENTION
 from chestfold.evaluate.paired import against_parent, keep_comparison
 from chestfold.evaluate.results import FILES, NOT_RUN, Result, find_result, not_run, published_results, rescored
@@ -31,14 +41,29 @@ def publish(name: str, overwrite: bool = False) -> Path:
     result.oof()  # proves the hash
     result = keep_comparison(result)
     target = published_dir() / name
-    if not overwrite and _holds_another(target, result):
-        raise InputError(f"{target} holds another result of this name; add --overwrite to replace it")
-    for file in (*FILES, ATTENTION):
-        if (result.folder / file).exists():
-            _copy(result.folder / file, target / file)
-    (target / NOT_RUN).unlink(missing_ok=True)
-    write_results_page()
+    with _alone():
+        if not overwrite and _holds_another(target, result):
+            raise InputError(f"{target} holds another result of this name; add --overwrite to replace it")
+        for file in (*FILES, ATTENTION):
+            if (result.folder / file).exists():
+                _copy(result.folder / file, target / file)
+        (target / NOT_RUN).unlink(missing_ok=True)
+        write_results_page()
     return target
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Be the only command that publishes; the temporary files that killed ones left are deleted.
+
+    Raises:
+        Locked: another one is at work.
+    """
+    with lock(published_dir()):
+        remove_temporary(project_dir(), "RESULTS.md")
+        for path in published_dir().rglob(".*.tmp"):
+            path.unlink(missing_ok=True)
+        yield
 
 
 @dataclass(frozen=True)
@@ -56,17 +81,18 @@ def rescore() -> Rescored:
     Raises:
         InputError: a file is not the one that was scored.
     """
-    before = published_results()
-    for result in before.values():
-        rescored(result)
     figures = intervals = 0
-    now = published_results()
-    for name, result in now.items():
-        compared = _compared(result, now.get(result.record.parent))
-        for old, new in _scores_of_both(_as_written(before[name]), _as_written(compared)):
-            figures += _rounded(old["value"]) != _rounded(new["value"])
-            intervals += any(_rounded(old[end]) != _rounded(new[end]) for end in ("low", "high"))
-    write_results_page()
+    with _alone():
+        before = published_results()
+        for result in before.values():
+            rescored(result)
+        now = published_results()
+        for name, result in now.items():
+            compared = _compared(result, now.get(result.record.parent))
+            for old, new in _scores_of_both(_as_written(before[name]), _as_written(compared)):
+                figures += _rounded(old["value"]) != _rounded(new["value"])
+                intervals += any(_rounded(old[end]) != _rounded(new[end]) for end in ("low", "high"))
+        write_results_page()
     return Rescored(len(before), figures, intervals)
 
 
@@ -100,10 +126,13 @@ def _rounded(number: float) -> float | None:
 def _publish_not_run(name: str) -> Path:
     """Publish that an experiment could not be run, and why."""
     target = published_dir() / name
-    if (target / "scores.json").exists():
-        raise InputError(f"{target} holds a result of {name}; it is not replaced by a run that was not possible here")
-    _copy(runs_dir() / name / NOT_RUN, target / NOT_RUN)
-    write_results_page()
+    with _alone():
+        if (target / "scores.json").exists():
+            raise InputError(
+                f"{target} holds a result of {name}; it is not replaced by a run that was not possible here"
+            )
+        _copy(runs_dir() / name / NOT_RUN, target / NOT_RUN)
+        write_results_page()
     return target
 
 

@@ -35,7 +35,6 @@ import chestfold.integrations.kaggle.submission
 import chestfold.train.preload  # noqa: F401  what a command imports
 from chestfold.core.console import say
 from chestfold.core.errors import ChestfoldError
-from chestfold.core.fence import writer_of
 from chestfold.synth.gan import train as gan
 from chestfold.train import loop, sweep
 
@@ -201,12 +200,9 @@ def wait(pid: int, seconds: float) -> int | None:
 
 
 def leftovers(root: Path) -> list[str]:
-    """Temporary files, older checkpoints, and the marks of writers that still live.
-
-    A killed writer's mark may stay in a finished fold, where nobody writes again: it holds nothing.
-    """
+    """Temporary files, older checkpoints, and folders that somebody holds."""
     found = [path for pattern in (".*.tmp", ".*.old", "*.previous") for path in root.rglob(pattern)]
-    found += [path for path in root.rglob(".writer-*") if writer_of(path.parent)]
+    found += [path for path in root.rglob(".writer-*") if path.stat().st_size]
     return [str(path.relative_to(root)) for path in sorted(found)]
 
 

@@ -9,7 +9,7 @@ that import its module, then in those that import what imports it, until five fi
 is found once, by tracing it, and kept in `--map` (delete it when the code has changed); one that fails without a
 mutant is not asked. Of a file's tests that run the mutant's lines so many are run as take `--budget` seconds together,
 those of few other lines first, in a process that is forked from this one, which has imported torch and the other
-libraries.
+libraries. What survives is tried once more by all of those tests that `LAST_SECONDS` have room for.
 
 Prints one JSON line, and writes the mutants that survived to `--survivors`. The tree itself is not touched. `.[test]`
 is needed.
@@ -77,6 +77,8 @@ MOST_FILES = 5
 """Whose tests are asked about one mutant."""
 MOST_LOOKED_AT = 15
 """Files that are looked at for such tests."""
+LAST_SECONDS = 120
+"""That the tests which were not chosen at first take together, for a mutant that has survived the others."""
 TRACE_SECONDS = 120
 """That the tests of a file may take when they are traced; those that are not reached are not chosen."""
 
@@ -425,13 +427,18 @@ def run_pytest(tree: Path, tests: list[str], plugins: list[Any], first: bool = T
 def fate(tree: Path, mutant: Mutant, traced: Traced, budget: float) -> tuple[str, int]:
     """What becomes of a mutant, and how many tests were asked."""
     asked = 0
+    others: list[Test] = []
     for tests in traced.of(mutant):
         chosen = choose_tests(tests, budget)
         asked += len(chosen)
+        others += [test for test in tests if test.name not in chosen]
         how = outcome(tree, mutant, chosen, 3 * budget + 60)
         if how != "survived":
             return how, asked
-    return "survived", asked
+    if not others:
+        return "survived", asked
+    chosen = choose_tests(others, LAST_SECONDS)
+    return outcome(tree, mutant, chosen, 3 * LAST_SECONDS), asked + len(chosen)
 
 
 def outcome(tree: Path, mutant: Mutant, tests: list[str], seconds: float) -> str:

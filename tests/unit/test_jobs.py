@@ -1,6 +1,7 @@
 """How many folds are trained at once, and with how many threads each."""
 
 import os
+import runpy
 from multiprocessing import forkserver
 
 import pytest
@@ -143,3 +144,13 @@ def test_one_process_passes_over_a_locked_fold_too(project, capsys):
     printed = capsys.readouterr().out
     assert "fold 0 is passed over: another process" in printed and f"is working in {locked.path}" in printed
     assert not locked.manifest_path.exists() and RunFolder("exp100").fold(1).manifest_path.exists()
+
+
+def test_a_script_that_trains_when_it_is_imported_is_refused_in_one_sentence(tmp_path, capsys):
+    """The processes that train folds import it by this name."""
+    script = tmp_path / "exp001.py"
+    script.write_text("from chestfold import Experiment, run\n\nEXP = Experiment(data='tiny')\nrun(EXP)\n")
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(script), run_name="__mp_main__")
+    assert stopped.value.code == 2
+    assert f'{script}: run(EXP) stands outside of `if __name__ == "__main__":`' in capsys.readouterr().err

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from chestfold.cli.parser import Parser, add_device
@@ -63,7 +62,7 @@ def main(exp: Experiment) -> None:
     """Read the command line and run it; exit code 2 and one sentence when something is wrong."""
     collect_rarely()
     try:
-        refuse_import(sys.modules.get("__mp_main__"))
+        refuse_import()
         command = read_command(exp)
         sweep.choose_shown(command.request.name, () if command.seeds else command.request.folds)
         keep_freed()
@@ -75,13 +74,14 @@ def main(exp: Experiment) -> None:
         raise SystemExit(130) from None
 
 
-def refuse_import(script: ModuleType | None) -> None:
+def refuse_import() -> None:
     """Refuse a script that calls `run(EXP)` whenever it is imported, as the processes that train its folds import it.
 
     Raises:
-        InputError: this is such a process, which is importing `script`.
+        InputError: this is such a process, which is importing the script.
     """
-    if script is not None:
+    script = sys.modules.get("__mp_main__")
+    if script is not None and script.__name__ == "__mp_main__":  # "__main__" in the process that was called
         raise InputError(
             f'{script.__file__}: run(EXP) stands outside of `if __name__ == "__main__":`, so that each process that '
             "trains a fold calls it again; put it there (or give --jobs 1)"

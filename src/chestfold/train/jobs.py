@@ -183,10 +183,10 @@ def _note_a_killed_process(job: Job, outcome: Outcome) -> None:
     if job.process.exitcode == 0:
         return
     cause = signal.Signals(-job.process.exitcode).name if job.process.exitcode < 0 else "an error"
-    folds = f"fold {job.fold}" if job.fold is not None else "no fold yet"
+    which = f"the process of fold {job.fold}" if job.fold is not None else "a process that had begun no fold"
     outcome.errors.append(
         TrainingError(
-            f"the process of {folds} was ended by {cause}; run the same command again, it resumes from the last "
+            f"{which} was ended by {cause}; run the same command again, it resumes from the last "
             "checkpoint (if memory ran out: with a smaller --jobs)"
         )
     )

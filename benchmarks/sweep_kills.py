@@ -34,7 +34,7 @@ from chestfold.core.console import say
 from chestfold.core.extras import require
 from chestfold.core.fence import LOG
 from chestfold.core.files import sha256_file
-from chestfold.core.processes import start_time
+from chestfold.core.identity import start_time
 from chestfold.data.phantom import write_phantom
 
 NAMES = ("exp900", "exp901")

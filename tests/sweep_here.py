@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chestfold.core.processes import host
+from chestfold.core.identity import host
 from chestfold.integrations.cluster import Ended, Event, Node, Place, Task
 from chestfold.train.cell import Order, outcome
 

@@ -17,7 +17,7 @@ from chestfold.cli import main
 from chestfold.core import files
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import read_json, sha256_file, write_json
-from chestfold.core.processes import host
+from chestfold.core.identity import host
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
 from chestfold.data.decode import decode

@@ -12,7 +12,7 @@ from conftest import Project
 from forked import Script
 
 from chestfold.core.fence import writer_of
-from chestfold.core.processes import host
+from chestfold.core.identity import host
 from chestfold.evaluate import results
 
 SCRIPT = '''"""The experiment that `trained` has as exp100, and what befalls its processes."""

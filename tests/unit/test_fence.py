@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chestfold.core import checkpoint, fence, files, processes
+from chestfold.core import checkpoint, fence, files, identity, processes
 from chestfold.core.fence import Held, Superseded, Writer, hold, newest, writer_of
 from chestfold.core.files import Locked, atomic_path, write_bytes
 
@@ -67,7 +67,7 @@ def test_numbers_rise_and_a_folder_is_free_again(folder):
 
 
 def test_a_living_writer_is_named_and_left_alone(folder, other):
-    expected = rf"another process \({other.pid} on {processes.host()}\) is working in {folder}; wait for it or stop it"
+    expected = rf"another process \({other.pid} on {identity.host()}\) is working in {folder}; wait for it or stop it"
     with pytest.raises(Locked, match=expected), hold(folder):
         pass
     assert newest(folder).number == 1
@@ -97,7 +97,7 @@ def test_a_stopped_writer_lives(folder, other):
 
 def test_a_number_that_was_given_to_a_new_process_is_not_the_writer(folder):
     folder.mkdir(parents=True)
-    writer = Writer(host=processes.host(), machine=processes.machine(), pid=os.getpid(), started="long ago")
+    writer = Writer(host=identity.host(), machine=identity.machine(), pid=os.getpid(), started="long ago")
     Held(folder, 4).path.write_text(writer.model_dump_json())
     with hold(folder) as held:
         assert held.number == 5
@@ -257,10 +257,10 @@ def test_a_process_ends_with_the_one_that_started_it(tmp_path):
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
-        assert processes.start_time(pid)
+        assert identity.start_time(pid)
         process.kill()
     end = time.monotonic() + 5
-    while processes.start_time(pid):
+    while identity.start_time(pid):
         assert time.monotonic() < end
 
 

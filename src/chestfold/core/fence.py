@@ -36,7 +36,7 @@ from chestfold.core.files import (
     remove_temporary,
     temporary_beside,
 )
-from chestfold.core.processes import host, machine, start_time
+from chestfold.core.identity import host, machine, start_time
 from chestfold.core.records import Record
 
 BEAT_SECONDS = 5.0
@@ -48,7 +48,7 @@ LOG = ".writers.log"
 
 
 class Writer(Record):
-    """Who writes in a folder. `machine`, `started`: as `core.processes` says them."""
+    """Who writes in a folder. `machine`, `started`: as `core.identity` says them."""
 
     host: str
     machine: str

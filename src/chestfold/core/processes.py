@@ -1,4 +1,4 @@
-"""Which process is which, on one machine or on several, and processes that end with the one that started them."""
+"""Folders that are made whole or not at all, and processes that end with the one that started them."""
 
 import ctypes
 import glob
@@ -6,57 +6,17 @@ import multiprocessing
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from chestfold.core.files import explained_disk_errors, put_folder, sha256_json
+from chestfold.core.files import explained_disk_errors, put_folder
+from chestfold.core.identity import machine, start_time
 
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl: the signal that a process gets when the thread that started it ends."""
-
-
-@cache
-def host() -> str:
-    """This machine's name, for people."""
-    return socket.gethostname()
-
-
-@cache
-def machine() -> str:
-    """What this machine, since it was started, calls itself: a process number means the same where this is the same.
-
-    Two containers of one machine differ, too: each counts its processes for itself.
-    """
-    parts = [host()]
-    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    if boot.exists():
-        parts.append(boot.read_text().strip())
-    if namespace.exists():
-        parts.append(str(namespace.readlink()))
-    return sha256_json(parts)[:16]
-
-
-def start_time(pid: int) -> str | None:
-    """When process `pid` of this machine was started, in words of its own; None where there is none.
-
-    A number is given again to a new process: only the two together say that it is the same one. One that has ended and
-    whose parent has not asked for its exit code is no longer a process.
-    """
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in "ZX" else fields[19]
-    done = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
-    return None if done.returncode or done.stdout.startswith("Z") else done.stdout.strip().partition(" ")[2].strip()
 
 
 def folder_beside(folder: Path) -> Path:

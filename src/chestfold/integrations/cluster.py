@@ -14,7 +14,8 @@ from typing import Any
 from chestfold.core.console import Message
 from chestfold.core.errors import InputError
 from chestfold.core.extras import require
-from chestfold.core.processes import end_with_parent, host
+from chestfold.core.identity import host
+from chestfold.core.processes import end_with_parent
 
 OBJECT_STORE = 100 * 2**20
 """Bytes of shared memory of a Ray that is started here: messages, and files on their way back."""

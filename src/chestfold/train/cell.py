@@ -31,7 +31,8 @@ from chestfold.core.console import Message, forward_to
 from chestfold.core.device import DEVICE
 from chestfold.core.errors import ChestfoldError, InputError
 from chestfold.core.files import DiskFull, Locked, runs_dir, sha256
-from chestfold.core.processes import end_with_parent, host, watch_parent
+from chestfold.core.identity import host
+from chestfold.core.processes import end_with_parent, watch_parent
 from chestfold.core.provenance import code_commit, code_sha256, versions
 from chestfold.core.run_folder import FoldFolder
 

@@ -31,7 +31,7 @@ from chestfold.core.files import (
     temporary_beside,
     weights_dir,
 )
-from chestfold.core.processes import machine, start_time
+from chestfold.core.identity import machine, start_time
 from chestfold.core.run_folder import FoldFolder, RunFolder
 from chestfold.integrations.cluster import Cluster, Ended, Event, Lost, Node, Place, Task, connected
 from chestfold.train.cell import Order, needs, train_cell, warm_up

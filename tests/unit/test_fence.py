@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chestfold.core import checkpoint, fence, files, identity, processes
+from chestfold.core import checkpoint, fence, files, identity
 from chestfold.core.fence import Held, Superseded, Writer, hold, newest, writer_of
 from chestfold.core.files import Locked, atomic_path, write_bytes
 
@@ -267,14 +267,14 @@ def test_a_process_ends_with_the_one_that_started_it(tmp_path):
 def test_what_a_process_that_is_gone_has_left_is_deleted_and_nothing_else(tmp_path, monkeypatch):
     with subprocess.Popen(["sleep", "60"]) as child:
         child.kill()
-    monkeypatch.setattr(processes.os, "getpid", lambda: child.pid)
-    dead = processes.folder_beside(tmp_path / "maps")
+    monkeypatch.setattr(files.os, "getpid", lambda: child.pid)
+    dead = files.temporary_beside(tmp_path / "maps")
     monkeypatch.undo()
-    living, other = processes.folder_beside(tmp_path / "maps"), processes.folder_beside(tmp_path / "maps2")
+    living, other = files.temporary_beside(tmp_path / "maps"), files.temporary_beside(tmp_path / "maps2")
     elsewhere = dead.with_name(f".maps.{child.pid}-0123456789abcdef.tmp")
     for path in (dead, dead.with_suffix(".old"), living, other, elsewhere, tmp_path / "maps"):
         path.mkdir()
-    processes.remove_left_beside(tmp_path / "maps")
+    files.remove_left_beside(tmp_path / "maps")
     assert set(tmp_path.iterdir()) == {living, other, elsewhere, tmp_path / "maps"}
 
 
@@ -282,17 +282,32 @@ def test_what_a_process_that_is_gone_has_left_is_deleted_and_nothing_else(tmp_pa
 def test_a_folder_that_a_killed_process_was_making_is_made_by_the_next_one(tmp_path, monkeypatch, name):
     with subprocess.Popen(["sleep", "60"]) as child:
         child.kill()
-    monkeypatch.setattr(processes.os, "getpid", lambda: child.pid)
-    processes.folder_beside(tmp_path / name).mkdir()
+    monkeypatch.setattr(files.os, "getpid", lambda: child.pid)
+    files.temporary_beside(tmp_path / name).mkdir()
     monkeypatch.undo()
-    with processes.atomic_folder(tmp_path / name) as made:
+    with files.atomic_folder(tmp_path / name) as made:
         made.mkdir()
         (made / "table.csv").touch()
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [name, f"{name}/table.csv"]
 
 
+@pytest.mark.parametrize("name", ["folds.csv", "folds [1] * ?.csv", "肺"])
+def test_what_a_killed_process_left_of_a_file_is_deleted_by_the_next_one_that_writes_it(tmp_path, name):
+    child = os.fork()
+    if not child:
+        with atomic_path(tmp_path / name) as temporary:
+            temporary.write_bytes(b"torn")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    elsewhere = tmp_path / f".{name}.{child}-0123456789abcdef.tmp"
+    elsewhere.touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    write_bytes(tmp_path / name, b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {name, elsewhere.name}
+
+
 def test_a_folder_whose_making_fails_is_not_there(tmp_path):
-    with pytest.raises(KeyError), processes.atomic_folder(tmp_path / "set") as made:
+    with pytest.raises(KeyError), files.atomic_folder(tmp_path / "set") as made:
         made.mkdir()
         raise KeyError
     assert not list(tmp_path.iterdir())

@@ -1,10 +1,11 @@
 """Where files are, and writing them so that a crash at any moment leaves the old file or the new one."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
-import socket
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from zipfile import BadZipFile, ZipFile
 from filelock import FileLock, Timeout
 
 from chestfold.core.errors import InputError, ServiceError
+from chestfold.core.identity import machine, start_time
 
 if TYPE_CHECKING:
     import numpy as np
@@ -287,17 +289,32 @@ def require_writer(path: Path) -> None:
 
 
 def temporary_beside(path: Path) -> Path:
-    """Where this process writes `path` before it is renamed; other processes, on any machine, write elsewhere."""
-    mark = sha256(socket.gethostname().encode())[:6]
-    return path.with_name(f".{path.name}.{os.getpid()}-{mark}.tmp")
+    """Where this process makes a file or folder before it is renamed to `path`; other processes do so elsewhere."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{machine()}.tmp")
+
+
+def remove_left_beside(path: Path) -> None:
+    """Delete what processes of this machine that are gone have left where they were to make `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*-{machine()}.*"):
+        pid = left.name.split(".")[-2].partition("-")[0]
+        if start_time(int(pid)) is not None:
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and renamed over `path`, else removed."""
+    """Yield a temporary path beside `path`; on success it is synced and renamed over `path`, else removed.
+
+    What a killed process has left of it is deleted by the next one that writes the same file.
+    """
     temporary = temporary_beside(path)
     with explained_disk_errors(path):
         make_folder(path.parent)
+        remove_left_beside(path)
         try:
             yield temporary
             with temporary.open("rb") as file:
@@ -310,6 +327,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
             raise
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield the path of a temporary folder, still to be made; on success it is renamed to `folder`, else removed.
+
+    What a killed process has left of it is deleted by the next one that makes the same folder.
+    """
+    temporary = temporary_beside(folder)
+    with explained_disk_errors(folder):
+        remove_left_beside(folder)
+        try:
+            yield temporary
+            put_folder(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def move(path: Path, target: Path) -> None:

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chestfold.core.processes import atomic_folder
+from chestfold.core.files import atomic_folder
 from chestfold.core.rng import generator
 
 SIDE = 128

@@ -15,8 +15,16 @@ import pandas as pd
 
 from chestfold.core.console import say
 from chestfold.core.errors import InputError
-from chestfold.core.files import explained_disk_errors, make_folder, put_folder, sha256_file, write_bytes, write_csv
-from chestfold.core.processes import folder_beside, remove_left_beside
+from chestfold.core.files import (
+    explained_disk_errors,
+    make_folder,
+    put_folder,
+    remove_left_beside,
+    sha256_file,
+    temporary_beside,
+    write_bytes,
+    write_csv,
+)
 from chestfold.core.rng import generator
 from chestfold.data.decode import decode_native
 from chestfold.evaluate.attention import ATTENTION, IMAGES
@@ -61,7 +69,7 @@ def explain(config: ExplainConfig, overwrite: bool = False) -> Path:
 def _replacing(target: Path) -> Iterator[Path]:
     """A folder that takes the place of `target` when it is complete; a killed call leaves the old one."""
     remove_left_beside(target)
-    folder = folder_beside(target)
+    folder = temporary_beside(target)
     old = folder.with_suffix(".old")
     with explained_disk_errors(target):
         try:

@@ -15,8 +15,7 @@ import pandas as pd
 
 from chestfold.core.console import bar
 from chestfold.core.errors import InputError
-from chestfold.core.files import input_dir, require_plain_name, sha256_file, write_json
-from chestfold.core.processes import atomic_folder
+from chestfold.core.files import atomic_folder, input_dir, require_plain_name, sha256_file, write_json
 from chestfold.core.provenance import code_commit
 from chestfold.core.rng import generator
 from chestfold.data.catalogue import catalogue

@@ -11,6 +11,7 @@ from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.data.declaration import read_declaration
 from chestfold.data.guess import guess_declaration, write_declaration
+from chestfold.data.guess.lines import with_counts
 from chestfold.data.guess.patients import file_name_pattern
 from chestfold.data.readers import read_index
 
@@ -190,6 +191,20 @@ def test_what_cannot_be_guessed_fails_at_the_line_to_confirm(tmp_path, places, c
 )
 def test_a_patient_at_the_beginning_of_names(names, pattern):
     assert file_name_pattern(names) == pattern
+
+
+@pytest.mark.parametrize(("kinds", "end"), [(8, "'h' (1)"), (9, "'h' (1), and 1 more")])
+def test_many_texts_are_counted_and_the_first_are_named(kinds, end):
+    counts = dict.fromkeys("abcdefghi"[:kinds], 1)
+    assert with_counts(counts) == ", ".join(f"'{name}' (1)" for name in "abcdefg") + ", " + end
+
+
+def test_without_a_column_of_patients_one_is_proposed_and_not_set(tmp_path):
+    names = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    images(tmp_path, "train/{}.png", names)
+    table(tmp_path, "train.csv", "id,label", *[f"{name},{n % 2}" for n, name in enumerate(names)])
+    text = write_declaration(tmp_path, "mine").read_text(encoding="utf-8")
+    assert '# group = ""' in text and "group" not in tomllib.loads(text)
 
 
 def test_names_cannot_break_the_file(tmp_path):

@@ -107,6 +107,20 @@ def test_what_is_no_slice_through_both_lungs_is_refused_with_a_reason(name):
     assert segment_lungs(NOT_LUNGS[name]) is None
 
 
+@pytest.mark.parametrize("grey", [0, 77])
+def test_a_blank_image_is_called_so(grey):
+    assert lungs_or_reason(np.full((128, 128), grey, np.uint8)) == (None, "a blank image")
+
+
+@pytest.mark.parametrize(("grey", "expected"), [(62, ""), (68, "the enclosed region is too bright to be lung")])
+def test_lungs_are_nearer_to_the_air_than_a_third_of_the_way_to_the_tissue(grey, expected):
+    """Air is 5, tissue 180: the bound is at 66."""
+    image = disc_with()
+    for x in (42, 86):
+        cv2.ellipse(image, (x, 64), (15, 26), 0, 0, 360, grey, -1)
+    assert lungs_or_reason(image)[1] == expected
+
+
 def test_lungs_that_run_out_through_a_wide_gap_are_refused():
     """Half the wall of the chest is as black as air, as in a narrow window."""
     image = SLICES[0].image.copy()

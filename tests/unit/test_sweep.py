@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import Project, tiny_experiment
+from rich.console import Console
 
 from chestfold.cli.main import main
 from chestfold.cli.sweep import load, request_of
@@ -23,7 +24,7 @@ from chestfold.core.run_folder import RunFolder
 from chestfold.evaluate.results import find_result
 from chestfold.integrations import cluster, tracker
 from chestfold.integrations.cluster import Ended, Lost, Node, Place, Task
-from chestfold.train import cell, sweep
+from chestfold.train import cell, sweep, sweep_table
 from chestfold.train.cell import NodeDiffers, Order, Server, needs, outcome, require_same_code, require_same_data
 from chestfold.train.sweep import Incoming, Shares, capacity, gpus_of, run_sweep
 from chestfold.train.sweep_table import FAILED, FINISHED, TRAINING, Cell, GridTable
@@ -453,8 +454,6 @@ def test_how_many_cells_run_at_once():
 
 
 def test_the_table_shows_the_cells_and_fits(monkeypatch):
-    from rich.console import Console
-
     grid = [Cell("exp100", fold, 10) for fold in range(5)]
     grid[0].state, grid[1].state, grid[2].state = FINISHED, TRAINING, FAILED
     grid[1].place = "gpu-node-7"
@@ -467,6 +466,15 @@ def test_the_table_shows_the_cells_and_fits(monkeypatch):
     text = captured.get()
     assert "5 cells: 1 training, 2 waiting, 1 failed, 1 finished  2 at once  about 03:00 left" in text
     assert "exp100  1     training epoch 3/10 7/40  2/10   gpu-node-7  01:20" in text.replace("  01:19", "  01:20")
+
+
+def test_the_table_shows_a_cell_in_the_smallest_terminal(monkeypatch):
+    monkeypatch.setattr(sweep_table.console, "_height", 5)
+    table = GridTable([Cell("exp100", fold, 10) for fold in range(5)], 2).render()
+    shown = Console(width=100, height=40)
+    with shown.capture() as captured:
+        shown.print(table)
+    assert captured.get().count("exp100") == 1
 
 
 def test_an_experiment_file_is_found_by_name(machines):

@@ -210,6 +210,8 @@ def test_a_run_learns_from_a_column_and_predicts_and_explains_with_it(trained_wi
     project = trained_with_columns
     saved = checkpoint.load_weights(project.runs / "exp100" / "fold0" / "best.ckpt")
     age = Encoding.model_validate(saved["network"]["tabular"]).columns[0]
+    log = (project.runs / "exp100" / "fold0" / "log.txt").read_text()
+    assert "columns beside the images: age" in log
     assert 40 < age.mean < 60
     predictor = Predictor("exp100")
     file = project.input / "tiny" / "images" / "x000.png"

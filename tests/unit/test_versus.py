@@ -13,6 +13,7 @@ from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, write_json
 from chestfold.core.task import Task
+from chestfold.evaluate.calibrated import calibrate
 from chestfold.evaluate.paired import compare
 from chestfold.evaluate.predictions import class_columns, probabilities, task_identity
 from chestfold.evaluate.results import Result, find_result, write_result
@@ -142,6 +143,12 @@ def test_a_run_of_one_fold_is_compared_on_the_common_images_in_every_table(divid
     counted = {part.value: part.ours.images for part in found.parts}
     assert counted == {part.value: part.theirs.images for part in found.parts} and sum(counted.values()) < 30
     assert not any(figure.name.endswith("tuned") for figure in found.figures)
+
+
+def test_a_calibrated_result_differs_from_its_source_by_that_alone(trained):
+    made = calibrate("exp100")
+    settings = versus(made, find_result("exp100")).settings
+    assert settings == {"calibrated": (True, None)}
 
 
 def test_an_ensemble_and_an_import_say_what_they_are(trained):

@@ -199,12 +199,12 @@ def test_many_texts_are_counted_and_the_first_are_named(kinds, end):
     assert with_counts(counts) == ", ".join(f"'{name}' (1)" for name in "abcdefg") + ", " + end
 
 
-def test_without_a_column_of_patients_one_is_proposed_and_not_set(tmp_path):
+def test_without_a_column_of_patients_a_pattern_is_proposed_and_not_set(tmp_path):
     names = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
     images(tmp_path, "train/{}.png", names)
     table(tmp_path, "train.csv", "id,label", *[f"{name},{n % 2}" for n, name in enumerate(names)])
     text = write_declaration(tmp_path, "mine").read_text(encoding="utf-8")
-    assert '# group = ""' in text and "group" not in tomllib.loads(text)
+    assert '# patient_pattern = "^([^_]+)_"' in text and "patient_pattern" not in tomllib.loads(text)
 
 
 def test_names_cannot_break_the_file(tmp_path):

@@ -126,11 +126,8 @@ def _patient_lines(counts: dict[str, int], column: str, ids: list[str]) -> Itera
         if unknown:
             yield Line("unknown_group", unknown, CONFIRM + "these mean that the patient is not known")
         return
-    pattern = file_name_pattern(ids)
-    if pattern:
-        yield Line("patient_pattern", pattern, "if ids begin with the patient; else each image is its own", idea=True)
-    else:
-        yield Line("group", "", "the column that names the patient; without it each image is its own", idea=True)
+    why = "if ids begin with the patient; else each image is its own"
+    yield Line("patient_pattern", file_name_pattern(ids), why, idea=True)
 
 
 def _submission_lines(sample: Table, id_column: str) -> Iterator[Line]:

@@ -68,6 +68,15 @@ def test_one_hot_columns_that_the_sample_asks_for(tmp_path):
     assert found["submission"] == {"file": "stage_1_sample_submission.csv", "id": "Study"}
 
 
+def test_two_columns_that_the_sample_asks_for_are_the_labels_whatever_they_are_called(tmp_path):
+    images(tmp_path, "train/{}.png")
+    images(tmp_path, "test/{}.png", ["x0"])
+    other = ["1", "1"] + ["0"] * 6
+    table(tmp_path, "train.csv", *lines("id,label_a,label_b", BINARY, other))
+    table(tmp_path, "sample_submission.csv", "id,label_a,label_b", "x0,0,0")
+    assert guessed(tmp_path)["labels"] == ["label_a", "label_b"]
+
+
 def test_answers_of_a_sample_that_are_not_the_columns_of_the_labels(tmp_path):
     images(tmp_path, "train/{}.png")
     images(tmp_path, "test/{}.png", ["x0"])

@@ -284,6 +284,16 @@ def test_class_weights_and_sampling_exclude_each_other(sampling):
 # The average over the last epochs
 
 
+def test_a_resumed_fold_goes_on_with_the_scale_of_its_losses():
+    """fp16 on a GPU multiplies the loss by a number that it adapts; here it is one of a CPU."""
+    saved, resumed = (loop.start(tiny_experiment(), 0, exclusive(2)) for _ in range(2))
+    saved.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    saved.scaler.scale(torch.ones(1))
+    resumed.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    resumed.restore(saved.to_dict())
+    assert resumed.scaler.get_scale() == 8.0
+
+
 def epochs_kept(folder) -> list[str]:
     return sorted(path.name for path in folder.glob("epoch*"))
 

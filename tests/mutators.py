@@ -185,7 +185,7 @@ def other_type(value: Any) -> Any:
         return list(value.items())
     if isinstance(value, list):
         return {str(n): inner for n, inner in enumerate(value)}
-    return str(value)
+    return f"{value:x}" if isinstance(value, int) and abs(value) > 10**9 else str(value)  # no limit of digits
 
 
 def mutate_json(data: bytes, rng: random.Random) -> bytes:

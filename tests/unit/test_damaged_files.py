@@ -398,6 +398,22 @@ def test_the_line_is_that_of_the_hooks(project):
         hooks.load_own("exps/mine.py")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "LOSSES = type('D', (dict,), {'keys': lambda self: 1 / 0, '__iter__': lambda self: 1 / 0})(a=1)\n",
+        "def __getattr__(name):\n    return 1 / 0\n",
+    ],
+)
+def test_tables_of_hooks_that_raise_when_they_are_read_are_one_sentence(project, text):
+    path = project.root / "exps" / "mine.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"mine\.py, line \d+: ZeroDivisionError: division by zero; mend it"):
+        hooks.load_own("exps/mine.py")
+
+
+
 def test_a_tiff_with_a_tag_of_another_type_is_one_sentence(tmp_path):
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags.tagtype[700] = 3

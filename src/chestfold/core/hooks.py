@@ -150,6 +150,7 @@ def _tables_of(path: Path, data: bytes, name: str) -> dict[str, dict[str, Any]]:
     sys.modules[name] = module  # dataclasses and pickle look a module up by its name
     try:
         exec(compile(data, str(path), "exec"), module.__dict__)
+        tables = {table: _plain(getattr(module, table)) for table in TABLES if hasattr(module, table)}
     except SyntaxError as error:
         raise InputError(f"{path}, line {error.lineno or 1}: {error.msg}; mend it") from error
     except ImportError as error:
@@ -157,13 +158,17 @@ def _tables_of(path: Path, data: bytes, name: str) -> dict[str, dict[str, Any]]:
     except (Exception, SystemExit) as error:  # code of others may raise anything
         said = "".join(format_exception_only(error)).strip().splitlines()[-1]
         raise InputError(f"{path}, line {_line_of(error, path)}: {said}; mend it") from error
-    tables = {table: getattr(module, table) for table in TABLES if hasattr(module, table)}
     if not tables:
         raise InputError(f"{path} defines none of {', '.join(TABLES)}; write for instance LOSSES = {{'mine': my_loss}}")
     for table, entries in tables.items():
         if not isinstance(entries, dict):
             raise InputError(f"{path}: {table} is a dict from names to functions, not {type(entries).__name__}")
     return tables
+
+
+def _plain(table: Any) -> Any:
+    """A dict of a class of its own, whose methods may do anything, as one that does what a dict does."""
+    return dict(table) if isinstance(table, dict) else table
 
 
 def _line_of(error: BaseException, path: Path) -> int:

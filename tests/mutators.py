@@ -765,7 +765,7 @@ def mutate_safetensors(data: bytes, rng: random.Random) -> bytes:
         return flip(data, rng)
     end = 8 + int.from_bytes(data[:8], "little")
     header = mutate_json(data[8:end], rng)
-    length = len(header) if rng.random() < 0.8 else rng.choice([0, 1, 7, 2**31, 2**63, len(header) - 1])
+    length = len(header) if rng.random() < 0.8 else rng.choice([0, 1, 7, 2**31, 2**63, max(0, len(header) - 1)])
     return length.to_bytes(8, "little") + header + data[end:]
 
 
@@ -845,20 +845,22 @@ def _other_table(stored: Any, pa: Any, rng: random.Random) -> Any:
     """A column or a row of a table is another, missing or doubled."""
     if not stored.column_names:
         return stored
-    name, rows, how = rng.choice(stored.column_names), stored.num_rows, rng.randrange(8)
+    names = stored.column_names
+    place, rows, how = rng.randrange(len(names)), stored.num_rows, rng.randrange(8)
     if how == 0:
-        return stored.drop_columns([name])
+        return stored.remove_column(place)
     if how == 1:
-        return stored.rename_columns({name: rng.choice(["x", "true:ill", "corruption", "id", *TEXTS])})
+        names[place] = rng.choice(["x", "true:ill", "corruption", "id", *TEXTS])
+        return stored.rename_columns(names)
     if how == 2:
         return stored.slice(rng.randrange(rows + 1), rng.randrange(rows + 1))
     if how == 3:
         return pa.concat_tables([stored, stored.slice(0, 1)])
     if how == 4:
-        return stored.append_column(rng.choice(TEXTS), stored.column(name))
-    column = _other_column(stored.column(name).to_pylist(), rng)
+        return stored.append_column(rng.choice(TEXTS), stored.column(place))
+    column = _other_column(stored.column(place).to_pylist(), rng)
     try:
-        return stored.set_column(stored.column_names.index(name), name, pa.array(column))
+        return stored.set_column(place, names[place], pa.array(column))
     except (pa.ArrowException, ValueError, TypeError):
         return stored
 

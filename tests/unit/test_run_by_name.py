@@ -32,6 +32,15 @@ def test_a_run_by_name_gives_its_result(trained):
         run(parent, name="../exp100")
 
 
+@pytest.mark.parametrize("quiet", ["", "1"])
+def test_a_finished_run_says_what_comes_next_unless_it_is_to_be_quiet(trained, capsys, monkeypatch, quiet):
+    monkeypatch.setenv("CHESTFOLD_QUIET", quiet)
+    run(tiny_experiment(), name="exp100")
+    said = capsys.readouterr().out
+    following = "next: chestfold board; chestfold submit exp100 --dry-run; chestfold publish exp100"
+    assert (following in said) == (not quiet)
+
+
 def test_what_a_killed_collection_has_left_is_deleted(trained):
     folder = trained.runs / "exp100"
     left = [folder / f".{name}.123-0a1b2c.tmp" for name in ("corrupted.parquet", "scores.json", "curves.png")]

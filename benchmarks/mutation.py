@@ -5,11 +5,12 @@
 A mutant is one change by chance in a copy of this tree: a comparison, a number or a truth value that is another one, a
 condition that is turned round, + for -, `and` for `or`, a call, a `return` or a `raise` that is left out. It is killed
 when a test fails, or does not end in time. Its tests are looked for in the files of tests/unit and tests/regressions
-that import its module, then in those that import what imports it, until five files have some. Which lines a test runs
-is found once, by tracing it, and kept in `--map` (delete it when the code has changed); one that fails without a
-mutant is not asked. Of a file's tests that run the mutant's lines so many are run as take `--budget` seconds together,
-those of few other lines first, in a process that is forked from this one, which has imported torch and the other
-libraries. What survives is tried once more by all of those tests that `LAST_SECONDS` have room for.
+that import its module, then in those that import what imports it, until five files have some, or else in all that
+were traced before. Which lines a test runs is found once, by tracing it, and kept in `--map` (delete it when the code
+has changed); one that fails without a mutant is not asked. Of a file's tests that run the mutant's lines so many are
+run as take `--budget` seconds together, those of few other lines first, in a process that is forked from this one,
+which has imported torch and the other libraries. What survives is tried once more by all of those tests that
+`LAST_SECONDS` have room for.
 
 Prints one JSON line, and writes the mutants that survived to `--survivors`. The tree itself is not touched. `.[test]`
 is needed.
@@ -295,18 +296,25 @@ class Traced:
         self._known: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
 
     def of(self, mutant: Mutant) -> Iterator[list[Test]]:
-        """The tests that run a mutant's lines, those of one file after the other: `MOST_FILES` files that hold some.
+        """The tests that run a mutant's lines, those of one file after the other.
 
-        The files that import the module come first, then those that import what imports it, and so on.
+        The files that import the module come first, then those that import what imports it, and so on, until
+        `MOST_FILES` hold some; where too few do, those of all files that were traced before.
         """
         found = 0
+        done = set()
         for name, text in islice(self._importers(mutant.file), MOST_LOOKED_AT):
+            done.add(name)
             tests = [test for test in self._traced(name, text) if test.runs(mutant)]
             if tests:
                 yield tests
                 found += 1
             if found == MOST_FILES:
                 return
+        for name in sorted(self._known.keys() & self._files.keys() - done):
+            tests = [test for test in self._traced(name, self._files[name]) if test.runs(mutant)]
+            if tests:
+                yield tests
 
     def _importers(self, file: str) -> Iterator[tuple[str, str]]:
         """Name and text of the files of tests; of those that import the same, those called like the module first."""

@@ -19,7 +19,7 @@ from chestfold.data.catalogue import open_index
 from chestfold.data.tables import read_table
 from chestfold.evaluate.attention import ATTENTION, Attention
 from chestfold.evaluate.leaderboard import format_score
-from chestfold.evaluate.results import FoldsOfResult, find_result
+from chestfold.evaluate.results import FoldsOfResult, Scores, find_result
 from chestfold.report.card import image_flow
 from chestfold.report.card.facts import Facts, gather
 from chestfold.report.card.page import card, write_card
@@ -329,3 +329,16 @@ def test_where_it_looks_is_shown_in_words(project):
     shown = page("net", "ja")
     assert shown.row("画像の縁") == ["0.5000 [0.4000, 0.6000]", "0.5000"]
     assert gather(find_result("net")).claim(Words("en"))[30][2] == "section 6"
+
+
+@pytest.mark.parametrize(
+    ("folds", "shown"),
+    [
+        ([0.9, 0.92, 0.88], "0.9000 ± 0.0200"),
+        ([0.9, float("nan")], "-"),
+        ([0.9], "-"),
+        (None, "-"),
+    ],
+)
+def test_the_mean_of_folds_needs_a_figure_of_each_of_several(folds, shown):
+    assert Scores(at_half={}, confusion=[], per_fold_auc=folds).auc_of_folds == shown

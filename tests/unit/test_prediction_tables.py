@@ -174,6 +174,33 @@ def test_probabilities_need_not_sum_to_1_where_an_image_has_several_labels(tmp_p
         predictions.write(tmp_path / "oof.parquet", rows, {"folds": "tiny"})
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "fits"),
+    [
+        ("id", 3, False),
+        ("group", 3, True),
+        ("group", 3.5, False),
+        ("label", 1, False),
+        ("fold", 1, True),
+        ("fold", 1.0, False),
+        ("fold", "1", False),
+        ("class0", 1, False),
+        ("class0", "1", False),
+    ],
+)
+def test_a_column_holds_what_it_is_called(tmp_path, column, value, fits):
+    """Patients may be numbered; nothing else is of two types."""
+    task = exclusive(3)
+    name = task.classes[0] if column == "class0" else column
+    path = stored(tmp_path / "oof.parquet", task)
+    rewrite(path, pq.read_table(path).to_pandas().assign(**{name: [value] * ROWS}))
+    if fits:
+        assert predictions.read(path)[0][name].tolist() == [value] * ROWS
+        return
+    with pytest.raises(InputError, match=f"its column '{name}' holds .*; it is no prediction table"):
+        predictions.read(path)
+
+
 @pytest.mark.parametrize("task", TASKS, ids=name_of)
 def test_a_doubled_id_is_refused(tmp_path, task):
     rows = pd.concat([table(task), table(task).head(1)], ignore_index=True)

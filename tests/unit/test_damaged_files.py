@@ -326,6 +326,23 @@ def test_a_checkpoint_of_something_else_is_one_sentence(tmp_path, state):
         rebuild(checkpoint.load_weights(tmp_path / "best.ckpt"))
 
 
+def test_a_checkpoint_whose_pickle_is_cut_anywhere_is_one_sentence(tmp_path):
+    """Its hash is right: it is a stranger's."""
+    sealed(tmp_path, {"module": {f"layer{n}": torch.zeros(1) for n in range(70)}})  # so many need numbers of four bytes
+    with zipfile.ZipFile(io.BytesIO((tmp_path / "best.ckpt").read_bytes()[:-32])) as whole:
+        members = {name: whole.read(name) for name in whole.namelist()}
+    pickled = next(name for name in members if name.endswith("data.pkl"))
+    size = len(members[pickled])
+    for end in [*range(0, size, size // 20), *range(size - 60, size - 1)]:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as made:
+            for name, data in members.items():
+                made.writestr(name, data[:end] if name == pickled else data)
+        (tmp_path / "best.ckpt").write_bytes(buffer.getvalue() + sha256(buffer.getvalue()).digest())
+        with pytest.raises(InputError, match=r"best\.ckpt cannot be read without running code"):
+            checkpoint.load_weights(tmp_path / "best.ckpt")
+
+
 def test_a_checkpoint_that_cannot_be_read_here_is_not_deleted(tmp_path):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as made:
@@ -411,7 +428,6 @@ def test_tables_of_hooks_that_raise_when_they_are_read_are_one_sentence(project,
     path.write_text(text)
     with pytest.raises(InputError, match=r"mine\.py, line \d+: ZeroDivisionError: division by zero; mend it"):
         hooks.load_own("exps/mine.py")
-
 
 
 def test_a_tiff_with_a_tag_of_another_type_is_one_sentence(tmp_path):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,9 +35,10 @@ DAMAGED_ARCHIVE = (
     BadZipFile,
     TokenError,
     zlib.error,
+    struct.error,
 )
 """What a damaged .npz or zip raises: an unknown compression is `NotImplementedError`, a wild shape `MemoryError`, a
-header that is cut `TokenError`."""
+header that is cut `TokenError` or `struct.error`."""
 
 
 def _folder(variable: str, default: Path) -> Path:

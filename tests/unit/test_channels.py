@@ -7,13 +7,16 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import tiny_experiment
 
+from chestfold.core.config import Request
 from chestfold.core.errors import InputError
 from chestfold.data import cache
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import catalogue, open_index, read_declaration
 from chestfold.data.channels import Form, file_places, grey_of, neighbours, require_channels
 from chestfold.data.dataset import Dataset, Index
+from chestfold.train.prepare import prepare
 
 RAMP = np.add.outer(np.arange(32) * 80, np.arange(32) * 50).astype(np.uint16)
 """0 to 4030."""
@@ -243,6 +246,8 @@ def test_what_is_not_declared_is_refused(project):
     with pytest.raises(InputError, match="channels = 3: tiny does not say what its three channels are; declare"):
         require_channels(Form(32, 3), open_index("tiny").dataset)
     require_channels(Form(32), open_index("tiny").dataset)
+    with pytest.raises(InputError, match="tiny does not say what its three channels are"):
+        prepare(Request("exp100", tiny_experiment(channels=3)))
 
 
 def test_the_known_data_sets_are_grey():

@@ -205,6 +205,18 @@ def test_the_same_settings_train_the_same_weights_and_another_seed_others(fold):
     assert not torch.equal(weights(first), weights(fold(seed=1)))
 
 
+def test_dropout_is_that_of_its_step_whatever_else_draws_numbers(fold, monkeypatch):
+    undisturbed = weights(fold(drop_rate=0.5))
+    step = loop.optimizer_step
+
+    def disturbed(recipe, state):
+        step(recipe, state)
+        torch.rand(3)
+
+    monkeypatch.setattr(loop, "optimizer_step", disturbed)
+    assert torch.equal(weights(fold(drop_rate=0.5)), undisturbed)
+
+
 @pytest.mark.parametrize(
     ("backbone", "has_bf16", "precision"),
     [

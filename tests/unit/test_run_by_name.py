@@ -11,9 +11,13 @@ import pytest
 from conftest import tiny_experiment
 
 from chestfold import run
+from chestfold.core.config import Request
 from chestfold.core.errors import InputError
 from chestfold.core.run_folder import RunFolder
+from chestfold.evaluate import predictions
 from chestfold.integrations import tracker
+from chestfold.train.collect import fold_tables
+from chestfold.train.prepare import prepare
 
 PAGES = [
     Path(__file__).resolve().parents[2] / page for page in ("docs/how-to/tracking.md", "docs/ja/how-to/tracking.md")
@@ -30,6 +34,17 @@ def test_a_run_by_name_gives_its_result(trained):
         run(parent.but(lr=1.0), name="exp100")
     with pytest.raises(InputError, match="a plain name is needed"):
         run(parent, name="../exp100")
+
+
+@pytest.mark.parametrize("change", [{"fold": 1}, {"folds_sha256": "0" * 64}], ids=str)
+def test_predictions_of_another_fold_or_fold_file_are_not_collected(trained, change):
+    ready = prepare(Request("exp100", tiny_experiment()))
+    path = ready.run.fold(0).table_path("oof")
+    assert list(fold_tables(ready, [0], "oof")) == [0]
+    table, origin = predictions.read(path)
+    predictions.write(path, table, origin | change)
+    with pytest.raises(InputError, match=r"oof\.parquet belongs to fold \d of another run or fold file"):
+        fold_tables(ready, [0], "oof")
 
 
 @pytest.mark.parametrize("quiet", ["", "1"])

@@ -28,8 +28,8 @@ FOLD_FILES = {
 RUN_FILES = {"oof.parquet", "corrupted.parquet", "test.parquet", "scores.json", "curves.png", "confusion.png"}
 
 
-def test_a_fold_leaves_what_the_design_names(trained):
-    left = {p.name for p in (trained.runs / "exp100" / "fold0").iterdir() if not p.name.startswith(".")}
+def test_a_fold_leaves_what_the_design_names(_trained_once):
+    left = {p.name for p in (_trained_once.runs / "exp100" / "fold0").iterdir() if not p.name.startswith(".")}
     assert left == FOLD_FILES
 
 

@@ -36,10 +36,10 @@ def test_a_fold_after_another_is_the_same_as_alone(project):
     assert {name for name in alone if alone[name] != after_another[name]} == set()
 
 
-def test_a_fold_starts_with_its_own_history_and_optimizer(trained):
+def test_a_fold_starts_with_its_own_history_and_optimizer(trained, _trained_once):
     chosen = folds.load("tiny", open_index("tiny"))
     for fold in range(3):
-        state = checkpoint.load(trained.runs / "exp100" / f"fold{fold}" / "last.ckpt")
+        state = checkpoint.load(_trained_once.runs / "exp100" / f"fold{fold}" / "last.ckpt")
         assert [row["epoch"] for row in json.loads(state["history"])] == [1, 2]
         steps = {int(moments["step"]) for moments in state["optimizer"]["state"].values()}
         assert steps == {2 * (len(chosen.other_ids(fold)) // 8)}, "two epochs in batches of eight"

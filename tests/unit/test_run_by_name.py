@@ -16,7 +16,7 @@ from chestfold.core.errors import InputError
 from chestfold.core.run_folder import RunFolder
 from chestfold.evaluate import predictions
 from chestfold.integrations import tracker
-from chestfold.train.collect import fold_tables
+from chestfold.train.collect import describe, finished_manifests, fold_tables
 from chestfold.train.prepare import prepare
 
 PAGES = [
@@ -45,6 +45,13 @@ def test_predictions_of_another_fold_or_fold_file_are_not_collected(trained, cha
     predictions.write(path, table, origin | change)
     with pytest.raises(InputError, match=r"oof\.parquet belongs to fold \d of another run or fold file"):
         fold_tables(ready, [0], "oof")
+
+
+def test_the_minutes_of_a_run_are_those_of_its_folds(trained):
+    ready = prepare(Request("exp100", tiny_experiment()))
+    manifests = finished_manifests(ready)
+    longer = {fold: manifest.model_copy(update={"minutes": 1.23}) for fold, manifest in manifests.items()}
+    assert describe(ready, longer)["minutes"] == 3.7
 
 
 @pytest.mark.parametrize("quiet", ["", "1"])

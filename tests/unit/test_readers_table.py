@@ -110,7 +110,7 @@ def test_an_id_that_climbs_out(tmp_path, image_id):
 
 
 def test_two_files_of_one_id_need_the_suffix(tmp_path):
-    put(tmp_path, *[f"images/{name}.png" for name in NAMES], "images/a.jpg")
+    put(tmp_path, *[f"images/{name}.png" for name in NAMES], "images/a.jpg", "images/a.tif")
     table(tmp_path, "train_labels.csv", "id,label", "a,0", "b,1")
     with pytest.raises(InputError, match=r"line 2: images/a\.jpg and images/a\.png have the same id 'a'"):
         read(tmp_path, images="images/{id}")

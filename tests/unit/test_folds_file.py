@@ -71,6 +71,13 @@ def test_a_committed_file_that_leaks_is_made_again_byte_for_byte(name):
     assert any(about["leaks"]["straddling"].values())
 
 
+def test_there_are_five_folds_where_no_number_is_given(project, capsys):
+    (project.root / "folds" / "tiny.csv").unlink()
+    (project.root / "folds" / "tiny.json").unlink()
+    main.main(["folds", "make", "tiny"])
+    assert folds.load("tiny", open_index("tiny")).count == 5
+
+
 def test_a_file_of_several_labels_says_how_even_it_is(project, findings):
     made, new = folds.make(findings, "several", 3)
     again, newer = folds.make(findings, "several", 3)

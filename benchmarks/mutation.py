@@ -5,12 +5,11 @@
 A mutant is one change by chance in a copy of this tree: a comparison, a number or a truth value that is another one, a
 condition that is turned round, + for -, `and` for `or`, a call, a `return` or a `raise` that is left out. It is killed
 when a test fails, or does not end in time. Its tests are looked for in the files of tests/unit and tests/regressions
-that import its module, then in those that import what imports it, until five files have some, or else in all that
-were traced before. Which lines a test runs is found once, by tracing it, and kept in `--map` (delete it when the code
-has changed); one that fails without a mutant is not asked. Of a file's tests that run the mutant's lines so many are
-run as take `--budget` seconds together, those of few other lines first, in a process that is forked from this one,
-which has imported torch and the other libraries. What survives is tried once more by all of those tests that
-`LAST_SECONDS` have room for.
+that import its module, then in those that import what imports it, until five files have some. Which lines a test runs
+is found once, by tracing it, and kept in `--map` (delete it when the code has changed); one that fails without a
+mutant is not asked. Of a file's tests that run the mutant's lines so many are run as take `--budget` seconds together,
+those of few other lines first, in a process that is forked from this one, which has imported torch and the other
+libraries. What survives is tried once more by tests of all files that were traced before, as many as a minute takes.
 
 Prints one JSON line, and writes the mutants that survived to `--survivors`. The tree itself is not touched. `.[test]`
 is needed.
@@ -78,8 +77,8 @@ MOST_FILES = 5
 """Whose tests are asked about one mutant."""
 MOST_LOOKED_AT = 15
 """Files that are looked at for such tests."""
-LAST_SECONDS = 120
-"""That the tests which were not chosen at first take together, for a mutant that has survived the others."""
+LAST_SECONDS = 60
+"""That further tests of all traced files take together, for a mutant that has survived those of `MOST_FILES`."""
 TRACE_SECONDS = 120
 """That the tests of a file may take when they are traced; those that are not reached are not chosen."""
 
@@ -298,23 +297,24 @@ class Traced:
     def of(self, mutant: Mutant) -> Iterator[list[Test]]:
         """The tests that run a mutant's lines, those of one file after the other.
 
-        The files that import the module come first, then those that import what imports it, and so on, until
-        `MOST_FILES` hold some; where too few do, those of all files that were traced before.
+        `MOST_FILES` files that hold some: those that import the module come first, then those that import what imports
+        it, and so on.
         """
         found = 0
-        done = set()
         for name, text in islice(self._importers(mutant.file), MOST_LOOKED_AT):
-            done.add(name)
             tests = [test for test in self._traced(name, text) if test.runs(mutant)]
             if tests:
                 yield tests
                 found += 1
             if found == MOST_FILES:
                 return
-        for name in sorted(self._known.keys() & self._files.keys() - done):
-            tests = [test for test in self._traced(name, self._files[name]) if test.runs(mutant)]
-            if tests:
-                yield tests
+
+    def known(self, mutant: Mutant) -> list[Test]:
+        """The tests of all files that were traced before that run a mutant's lines."""
+        found = []
+        for name in sorted(self._known.keys() & self._files.keys()):
+            found += [test for test in self._traced(name, self._files[name]) if test.runs(mutant)]
+        return found
 
     def _importers(self, file: str) -> Iterator[tuple[str, str]]:
         """Name and text of the files of tests; of those that import the same, those called like the module first."""
@@ -434,19 +434,18 @@ def run_pytest(tree: Path, tests: list[str], plugins: list[Any], first: bool = T
 
 def fate(tree: Path, mutant: Mutant, traced: Traced, budget: float) -> tuple[str, int]:
     """What becomes of a mutant, and how many tests were asked."""
-    asked = 0
-    others: list[Test] = []
+    asked: list[str] = []
     for tests in traced.of(mutant):
         chosen = choose_tests(tests, budget)
-        asked += len(chosen)
-        others += [test for test in tests if test.name not in chosen]
+        asked += chosen
         how = outcome(tree, mutant, chosen, 3 * budget + 60)
         if how != "survived":
-            return how, asked
+            return how, len(asked)
+    others = [test for test in traced.known(mutant) if test.name not in asked]
     if not others:
-        return "survived", asked
+        return "survived", len(asked)
     chosen = choose_tests(others, LAST_SECONDS)
-    return outcome(tree, mutant, chosen, 3 * LAST_SECONDS), asked + len(chosen)
+    return outcome(tree, mutant, chosen, 3 * LAST_SECONDS), len(asked) + len(chosen)
 
 
 def outcome(tree: Path, mutant: Mutant, tests: list[str], seconds: float) -> str:

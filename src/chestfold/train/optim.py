@@ -25,7 +25,8 @@ CYCLIC = ("cosine", "poly", "tanh")
 
 
 def lr_at(exp: Experiment, step: int, per_epoch: int) -> float:
-    """Learning rate of optimizer step `step` (0, 1, ...), a pure function: there is no scheduler to save."""
+    """Learning rate of optimizer step `step` (0, 1, ..., before the last epoch's end), a pure function: there is no
+    scheduler to save."""
     total = per_epoch * exp.epochs
     warmup = round(exp.warmup_epochs * per_epoch)
     if exp.schedule == "onecycle":
@@ -39,9 +40,9 @@ def lr_at(exp: Experiment, step: int, per_epoch: int) -> float:
         drops = sum(step >= share * total for share in shares)
         return exp.lr * 0.1**drops
     if exp.schedule == "cosine" and exp.lr_cycles == 1:
-        progress = (step - warmup) / max(1, total - warmup)
+        progress = (step - warmup) / (total - warmup)
         return exp.lr * (1 + math.cos(math.pi * progress)) / 2
-    return _timm_schedule(exp, max(1, total - warmup), warmup)(step - warmup)
+    return _timm_schedule(exp, total - warmup, warmup)(step - warmup)
 
 
 @cache

@@ -24,7 +24,7 @@ def add_verbs(verbs: Any) -> None:
     make = add_verb(folds, "make", make_folds, "write folds/NAME.csv and .json: stratified, grouped, duplicates joined")
     make.add_argument("data", help="a data set")
     add_hooks(make)
-    make.add_argument("--folds", type=int, default=5, help="number of folds [5]")
+    make.add_argument("--folds", type=int, help="number of folds [5]")
     make.add_argument("--seed", type=int, default=0, help="another seed gives another split [0]")
     make.add_argument("--repeats", type=int, help="so many splits, NAME-r1, NAME-r2, ..., of this seed and the next")
     make.add_argument("--name", help=OWN_NAME)
@@ -88,16 +88,17 @@ def make_folds(arguments: argparse.Namespace) -> None:
     from chestfold.data import folds
     from chestfold.data.catalogue import open_index
 
-    if arguments.folds < 2:
-        raise InputError(f"--folds {arguments.folds}: at least 2 are needed")
+    count = folds.DEFAULT_COUNT if arguments.folds is None else arguments.folds
+    if count < 2:
+        raise InputError(f"--folds {count}: at least 2 are needed")
     if arguments.repeats is not None and arguments.repeats < 2:
         raise InputError(f"--repeats {arguments.repeats}: at least 2 are needed; leave it out for one split")
     name = _name(arguments)
     index = open_index(arguments.data)
     if arguments.repeats is None:
-        made = [folds.make(index, name, arguments.folds, arguments.seed)]
+        made = [folds.make(index, name, count, arguments.seed)]
     else:
-        made = folds.make_repeats(index, name, arguments.repeats, arguments.folds, arguments.seed)
+        made = folds.make_repeats(index, name, arguments.repeats, count, arguments.seed)
     for each, new in made:
         _say_made(index, each, new)
 

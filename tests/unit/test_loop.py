@@ -306,6 +306,13 @@ def test_a_resumed_fold_goes_on_with_the_scale_of_its_losses():
     assert resumed.scaler.get_scale() == 8.0
 
 
+def test_a_batch_that_several_processes_share_counts_once():
+    meter = loop.Meter()
+    meter.add(torch.tensor(0.8), torch.tensor(0.5), share=0.25)
+    meter.flush(0, 0)
+    assert (meter.losses, meter.hits) == ([pytest.approx(0.2)], [pytest.approx(0.125)])
+
+
 def epochs_kept(folder) -> list[str]:
     return sorted(path.name for path in folder.glob("epoch*"))
 

@@ -1,6 +1,7 @@
 """Class folders with folders below them, links, and names in any letters."""
 
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -254,3 +255,10 @@ def test_the_real_chest_x_rays_with_several_labels(real_data):
     counts = index.train["label"].value_counts().to_dict()
     assert counts == {"PNEUMONIA|BACTERIA": 2538, "-": 1349, "PNEUMONIA|VIRUS": 1345}
     assert set(index.test["label"]) == {""}
+
+
+def test_patients_in_both_parts_and_images_of_two_labels_are_named(tmp_path):
+    index = read(tmp_path, *PLAIN, "train/healthy/c.png", "train/ill/d.png")
+    about = replace(check(index), conflicts=[("a", "b")], both_splits=["p1", "p2"])
+    lines = summary(index, about)
+    assert "  a and b" in lines and lines[-3:] == ["patients in train and in test: 2", "  p1", "  p2"]

@@ -98,11 +98,11 @@ def test_from_a_zip_to_a_submission(newcomer):
     assert submission[0] == "id,PNEUMONIA" and len(submission) == 1 + 6
 
 
-def test_every_file_that_the_reference_names_for_a_fold_is_left(trained):
+def test_every_file_that_the_reference_names_for_a_fold_is_left(_trained_once):
     text = (CHECKOUT / "docs" / "reference" / "files.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| one fold"))
     named = set(
         re.findall(r"`([a-z]+\.(?:json|jsonl|ckpt|parquet|npz|txt|png))`", row.partition("of the folds so far")[0])
     )
-    left = {p.name for p in (trained.runs / "exp100" / "fold0").iterdir() if not p.name.startswith(".")}
+    left = {p.name for p in (_trained_once.runs / "exp100" / "fold0").iterdir() if not p.name.startswith(".")}
     assert named == left

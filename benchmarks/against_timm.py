@@ -87,28 +87,27 @@ def write_classes(data: str, size: int, fold: int, folder: Path) -> int:
     return len(made.other_ids(fold))
 
 
-def rate(who: str, commands: list[list[str]], work: Work, threads: int | None = None) -> float:
-    """Training images a second of commands that run at the same time, and must end well.
+def seconds_of(who: str, commands: list[list[str]], folder: Path, threads: int | None = None) -> float:
+    """How long commands take that run at the same time, and must end well.
 
     Args:
         who: for the message where one does not.
         commands: what is run.
-        work: what they train together, or each a share of it.
+        folder: where it is run.
         threads: of each; None: what it takes by itself.
     """
     environment = dict(os.environ) if threads is None else os.environ | {"OMP_NUM_THREADS": str(threads)}
     began = time.perf_counter()
-    log = (work.folder / "log.txt").open("w+")
-    with log:
+    with (folder / "log.txt").open("w+") as log:
         started = []
         for command in commands:
-            started.append(subprocess.Popen(command, cwd=work.folder, env=environment, stdout=log, stderr=log))
+            started.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log))
         codes = [process.wait() for process in started]
         seconds = time.perf_counter() - began
         if any(codes):
             log.seek(0)
             raise ServiceError(f"{who} failed: {log.read().strip()[-400:]}")
-    return work.count / seconds
+    return seconds
 
 
 def our_rate(work: Work, precision: str, number: int) -> float:
@@ -118,20 +117,21 @@ def our_rate(work: Work, precision: str, number: int) -> float:
     script.write_text(OURS.format(data=work.data, size=work.size, epochs=work.epochs))
     which = [str(fold) for fold in range(work.folds)]
     words = ["--fold", *which, "--precision", precision, "--tag", f"{precision}-{work.size}px-{number}"]
-    return rate("our training", [[sys.executable, str(script), *words]], work)
+    return work.count / seconds_of("our training", [[sys.executable, str(script), *words]], work.folder)
 
 
 def timm_rate(work: Work, precision: str) -> float:
     """Of the folds one after the other, each with all threads."""
     seconds = 0.0
     for command in timm_commands(work, precision):
-        seconds += work.count / rate("timm's train.py", [command], work)
+        seconds += seconds_of("timm's train.py", [command], work.folder)
     return work.count / seconds
 
 
 def timm_rate_at_once(work: Work, precision: str) -> float:
     """Of the folds at the same time, each with a share of the threads."""
-    return rate("timm's train.py", timm_commands(work, precision), work, max(1, usable_cores() // work.folds))
+    threads = max(1, usable_cores() // work.folds)
+    return work.count / seconds_of("timm's train.py", timm_commands(work, precision), work.folder, threads)
 
 
 def timm_commands(work: Work, precision: str) -> list[list[str]]:

@@ -20,6 +20,7 @@ from chestfold.data.tabular import Cells
 from chestfold.data.transforms.normalise import NORMALISATIONS, WEIGHTS
 from chestfold.models import Network
 from chestfold.models.head import joined
+from chestfold.models.im2col import use_im2col
 
 PREDICT_BATCH = 64
 
@@ -99,6 +100,8 @@ def make_runner(network: Network, exp: Experiment, task: Task) -> Runner:
     device = distributed.device()
     module: Any = network.module
     module = module.to(device, memory_format=torch.channels_last)
+    if device.type == "cpu" and not exp.compile:
+        use_im2col(module)
     call = torch.compile(module) if exp.compile else module
     return Runner(network, task, device, _dtype(exp.precision, device, module), call, exp.normalise)
 

@@ -46,7 +46,7 @@ lint: setup ## ruff, mypy, import-linter
 
 bench: setup ## speed ratios, measured side by side on this machine
 	$(BIN)/python benchmarks/train_step.py
-	$(BIN)/python benchmarks/im2col.py --rounds 3
+	$(BIN)/python benchmarks/convolution.py --rounds 3
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/blend.py
 	$(BIN)/python benchmarks/predict.py

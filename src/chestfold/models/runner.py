@@ -19,8 +19,8 @@ from chestfold.data.loader import Images, plain_batches
 from chestfold.data.tabular import Cells
 from chestfold.data.transforms.normalise import NORMALISATIONS, WEIGHTS
 from chestfold.models import Network
+from chestfold.models.fast_convolution import use_fast_convolutions
 from chestfold.models.head import joined
-from chestfold.models.im2col import use_im2col
 
 PREDICT_BATCH = 64
 
@@ -101,7 +101,7 @@ def make_runner(network: Network, exp: Experiment, task: Task) -> Runner:
     module: Any = network.module
     module = module.to(device, memory_format=torch.channels_last)
     if device.type == "cpu" and not exp.compile:
-        use_im2col(module)
+        use_fast_convolutions(module)
     call = torch.compile(module) if exp.compile else module
     return Runner(network, task, device, _dtype(exp.precision, device, module), call, exp.normalise)
 

@@ -1,4 +1,4 @@
-"""Convolutions as products of matrices: the same values and gradients as torch's."""
+"""Convolutions in other ways: the same values and gradients as torch's."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chestfold.core.config import Experiment
-from chestfold.models import im2col
+from chestfold.models import fast_convolution
 from chestfold.models.create import create
-from chestfold.models.im2col import Im2colConv2d, use_im2col
+from chestfold.models.fast_convolution import FastConv2d, Pair, use_fast_convolutions
 from chestfold.models.runner import make_runner
 from tests.tasks import exclusive
 
@@ -31,10 +31,10 @@ SHAPES = [  # kernel, stride, padding, side of the image
 @pytest.mark.parametrize("all_passes", [True, False])
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
 def test_its_values_and_gradients_are_those_of_the_convolution(
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    side: tuple[int, int],
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    side: Pair,
     all_passes: bool,
     memory_format: torch.memory_format,
 ) -> None:
@@ -45,7 +45,7 @@ def test_its_values_and_gradients_are_those_of_the_convolution(
     )
     expected, of_expected = values(x, weight, lambda x, weight: F.conv2d(x, weight, None, stride, padding))
     found, of_found = values(
-        x, weight, lambda x, weight: im2col._Convolution.apply(x, weight, stride, padding, all_passes)
+        x, weight, lambda x, weight: fast_convolution._Convolution.apply(x, weight, stride, padding, all_passes)
     )
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(of_found, of_expected)
@@ -59,15 +59,57 @@ def values(x: Tensor, weight: Tensor, convolve: Callable[[Tensor, Tensor], Tenso
     return out.detach(), list(torch.autograd.grad((out * share).sum(), [x, weight]))
 
 
+@pytest.mark.parametrize("kernel, padding", [((7, 7), (3, 3)), ((3, 3), (1, 1)), ((4, 5), (0, 2)), ((2, 1), (1, 0))])
+@pytest.mark.parametrize("side", [(7, 8), (12, 9), (64, 64)])
+def test_grey_images_in_blocks_give_the_values_and_gradients_of_the_convolution(
+    kernel: Pair, padding: Pair, side: Pair
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 1, *side, generator=generator, dtype=torch.float64)
+    weight = torch.randn(4, 1, *kernel, generator=generator, dtype=torch.float64)
+    expected, of_expected = values(x, weight, lambda x, weight: F.conv2d(x, weight, None, 2, padding))
+    found, of_found = values(x, weight, lambda x, weight: fast_convolution._of_blocks(x, weight, padding))
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(of_found, of_expected)
+
+
+@pytest.mark.parametrize(
+    "channels, stride, precision", [(1, 2, "bf16"), (1, 2, "fp32"), (3, 2, "bf16"), (1, 1, "bf16")]
+)
+def test_blocks_are_for_grey_images_of_stride_2_in_bf16(
+    channels: int, stride: int, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    of_blocks = fast_convolution._of_blocks
+
+    def note(x: Tensor, weight: Tensor, padding: Pair) -> Tensor:
+        asked.append(x.shape)
+        return of_blocks(x, weight, padding)
+
+    monkeypatch.setattr(fast_convolution, "_of_blocks", note)
+    plain = nn.Conv2d(channels, 8, 7, stride, 3)
+    x = torch.randn(2, channels, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        expected = plain(x)
+        found = fast(plain)(x)
+    assert bool(asked) == ((channels, stride, precision) == (1, 2, "bf16"))
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.005)
+
+
+def test_an_image_that_is_smaller_than_the_kernel_is_refused_as_by_torch() -> None:
+    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+        fast(layer(padding=0))(torch.randn(1, 96, 2, 3))
+
+
 def layer(**how: Any) -> nn.Conv2d:
     """Of a kernel of 3; at 2 x 2 pixels it has 110,592 weights a pixel, and at 4 x 4 a quarter of it."""
     torch.manual_seed(0)
     return nn.Conv2d(96, 512, 3, **{"padding": 1} | how)
 
 
-def as_product(plain: nn.Conv2d) -> nn.Conv2d:
+def fast(plain: nn.Conv2d) -> nn.Conv2d:
     other = deepcopy(plain)
-    use_im2col(other)
+    use_fast_convolutions(other)
     return other
 
 
@@ -75,21 +117,21 @@ def as_product(plain: nn.Conv2d) -> nn.Conv2d:
 def products(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether all passes were products, of each convolution that was one."""
     seen = []
-    apply = im2col._Convolution.apply
+    apply = fast_convolution._Convolution.apply
 
     def note(*arguments: Any) -> Any:
         seen.append(arguments[-1])
         return apply(*arguments)
 
-    monkeypatch.setattr(im2col._Convolution, "apply", note)
+    monkeypatch.setattr(fast_convolution._Convolution, "apply", note)
     return seen
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_layer_keeps_its_parameters_and_gives_what_it_gave(bias: bool, products: list[bool]) -> None:
     plain = layer(bias=bias)
-    other = as_product(plain)
-    assert type(other) is Im2colConv2d
+    other = fast(plain)
+    assert type(other) is FastConv2d
     assert list(other.state_dict()) == list(plain.state_dict())
     x = torch.randn(4, 96, 2, 2)
     torch.testing.assert_close(other(x), plain(x))
@@ -103,7 +145,7 @@ def test_a_layer_keeps_its_parameters_and_gives_what_it_gave(bias: bool, product
 def test_where_pixels_are_many_nothing_changes(products: list[bool]) -> None:
     plain = layer()
     x = torch.randn(2, 96, 4, 4)
-    assert torch.equal(as_product(plain)(x), plain(x))
+    assert torch.equal(fast(plain)(x), plain(x))
     assert products == []
 
 
@@ -111,7 +153,7 @@ def test_in_bf16_the_gradient_of_the_weights_is_a_product_earlier(products: list
     plain = layer()
     x = torch.randn(2, 96, 4, 4)
     gradients = []
-    for module in (plain, as_product(plain)):
+    for module in (plain, fast(plain)):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             out = module(x)
         assert out.dtype == torch.bfloat16
@@ -123,18 +165,18 @@ def test_in_bf16_the_gradient_of_the_weights_is_a_product_earlier(products: list
 
 
 def test_only_the_gradients_that_are_wanted_are_computed(products: list[bool]) -> None:
-    frozen = as_product(layer()).requires_grad_(False)
+    frozen = fast(layer()).requires_grad_(False)
     x = torch.randn(2, 96, 2, 2, requires_grad=True)
     frozen(x).sum().backward()
     assert frozen.weight.grad is None
-    free = as_product(layer())
+    free = fast(layer())
     free(x.detach()).sum().backward()
     assert free.weight.grad is not None
     assert products == [True, True]
 
 
 def test_a_pass_has_the_same_bytes_each_time(products: list[bool]) -> None:
-    module = as_product(layer())
+    module = fast(layer())
     x = torch.randn(4, 96, 2, 2)
     seen = []
     for _ in range(2):
@@ -150,7 +192,7 @@ def test_a_pass_has_the_same_bytes_each_time(products: list[bool]) -> None:
 
 @pytest.mark.parametrize("how", [{"groups": 2}, {"dilation": 2}, {"padding_mode": "reflect"}, {"padding": "same"}])
 def test_layers_of_other_kinds_stay_as_they_are(how: dict[str, Any]) -> None:
-    assert type(as_product(layer(**how))) is nn.Conv2d
+    assert type(fast(layer(**how))) is nn.Conv2d
 
 
 def test_a_subclass_stays_as_it_is() -> None:
@@ -158,7 +200,7 @@ def test_a_subclass_stays_as_it_is() -> None:
         """With a forward pass of its own."""
 
     module = Standardised(96, 512, 3)
-    use_im2col(module)
+    use_fast_convolutions(module)
     assert type(module) is Standardised
 
 
@@ -167,4 +209,4 @@ def test_a_runner_on_a_cpu_uses_it_unless_torch_compiles(compiled: bool) -> None
     exp = Experiment(data="phantom", image_size=64, backbone="resnet18", pretrained=False, compile=compiled)
     runner = make_runner(create(exp, 2), exp, exclusive())
     classes = {type(layer) for layer in runner.module.modules() if isinstance(layer, nn.Conv2d)}
-    assert classes == {nn.Conv2d if compiled else Im2colConv2d}
+    assert classes == {nn.Conv2d if compiled else FastConv2d}

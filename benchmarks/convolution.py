@@ -1,10 +1,10 @@
-"""Convolutions over few pixels: as products of matrices (models/im2col.py) against torch's own, on a CPU.
+"""Convolutions in the ways of models/fast_convolution.py against torch's own, on a CPU.
 
-    python benchmarks/im2col.py [--batch 64] [--rounds 10] [--quick]
+    python benchmarks/convolution.py [--batch 64] [--rounds 10] [--quick]
 
 Prints a JSON line a layer and precision: milliseconds of one forward and backward pass of a batch, of the module before
-and after `use_im2col`, measured in turn, and their ratio; then the same of a training step, optimizer included, of
-whole networks. Layers that are below both thresholds are computed the same way twice, and their ratio should be 1.
+and after `use_fast_convolutions`, measured in turn, and their ratio; then the same of a training step, optimizer
+included, of whole networks. Layers that no other way is meant for are computed the same way twice: their ratio is 1.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from chestfold.core.console import say
 from chestfold.core.provenance import machine
-from chestfold.models.im2col import use_im2col
+from chestfold.models.fast_convolution import use_fast_convolutions
 from chestfold.models.runner import cpu_has_bf16
 from chestfold.models.timm_import import timm
 
@@ -50,9 +50,11 @@ LAYERS = (
     Layer(1024, 2048, 4, 1, 2),
     Layer(2048, 512, 2, 1, 1),
     Layer(512, 512, 7, 3, 1),
+    Layer(1, 64, 224, 7, 2),
+    Layer(1, 32, 96, 3, 2),
     Layer(128, 128, 8, 3, 1),
 )
-"""Of ResNet-18 and ResNet-50 at 64 px, and one of ResNet-18 at 224 px."""
+"""Of ResNet-18 and ResNet-50 at 64 px, two of ResNet-18 at 224 px, and the first of MobileNetV2."""
 NETWORKS = (("resnet18", 64), ("resnet50", 64), ("densenet121", 64), ("resnet18", 224))
 
 
@@ -101,7 +103,7 @@ def compare(
     """A line for each precision that the CPU has."""
     plain = module.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     product = deepcopy(plain)
-    use_im2col(product)
+    use_fast_convolutions(product)
     x = x.contiguous(memory_format=torch.channels_last)
     for dtype in (torch.float32, torch.bfloat16) if cpu_has_bf16() else (torch.float32,):
         before, after = milliseconds([make(plain, x, dtype), make(product, x, dtype)], rounds)
@@ -122,7 +124,7 @@ def main() -> None:
     rounds = 1 if arguments.quick else arguments.rounds
     say(json.dumps({"machine": machine(), "threads": arguments.threads}))
     for layer in LAYERS[:1] if arguments.quick else LAYERS:
-        x = torch.randn(arguments.batch, layer.inside, layer.side, layer.side, requires_grad=True)
+        x = torch.randn(arguments.batch, layer.inside, layer.side, layer.side, requires_grad=layer.inside > 1)
         kind = f"{layer.kernel} x {layer.kernel}, {layer.inside} to {layer.outside} channels"
         compare(f"{kind}, {layer.side} px, stride {layer.stride}", layer.module(), x, passes, rounds)
     for name, side in () if arguments.quick else NETWORKS:

@@ -317,18 +317,21 @@ class Traced:
         return found
 
     def _importers(self, file: str) -> Iterator[tuple[str, str]]:
-        """Name and text of the files of tests; of those that import the same, those called like the module first."""
+        """Name and text of the files of tests; of those that import the same, those called like the module first, or
+        like its folder."""
         done: set[str] = set()
         seen, next_ones = set(), {file}
-        stem = Path(file).stem
+        names = (Path(file).stem, Path(file).parent.name)
         while next_ones:
             wanted = []
             for name, text in self._files.items():
                 if name not in done and any(imports(text, each) for each in next_ones):
                     wanted.append(name)
-            for name in sorted(
-                wanted, key=lambda name: (stem not in name, name not in self._known, len(self._files[name]))
-            ):
+
+            def rank(name: str) -> tuple[bool, bool, int]:
+                return not any(each in name for each in names), name not in self._known, len(self._files[name])
+
+            for name in sorted(wanted, key=rank):
                 yield name, self._files[name]
             done |= set(wanted)
             seen |= next_ones

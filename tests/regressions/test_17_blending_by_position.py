@@ -53,6 +53,11 @@ def test_the_mean_over_folds_matches_ids(trained):
     pd.testing.assert_frame_equal(predictions.mean_predictions([parts[0], other_order(parts[1]), parts[2]]), expected)
 
 
+def test_the_mean_over_folds_is_of_no_fold(trained):
+    parts = [predictions.read(trained.runs / "exp100" / f"fold{f}" / "test.parquet")[0] for f in range(3)]
+    assert (predictions.mean_predictions(parts)["fold"] == -1).all()
+
+
 def test_a_submission_in_the_samples_order_keeps_each_ids_prediction(trained):
     path = trained.input / "tiny" / "sample_submission.csv"
     head, *lines = path.read_text().splitlines()

@@ -140,6 +140,12 @@ def test_so_many_processes_make_batches_as_were_asked_for(kind, chosen, count):
     assert workers_for(torch.device("cpu")) == 0
 
 
+@pytest.mark.parametrize(("cores", "count"), [(None, 1), (1, 1), (5, 5), (64, 12)])
+def test_beside_a_gpu_as_many_processes_make_batches_as_there_are_cores_but_at_most_12(cores, count, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert workers_for(torch.device("cuda")) == count
+
+
 def test_the_weights_do_not_depend_on_the_number_of_workers(project):
     weights = []
     for name, count in (("exp100", "0"), ("exp101", "2")):

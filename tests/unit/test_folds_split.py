@@ -282,6 +282,12 @@ def test_groups_that_no_kind_depends_on_stay_free():
     assert set(whole) == {0, 1} and (whole[fixed >= 0] == fixed[fixed >= 0]).all()
 
 
+def test_a_group_that_is_fixed_in_fold_0_stays_there_even_where_that_is_uneven():
+    counts = np.array([[5, 5], [5, 5], [1, 1], [1, 1]])
+    fold_of = balanced(counts, 2, np.arange(4), np.array([0, 0, -1, -1]))
+    assert fold_of.tolist() == [0, 0, 1, 1]
+
+
 # Groups that are larger than a fold
 
 

@@ -174,6 +174,14 @@ def test_an_npz(tmp_path, width):
     assert found["task"] == ("multilabel" if width > 1 else "multiclass")
 
 
+def test_of_several_npz_the_one_that_is_called_like_the_data_set_is_read(tmp_path):
+    for name, labels in (("a", [0, 1, 2, 0]), ("mine", [0, 1, 1, 0]), ("z", [0, 1, 2, 0])):
+        np.savez(
+            tmp_path / f"{name}.npz", train_images=np.zeros((8, 4, 4), np.uint8), train_labels=np.array(2 * labels)
+        )
+    assert len(guessed(tmp_path)["classes"]) == 2
+
+
 @pytest.mark.parametrize(
     ("places", "csv"),
     [(["a.png", "b.png"], []), (["x/a.png", "x/b.png"], ["id,remark", "a,good", "b,better"])],

@@ -280,6 +280,10 @@ def test_the_f1_of_an_epoch_is_the_mean_of_both_classes_and_has_its_own_name():
     assert of_epoch["macro_f1"] != pytest.approx(of_result["f1"].value, abs=1e-3)
 
 
+def test_a_figure_of_no_class_rests_on_no_patients():
+    assert METRICS["auc"].patients(predicted(*draw(0)), [], alone()) == 0
+
+
 @pytest.mark.parametrize("name", [*METRICS, *metrics.ALIASES, "f2", "sensitivity@0.9", "weighted_log_loss"])
 def test_an_epoch_has_the_figure_that_it_is_monitored_by(name):
     seen = predicted(*draw(16))

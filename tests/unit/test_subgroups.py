@@ -84,6 +84,16 @@ def test_a_part_without_the_ill_has_a_specificity_and_no_sensitivity():
     assert part.recall is None and part.specificity is not None and part.auc_against_all
 
 
+def test_a_part_without_the_ill_is_compared_with_all_who_are_ill():
+    table = table_of(exclusive())
+    ill = (table["label"] == "ill").to_numpy()
+    values = np.where(ill, "", np.where(np.arange(ROWS) % 3 == 0, "volunteer", "patient"))
+    for value, part in subgroups.score(table, exclusive(), {"control": values})["control"].items():
+        compared = table[(values == value) | ill]
+        area = reference.roc_auc_score(compared["label"] == "ill", compared["ill"])
+        assert part.auc_against_all and part.auc.value == pytest.approx(area)
+
+
 def test_images_of_one_fold_have_no_tuned_threshold():
     table = table_of(exclusive()).assign(fold=0)
     part = subgroups.score(table, exclusive(), {"scanner": halves()})["scanner"]["old"]

@@ -5,6 +5,7 @@ moves by a part of a pixel. What processors round differently is far below the t
 or albumentations changes them, results before and after it are not comparable, and the changelog must say so.
 """
 
+import cv2
 import numpy as np
 import pytest
 from conftest import draw_image, tiny_experiment
@@ -89,6 +90,13 @@ def test_the_slices_of_the_phantom():
     images = np.stack([each.image for each in SLICES])
     weights = generator("weights of slices").normal(size=images.shape)
     assert (float(images.mean()), float((images * weights).mean())) == unchanged((81.9399, 0.1853))
+
+
+def test_the_lungs_of_an_image_that_is_not_square_have_its_shape():
+    wide = cv2.resize(SLICES[0].image, (160, 128))
+    found = segment_lungs(wide)
+    assert found is not None and found.shape == (128, 160)
+    assert found.mean() == pytest.approx(3354 / 16384, abs=0.01)
 
 
 def test_the_pixels_of_the_lungs():

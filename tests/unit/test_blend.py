@@ -241,6 +241,12 @@ def test_an_odd_window_or_pixel_size_is_refused(patches, line, said):
         open_index("patches")
 
 
+def test_pixels_may_be_a_fraction_of_a_millimetre(patches):
+    path = patches.input / "patches" / "dataset.toml"
+    path.write_text(path.read_text().replace("hu_window = [-1000, 400]", "pixel_mm = 0.7"))
+    assert open_index("patches").dataset.pixel_mm == 0.7
+
+
 def test_a_set_of_dicom_files_has_its_window_by_name(patches):
     named = open_index("patches").dataset.model_copy(update={"hu_window": None, "ct_window": "mediastinum"})
     assert window_of(named) == (-160, 240) and window_of(named, (-1000, 0)) == (-1000, 0)

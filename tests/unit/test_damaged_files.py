@@ -485,3 +485,10 @@ def test_a_changed_table_of_an_explanation_is_refused(tmp_path):
     path.write_text("id,predicted border\na,0.75\n")
     with pytest.raises(InputError, match="is damaged .its hash differs.; explain the run again with --overwrite"):
         attention.read_images(tmp_path)
+
+
+def test_a_table_of_heat_maps_that_is_much_too_large_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / "images.csv").open("wb") as file:
+        file.truncate(40_000_000)
+    with pytest.raises(InputError, match="images.csv has 40 MB, and a file of its kind has at most 34"):
+        attention.read_images(tmp_path)

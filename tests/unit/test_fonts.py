@@ -4,6 +4,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from matplotlib.font_manager import FontEntry
 
 from chestfold.evaluate import fonts
 from chestfold.evaluate.fonts import Font, letter
@@ -82,3 +83,14 @@ def test_the_packaged_font_is_found_without_importing_its_package(tmp_path, monk
     monkeypatch.setattr(font_manager.fontManager, "ttflist", list(font_manager.fontManager.ttflist))
     assert [font.path for font in fonts.packaged_fonts()] == [str(package / "Font.otf")]
     assert [font.path for font in fonts.packaged_fonts()] == [str(package / "Font.otf")], "the second time too"
+
+
+def test_of_several_fonts_an_upright_one_of_a_weight_near_regular_comes_first():
+    entries = [
+        FontEntry(name="a bold", style="normal", weight=700),
+        FontEntry(name="an italic", style="italic", weight=400),
+        FontEntry(name="light", style="normal", weight=300),
+        FontEntry(name="of a weight in words", style="normal", weight="book"),
+    ]
+    found = [entry.name for entry in sorted(entries, key=fonts._fitness)]
+    assert found == ["of a weight in words", "light", "a bold", "an italic"]

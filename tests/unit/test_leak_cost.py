@@ -50,6 +50,13 @@ def test_a_run_with_other_settings_is_not_compared(trained: Project):
         leak_cost(find_result("exp100"), find_result("exp100-leaky"))
 
 
+def test_a_leaky_twin_of_some_folds_is_not_compared(trained: Project):
+    main.main(["folds", "cost", "exp100"])
+    trained.run(tiny_experiment(folds="tiny_leaky"), "--tag", "leaky", "--fold", "0", name="exp100")
+    with pytest.raises(InputError, match=r"^exp100-leaky holds fold 0 of 3; train the missing ones first$"):
+        leak_cost(find_result("exp100"), find_result("exp100-leaky"))
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

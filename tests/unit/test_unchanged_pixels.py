@@ -5,13 +5,15 @@ moves by a part of a pixel. What processors round differently is far below the t
 or albumentations changes them, results before and after it are not comparable, and the changelog must say so.
 """
 
+from functools import cache
+
 import cv2
 import numpy as np
 import pytest
 from conftest import draw_image, tiny_experiment
 
 from chestfold.core.rng import generator
-from chestfold.data.phantom import draw_slice
+from chestfold.data.phantom import Slice, draw_slice
 from chestfold.data.transforms.augment import Augmenter
 from chestfold.data.transforms.batch_augment import BatchAugmenter
 from chestfold.data.transforms.corruptions import corrupt
@@ -83,17 +85,19 @@ def test_corrupted(name, expected):
     assert figures(corrupt(name, IMAGES, IDS)) == unchanged(expected)
 
 
-SLICES = [draw_slice(0, patient, patient % 4, patient % 2 == 0) for patient in range(0, 96, 12)]
+@cache
+def slices() -> list[Slice]:
+    return [draw_slice(0, patient, patient % 4, patient % 2 == 0) for patient in range(0, 96, 12)]
 
 
 def test_the_slices_of_the_phantom():
-    images = np.stack([each.image for each in SLICES])
+    images = np.stack([each.image for each in slices()])
     weights = generator("weights of slices").normal(size=images.shape)
     assert (float(images.mean()), float((images * weights).mean())) == unchanged((81.9399, 0.1853))
 
 
 def test_the_lungs_of_an_image_that_is_not_square_have_its_shape():
-    wide = cv2.resize(SLICES[0].image, (160, 128))
+    wide = cv2.resize(slices()[0].image, (160, 128))
     found = segment_lungs(wide)
     assert found is not None and found.shape == (128, 160)
     assert found.mean() == pytest.approx(3354 / 16384, abs=0.01)
@@ -101,7 +105,7 @@ def test_the_lungs_of_an_image_that_is_not_square_have_its_shape():
 
 def test_the_pixels_of_the_lungs():
     """Of 16,384 a slice."""
-    found = [segment_lungs(each.image) for each in SLICES]
+    found = [segment_lungs(each.image) for each in slices()]
     assert [int(mask.sum()) for mask in found if mask is not None] == pytest.approx(
         [3354, 2506, 3096, 3181, 2992, 3260, 3006, 2859], abs=3
     )

@@ -1,13 +1,16 @@
 """Convolutions on a CPU whose values are torch's but for the rounding of sums, in less time where torch loses some.
 
-- Over few pixels, deep in a network, as one product of matrices (im2col; Chellapilla et al., IWFHR 2006): oneDNN's
-  convolutions, and most of all their gradients of the weights in bf16, take up to thirty times as long there.
+- Over few pixels, deep in a network, as products of matrices, one for each place of the kernel: oneDNN's convolutions,
+  and most of all their gradients of the weights in bf16, take up to thirty times as long there.
 - Of one channel with stride 2 in bf16, as grey images enter a network: blocks of 2 x 2 pixels become four channels,
   for which oneDNN takes less time.
 
 `benchmarks/convolution.py` measures both, layer by layer.
 """
 
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-ALL_PASSES = 100_000
-"""Weights of a layer for each pixel of its output, from which on all its passes are products."""
-GRADIENT_IN_BF16 = 15_000
-"""The same for the gradient of the weights alone, in bf16."""
+ALL_PASSES = {torch.float32: 30_000, torch.bfloat16: 100_000}
+"""Weights of a layer for each pixel of its output, from which on all its passes are products, by precision."""
+GRADIENT = {torch.float32: 30_000, torch.bfloat16: 15_000}
+"""The same for the gradient of the weights alone."""
 Pair = tuple[int, int]
 """Of the height and of the width."""
 
@@ -54,13 +57,12 @@ def _by_another_way(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> T
     height, width = _size(x, weight, stride, padding)
     if min(height, width) < 1:
         return None  # it says what is wrong
-    in_bf16 = weight.dtype == torch.bfloat16
-    if in_bf16 and x.shape[1] == 1 and stride == (2, 2):
+    if x.shape[1] == 1 and stride == (2, 2) and x.dtype == torch.bfloat16:
         return _of_blocks(x, weight, padding)
     share = weight.numel() / (height * width)
-    if share < (GRADIENT_IN_BF16 if in_bf16 else ALL_PASSES):
+    if share < GRADIENT.get(x.dtype, math.inf):
         return None
-    out: Tensor = _Convolution.apply(x, weight, stride, padding, share >= ALL_PASSES)
+    out: Tensor = _Convolution.apply(x, weight, stride, padding, share >= ALL_PASSES[x.dtype])
     return out
 
 
@@ -81,17 +83,13 @@ def _in_blocks(x: Tensor) -> Tensor:
 
 
 class _Convolution(torch.autograd.Function):
-    """A convolution whose gradient of the weights is a product, and with `all_passes` its other passes too."""
+    """A convolution whose gradient of the weights is made of products, and with `all_passes` its other passes too."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, all_passes: bool) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.shape = (stride, padding, all_passes)
-        if not all_passes:
-            return F.conv2d(x, weight, None, stride, padding)
-        columns = _columns(x, weight, stride, padding)
-        out = columns.flatten(0, 2) @ _as_matrix(weight).t()
-        return out.view(*columns.shape[:3], -1).permute(0, 3, 1, 2)
+        return (_output if all_passes else F.conv2d)(x, weight, None, stride, padding)
 
     @staticmethod
     @once_differentiable
@@ -100,37 +98,80 @@ class _Convolution(torch.autograd.Function):
         stride, padding, all_passes = ctx.shape
         of_x = of_weight = None
         if ctx.needs_input_grad[0]:
-            make = _gradient_of_input if all_passes else _gradient_of_input_by_onednn
-            of_x = make(grad, x, weight, stride, padding)
+            gradient_of_input = _gradient_of_input if all_passes else _gradient_of_input_by_onednn
+            of_x = gradient_of_input(grad, x, weight, stride, padding)
         if ctx.needs_input_grad[1]:
-            columns = _columns(x, weight, stride, padding).flatten(0, 2)
-            product = _rows(grad).t() @ columns
-            of_weight = product.view(len(weight), *weight.shape[2:], -1).permute(0, 3, 1, 2)
+            of_weight = _gradient_of_weight(grad, x, weight, stride, padding)
         return of_x, of_weight, None, None, None
 
 
-def _columns(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
-    """(N, C, H, W) to what each pixel of the output sees: (N, height, width, kernel height * kernel width * C)."""
+@dataclass(frozen=True)
+class _Place:
+    """A place of the kernel: which pixels of the output (N, height, width, M) meet which of the input (N, H, W, C)
+    there, without the padding."""
+
+    row: int
+    column: int
+    output: tuple[slice, ...]
+    input: tuple[slice, ...]
+
+
+def _places(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Iterator[_Place]:
+    """Those at which any pixels meet."""
     height, width = _size(x, weight, stride, padding)
-    pixels = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
-    tall, wide = weight.shape[2:]
-    columns = x.new_empty(len(x), height, width, tall, wide, x.shape[1])
-    for i in range(tall):
-        for j in range(wide):
-            columns[:, :, :, i, j] = _under(pixels, i, j, height, width, stride)
-    return columns.flatten(3)
+    for row in range(weight.shape[2]):
+        down = _meeting(row, stride[0], padding[0], height, x.shape[2])
+        for column in range(weight.shape[3]):
+            right = _meeting(column, stride[1], padding[1], width, x.shape[3])
+            if down and right:
+                everyone = slice(None)
+                yield _Place(row, column, (everyone, down[0], right[0]), (everyone, down[1], right[1]))
+
+
+def _meeting(place: int, stride: int, padding: int, outputs: int, pixels: int) -> tuple[slice, slice] | None:
+    """Along an axis: which of the `outputs` meet which of the `pixels` at a place of the kernel; None: none does."""
+    first = max(0, math.ceil((padding - place) / stride))
+    last = min(outputs - 1, (pixels - 1 + padding - place) // stride)
+    if last < first:
+        return None
+    start = first * stride + place - padding
+    return slice(first, last + 1), slice(start, start + (last - first) * stride + 1, stride)
+
+
+def _output(x: Tensor, weight: Tensor, _bias: None, stride: Pair, padding: Pair) -> Tensor:
+    height, width = _size(x, weight, stride, padding)
+    pixels = x.permute(0, 2, 3, 1)
+    out = _sum_of(x, (len(x), height, width, len(weight)))
+    for place in _places(x, weight, stride, padding):
+        out[place.output] += _product(pixels[place.input], weight[:, :, place.row, place.column].t())
+    return out.to(x.dtype).permute(0, 3, 1, 2)
 
 
 def _gradient_of_input(grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
-    height, width = grad.shape[2:]
-    tall, wide = weight.shape[2:]
-    columns = (_rows(grad) @ _as_matrix(weight)).view(len(x), height, width, tall, wide, -1)
-    padded = x.new_zeros(len(x), x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1], x.shape[1])
-    for i in range(tall):
-        for j in range(wide):
-            _under(padded, i, j, height, width, stride).add_(columns[:, :, :, i, j])
-    inside = padded[:, padding[0] : padding[0] + x.shape[2], padding[1] : padding[1] + x.shape[3]]
-    return inside.permute(0, 3, 1, 2)
+    of_output = grad.permute(0, 2, 3, 1)
+    of_input = _sum_of(x, x.permute(0, 2, 3, 1).shape)
+    for place in _places(x, weight, stride, padding):
+        of_input[place.input] += _product(of_output[place.output], weight[:, :, place.row, place.column])
+    return of_input.to(x.dtype).permute(0, 3, 1, 2)
+
+
+def _gradient_of_weight(grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    pixels, of_output = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
+    of_weight = torch.zeros_like(weight, memory_format=torch.channels_last)
+    for place in _places(x, weight, stride, padding):
+        left, right = of_output[place.output].flatten(0, 2), pixels[place.input].flatten(0, 2)
+        of_weight[:, :, place.row, place.column] = left.t() @ right
+    return of_weight
+
+
+def _product(pixels: Tensor, matrix: Tensor) -> Tensor:
+    """(N, H, W, C) and (C, M): one product, where `@` would make one of each image when no gradient is wanted."""
+    return (pixels.flatten(0, 2) @ matrix).view(*pixels.shape[:3], -1)
+
+
+def _sum_of(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """Zeros to which products are added: in fp32 at least."""
+    return like.new_zeros(shape, dtype=torch.promote_types(like.dtype, torch.float32))
 
 
 def _gradient_of_input_by_onednn(grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
@@ -140,27 +181,11 @@ def _gradient_of_input_by_onednn(grad: Tensor, x: Tensor, weight: Tensor, stride
     return found
 
 
-def _under(pixels: Tensor, i: int, j: int, height: int, width: int, stride: Pair) -> Tensor:
-    """The padded pixels (N, H, W, C) that the place (i, j) of the kernel meets: a view (N, height, width, C)."""
-    rows = slice(i, i + stride[0] * (height - 1) + 1, stride[0])
-    return pixels[:, rows, j : j + stride[1] * (width - 1) + 1 : stride[1]]
-
-
 def _size(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair:
     """Height and width of the output."""
     height = (x.shape[2] + 2 * padding[0] - weight.shape[2]) // stride[0] + 1
     width = (x.shape[3] + 2 * padding[1] - weight.shape[3]) // stride[1] + 1
     return height, width
-
-
-def _as_matrix(weight: Tensor) -> Tensor:
-    """(M, C, height, width) to (M, height * width * C): a view, if the weight is in channels_last."""
-    return weight.permute(0, 2, 3, 1).flatten(1)
-
-
-def _rows(images: Tensor) -> Tensor:
-    """(N, C, H, W) to (N * H * W, C)."""
-    return images.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def _pair(sides: Any) -> Pair:

@@ -180,6 +180,12 @@ def test_of_several_npz_the_one_that_is_called_like_the_data_set_is_read(tmp_pat
             tmp_path / f"{name}.npz", train_images=np.zeros((8, 4, 4), np.uint8), train_labels=np.array(2 * labels)
         )
     assert len(guessed(tmp_path)["classes"]) == 2
+    declaration = tmp_path / "dataset.toml"
+    assert "rename it" not in declaration.read_text()
+    declaration.unlink()
+    (tmp_path / "mine.npz").rename(tmp_path / "b.npz")
+    write_declaration(tmp_path, "mine")
+    assert "a.npz: train; rename it to mine.npz" in declaration.read_text()
 
 
 @pytest.mark.parametrize(

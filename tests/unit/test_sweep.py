@@ -143,6 +143,7 @@ def test_one_that_gets_nowhere_fails_and_one_that_gets_on_does_not(machines, cap
         run(0, 1)
     sentence = "was ended by SIGKILL, the 11th time without a new epoch; does it need more memory?"
     assert f"exp100 fold 0: failed: its process on one {sentence}" in capsys.readouterr().out
+    assert machines.handed_out.count((0, "one")) == 11
 
 
 def test_a_cell_that_fails_stops_no_other(machines, capsys):

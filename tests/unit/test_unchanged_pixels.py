@@ -97,9 +97,9 @@ def test_the_slices_of_the_phantom():
 
 
 def test_the_lungs_of_an_image_that_is_not_square_have_its_shape():
-    wide = cv2.resize(slices()[0].image, (160, 128))
+    wide = cv2.resize(slices()[0].image, (800, 640))
     found = segment_lungs(wide)
-    assert found is not None and found.shape == (128, 160)
+    assert found is not None and found.shape == (640, 800)
     assert found.mean() == pytest.approx(3354 / 16384, abs=0.01)
 
 

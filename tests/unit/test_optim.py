@@ -1,11 +1,13 @@
 """The learning rate is a pure function of the step; the optimizer is one of timm's, by name."""
 
+from copy import deepcopy
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from conftest import tiny_experiment
+from torch import nn
 
 from chestfold import Experiment
 from chestfold.core.config import field_types
@@ -235,3 +237,49 @@ def test_the_rate_of_an_epoch_is_that_of_the_fastest_layer(project):
     project.run(tiny_experiment(layer_decay=0.5, **settings), "--fold", "0")
     (row,) = FoldFolder(project.runs / "exp100" / "fold0").history()
     assert row["lr"] == 0.01
+
+
+def layers_in_channels_last(seed: int) -> nn.Module:
+    """Kernels of 3 and of 1, a grey and a wide input, a norm and a classifier."""
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 16, 3), nn.Conv2d(16, 4, 1), nn.Flatten()]
+    module = nn.Sequential(*layers, nn.Linear(4, 2))
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def trained_steps(optimizer: torch.optim.Optimizer, module: nn.Module, steps: range) -> None:
+    for step in steps:
+        for parameter in module.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(step))
+            if parameter.dim() == 4:
+                parameter.grad = parameter.grad.to(memory_format=torch.channels_last)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_in_the_stored_order_gives_the_weights_and_the_state_of_torchs(name):
+    expected, found = layers_in_channels_last(0), layers_in_channels_last(0)
+    exp = tiny_experiment(optimizer=name, lr=0.01, weight_decay=0.05)
+    torchs, ours = create_optimizer(exp, expected), create_optimizer(exp, found)
+    torchs.__class__ = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    assert type(ours) is optim.IN_STORED_ORDER[type(torchs)]
+    trained_steps(torchs, expected, range(2))
+    trained_steps(ours, found, range(2))
+    torchs.load_state_dict(deepcopy(ours.state_dict()))  # each goes on where the other was
+    found.load_state_dict(expected.state_dict())
+    trained_steps(torchs, expected, range(2, 4))
+    trained_steps(ours, found, range(2, 4))
+    for weights, others in zip(expected.parameters(), found.parameters(), strict=True):
+        assert torch.equal(weights, others)
+        for key, number in ours.state[others].items():
+            assert torch.equal(number, torchs.state[weights][key]), key
+            assert key == "step" or number.shape == others.shape
+
+
+def test_adam_in_the_stored_order_copies_no_kernel(monkeypatch):
+    given = []
+    monkeypatch.setattr(torch, "_fused_adamw_", lambda weights, *_, **__: given.extend(weights))
+    module = layers_in_channels_last(0)
+    trained_steps(create_optimizer(tiny_experiment(optimizer="adamw"), module), module, range(1))
+    assert len(given) == len(list(module.parameters()))
+    assert all(weights.is_contiguous() for weights in given)

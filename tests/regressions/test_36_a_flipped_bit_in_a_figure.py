@@ -17,7 +17,7 @@ from chestfold.evaluate.results import find_result
 def test_a_digit_of_a_score(trained):
     path = trained.runs / "exp100" / "scores.json"
     written, text = find_result("exp100").record, path.read_text()
-    digit = text.index(".", text.index('"auc"')) + 3
+    digit = text.index(".", text.index('"auc"')) + 1  # the first decimal, which every number has
     path.write_text(text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :])
     with pytest.raises(InputError, match=r"exp100/scores\.json is not what was written there"):
         find_result("exp100")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tasks import exclusive
 from torch import Tensor, nn
 
 from chestfold.core.config import Experiment
@@ -14,7 +15,6 @@ from chestfold.models import fast_convolution
 from chestfold.models.create import create
 from chestfold.models.fast_convolution import FastConv2d, Pair, use_fast_convolutions
 from chestfold.models.runner import make_runner
-from tests.tasks import exclusive
 
 SHAPES = [  # kernel, stride, padding, side of the image
     ((1, 1), (1, 1), (0, 0), (4, 4)),

@@ -1,7 +1,7 @@
 """Convolutions on a CPU whose values are torch's but for the rounding of sums, in less time where torch loses some.
 
 - Over few pixels, deep in a network, as products of matrices, one for each place of the kernel: oneDNN's convolutions,
-  and most of all their gradients of the weights in bf16, take up to thirty times as long there.
+  and most of all their gradients of the weights in bf16, take up to twenty times as long there.
 - Of one channel with stride 2 in bf16, as grey images enter a network: blocks of 2 x 2 pixels become four channels,
   for which oneDNN takes less time.
 

@@ -89,7 +89,9 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, all_passes: bool) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.shape = (stride, padding, all_passes)
-        return (_output if all_passes else F.conv2d)(x, weight, None, stride, padding)
+        if all_passes:
+            return _output(x, weight, stride, padding)
+        return F.conv2d(x, weight, None, stride, padding)
 
     @staticmethod
     @once_differentiable
@@ -138,7 +140,7 @@ def _meeting(place: int, stride: int, padding: int, outputs: int, pixels: int) -
     return slice(first, last + 1), slice(start, start + (last - first) * stride + 1, stride)
 
 
-def _output(x: Tensor, weight: Tensor, _bias: None, stride: Pair, padding: Pair) -> Tensor:
+def _output(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
     height, width = _size(x, weight, stride, padding)
     pixels = x.permute(0, 2, 3, 1)
     out = _sum_of(x, (len(x), height, width, len(weight)))
@@ -183,9 +185,15 @@ def _gradient_of_input_by_onednn(grad: Tensor, x: Tensor, weight: Tensor, stride
 
 def _size(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair:
     """Height and width of the output."""
-    height = (x.shape[2] + 2 * padding[0] - weight.shape[2]) // stride[0] + 1
-    width = (x.shape[3] + 2 * padding[1] - weight.shape[3]) // stride[1] + 1
+    height = _length(x.shape[2], weight.shape[2], stride[0], padding[0])
+    width = _length(x.shape[3], weight.shape[3], stride[1], padding[1])
     return height, width
+
+
+def _length(pixels: int, kernel: int, stride: int, padding: int) -> int:
+    """Of the output, along an axis."""
+    steps = (pixels + 2 * padding - kernel) // stride
+    return steps + 1
 
 
 def _pair(sides: Any) -> Pair:

@@ -177,14 +177,42 @@ def test_a_share_of_right_answers_is_judged_by_agreement_and_an_auc_by_its_error
 
 @pytest.mark.parametrize(
     ("gain", "verdict"),
-    [((0.1, 0.01, 0.2), "better"), ((-0.1, -0.2, -0.01), "worse"), ((0.1, -0.01, 0.2), "not told apart")],
+    [
+        ((0.1, 0.01, 0.2), "better"),
+        ((-0.1, -0.2, -0.01), "worse"),
+        ((0.1, -0.01, 0.2), "not told apart"),
+        ((0.1, 0.0, 0.2), "not told apart"),
+        ((-0.1, -0.2, 0.0), "not told apart"),
+    ],
 )
 def test_a_verdict_is_that_of_the_interval(gain, verdict):
     assert claims.verdict_of(Score(*gain)) == verdict
 
 
 def test_a_small_probability_is_not_written_as_0():
-    assert [claims.in_words(p) for p in (0.0004, 0.0412, 0.5, math.nan)] == ["< 0.001", "0.041", "0.500", "-"]
+    written = {0.0004: "< 0.001", 0.001: "0.001", 0.0412: "0.041", 0.5: "0.500", math.nan: "-"}
+    assert [claims.in_words(p) for p in written] == list(written.values())
+
+
+@pytest.mark.parametrize("task", [exclusive(3), graded(4), labelled()], ids=str)
+@pytest.mark.parametrize("name", ["recall", "specificity", "f1"])
+def test_what_is_no_share_of_rows_is_judged_by_its_error(task, name):
+    """The mean over several classes is not."""
+    pair = drawn_pair(task, (1.2, 0.8))
+    found = gain_of(pair, METRICS[name], pair.at_half)
+    spread = (found.score.high - found.score.value) / t.ppf(0.975, freedom := degrees(pair, name))
+    assert found.p_false == pytest.approx(t.sf(abs(found.score.value) / spread, freedom))
+
+
+def degrees(pair: Paired, name: str) -> float:
+    classes = pair.task.scored_classes
+    return min(METRICS[name].patients(side, classes, pair.groups) for side in pair.at_half) - 1
+
+
+def test_a_gain_that_is_not_defined_is_no_claim():
+    for value, error in ((math.nan, 0.0), (math.nan, 0.1), (0.1, math.nan)):
+        assert math.isnan(claims.false_by_error(Estimate(value, error, 5)))
+    assert claims.false_by_error(Estimate(0.0, 0.0, 5)) == 0.5
 
 
 # Results

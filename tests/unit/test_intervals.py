@@ -130,6 +130,28 @@ def test_a_share_has_the_interval_of_wilson_for_trials_of_this_error(value, erro
     assert (score.low, score.high) == pytest.approx(wilson(value, value * (1 - value) / error**2, patients - 1))
 
 
+def test_a_share_between_0_and_1_without_an_error_is_of_its_patients():
+    score = intervals.of_share(Estimate(0.5, 0.0, 10))
+    assert (score.low, score.high) == pytest.approx(wilson(0.5, 10, 9))
+
+
+def test_a_share_of_no_patients_has_no_interval():
+    score = intervals.of_share(Estimate(0.5, 0.1, 0))
+    assert score.value == 0.5 and math.isnan(score.low) and math.isnan(score.high)
+
+
+@pytest.mark.parametrize(("patients", "freedom"), [(0.5, 1), (1, 1), (1.5, 1), (2.5, 1.5), (8, 7)])
+def test_the_quantile_is_that_of_the_patients_but_one(patients, freedom):
+    assert Estimate(0.5, 0.1, patients).quantile == pytest.approx(t.ppf(0.975, freedom))
+
+
+def test_the_error_is_the_deviation_of_the_replicates_that_are_defined():
+    assert intervals.deviation(np.array([1, np.nan, 3])) == pytest.approx(math.sqrt(2))
+    with np.errstate(all="raise"):
+        assert math.isnan(intervals.deviation(np.array([1, np.nan])))
+        assert math.isnan(intervals.deviation(np.array([np.nan])))
+
+
 @pytest.mark.parametrize("patients", [2, 5, 40, 3669])
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_where_no_error_is_to_be_seen_a_trial_is_a_patient(patients, value):
@@ -145,7 +167,7 @@ def test_a_loss_has_an_interval_above_0_and_a_difference_a_symmetric_one():
     assert loss.low > 0 and loss.low * loss.high == pytest.approx(0.02**2)
     assert gain.high - 0.02 == pytest.approx(0.02 - gain.low) == t.ppf(0.975, 7) * 0.015
     assert str(intervals.of_loss(Estimate(0.0, 0.0, 8))) == "0.0000", "of no loss at all nothing is known"
-    assert math.isfinite(intervals.of_loss(Estimate(1e-9, 1.0, 1)).high)
+    assert intervals.of_loss(Estimate(1e-9, 1.0, 1)).high == pytest.approx(1e-9 * math.exp(100))
 
 
 def test_patients_count_by_their_weight():
@@ -208,3 +230,57 @@ def test_a_metric_of_which_nothing_is_said_has_the_percentiles_of_its_replicates
     score = evaluate(seen, groups, {"mine": mine})["mine"]
     each = [value_of(mine, seen, weights) for weights in patient_weights(groups, bootstrap.REPLICATES)]
     assert (score.low, score.high) == pytest.approx(tuple(np.percentile(each, [2.5, 97.5])))
+
+
+# Replicates
+
+
+def test_every_patient_is_drawn_as_often_as_any_other():
+    groups = np.array(["a", "b", "b", "c"])
+    drawn_rows = np.array(list(patient_weights(groups, 600)))
+    assert drawn_rows.shape == (600, 4) and (drawn_rows[:, 1] == drawn_rows[:, 2]).all()
+    assert (drawn_rows[:, [0, 1, 3]].sum(axis=1) == 3).all(), "three patients are drawn, with replacement"
+    assert drawn_rows.mean(axis=0) == pytest.approx(np.ones(4), abs=0.1)
+    assert len(np.unique(drawn_rows[:, 0])) > 2
+
+
+@pytest.mark.parametrize("at_once", [1, 11, 10**6])
+def test_the_replicates_do_not_depend_on_how_many_are_looked_at_together(at_once, monkeypatch):
+    groups, values = np.array([0, 0, 1, 2, 3]), np.arange(5.0)
+    expected = [weights @ values for weights in patient_weights(groups, bootstrap.REPLICATES)]
+    monkeypatch.setattr(bootstrap, "AT_ONCE", at_once)
+    found = bootstrap.draw(lambda weights: (weights @ values)[:, None], groups)
+    assert found.tolist() == [[value] for value in expected]
+
+
+def test_the_mean_of_a_class_is_over_its_own_rows_and_the_last_one_over_the_classes():
+    values = np.array([0.0, 1.0, 0.5, 0.7])
+    members = np.array([[1, 0], [1, 0], [1, 0], [0, 1]]) == 1
+    with np.errstate(all="raise"):  # the second class is not in every replicate
+        found = bootstrap.class_means(values, members, np.arange(4))
+    assert [score.value for score in found] == pytest.approx([0.5, 0.7, 0.6])
+    assert (found[1].low, found[1].high) == pytest.approx((0.7, 0.7))
+    rows = [weights[:3] for weights in patient_weights(np.arange(4), bootstrap.REPLICATES) if weights[:3].any()]
+    draws = [weights @ values[:3] / weights.sum() for weights in rows]
+    assert (found[0].low, found[0].high) == pytest.approx(tuple(np.percentile(draws, [2.5, 97.5])))
+
+
+@pytest.mark.parametrize("value", [0.5, math.nan])
+@pytest.mark.parametrize("draws", [[0.5, 0.6], [math.nan]], ids=["defined", "none"])
+def test_percentiles_need_a_figure_and_a_replicate(value, draws):
+    score = percentiles(value, np.array(draws))
+    assert math.isnan(score.low) == math.isnan(score.high) == (math.isnan(value) or math.isnan(draws[0]))
+
+
+@pytest.mark.parametrize(
+    ("score", "text", "gain"),
+    [
+        (Score(0.5, 0.25, 0.75), "0.5000 [0.2500, 0.7500]", "+0.5000 [+0.2500, +0.7500]"),
+        (Score(0.5, math.nan, 0.75), "0.5000", "+0.5000"),
+        (Score(0.5, 0.25, math.nan), "0.5000", "+0.5000"),
+        (Score(math.nan, 0.25, 0.75), "-", "-"),
+    ],
+    ids=str,
+)
+def test_a_figure_is_written_with_its_interval_where_it_has_one(score, text, gain):
+    assert (str(score), score.format_gain()) == (text, gain)

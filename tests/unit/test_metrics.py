@@ -290,3 +290,90 @@ def test_an_epoch_has_the_figure_that_it_is_monitored_by(name):
     figures = metrics.validation_figures(seen, {name: metrics.find_metric(name)})
     assert set(figures) == {"loss", "auc", "macro_f1", "accuracy", name}
     assert figures[name] == value_of(metrics.find_metric(name), seen)
+
+
+# Places where a figure turns
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "specificity", "expected"),
+    [
+        ([0, 1, 1], [0.1, 0.1, 0.8], 0.9, 1 / 2),
+        ([0, 0, 1], [0.9, 0.1, 0.5], 0.9, 0),
+        ([0] * 10 + [1, 1], [0.9] + [0.1] * 9 + [0.5, 0.2], 0.9, 1),
+        ([0] * 10 + [1, 1], [0.9] + [0.1] * 9 + [0.5, 0.2], 0.91, 0),
+        ([1, 1], [0.1, 0.8], 0.9, np.nan),
+        ([0, 0], [0.1, 0.8], 0.9, np.nan),
+    ],
+    ids=["a tie below", "an alarm on top", "just allowed", "one too many", "no negative", "no positive"],
+)
+def test_a_sensitivity_counts_the_alarms_that_the_specificity_leaves(labels, scores, specificity, expected):
+    ranking, once = Ranking(np.array(labels) == 1, np.array(scores)), np.ones(len(labels))
+    assert ranking.sensitivity_at(specificity, once) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_share_of_nothing_is_not_a_number_and_divides_by_nothing():
+    ranking, nothing = Ranking(np.array([True, False]), np.array([0.2, 0.1])), np.zeros(2)
+    with np.errstate(all="raise"):
+        assert metrics.share(np.array([0.0, 1.0]), np.array([0.0, 4.0])) == pytest.approx([np.nan, 0.25], nan_ok=True)
+        assert np.isnan(ranking.auc(nothing)) and np.isnan(ranking.average_precision(nothing))
+
+
+def test_what_the_answer_about_one_image_changes_in_a_share():
+    """Five are well and three ill, and none is called ill."""
+    seen = predicted(np.repeat([0, 1], [5, 3]), np.tile([0.9, 0.1], (8, 1)))
+    expected = {"recall": 1 / 3, "specificity": 1 / 5, "auc": 1 / 3, "accuracy": 1 / 8, "precision": 0, "log_loss": 0}
+    assert {name: METRICS[name].of_an_image(seen, [1]) for name in expected} == pytest.approx(expected)
+    three = predicted(np.repeat([0, 1, 2], [4, 2, 3]), np.tile([0.5, 0.3, 0.2], (9, 1)))
+    assert METRICS["recall"].of_an_image(three, [0, 1, 2]) == pytest.approx(1 / 2 / 3)
+
+
+def sides(calls: tuple[int, int], threshold: float = 0.5) -> list[Predicted]:
+    """Two predictions of three well and three ill, which call so many of the ill ones."""
+    labels = np.repeat([0, 1], 3)
+    found = []
+    for count in calls:
+        ill = np.where(np.arange(6) >= 6 - count, 0.9, 0.2)
+        found.append(predicted(labels, np.stack([1 - ill, ill], axis=1), threshold=threshold))
+    return found
+
+
+DRAWS = np.array([0.0, 0.2])
+SPREAD = np.sqrt(0.02)
+"""Their deviation."""
+
+
+@pytest.mark.parametrize(
+    ("name", "draws", "expected"),
+    [
+        ("recall", DRAWS, np.hypot(SPREAD, 1 / 3)),
+        ("auc", DRAWS, np.hypot(SPREAD, 1 / 3 / 4)),
+        ("auc", np.array([0.1, 0.1]), 1 / 3),
+        ("log_loss", DRAWS, SPREAD),
+    ],
+)
+def test_to_the_error_of_a_difference_comes_one_image_or_a_quarter_of_its_place(name, draws, expected):
+    found = metrics.difference(METRICS[name], 0.1, draws, sides((2, 3)), np.arange(6))
+    assert (found.value, found.error) == (0.1, pytest.approx(expected))
+
+
+def test_no_image_comes_to_the_difference_of_what_is_the_same():
+    one, same = sides((2, 2))
+    assert metrics.difference(METRICS["recall"], 0.0, DRAWS, [one, same], np.arange(6)).error == pytest.approx(SPREAD)
+    (bolder, _) = sides((2, 2), threshold=0.1)
+    other = metrics.difference(METRICS["recall"], 0.0, DRAWS, [one, bolder], np.arange(6))
+    assert other.error == pytest.approx(np.hypot(SPREAD, 1 / 3)), "the same probabilities, and another threshold"
+
+
+def test_a_difference_rests_on_the_side_with_fewer_patients():
+    found = metrics.difference(METRICS["precision"], 0.0, DRAWS, sides((2, 3)), np.arange(6))
+    assert found.patients == pytest.approx(2)
+
+
+@pytest.mark.parametrize("kind", ["share", "loss", ""])
+def test_a_figure_of_which_a_single_replicate_is_defined_has_no_interval(kind):
+    metric = Metric("mine", METRICS["auc"].function, kind=kind)
+    score = metric.score(0.5, np.array([np.nan, 0.5]), 5)
+    assert score.value == 0.5 and np.isnan([score.low, score.high]).all()
+    score = metric.score(np.nan, np.array([0.4, 0.5]), 5)
+    assert np.isnan([score.value, score.low, score.high]).all()

@@ -14,14 +14,18 @@ from tasks import FINDINGS, NAMES, drawn, exclusive, graded, labelled
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.core.task import Labels, Task, create_task
+from chestfold.data.dataset import Dataset
 from chestfold.evaluate.metrics import (
     ALIASES,
     METRICS,
     Predicted,
     confusion,
+    confusion_columns,
+    declared_metric,
     evaluate,
     evaluate_each_class,
     find_metric,
+    is_metric,
     metric_name,
     require_metric,
     value_of,
@@ -284,6 +288,11 @@ def test_the_confusion_of_labels_counts_the_outcomes_of_the_known_ones():
     assert confusion(Predicted(labelled(), labels, probs)) == each
 
 
+def test_the_columns_of_a_confusion_are_classes_or_outcomes():
+    assert confusion_columns(exclusive(3)) == NAMES[:3]
+    assert confusion_columns(labelled()) == ("true negative", "false positive", "false negative", "true positive")
+
+
 # Names
 
 
@@ -335,6 +344,29 @@ def test_kappa_is_not_for_several_labels(name):
         require_metric(name, labelled())
     for task in (exclusive(2), exclusive(3), graded(4)):
         assert require_metric(name, task) is METRICS["quadratic_kappa"]
+
+
+def test_a_name_is_a_metric_or_none():
+    assert [is_metric(name) for name in ("auc", "qwk", "f2", "acuracy")] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("declared", "task", "name"),
+    [("", exclusive(), "auc"), ("qwk", graded(4), "quadratic_kappa"), ("f2", labelled(), "f2")],
+    ids=str,
+)
+def test_a_data_set_declares_a_metric_or_has_that_of_its_task(declared, task, name):
+    assert declared_metric(Dataset(name="d", reader="csv", metric=declared), task) == name
+
+
+@pytest.mark.parametrize(
+    ("declared", "sentence"),
+    [("acuracy", "d: unknown metric 'acuracy'.*one of your own is known by --hooks"), ("qwk", "d: .* not for a mul")],
+)
+def test_a_declared_metric_that_does_not_fit_is_refused(declared, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        declared_metric(Dataset(name="d", reader="csv", metric=declared), labelled())
 
 
 @pytest.mark.parametrize("name", OF_LABELS)

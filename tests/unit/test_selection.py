@@ -1,5 +1,7 @@
 """The fast search picks what the plain loop picks, which gives every candidate to the metric."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tasks import NAMES, drawn_labels, drawn_probs, exclusive, graded, labelled
@@ -8,7 +10,7 @@ from chestfold.core.rng import generator
 from chestfold.core.task import Labels, Task, create_task
 from chestfold.evaluate.bootstrap import patient_weights
 from chestfold.evaluate.metrics import Metric, Predicted, find_metric, value_of
-from chestfold.evaluate.selection import ROUNDING, ByAccuracy, ByAuc, ByLogLoss, ByMetric, start_selection
+from chestfold.evaluate.selection import ByAccuracy, ByAuc, ByLogLoss, ByMetric, start_selection
 
 ROWS, MEMBERS, PICKS = 90, 6, 8
 GROUPS = np.arange(ROWS) // 3
@@ -144,14 +146,87 @@ def test_a_fast_figure_is_that_of_the_metric(classes, kind, name):
             assert (selection._bounds(range(MEMBERS)) >= worths).all()
 
 
+@pytest.mark.parametrize("task", [exclusive(2), exclusive(3), labelled()], ids=name_of)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_bound_of_a_candidate_is_between_its_auc_and_one(kind):
+def test_the_bound_of_a_candidate_is_between_its_auc_and_one(kind, task):
     """A bound above one would only be slow: then every candidate is sorted."""
-    task = exclusive(2)
     labels, probs = drawn(task, kind)
     selection = start_selection(find_metric("auc"), task, labels, probs, np.ones(ROWS))
     assert isinstance(selection, ByAuc)
     order = list(range(len(probs)))
     bounds = selection._bounds(order)
     assert all(bounds >= [selection.worth(member) for member in order])
-    assert all(bounds <= 1 + ROUNDING)
+    assert all(bounds <= 1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind"),
+    [(0.0, 1.0, ByAuc), (0.0, 2.0, ByAuc), (0.0, 2.1, ByMetric), (-0.1, 1.0, ByMetric)],
+    ids=str,
+)
+def test_scores_from_0_to_2_are_counted_in_bins(low, high, kind):
+    labels, probs = drawn(exclusive(2), "distinct")
+    probs[0, 0], probs[0, 1] = low, high
+    assert type(start_selection(find_metric("auc"), exclusive(2), labels, probs, np.ones(ROWS))) is kind
+
+
+@pytest.mark.parametrize(("name", "kind"), [("auc", ByMetric), ("accuracy", ByMetric), ("log_loss", ByLogLoss)])
+def test_only_whole_weights_are_counted(name, kind):
+    labels, probs = drawn(exclusive(2), "distinct")
+    weights = np.where(np.arange(ROWS) == 5, 1.5, 1.0)
+    assert type(start_selection(find_metric(name), exclusive(2), labels, probs, weights)) is kind
+
+
+def test_the_lowest_area_is_searched_by_the_metric_itself():
+    labels, probs = drawn(exclusive(2), "distinct")
+    lowest = replace(find_metric("auc"), higher_is_better=False)
+    assert type(start_selection(lowest, exclusive(2), labels, probs, np.ones(ROWS))) is ByMetric
+    require_same_picks(lowest, exclusive(2), labels, probs, np.ones(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("task", "lacking", "kind"),
+    [(labelled(), [1], ByAuc), (labelled(), [0, 1, 2], ByMetric), (exclusive(3), [2], ByMetric)],
+    ids=str,
+)
+def test_a_label_that_no_row_has_is_passed_over_and_a_class_is_not(task, lacking, kind):
+    labels, probs = drawn(task, "distinct")
+    if task.sums_to_one:
+        labels[np.isin(labels, lacking)] = 0
+    else:
+        labels[:, lacking] = 0
+    assert type(start_selection(find_metric("auc"), task, labels, probs, np.ones(ROWS))) is kind
+
+
+@pytest.mark.parametrize("name", ["log_loss", "accuracy"])
+def test_rows_whose_class_is_withheld_are_left_to_the_metric(name):
+    labels, probs = drawn(exclusive(3), "distinct")
+    labels[7] = -1
+    assert type(start_selection(find_metric(name), exclusive(3), labels, probs, np.ones(ROWS))) is ByMetric
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "weights", "area"),
+    [
+        ([0, 1, 1, 0], [0.5, 0.5, 0.25, 0.75], [2, 1, 3, 0], 1 / 8),
+        ([0, 1, 1, 0], [0.25, 0.25, 0.5, 0.75], [1, 1, 1, 1], 3 / 8),
+        ([0, 1], [0.5, 0.5], [1, 1], 1 / 2),
+        ([0, 1], [0.5, 0.75], [1, 1], 1),
+    ],
+    ids=["rows that are repeated", "the lowest are tied", "one tie", "none"],
+)
+def test_an_area_of_few_rows_by_hand(labels, scores, weights, area):
+    """A pair that is tied is half a pair."""
+    probs = np.stack([1 - np.array(scores), scores], axis=1)[None]
+    selection = start_selection(
+        find_metric("auc"), exclusive(2), np.array(labels), probs, np.array(weights, np.float64)
+    )
+    assert type(selection) is ByAuc and selection.worth(0) == area
+
+
+def test_a_bound_is_near_its_area_so_that_few_members_are_sorted():
+    labels, probs = drawn(exclusive(2), "distinct")
+    selection = start_selection(find_metric("auc"), exclusive(2), labels, probs, np.ones(ROWS))
+    assert isinstance(selection, ByAuc)
+    for member in range(MEMBERS):
+        assert selection._bounds([member])[0] < selection.worth(member) + 0.02

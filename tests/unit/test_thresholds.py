@@ -12,6 +12,7 @@ from chestfold.evaluate.metrics import METRICS, Predicted, find_metric, value_of
 from chestfold.evaluate.thresholds import (
     CANDIDATES,
     as_given,
+    best_f1_threshold,
     best_thresholds,
     cross_fitted_thresholds,
     have_thresholds,
@@ -127,6 +128,27 @@ def test_candidates_lie_between_the_scores_and_one_below_all_of_them(size):
     assert len(found) == min(size, CANDIDATES) and (np.diff(found) > 0).all()
     above = [(scores >= threshold).sum() for threshold in found]
     assert above[0] == size and len(set(above)) == len(found) and above[-1] == 1
+
+
+def test_candidates_of_three_scores_by_hand():
+    assert threshold_candidates(np.array([0.4, 0.2, 0.9, 0.4])) == pytest.approx([0.1, 0.3, 0.65])
+    assert len(threshold_candidates(np.linspace(0, 1, 1000))) == 200
+
+
+@pytest.mark.parametrize(
+    ("positive", "expected"),
+    [([0, 0, 1, 1], 0.5), ([1, 1, 1, 1], 0.2), ([0, 1, 1, 1], 0.3), ([0, 0, 0, 1], 0.7), ([1, 0, 0, 1], 0.7)],
+)
+def test_the_threshold_of_f1_is_half_way_to_the_next_score(positive, expected):
+    scores = np.array([0.2, 0.4, 0.6, 0.8])
+    assert best_f1_threshold(np.array(positive) == 1, scores) == pytest.approx(expected)
+
+
+def test_of_thresholds_that_are_as_good_the_middle_one_is_taken():
+    """Every one up to 0.65 finds the only ill one; of those that call nobody well it is the third of five."""
+    ill = np.array([0.1, 0.2, 0.3, 0.4, 0.9])
+    found = best_thresholds(exclusive(), np.array([0, 0, 0, 0, 1]), np.stack([1 - ill, ill], 1), METRICS["recall"])
+    assert found == pytest.approx([0.25])
 
 
 # Cross-fitted

@@ -92,13 +92,7 @@ class Predicted:
 
     @cached_property
     def confidences(self) -> tuple[np.ndarray, np.ndarray]:
-        """How sure predictions are, float (R,), and which are right, float (R,) of 0 and 1.
-
-        Of exclusive classes the most probable one of each row; of labels each one that is known, for being present.
-        """
-        if not self.task.sums_to_one:
-            known = self.known == 1
-            return self.probs[known], self.truth[known]
+        """How sure the most probable of exclusive classes is, float (N,), and whether it is right, of 0 and 1."""
         top = self.task.most_probable(self.probs)
         rows = np.arange(len(self.probs))
         return self.probs[rows, top], self.truth[rows, top]

@@ -17,9 +17,9 @@ from chestfold.core.rng import generator
 from chestfold.core.task import Labels, Task
 from chestfold.core.task.multilabel import label_text
 from chestfold.evaluate import predictions, results
-from chestfold.evaluate.calibrated import calibrate
+from chestfold.evaluate.calibrated import calibrate, is_current
 from chestfold.evaluate.calibration import SLOPES, calibrated, fit, fit_calibration
-from chestfold.evaluate.ensemble import ensemble
+from chestfold.evaluate.ensemble import blender_of, ensemble, require_same_members
 from chestfold.evaluate.metrics import METRICS, Predicted, value_of
 from chestfold.evaluate.results import FoldsOfResult, find_result, folds_minus_pooled
 
@@ -220,6 +220,24 @@ def test_one_fold_cannot_be_calibrated():
         fit_calibration(exclusive(2), labels, probs, np.full(ROWS, 3), "a" * 64)
 
 
+def test_two_folds_are_enough():
+    labels, probs = drawn(exclusive(2))
+    folds = np.arange(ROWS) % 2
+    made = fit_calibration(exclusive(2), labels, probs, folds, "a" * 64)
+    assert made.on_others[0] == fit(exclusive(2), labels[folds == 1], probs[folds == 1])
+    assert made.on_all == fit(exclusive(2), labels, probs)
+
+
+@pytest.mark.parametrize(
+    ("sure", "skill", "slope"), [(1e-4, 1, 100.0), (0.4, -1, 0.01)], ids=["hardly told apart", "always wrong"]
+)
+def test_a_slope_is_from_a_hundredth_to_a_hundred(sure, skill, slope):
+    labels = np.arange(60) % 2
+    ill = 0.5 + sure * skill * (2 * labels - 1)
+    (scaling,) = fit(exclusive(2), labels, np.stack([1 - ill, ill], axis=1))
+    assert scaling.slope == pytest.approx(slope)
+
+
 # Folds on different scales
 
 
@@ -334,6 +352,40 @@ def test_results_that_cannot_be_calibrated_are_refused_in_a_sentence(store):
             calibrate(name)
     with pytest.raises(InputError, match="exp1-calibrated is calibrated, and a mean of calibrated predictions is not"):
         ensemble(["exp1-calibrated", "other"], "both", "mean")
+
+
+def test_the_folder_of_a_run_that_has_begun_is_not_taken(store):
+    source = store("exp1")
+    begun = source.folder.with_name("exp1-calibrated") / "fold0"
+    begun.mkdir(parents=True)
+    (begun / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="exp1-calibrated holds another result"):
+        calibrate("exp1")
+
+
+def test_a_result_without_test_images_is_calibrated_without_them(store):
+    source = store("exp1")
+    oof, origin = source.oof()
+    about = source.record.model_dump(exclude={"name", "files", "scores", "images", "patients"})
+    bare = results.write_result(source.folder.with_name("bare"), oof, None, None, origin, about)
+    made = calibrate("bare")
+    assert (made.record.files.get("test.parquet"), made.corrupted()) == (None, None)
+    assert made.record.calibration == calibrate("exp1").record.calibration
+    assert is_current(made, bare) and not is_current(bare, bare)
+
+
+def test_a_calibrated_result_is_made_again_of_its_member_as_it_is(store):
+    """As `chestfold predict` does, with what is fitted on all folds."""
+    source = store("exp1")
+    made = calibrate("exp1")
+    probs = predictions.probabilities(source.test()[0])
+    blender = blender_of(made)
+    again = blender.fit(probs[None], np.zeros(40), np.arange(40)).predict(2 * probs[None])
+    np.testing.assert_allclose(again, predictions.probabilities(made.test()[0]))
+    require_same_members(made)
+    store("exp1", seed=5)
+    with pytest.raises(InputError, match="exp1 was trained again after exp1-calibrated .*; chestfold calibrate exp1$"):
+        require_same_members(made)
 
 
 def test_the_commands_say_what_was_calibrated(store, capsys):

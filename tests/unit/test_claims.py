@@ -194,13 +194,33 @@ def test_a_small_probability_is_not_written_as_0():
     assert [claims.in_words(p) for p in written] == list(written.values())
 
 
+@pytest.mark.parametrize(("values", "effect"), [([1, 1, -1, -1], 2), ([1, -1, 1, -1], 1), ([1, 1, 1, 1], 1)])
+def test_the_design_effect_of_two_images_of_each_of_two_patients(values, effect):
+    assert claims.design_effect(np.array(values, np.float64), np.array([0, 0, 1, 1])) == effect
+
+
+def test_a_claim_of_which_every_image_speaks_for_ours_by_hand():
+    """The third power of a half: before the two images either proportion was as probable as any other."""
+    right, wrong = np.ones(2, bool), np.zeros(2, bool)
+    for a, b in ((right, wrong), (wrong, right)):
+        assert claims.false_by_agreement(a, b, np.arange(2)) == pytest.approx(1 / 8)
+    assert claims.false_by_agreement(right, right, np.arange(2)) == pytest.approx(1 / 2)
+
+
+def test_two_images_of_a_patient_that_speak_alike_count_as_one():
+    """Two patients speak for ours and one against: of four throws of a coin at least three are heads."""
+    ours = np.array([1, 1, 1, 1, 0, 0]) == 1
+    assert claims.false_by_agreement(ours, ~ours, np.array([0, 0, 1, 1, 2, 2])) == pytest.approx(5 / 16)
+
+
 @pytest.mark.parametrize("task", [exclusive(3), graded(4), labelled()], ids=str)
 @pytest.mark.parametrize("name", ["recall", "specificity", "f1"])
 def test_what_is_no_share_of_rows_is_judged_by_its_error(task, name):
     """The mean over several classes is not."""
     pair = drawn_pair(task, (1.2, 0.8))
     found = gain_of(pair, METRICS[name], pair.at_half)
-    spread = (found.score.high - found.score.value) / t.ppf(0.975, freedom := degrees(pair, name))
+    freedom = degrees(pair, name)
+    spread = (found.score.high - found.score.value) / t.ppf(0.975, freedom)
     assert found.p_false == pytest.approx(t.sf(abs(found.score.value) / spread, freedom))
 
 

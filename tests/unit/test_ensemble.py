@@ -12,6 +12,7 @@ from tasks import exclusive
 from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
+from chestfold.core.task import create_task
 from chestfold.evaluate import predictions, results
 from chestfold.evaluate.comparisons import FoldMean
 from chestfold.evaluate.ensemble import (
@@ -19,12 +20,17 @@ from chestfold.evaluate.ensemble import (
     Blender,
     CrossFit,
     Members,
+    RankMean,
+    blend_tests,
+    blender_of,
     compare,
     create_blender,
     ensemble,
     fit_methods,
     gather,
+    require_same_members,
 )
+from chestfold.evaluate.metrics import METRICS
 from chestfold.evaluate.results import FoldsOfResult
 
 ROWS, FOLDS = 240, 4
@@ -225,6 +231,26 @@ def test_the_order_of_the_members_changes_no_fit():
         np.testing.assert_allclose(one, fitted(method, other).predict(other.probs), atol=1e-4)
 
 
+def test_ranks_by_hand():
+    """Of four rows each has the middle of its quarter; two that are tied share two quarters."""
+    of_labels = RankMean(create_task("multilabel", ["nodule"]), METRICS["auc"])
+    member = np.array([0.9, 0.1, 0.3, 0.3])[None, :, None]
+    assert of_labels.predict(member)[:, 0].tolist() == [7 / 8, 1 / 8, 1 / 2, 1 / 2]
+
+
+def test_greedy_picks_15_members_in_each_of_10_bags():
+    given = members([0.8, 0.7, 0.9])
+    picks = np.array(fitted("greedy", given).weights) * 150
+    assert picks == pytest.approx(picks.round()) and (picks.round() % 10).any()
+
+
+def test_a_stack_of_two_classes_has_a_weight_for_each_member():
+    given = members([0.0, 1.5])
+    weights = fitted("stack", given).weights
+    assert len(weights) == 2 and weights[1] > abs(weights[0]) + 0.5
+    assert fitted("stack", members([0.5, 1.0], classes=3)).weights is None
+
+
 # Files
 
 
@@ -290,6 +316,70 @@ def test_one_member_twice_is_refused(store):
     store("exp1", 1.0)
     with pytest.raises(InputError, match="two or more different members, got exp1 exp1"):
         ensemble(["exp1", "exp1"], "blend", "mean")
+
+
+def test_one_member_is_no_ensemble(store):
+    store("exp1", 1.0)
+    with pytest.raises(InputError, match="two or more different members, got exp1$"):
+        ensemble(["exp1"], "blend", "mean")
+
+
+def test_the_name_of_a_blend_is_no_path(store):
+    with pytest.raises(InputError, match="--name"):
+        ensemble(["exp1", "exp2"], "../blend", "mean")
+
+
+def test_a_blend_of_debug_runs_is_called_so(store):
+    for name in ("exp1-debug", "exp2"):
+        store(name, 1.0)
+    with pytest.raises(InputError, match="exp1-debug exp2: a blend of debug runs means nothing; name it blend-debug"):
+        ensemble(["exp1-debug", "exp2"], "blend", "mean")
+    assert ensemble(["exp1-debug", "exp2"], "blend-debug", "mean")[0].record.method == "mean"
+
+
+def test_a_blend_does_not_take_the_folder_of_a_run(store):
+    for name in ("exp1", "exp2"):
+        folder = store(name, 1.0).folder
+    begun = folder.with_name("exp3") / "fold0"
+    begun.mkdir(parents=True)
+    (begun / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="exp3 is the name of an experiment's run; choose another --name"):
+        ensemble(["exp1", "exp2"], "exp3", "mean", overwrite=True)
+
+
+@pytest.mark.parametrize("method", BLENDERS)
+def test_what_made_a_blend_is_made_again_from_what_it_kept(store, method):
+    for name in ("exp1", "exp2"):
+        store(name, 1.0)
+    result, _ = ensemble(["exp1", "exp2"], "blend", method)
+    blender = blender_of(result)
+    tests = [results.find_result(name).test()[0] for name in ("exp1", "exp2")]
+    again = predictions.probabilities(blend_tests(tests, blender))
+    np.testing.assert_allclose(again, predictions.probabilities(result.test()[0]), atol=1e-6)
+    assert type(blender) is BLENDERS[method]
+    if method != "stack":
+        assert blender.weights == list(result.record.weights)
+
+
+def test_a_blend_of_a_member_that_was_trained_again_is_not_used(store):
+    for name in ("exp1", "exp2"):
+        store(name, 1.0)
+    result, _ = ensemble(["exp1", "exp2"], "blend", "mean")
+    require_same_members(result)
+    store("exp2", 0.5)
+    with pytest.raises(InputError, match="exp2 was trained again after blend was made from it; blend them again"):
+        require_same_members(result)
+
+
+def test_members_without_predictions_of_the_tests_are_blended_without(store):
+    store("exp1", 1.0)
+    whole = store("exp2", 0.5)
+    about = whole.record.model_dump(exclude={"name", "files", "scores", "images", "patients"})
+    results.write_result(whole.folder.with_name("bare"), whole.oof()[0], None, None, whole.oof()[1], about)
+    for names in (["exp1", "bare"], ["bare", "exp1"]):
+        result, _ = ensemble(names, "-".join(names), "mean")
+        assert result.record.files.get("test.parquet") is None
+    assert results.find_result("exp1").record.files["test.parquet"]
 
 
 def test_the_command_scores_members_and_blends_alike(store, capsys):

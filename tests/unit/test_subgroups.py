@@ -18,6 +18,7 @@ from chestfold.evaluate import subgroups
 from chestfold.evaluate.predictions import predictions
 from chestfold.evaluate.results import find_result
 from chestfold.evaluate.subgroups import SubgroupScores
+from chestfold.evaluate.thresholds import cross_fitted_thresholds
 from chestfold.report.publish import publish
 
 ROWS = 240
@@ -102,6 +103,36 @@ def test_images_of_one_fold_have_no_tuned_threshold():
 
 def test_where_nothing_is_divided_there_are_no_figures():
     assert subgroups.score(table_of(exclusive()), exclusive(), {}) is None
+
+
+@pytest.mark.parametrize(("data", "are"), [("chest_xray", True), ("tiny", False), ("nowhere", False)])
+def test_ids_say_which_part_an_image_is_of_where_a_pattern_is_declared(project, data, are):
+    declare(project, "[subgroups]\nsex = { column = 'sex' }\n")
+    add_column(project, "sex", ["F", "M"])
+    assert subgroups.are_in_ids(data) == are
+
+
+def test_values_are_those_of_the_images_in_the_order_that_is_asked_for(project):
+    assert subgroups.values_in(open_index("tiny"), pd.Series(["t003"])) == {}
+    add_column(project, "sex", ["F", "M"])
+    declare(project, "[subgroups]\nsex = { column = 'sex' }\nlast = { pattern = '([03])$' }\n")
+    found = subgroups.values_in(open_index("tiny"), pd.Series(["t003", "t000", "t002"]))
+    assert {title: values.tolist() for title, values in found.items()} == {
+        "sex": ["M", "F", "F"],
+        "last": ["3", "0", ""],
+    }
+
+
+def test_tuned_shares_of_a_part_are_at_the_thresholds_of_the_other_folds():
+    task, table = exclusive(), table_of(exclusive())
+    part = subgroups.score(table, task, {"scanner": halves()})["scanner"]["new"]
+    labels, probs = task.labels(table["label"].tolist()), table[list(task.classes)].to_numpy()
+    chosen = cross_fitted_thresholds(task, labels, probs, table["fold"].to_numpy())[:, 0]
+    rows = halves() == "new"
+    called = (probs[:, 1] >= chosen)[rows]
+    assert part.tuned_recall.value == pytest.approx(called[labels[rows] == 1].mean())
+    assert part.tuned_specificity.value == pytest.approx(1 - called[labels[rows] == 0].mean())
+    assert part.tuned_recall.value != part.recall.value
 
 
 # What is declared

@@ -1,9 +1,13 @@
 """What synthetic images gain: baselines are found by their settings and by nothing else, and compared in pairs."""
 
 import pytest
+from conftest import Project, enter
+from drawn_results import rows_of, store
+from tasks import drawn_labels, exclusive
 
 from chestfold.cli import main
 from chestfold.core.files import read_json, write_json
+from chestfold.core.run_folder import SyntheticCount
 from chestfold.evaluate import synthetic_gain
 from chestfold.evaluate.results import all_results, find_result, write_result
 from chestfold.report.page import write_report
@@ -77,6 +81,27 @@ def test_a_result_without_counts_says_that_they_are_not_recorded(trained):
     write_json(path, {key: value for key, value in read_json(path).items() if key != "synthetic"})
     (pair,) = synthetic_gain.pairs(all_results())
     assert cells(pair)["synthetic"] == "not recorded"
+
+
+def test_pairs_are_in_the_order_of_their_share_sampling_and_name(tmp_path, monkeypatch):
+    project = Project(tmp_path)
+    enter(monkeypatch, project)
+    rows = rows_of(exclusive(), drawn_labels(exclusive(), 24))
+
+    def write(name: str, share: float, synthetic: str = "", sampling: str = "natural") -> None:
+        settings = {"positive_share": share, "synthetic": synthetic, "sampling": sampling}
+        counts = [SyntheticCount(images=8, made_from=4)] * 3 if synthetic else []
+        store(project, name, exclusive(), rows, settings=settings, synthetic=counts)
+
+    for share in (0.5, 0.1):
+        write(f"bare{share}", share)
+        write(f"over{share}", share, sampling="over")
+    for name, share in (("b", 0.5), ("a", 0.5), ("c", 0.1), ("d-debug", 0.1)):
+        write(name, share, "made")
+    found = [(pair.with_.name, pair.without.name) for pair in synthetic_gain.pairs(all_results())]
+    assert found[:2] == [("c", "bare0.1"), ("c", "over0.1")]
+    assert found[2:] == [("a", "bare0.5"), ("b", "bare0.5"), ("a", "over0.5"), ("b", "over0.5")]
+    assert synthetic_gain.cells(synthetic_gain.pairs(all_results())[0])[-1] == "8 from 4"
 
 
 def test_a_baseline_of_both_kinds_is_named_once(trained):

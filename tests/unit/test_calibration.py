@@ -372,6 +372,7 @@ def test_a_result_without_test_images_is_calibrated_without_them(store):
     assert (made.record.files.get("test.parquet"), made.corrupted()) == (None, None)
     assert made.record.calibration == calibrate("exp1").record.calibration
     assert is_current(made, bare) and not is_current(bare, bare)
+    assert calibrate("bare").record == made.record, "it is there already"
 
 
 def test_a_calibrated_result_is_made_again_of_its_member_as_it_is(store):

@@ -1,6 +1,7 @@
 """What must be read beside a score."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,9 @@ def test_a_class_that_is_never_predicted_is_named(matrix, fields, text):
         ([[8, 1], [1, 1]], {}),
         ([[8, 0, 0], [1, 5, 0], [0, 0, 0]], THREE),  # nobody has it
         ([[12, 0, 0, 0], [10, 2, 1, 3]], LABELS),
+        ([[0, 4, 0, 12], [10, 2, 1, 3]], LABELS),  # everything is called a nodule
+        ([[10, 3, 2, 3], [10, 2, 4, 0]], LABELS),  # as often right as wrong; always wrong
+        ([[10, 0, 2, 3], [0, 0, 0, 0]], LABELS),
     ],
 )
 def test_a_class_that_is_not_there_or_is_predicted_once_is_no_mark(matrix, fields):
@@ -60,6 +64,8 @@ def test_a_class_that_is_not_there_or_is_predicted_once_is_no_mark(matrix, field
     [
         (0.8, "accuracy = base rate 0.800"),
         (0.8004, "accuracy = base rate 0.800"),
+        (0.7996, "accuracy = base rate 0.800"),
+        (0.7994, "accuracy below base rate 0.800"),
         (0.7, "accuracy below base rate 0.800"),
     ],
 )
@@ -67,8 +73,15 @@ def test_an_accuracy_that_guessing_reaches_is_marked(accuracy, text):
     assert marks.Mark("base_rate", text) in marks.marks_of(record([[79, 1], [19, 1]], accuracy))
 
 
+@pytest.mark.parametrize("accuracy", [0.5 - 0.0005, 0.5 + 0.0005])
+def test_half_a_third_decimal_is_no_difference(accuracy):
+    text = "accuracy = base rate 0.500"
+    assert marks.marks_of(record([[9, 1], [9, 1]], accuracy)) == (marks.Mark("base_rate", text),)
+
+
 def test_a_better_accuracy_and_several_labels_have_no_base_rate_mark():
     assert "base_rate" not in kinds(record([[79, 1], [9, 11]], 0.9))
+    assert "base_rate" not in kinds(record([[79, 1], [19, 1]], 0.8006))
     assert "base_rate" not in kinds(record([[12, 0, 4, 0], [10, 2, 1, 3]], 0.1, **LABELS))
 
 
@@ -95,12 +108,17 @@ def test_a_record_without_counts_has_no_marks():
     assert marks.marks_of(record_of("exp1")) == ()
 
 
+def test_a_record_without_images_or_accuracy_has_no_base_rate_mark():
+    nobody = record([[0, 0], [0, 0]], 0.1)
+    assert marks.base_rate(nobody) is None and marks.marks_of(nobody) == ()
+    unscored = record_of("exp1", scores=Scores(at_half={}, confusion=[[5, 1], [2, 2]]))
+    assert marks.base_rate(unscored) == marks.BaseRate("healthy", 0.6) and marks.marks_of(unscored) == ()
+
+
 # The images of a table
 
 
 def facts(matrix, patients: int, **fields) -> marks.Facts:
-    from pathlib import Path
-
     counted: dict[str, Any] = {"images": sum(map(sum, matrix)), "patients": patients}
     if fields.get("task") == "multilabel":
         counted["images"] = 16
@@ -155,6 +173,16 @@ def test_the_best_of_those_that_saw_no_lungs_is_said_of_its_data_set(trained):
         "what is told without the lungs (the middle black): AUC 0.7000 [0.6000, 0.8000] by two"
     )
     assert marks.best_without_lungs([seen, other], "tiny") is None
+
+
+def test_of_those_that_saw_no_lungs_one_with_less_loss_is_better_and_one_without_a_figure_is_none():
+    found = []
+    for name, losses in (("one", 0.6), ("two", 0.5), ("three", None)):
+        half = {} if losses is None else {"log_loss": Score(losses, losses - 0.1, losses + 0.1)}
+        made = record_of(name, scores=Scores(at_half=half, confusion=[]), metric="log_loss", higher_is_better=False)
+        found.append(Result(Path(name), made.model_copy(update={"settings": {"frame": "lungs_black"}})))
+    assert marks.best_without_lungs(found, "tiny") is found[1]
+    assert marks.best_without_lungs(found[2:], "tiny") is None
 
 
 def test_results_of_before_images_and_patients_were_counted_are_counted_from_their_predictions(trained):

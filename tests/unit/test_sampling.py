@@ -5,7 +5,7 @@ import pytest
 
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
-from chestfold.data.sampling import balanced_weights, epoch_order, sample_per_class
+from chestfold.data.sampling import balanced_weights, epoch_order, random_share, sample_per_class
 
 LABELS = np.array([0] * 10 + [1] * 4 + [2] * 3)
 
@@ -89,3 +89,33 @@ def test_every_class_weighs_the_same_in_all():
 
 def test_equal_classes_weigh_1():
     assert balanced_weights(np.arange(10) % 2, 2).tolist() == [1, 1]
+
+
+def test_weights_of_soft_labels_are_those_of_their_sums():
+    soft = np.array([[0.5, 0.5], [1.0, 0.0], [0.75, 0.25], [0.75, 0.25]])
+    assert balanced_weights(soft, 2) == pytest.approx([4 / (2 * 3), 4 / (2 * 1)])
+
+
+def test_a_class_that_is_not_there_has_the_weight_of_one_image():
+    weights = balanced_weights(np.array([0, 0, 0, 1, 1, 1]), 3)
+    assert weights == pytest.approx([2 / 3, 2 / 3, 2]) and weights.dtype == np.float32
+
+
+# A share
+
+
+IDS = [f"i{n}" for n in range(11)]
+
+
+@pytest.mark.parametrize(
+    ("share", "count"), [(0.0, 1), (0.01, 1), (0.13, 1), (0.14, 2), (0.5, 6), (0.95, 10), (0.96, 11), (1.0, 11)]
+)
+def test_a_share_is_rounded_and_one_image_at_least(share, count):
+    kept = random_share(IDS, share, 0, 0)
+    assert len(kept) == count and kept == [i for i in IDS if i in kept]
+
+
+def test_a_smaller_share_is_a_part_of_a_larger_one_and_another_fold_has_another():
+    few, many = random_share(IDS, 0.3, 1, 2), random_share(IDS, 0.6, 1, 2)
+    assert set(few) < set(many) and random_share(IDS[::-1], 0.3, 1, 2) == few[::-1]
+    assert len({tuple(random_share(IDS, 0.3, seed, fold)) for seed in range(4) for fold in range(4)}) > 10

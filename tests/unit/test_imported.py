@@ -296,3 +296,81 @@ def test_each_class_has_a_column(tmp_path, task):
     table = pd.DataFrame({"id": ["i"], "A": [0.4], "B": [0.6]})
     with pytest.raises(InputError, match=r"has no column 'C'; it needs one for each class \(A, B, C\)"):
         read(tmp_path, task, ("A", "B", "C"), table, ["A"])
+
+
+def test_of_two_labels_one_column_is_not_enough(tmp_path):
+    table = pd.DataFrame({"id": ["i"], "B": [0.6]})
+    with pytest.raises(InputError, match=r"has no column 'A'; it needs one for each class \(A, B\), and has B"):
+        read(tmp_path, "multilabel", ("A", "B"), table, ["A"])
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_one_column_is_the_probability_of_the_positive_class(tmp_path, positive):
+    dataset = find_dataset("phantom").model_copy(update={"classes": ("A", "B"), "labels": {}})
+    reader = imported._Reader(dataset, create_task("multiclass", ("A", "B"), "AB"[positive]), "")
+    pd.DataFrame({"id": ["i", "j"], "p": [0.9, 0.0]}).to_csv(tmp_path / "oof.csv", index=False)
+    truth = pd.DataFrame({"id": ["j", "i"], "group": "", "fold": 0, "label": "A"})
+    probs = predictions.probabilities(reader.read(tmp_path / "oof.csv", truth, "folds/x.csv"))
+    np.testing.assert_allclose(probs[:, positive], [0.0, 0.9])
+    np.testing.assert_allclose(probs.sum(axis=1), 1)
+    assert reader.notes == [f"oof.csv: 'p' is taken as the probability of '{'AB'[positive]}'"]
+
+
+@pytest.mark.parametrize(
+    ("away", "note"),
+    [
+        (0.0, 0),
+        (1e-9, 0),
+        (0.0009, 1),
+        (-0.0009, 1),
+        (0.0011, None),
+        (-0.0011, None),
+    ],
+)
+def test_a_thousandth_is_rounding_and_more_is_not(tmp_path, away, note):
+    table = pd.DataFrame({"id": ["i", "j"], "A": [0.4, 0.3], "B": [0.6, 0.7 + away]})
+    dataset = find_dataset("phantom").model_copy(update={"classes": ("A", "B"), "labels": {}})
+    reader = imported._Reader(dataset, create_task("multiclass", ("A", "B"), "B"), "")
+    table.to_csv(tmp_path / "oof.csv", index=False)
+    truth = pd.DataFrame({"id": ["i", "j"], "group": "", "fold": 0, "label": "A"})
+    if note is None:
+        with pytest.raises(InputError, match=f"line 3: the probabilities sum to {1 + away:.4f}, not to 1"):
+            reader.read(tmp_path / "oof.csv", truth, "folds/x.csv")
+        return
+    probs = predictions.probabilities(reader.read(tmp_path / "oof.csv", truth, "folds/x.csv"))
+    np.testing.assert_allclose(probs, [[0.4, 0.6], [0.3 / (1 + away), (0.7 + away) / (1 + away)]])
+    assert reader.notes == (["oof.csv: 1 row sum to 1 but for rounding, and are scaled"] if note else [])
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_a_probability_may_be_0_or_1(tmp_path, task):
+    table = pd.DataFrame({"id": ["i", "j"], "A": [0, 1], "B": [1, 0]})
+    assert read(tmp_path, task, ("A", "B"), table, ["A", "B"]).tolist() == [[0, 1], [1, 0]]
+
+
+def test_folds_of_images_that_are_in_none_are_not_compared(project, tmp_path):
+    made = take(tmp_path, frame(), answers().assign(fold=3, label=""), name="with_folds")
+    assert set(made.result.test()[0]["fold"]) == {-1}
+
+
+def test_what_it_says_of_its_making(project, tmp_path):
+    record = take(tmp_path, frame()).result.record
+    assert (record.minutes, record.machine, record.images, record.patients) == (0.0, "elsewhere", 60, 20)
+    assert (record.folds.file, record.folds.count, record.folds.leaky) == ("tiny", 3, False)
+    with pytest.raises(InputError, match="theirs was imported without test predictions"):
+        find_result("theirs").test()
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels", "is_same"),
+    [("A", {}, True), (" A ", {}, True), ("B", {}, False), ("0", {"0": "A"}, True), ("1", {"0": "A", "1": "B"}, False)],
+)
+def test_a_label_in_other_words_is_the_same(cell, labels, is_same):
+    dataset = find_dataset("phantom").model_copy(update={"classes": ("A", "B"), "labels": labels})
+    reader = imported._Reader(dataset, create_task("multiclass", ("A", "B"), "B"), "")
+    assert reader._is_label(cell, "A") is is_same
+
+
+@pytest.mark.parametrize(("cell", "is_same"), [("2", True), ("2.0", True), ("3", False), ("", False), ("two", False)])
+def test_a_fold_may_be_written_as_any_number(cell, is_same):
+    assert imported._is_fold(cell, 2) is is_same

@@ -233,3 +233,154 @@ def test_parts_are_merged_and_proven_by_the_labels_of_the_fold_file(task):
     assert parts[1]["label"][2] != whole["label"][7]
     with pytest.raises(InputError, match="OOF of fold 1: the label of 'i07' is not that of folds/tiny.csv"):
         predictions.merge_oof(parts, file, range(3), task)
+
+
+def in_thirds() -> tuple[Folds, pd.DataFrame]:
+    whole = table(exclusive(3)).assign(fold=np.arange(ROWS) % 3)
+    return Folds("tiny", whole[["id", "group", "label", "fold"]], "0" * 64, 3), whole
+
+
+def test_a_fold_that_is_missing_is_named_and_none_other_is_needed():
+    file, whole = in_thirds()
+    parts = {fold: part for fold, part in whole.groupby("fold") if fold != 1}
+    with pytest.raises(InputError, match=r"the out-of-fold predictions of fold \[1\] are missing; train them first"):
+        predictions.merge_oof(parts, file, range(3), exclusive(3))
+    assert len(predictions.merge_oof(parts, file, [2, 0], exclusive(3))) == 8
+
+
+@pytest.mark.parametrize(("column", "value"), [("fold", 2), ("group", "p9"), ("label", "ill")])
+def test_a_row_of_another_fold_patient_or_label_is_named(column, value):
+    file, whole = in_thirds()
+    assert whole.loc[6, column] != value
+    whole.loc[6, column] = value
+    complaint = f"oof: the {column} of 'i06' is not that of folds/tiny.csv"
+    with pytest.raises(InputError, match=complaint):
+        predictions.check_against_folds(whole, file, range(3), "oof", exclusive(3))
+
+
+@pytest.mark.parametrize(("rows", "count"), [(slice(1, None), 1), (slice(3, None), 3)])
+def test_ids_that_are_missing_or_foreign_are_counted(rows, count):
+    file, whole = in_thirds()
+    complaint = f"oof: {count} ids missing from or foreign to fold .*, e.g. 'i00'"
+    with pytest.raises(InputError, match=complaint):
+        predictions.check_against_folds(whole.iloc[rows], file, range(3), "oof", exclusive(3))
+    few = Folds("tiny", file.table.iloc[rows], "0" * 64, 3)
+    with pytest.raises(InputError, match=complaint):
+        predictions.check_against_folds(whole, few, range(3), "oof", exclusive(3))
+
+
+# Several tables
+
+
+def test_the_mean_of_several_models_is_by_id_and_of_no_fold():
+    one = table(exclusive(2))
+    other = one.assign(healthy=one["ill"], ill=one["healthy"]).iloc[::-1]
+    mean = predictions.mean_predictions([one, other, one])
+    assert mean["id"].tolist() == one["id"].tolist() and set(mean["fold"]) == {-1} and mean["fold"].dtype == np.int64
+    np.testing.assert_allclose(mean["ill"], (2 * one["ill"] + one["healthy"]) / 3)
+    assert set(one["fold"]) == {1}, "a copy"
+
+
+def test_tables_of_other_ids_or_classes_are_not_matched():
+    rows = table(exclusive(2))
+    with pytest.raises(InputError, match=r"classes differ: \['healthy', 'ill'\] and \['ill', 'dead'\]"):
+        predictions.aligned(rows, rows["id"], ["ill", "dead"])
+    with pytest.raises(InputError, match="the tables differ in 2 ids, the first is 'i00'"):
+        predictions.aligned(rows.iloc[1:], rows["id"].iloc[:-1], ["ill", "healthy"])
+    found = predictions.aligned(rows, rows["id"].iloc[::-1], ["ill", "healthy"])
+    assert list(found) == [*predictions.KEYS, "ill", "healthy"]
+    pd.testing.assert_frame_equal(found[list(rows)], rows.iloc[::-1].reset_index(drop=True))
+
+
+def test_other_probabilities_are_those_of_a_copy():
+    rows = table(exclusive(2))
+    before = rows.copy()
+    changed = predictions.with_probabilities(rows, np.tile([0.25, 0.75], (ROWS, 1)))
+    assert set(changed["healthy"]) == {0.25} and set(changed["ill"]) == {0.75}
+    probs = predictions.probabilities(rows)
+    probs[:] = 0
+    pd.testing.assert_frame_equal(rows, before)
+
+
+def test_a_table_has_its_columns_in_order_whatever_the_rows_have():
+    rows = pd.DataFrame({"label": ["ill"], "path": ["x"], "group": ["p"], "id": ["i"]}, index=[7])
+    made = predictions.predictions(rows, 2, ["b", "a"], np.array([[0.25, 0.75]], np.float32))
+    assert made.to_dict("records") == [{"id": "i", "group": "p", "fold": 2, "label": "ill", "b": 0.25, "a": 0.75}]
+    assert made["fold"].dtype == np.int64 and made["a"].dtype == np.float64
+
+
+def test_only_tasks_of_other_than_exclusive_classes_are_named():
+    assert predictions.task_identity(exclusive(3)) == {}
+    assert predictions.task_identity(labelled()) == {"task": "multilabel"}
+
+
+# Files
+
+
+def test_a_file_that_is_not_there_and_one_of_others_are_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="oof.parquet does not exist; train the missing fold first"):
+        predictions.read(tmp_path / "oof.parquet")
+    path = stored(tmp_path / "oof.parquet", exclusive(3))
+    columns = pq.read_table(path)
+    pq.write_table(columns.replace_schema_metadata({}), path)
+    with pytest.raises(InputError, match="was not written by chestfold: it carries no provenance"):
+        predictions.read(path)
+
+
+@pytest.mark.parametrize("name", predictions.KEYS)
+def test_a_key_that_is_left_out_or_empty_is_refused(tmp_path, name):
+    path = stored(tmp_path / "oof.parquet", exclusive(3))
+    whole = pq.read_table(path)
+    rewrite(path, whole.to_pandas().drop(columns=name))
+    with pytest.raises(InputError, match="was not written by chestfold"):
+        predictions.read(path)
+    place = whole.column_names.index(name)
+    cells = pa.array([None, None, *whole[name].to_pylist()[2:]], whole.schema.field(name).type)
+    pq.write_table(whole.set_column(place, name, cells), path)
+    with pytest.raises(InputError, match=f"its column '{name}' is empty in 2 rows; restore it"):
+        predictions.read(path)
+
+
+@pytest.mark.parametrize("task", [exclusive(3), graded(4)], ids=name_of)
+def test_a_label_that_is_none_of_the_classes_is_refused(tmp_path, task):
+    path = stored(tmp_path / "oof.parquet", task)
+    rewrite(path, pq.read_table(path).to_pandas().replace({"label": {"ill": "sick"}}))
+    with pytest.raises(InputError, match="'sick' in its column label is none of its classes; restore it"):
+        predictions.read(path)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_table_of_as_many_cells_as_may_be_is_read(tmp_path, monkeypatch, over):
+    path = stored(tmp_path / "oof.parquet", exclusive(3))
+    monkeypatch.setattr(predictions, "MOST_CELLS", ROWS * 7 - over)
+    if not over:
+        predictions.read(path)
+        return
+    with pytest.raises(InputError, match="announces 12 rows of 7 columns, .* has at most 83 cells"):
+        predictions.read(path)
+
+
+def test_texts_that_are_stored_once_are_counted_in_each_row(tmp_path, monkeypatch):
+    path = tmp_path / "oof.parquet"
+    predictions.write(path, table(exclusive(3)).assign(group="p" * 10_000), origin(exclusive(3)))
+    about = pq.read_metadata(path)
+    stored_bytes = sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups))
+    texts = ROWS * 10_000 + ROWS * 3 + sum(map(len, table(exclusive(3))["label"]))
+    assert stored_bytes < texts
+    for most, complaint in (
+        (texts, ""),
+        (texts - 1, "holds texts of more than"),
+        (stored_bytes - 1, "announces 12 rows"),
+    ):
+        monkeypatch.setattr(predictions, "MOST_BYTES", most)
+        if not complaint:
+            predictions.read(path)
+            continue
+        with pytest.raises(InputError, match=complaint):
+            predictions.read(path)
+
+
+def test_the_largest_table_that_is_thought_of_is_read():
+    """Eight corruptions of 400,000 images with 14 labels: keys, the corruption and probabilities."""
+    assert 8 * 400_000 * (len(predictions.KEYS) + 1 + 14) < predictions.MOST_CELLS < 100_000_000
+    assert predictions.MOST_BYTES == 512 * 2**20

@@ -2,9 +2,11 @@
 
 import unicodedata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from matplotlib.font_manager import FontEntry
+from PIL import ImageFont
 
 from chestfold.evaluate import fonts
 from chestfold.evaluate.fonts import Font, letter
@@ -94,3 +96,73 @@ def test_of_several_fonts_an_upright_one_of_a_weight_near_regular_comes_first():
     ]
     found = [entry.name for entry in sorted(entries, key=fonts._fitness)]
     assert found == ["of a weight in words", "light", "a bold", "an italic"]
+
+
+def test_fonts_are_tried_in_the_order_of_how_usual_they_are(monkeypatch):
+    known = [Font("Odd", "odd"), Font("Meiryo", "m"), Font("Noto Sans JP", "n"), Font("Other", "other")]
+    monkeypatch.setattr(fonts, "installed_fonts", lambda: known)
+    monkeypatch.setattr(fonts, "packaged_fonts", lambda: [Font("packaged", "p")])
+    monkeypatch.setattr(fonts, "fonts_installed_lately", lambda: (Font("late", "l"),))
+    found = [font.family for font in fonts.candidates()]
+    assert found == ["DejaVu Sans", "Noto Sans JP", "Meiryo", "packaged", "Odd", "Other", "late"]
+
+
+def test_without_the_package_there_is_no_packaged_font(monkeypatch):
+    monkeypatch.setattr(fonts, "find_spec", lambda name: None)
+    assert fonts.packaged_fonts() == []
+
+
+@pytest.mark.parametrize("text", ["विकार", "طبيعي", "שלום", "١٢", "e\u0308"])
+def test_letters_that_change_by_context_are_not_drawn_even_by_a_font_that_has_them(monkeypatch, text):
+    monkeypatch.setattr(fonts, "_has", lambda font, letters: True)
+    assert fonts.find_font(text) is None and fonts.drawable("正常") == "正常"
+
+
+def test_one_letter_needs_no_other_to_be_told_from(no_fonts):
+    assert letter(["Ж", "ill"]).shown == {"Ж": "Ж", "ill": "ill"}
+    assert fonts._has(fonts.default_font(), "Ж") and fonts._has(fonts.default_font(), "Ж Я")
+    assert not fonts._has(fonts.default_font(), "Ж肺")
+
+
+@pytest.mark.parametrize(("text", "is_plain"), [("ill", True), ("Œdème", False), ("肺", True)])
+def test_plain_english_and_what_no_font_has_are_drawn_by_pillow(no_fonts, text, is_plain):
+    font = fonts.pillow_font(text, 14)
+    assert isinstance(font, ImageFont.FreeTypeFont) and font.size == 14
+    assert (font.getname()[0] != "DejaVu Sans") is is_plain
+
+
+def test_a_class_has_its_text_and_other_words_their_own(no_fonts):
+    lettering = letter(["healthy", "肺炎"])
+    assert (lettering.text("肺炎"), lettering.text("healthy"), lettering.text("Œdème")) == (
+        "class 2",
+        "healthy",
+        "Œdème",
+    )
+
+
+def test_a_legend_is_left_beside_numbers_only(no_fonts, tmp_path, capsys):
+    letter(["healthy", "ill"]).write_legend(tmp_path)
+    assert list(tmp_path.iterdir()) == [] and not capsys.readouterr().out
+    letter(["healthy", "肺炎"]).write_legend(tmp_path)
+    assert (tmp_path / "class_names.txt").read_text(encoding="utf-8") == "class 2 = 肺炎\n"
+    assert "pictures: class 2 is 肺炎 (also in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [("a\ufe0fb", "ab"), ("a\ufe00b", "ab"), ("a\ufdffb", "a\ufdffb"), ("a\ufe10b", "a\ufe10b"), ("\u00adill", "ill")],
+)
+def test_marks_without_a_shape_are_left_out(text, cleaned):
+    assert fonts.clean(text) == cleaned
+
+
+def test_the_families_are_named_once_and_matplotlib_s_own_first(monkeypatch):
+    monkeypatch.setattr(fonts, "find_font", lambda text: Font(text, "") if text else None)
+    assert fonts.families(["b", "", "a", "b"]) == ["DejaVu Sans", "b", "a"]
+
+
+def test_a_font_of_a_collection_is_that_of_its_number():
+    assert fonts._font(SimpleNamespace(name="n", fname="f", index=2)) == Font("n", "f", 2)
+    assert fonts._font(SimpleNamespace(name="n", fname="f")) == Font("n", "f", 0)
+    with pytest.raises(OSError, match="invalid argument|cannot open|unknown"):
+        Font("DejaVu Sans", fonts.default_font().path, 5).of_size(14)

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import tiny_experiment
+from conftest import record_of, tiny_experiment
 
 from chestfold.cli import main
 from chestfold.core.config import Request
 from chestfold.core.errors import InputError
 from chestfold.core.files import project_dir
-from chestfold.evaluate.published_baselines import Line, SourceTable, filled_tables, lines_of, source_tables
+from chestfold.evaluate.published_baselines import Line, SourceTable, filled_tables, lines_of, results_of, source_tables
 from chestfold.evaluate.results import NOT_RUN, NotRun, Result, all_results, find_result, write_not_run
 from chestfold.report.publish import publish
 
@@ -89,6 +89,61 @@ def test_the_sources_figures_are_those_of_the_texts():
     }
     assert theirs["exp003"] == {"accuracy": 0.8226}
     assert theirs["exp002"]["accuracy"] == 0.9103
+
+
+def drawn(name: str, **fields) -> dict[str, Result]:
+    """A result that is of no files."""
+    settings = {"image_size": 32, "epochs": 1} | fields.pop("settings", {})
+    return {name: Result(Path(name), record_of(name, settings=settings, **fields))}
+
+
+def described(name: str, **fields) -> list[str]:
+    """What stands in the third column of the line of exp100, where a result of this name is there."""
+    return [line[2] for line in lines_of(table("exp100"), drawn(name, **fields), {})]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "text"),
+    [
+        ("exp100", {}, "32 px, 1 epoch, 3 folds, as written"),
+        ("exp100", {"parent": "exp099", "changed": {"lr": (1, 2)}}, "32 px, 1 epoch, 3 folds, as written"),
+        (
+            "exp100-b",
+            {"parent": "exp100", "changed": {"pretrained": (False, True)}},
+            "32 px, 1 epoch, pretrained True, 3 folds",
+        ),
+        (
+            "exp100-b",
+            {"parent": "exp100", "changed": {"randaugment": ([], [2, 9])}},
+            "32 px, 1 epoch, randaugment 2x9, 3 folds",
+        ),
+        ("exp100-b", {"parent": "exp100", "changed": {"epochs": (3, 1)}}, "32 px, 1 epoch, 3 folds"),
+        ("exp100@wards", {"data": "wards"}, "32 px, 1 epoch, data wards, 3 folds, as written"),
+        ("exp100", {"settings": {"epochs": 2}}, "32 px, 2 epochs, 3 folds, as written"),
+        ("exp100-debug", {}, "not run"),
+        ("exp1001", {}, "not run"),
+        ("exp100-black", {"settings": {"frame": "lungs_black"}}, "not run"),
+    ],
+)
+def test_a_run_in_few_words(name, fields, text):
+    assert described(name, **fields) == [text]
+
+
+def test_results_of_a_line_are_in_the_order_of_their_names():
+    found = drawn("exp100-b") | drawn("exp100@c") | drawn("exp100") | drawn("exp100-a")
+    assert [made.name for made in results_of(Line(what="", experiment="exp100"), found)] == sorted(found)
+
+
+def test_what_could_not_be_run_is_said_until_it_was():
+    stopped = {"exp100": NotRun(name="exp100", why="weights", data="tiny", settings={}, date="2026-01-01")}
+    assert lines_of(table("exp100"), {}, stopped) == [["tiny", "exp100", "not run: weights", *"-----"]]
+    (line,) = lines_of(table("exp100"), drawn("exp100"), stopped)
+    assert line[2:] == ["32 px, 1 epoch, 3 folds, as written", *"-----"]
+
+
+def test_a_source_s_figures_have_four_digits():
+    theirs, _ = lines_of(table("exp100", auc=0.98765, f1=1.0), {}, {})
+    assert theirs == ["tiny", "source", "-", "0.9877", "-", "-", "1", "-"]
 
 
 def stop_for_weights(name: str) -> None:

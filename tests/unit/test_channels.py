@@ -12,9 +12,21 @@ from conftest import tiny_experiment
 from chestfold.core.config import Request
 from chestfold.core.errors import InputError
 from chestfold.data import cache
+from chestfold.data import channels as channels_of
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import catalogue, open_index, read_declaration
-from chestfold.data.channels import Form, file_places, grey_of, neighbours, require_channels
+from chestfold.data.channels import (
+    Form,
+    as_hashed,
+    decode_form,
+    file_places,
+    grey_of,
+    neighbours,
+    require_channels,
+    require_shown,
+    shown_as,
+    slice_of,
+)
 from chestfold.data.dataset import Dataset, Index
 from chestfold.train.prepare import prepare
 
@@ -156,6 +168,88 @@ def test_grey_of_three_channels():
         assert (grey_of(dataset(three_channels=kind), pixels) == expected).all()
         assert (grey_of(dataset(three_channels=kind), pixels.astype(np.uint16) * 257) == expected).all()
     assert grey_of(dataset(), np.full((2, 4, 4), 65535, np.uint16)).max() == 255
+
+
+@pytest.mark.parametrize(
+    ("fields", "channels", "greys"),
+    [
+        ({}, 1, 20),
+        ({"three_channels": "slices", "slice_pattern": "(a)(1)"}, 1, 20),
+        ({"three_channels": "grey"}, 3, [20, 20, 20]),
+        ({"three_channels": "rgb"}, 3, [20, 20, 20]),
+        ({"three_channels": "slices", "slice_pattern": "(a)(1)"}, 3, [10, 20, 30]),
+        ({"three_channels": "windows", "windows": ((0, 1), (0, 2), (0, 3))}, 3, [20, 20, 20]),
+    ],
+)
+def test_the_image_itself_is_the_second_of_three_places(tmp_path, fields, channels, greys):
+    places = ("before.png", "itself.png", "after.png")
+    for name, grey in zip(places, (10, 20, 30), strict=True):
+        cv2.imwrite(str(tmp_path / name), np.full((8, 8), grey, np.uint8))
+    made = decode_form(dataset(**fields), tmp_path, places, Form(8, channels), (None, ""))
+    assert made.shape == Form(8, channels).shape and made[3, 3].tolist() == greys
+
+
+@pytest.mark.parametrize(
+    ("form", "shape", "dtype"),
+    [
+        (Form(8), (8, 8), np.uint8),
+        (Form(8, 3), (8, 8, 3), np.uint8),
+        (Form(9, 1, 16), (9, 9), np.uint16),
+        (Form(9, 3, 16), (9, 9, 3), np.uint16),
+    ],
+)
+def test_the_shape_of_a_form(form, shape, dtype):
+    assert form.shape == shape and form.dtype is dtype
+
+
+def test_a_slice_s_number_is_a_number_and_its_series_the_rest():
+    made = dataset(slice_pattern=PATTERN)
+    assert slice_of(made, "s_012") == ("s", 12) and slice_of(made, "s") is None
+
+
+# What is declared
+
+
+SLICES = {"three_channels": "slices", "slice_pattern": PATTERN}
+
+
+@pytest.mark.parametrize(
+    ("fields", "channels", "shown"),
+    [
+        ({}, 1, {}),
+        (SLICES, 1, {}),
+        (SLICES, 3, SLICES),
+        ({"value_range": (0, 9), "ct_window": "lung"}, 1, {"value_range": "(0, 9)", "ct_window": "lung"}),
+        ({"windows": ("lung", "bone", "lung")}, 1, {"windows": "('lung', 'bone', 'lung')"}),
+    ],
+)
+def test_what_decides_the_pixels_is_what_is_declared_of_them(fields, channels, shown):
+    made = dataset(**fields)
+    assert shown_as(made, channels) == shown
+    assert as_hashed(made, channels) == ([shown] if shown else [])
+    require_shown(shown, made, channels, "exp100")
+    require_shown(None, made, channels, "exp100")
+    with pytest.raises(
+        InputError, match=r"exp100 was trained while .* of made said .*\(ct_window: brain then, .* now\); rest"
+    ):
+        require_shown(shown | {"ct_window": "brain"}, made, channels, "exp100")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "missing"),
+    [
+        ("rgb", {}, ""),
+        ("", {}, ""),
+        ("windows", {}, 'three_channels = "windows" needs windows, a list of three'),
+        ("windows", {"windows": ((0, 1), (0, 2), (0, 3))}, ""),
+        ("slices", {}, 'three_channels = "slices" needs slice_pattern'),
+        ("slices", {"slice_pattern": PATTERN}, ""),
+    ],
+)
+def test_what_three_channels_need_is_said(kind, given, missing):
+    made = dataset().model_copy(update={"three_channels": kind} | given)
+    found = channels_of.what_is_missing(made)
+    assert found.startswith(missing) and bool(found) is bool(missing)
 
 
 # Caches

@@ -15,9 +15,10 @@ from chestfold.core.run_folder import RunFolder
 from chestfold.core.task import create_task
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
+from chestfold.data.channels import Form
 from chestfold.data.duplicates import near_matches, near_pairs
 from chestfold.data.extra import open_extra
-from chestfold.data.twins import find_twins
+from chestfold.data.twins import Twin, find_twins
 from chestfold.evaluate import predictions
 from chestfold.models import ood
 from chestfold.train.prepare import prepare
@@ -249,6 +250,41 @@ def test_one_of_several_classes_does_not_join_several_labels(project):
     write_more(project)
     with pytest.raises(InputError, match="it is declared as multiclass, and this experiment's data set as multilabel"):
         open_extra("more", create_task("multilabel", ("healthy", "ill")))
+
+
+def test_a_data_set_that_lacks_a_class_does_not_join(project):
+    write_more(project)
+    with pytest.raises(
+        InputError, match="its classes are ill, healthy, and those here healthy, ill, odd; give them the"
+    ):
+        open_extra("more", create_task("multiclass", ("healthy", "ill", "odd"), "ill"))
+
+
+def test_what_joins_carries_the_name_of_its_data_set(project):
+    write_more(project)
+    found = open_extra("more", create_task("multiclass", ("healthy", "ill"), "ill"))
+    made = found.addition(Form(32))
+    assert found.name == "more" and found.ids == [f"t{n:03d}" for n in range(COUNT)]
+    assert (made.kind, made.about, made.made_from) == ("extra", "of the data set more", 0)
+    assert made.ids == [f"more/t{n:03d}" for n in range(COUNT)] and made.labels.tolist() == [1, 0] * 3
+    expected = read_grey(project.input / "more" / "images" / "t004.png")
+    np.testing.assert_array_equal(made.pixels[4], expected)
+    with pytest.raises(InputError, match="more does not say what its three channels are"):
+        found.addition(Form(32, 3))
+
+
+@pytest.mark.parametrize(("exact", "words"), [(True, "the same file"), (False, "nearly the same image")])
+def test_a_twin_in_words(exact, words):
+    assert str(Twin("a", "b", exact)) == f"a is {words} as b"
+
+
+def test_every_pair_of_twins_is_found_once_those_by_their_bytes_first(project):
+    first, second = held_out(0)[:2]
+    copies = [(0, brighter(project, first)), (1, file_of(project, second)), (2, file_of(project, second))]
+    write_more(project, copies=copies)
+    twins = find_twins(open_index("more"), ["t000", "t002", "t001"], open_index("tiny"), held_out(0))
+    expected = [Twin("t002", second, exact=True), Twin("t001", second, exact=True), Twin("t000", first, exact=False)]
+    assert twins == expected
 
 
 # Columns beside the image

@@ -132,6 +132,21 @@ def test_lungs_move_with_their_image(augment_batch):
     assert shown[:, 0].equal(shown[:, 1]) and len({image.numpy().tobytes() for image in shown}) > 1
 
 
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_processes_are_given_the_batches_that_are_left(monkeypatch, kind):
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(loader, "DataLoader", lambda given, **options: asked.update(options) or iter([given]))
+    monkeypatch.setattr(loader.distributed, "device", lambda: torch.device(kind))
+    made = TrainBatches(tiny_experiment(), exclusive(), 0, images(24), workers=2)
+    assert list(made.epoch(5, 1)) == [made]
+    assert asked == {
+        "batch_size": None,
+        "sampler": [(5, 1), (5, 2)],
+        "num_workers": 2,
+        "pin_memory": kind == "cuda",
+    }
+
+
 # Images
 
 

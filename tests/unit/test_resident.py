@@ -10,6 +10,7 @@ from tasks import exclusive
 from test_tensor_batch import COUNT, SIZE, smooth
 
 from chestfold.core.config import Experiment
+from chestfold.data import resident
 from chestfold.data.loader import Images, TrainBatches, images_of
 from chestfold.data.resident import ResidentBatches, is_resident, training_batches
 from chestfold.data.transforms.preprocess import NO_PREPROCESSING, Preprocess
@@ -74,3 +75,26 @@ def test_they_lie_on_a_gpu_that_has_room(changes, given, device, is_there, monke
 
 def test_a_cpu_makes_them_by_opencv():
     assert type(training_batches(experiment(), exclusive(), 0, images(), CPU)) is TrainBatches
+
+
+def test_a_gpu_makes_them_itself(monkeypatch):
+    monkeypatch.setattr(resident, "is_resident", lambda *_: True)
+    assert type(training_batches(experiment(), exclusive(), 0, images(), CPU)) is ResidentBatches
+
+
+@pytest.mark.parametrize("at_once", [1, 5, COUNT - 1, COUNT])
+def test_images_lie_there_in_their_order_however_many_go_at_once(monkeypatch, at_once):
+    monkeypatch.setattr(resident, "AT_ONCE", at_once)
+    given = images().take(np.arange(COUNT)[::-1])
+    made = ResidentBatches(experiment(), exclusive(), 0, given, CPU)
+    assert made._pixels[:, 0].numpy().tolist() == given.pixels[::-1].tolist()
+
+
+@pytest.mark.parametrize("first", [0, 1, COUNT // 16])
+def test_an_epoch_is_resumed_at_any_batch(first):
+    made = ResidentBatches(experiment(), exclusive(), 0, images(), CPU)
+    drawn: list[int] = []
+    honest = made._draw
+    made._draw = lambda epoch, n: drawn.append(n) or honest(epoch, n)  # type: ignore[func-returns-value]
+    assert len(list(made.epoch(1, first))) == COUNT // 16 - first
+    assert drawn == list(range(first, COUNT // 16)) or (first == COUNT // 16 and drawn == [first])

@@ -138,6 +138,50 @@ def test_a_part_of_another_fold_and_one_without_lineage_are_refused(project, rel
         open_part("made", 2, Form(32))
 
 
+def test_what_a_part_holds(project, related):
+    write_part(project, f"{related['out'][0]};{related['out'][1]}", related["out"][2])
+    part = open_part("made", 0, Form(32))
+    assert (part.name, part.fold, part.ids) == ("made_fold0", 0, ["made_fold0/s0", "made_fold0/s1"])
+    assert part.parents() == set(related["out"][:2])
+    assert part.pixels.shape == (2, 32, 32) and part.path.name == "train.csv"
+    with pytest.raises(InputError, match="made_fold0 does not say what its three channels are"):
+        open_part("made", 0, Form(32, 3))
+
+
+def test_a_part_without_synthetic_images_and_one_of_no_fold_are_refused(project, related):
+    write_part(project, "", related["out"][1])
+    with pytest.raises(InputError, match=r"train\.csv: no row has parents, so that the set holds no synthetic image"):
+        open_part("made", 0, Form(32))
+    write_part(project, related["out"][0], related["out"][1])
+    path = project.input / "made_fold0" / "train.csv"
+    path.write_text(path.read_text().replace(f",{FOLD},0,", ",,0,"))
+    with pytest.raises(InputError, match=r"s0 was made for fold \(none\), not for fold 0"):
+        open_part("made", 0, Form(32))
+
+
+@pytest.mark.parametrize("column", ["label", "group", "host", "parents", "fold"])
+def test_a_table_that_lacks_a_column_is_refused(project, related, column):
+    write_part(project, related["out"][0], related["out"][1])
+    declared = project.input / "made_fold0" / "dataset.toml"
+    declared.write_text(declared.read_text().replace('group_column = "group"\n', ""))
+    path = project.input / "made_fold0" / "train.csv"
+    pd.read_csv(path).drop(columns=column).to_csv(path, index=False)
+    with pytest.raises(InputError, match=f"has no column '{column}'"):
+        open_part("made", 0, Form(32))
+
+
+@pytest.mark.parametrize(("host", "group", "is_refused"), [("", "b", True), ("", "c", False), ("out", "b", False)])
+def test_a_host_says_of_whom_an_image_is(project, related, host, group, is_refused):
+    """Where there is none, the group does."""
+    write_part(project, "elsewhere", host, group=group)
+    part = open_part("made", 0, Form(32))
+    if not is_refused:
+        require_unrelated(part, {"in": "b", "out": "a"}, {"in"})
+        return
+    with pytest.raises(InputError, match="s0 is of patient b, who is held out in this fold; make the set again"):
+        require_unrelated(part, {"in": "b", "out": "a"}, {"in"})
+
+
 def test_a_share_of_the_positive_class_is_trained_on(project, related):
     chosen = exp(positive_share=0.5)
     ready = prepare(Request("exp100", chosen))

@@ -193,6 +193,9 @@ def test_test_predictions_are_proven_too(project, tmp_path, change, complaint):
 def test_a_file_that_is_not_there_is_one_sentence(project):
     with pytest.raises(InputError, match=r"nowhere\.csv does not exist; name the CSV"):
         import_result("theirs", "tiny", "", Source(Path("nowhere.csv")))
+    frame().to_csv(project.root / "oof.csv", index=False)
+    with pytest.raises(InputError, match=r"tests\.csv does not exist; name the CSV"):
+        import_result("theirs", "tiny", "", Source(project.root / "oof.csv", Path("tests.csv")))
 
 
 def test_the_column_of_the_images_may_have_another_name(project, tmp_path):

@@ -1,11 +1,13 @@
 """Rows of the board, of results that are no files: texts, order and what is left out."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import make_project, record_of
 
+from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
 from chestfold.evaluate import leaderboard
 from chestfold.evaluate.attention import Attention
@@ -235,3 +237,47 @@ def test_a_published_result_of_more_folds_that_is_hidden_is_said(empty, here, th
         record_of("net", folds=folds).write(folder / "net" / "scores.json")
     expected = "net: shown is fold 0 of 3 of runs/ in the place of the published 3 folds"
     assert leaderboard.displaced() == ([expected] if is_said else [])
+
+
+# Runs that are not collected
+
+
+def fold(tmp_path: Path, name: str, finished: bool, epochs: int | None = None, trained: int = 0) -> Any:
+    """What a run folder knows of a fold that was begun."""
+    manifest = tmp_path / f"{name}.json"
+    if finished:
+        manifest.write_text("{}")
+    return SimpleNamespace(
+        path=Path("runs") / name,
+        manifest_path=manifest,
+        manifest=lambda: SimpleNamespace(best_epoch=3),
+        history=lambda: [{}] * trained,
+        config=lambda: SimpleNamespace(settings={} if epochs is None else {"epochs": epochs}),
+    )
+
+
+def test_a_run_is_unfinished_until_its_folds_are_finished_and_collected(tmp_path, monkeypatch):
+    runs = []
+    for name, finished, is_collected in (
+        ("a", True, True),
+        ("b", True, False),
+        ("c", False, True),
+        ("d", False, False),
+    ):
+        path = tmp_path / name
+        path.mkdir()
+        if is_collected:
+            (path / "scores.json").write_text("{}")
+        folds = [fold(path, "fold0", True), fold(path, "fold1", finished, 5, trained=2)]
+        runs.append(SimpleNamespace(name=name, path=path, begun_folds=lambda folds=folds: folds))
+    monkeypatch.setattr(leaderboard, "run_folders", lambda: runs)
+    assert leaderboard.unfinished() == [
+        "not collected yet: b: fold0 finished (best epoch 3), fold1 finished (best epoch 3)",
+        "not collected yet: c: fold0 finished (best epoch 3), fold1 2 of 5 epochs",
+        "not collected yet: d: fold0 finished (best epoch 3), fold1 2 of 5 epochs",
+    ]
+
+
+def test_a_fold_of_before_epochs_were_kept_has_the_usual_number(tmp_path):
+    assert leaderboard.epochs_of(fold(tmp_path, "fold0", False, 1)) == 1
+    assert leaderboard.epochs_of(fold(tmp_path, "fold0", False)) == Experiment().epochs

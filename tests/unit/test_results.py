@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_project, record_of, tiny_experiment
-from drawn_results import rows_of, store
+from drawn_results import rows_of, store, with_probs
 from sklearn.metrics import roc_auc_score
 from tasks import drawn, drawn_labels, exclusive, graded, labelled
 
@@ -15,6 +15,7 @@ from chestfold.core.config import Request
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, sha256, write_json
 from chestfold.core.run_folder import RunFolder
+from chestfold.data.dataset import Dataset
 from chestfold.evaluate import metrics, predictions, results
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.metrics import METRICS
@@ -267,6 +268,76 @@ def test_what_is_made_of_others_takes_after_the_first_of_them():
     assert (about["data"], about["machine"], about["minutes"], about["date"]) == ("tiny", "this", 3.4, "2026-02-01")
     assert about["members"] == ["a", "b"] and about["settings"] == {"hooks": "mine.py"}
     assert results.about_members([second])["settings"] == {}
+
+
+def test_what_was_not_counted_is_counted_from_the_predictions(at):
+    task = exclusive()
+    made = store(at, "uncounted", task, rows_of(task, drawn_labels(task, 30)))
+    before = made.rewritten(images=0, patients=0)
+    assert (before.images, before.patients) == (30, 15)
+    assert (made.rewritten(images=7, patients=5).images, before.rewritten(patients=5).patients) == (7, 5)
+
+
+def test_a_result_of_all_that_there_may_be(at):
+    """Corrupted images, hooks, and parts that somebody else knows."""
+    task = exclusive()
+    rows = rows_of(task, drawn_labels(task, 30), folds=2)
+    oof = with_probs(rows, task, "all")
+    tables = {"blur": with_probs(rows, task, "blur"), "zoom": with_probs(rows, task, "zoom")}
+    about = record_of("all", folds=folds(2, (0, 1))).model_dump(
+        exclude={"name", "scores", "files", "images", "patients"}
+    )
+    used = hooks.Hooks(Path("mine.py"), b"x = 1", {})
+    values = {"half": np.array(["a", "b", ""] * 10)}
+    stack = predictions.stacked(tables)
+    made = results.write_result(at.runs / "all", oof, None, stack, {"folds": "tiny"}, about, used, values)
+    files = {"oof.parquet", "corrupted.parquet", hooks.FILE}
+    assert {name for name, digest in made.record.files.items() if digest} == files
+    assert all(made.record.files[name] == sha256((made.folder / name).read_bytes()) for name in files)
+    found = made.corrupted()
+    assert found is not None and list(found) == ["blur", "zoom"]
+    np.testing.assert_allclose(found["zoom"]["ill"], tables["zoom"]["ill"], rtol=1e-6)
+    scores = made.record.scores
+    assert scores.corrupted is not None and list(scores.corrupted.per_corruption) == ["blur", "zoom"]
+    assert scores.by_subgroup is not None and {
+        value: part.images for value, part in scores.by_subgroup["half"].items()
+    } == {
+        "a": 10,
+        "b": 10,
+    }
+    assert scores.folds_minus_pooled is not None and scores.threshold is not None, "of two folds"
+    assert made.by_subgroup() == scores.by_subgroup and scores.test is None
+
+
+def test_parts_that_ids_tell_are_scored_for_results_of_before(at, monkeypatch):
+    task = exclusive()
+    made = store(at, "parts", task, rows_of(task, drawn_labels(task, 30)))
+    assert made.by_subgroup() == {}
+    monkeypatch.setattr(results.subgroups, "values_of", lambda data, ids: {"tens": ids.str[:3].to_numpy(str)})
+    assert made.by_subgroup() == {}, "its ids tell nothing"
+    monkeypatch.setattr(results.subgroups, "are_in_ids", lambda data: True)
+    found = made.by_subgroup()["tens"]
+    assert {value: part.images for value, part in found.items()} == {"t00": 10, "t01": 10, "t02": 10}
+
+
+@pytest.mark.parametrize(
+    ("fields", "task", "metric", "more_is_better"),
+    [
+        ({}, exclusive(), "auc", True),
+        ({"metric": "log_loss", "metric_weights": {}}, exclusive(), "log_loss", False),
+        ({"task": "ordinal", "classes": ("a", "b", "c"), "positive": "c"}, graded(3), "quadratic_kappa", True),
+    ],
+)
+def test_what_a_data_set_decides(fields, task, metric, more_is_better):
+    about = {"name": "made", "classes": ("healthy", "ill"), "positive": "ill", "reader": "csv", "warning": "Read it"}
+    found = results.about_dataset(Dataset(**(about | fields)), task)
+    assert (found["data"], found["warning"], found["task"], found["classes"]) == (
+        "made",
+        "Read it",
+        task.name,
+        task.classes,
+    )
+    assert (found["metric"], found["higher_is_better"]) == (metric, more_is_better)
 
 
 # Where it is

@@ -1,5 +1,7 @@
 """Images that join the training part of a fold."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tasks import exclusive, labelled
@@ -17,7 +19,12 @@ def cells(*texts: str) -> Cells:
 def own(**fields) -> Images:
     """Three of five images, not in their order."""
     pixels = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
-    about = {"pixels": pixels, "rows": np.array([4, 0, 2]), "ids": list("abc"), "labels": np.array([1, 0, 1])}
+    about: dict[str, Any] = {
+        "pixels": pixels,
+        "rows": np.array([4, 0, 2]),
+        "ids": list("abc"),
+        "labels": np.array([1, 0, 1]),
+    }
     return Images(**(about | {"preprocess": Preprocess(frame="centre")} | fields))
 
 

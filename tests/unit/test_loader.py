@@ -1,6 +1,7 @@
 """Batches: which images, how many, and of which process."""
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def images(count: int = COUNT, **fields) -> Images:
     """Image n is of the grey n."""
     pixels = np.arange(count, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
     ids = [f"i{n}" for n in range(count)]
-    about = {"pixels": pixels, "rows": np.arange(count), "ids": ids, "labels": np.arange(count) % 2}
+    about: dict[str, Any] = {"pixels": pixels, "rows": np.arange(count), "ids": ids, "labels": np.arange(count) % 2}
     return Images(**(about | fields))
 
 

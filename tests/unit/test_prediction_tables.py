@@ -235,7 +235,8 @@ def test_parts_are_merged_and_proven_by_the_labels_of_the_fold_file(task):
         predictions.merge_oof(parts, file, range(3), task)
 
 
-def in_thirds() -> tuple[Folds, pd.DataFrame]:
+def in_thirds():
+    """A fold file, and predictions of its rows."""
     whole = table(exclusive(3)).assign(fold=np.arange(ROWS) % 3)
     return Folds("tiny", whole[["id", "group", "label", "fold"]], "0" * 64, 3), whole
 
@@ -312,6 +313,13 @@ def test_a_table_has_its_columns_in_order_whatever_the_rows_have():
 def test_only_tasks_of_other_than_exclusive_classes_are_named():
     assert predictions.task_identity(exclusive(3)) == {}
     assert predictions.task_identity(labelled()) == {"task": "multilabel"}
+
+
+def test_the_same_provenance_in_another_order_is_the_same_bytes(tmp_path):
+    about = origin(exclusive(3)) | {"seed": 1, "data": "tiny"}
+    for name, given in (("one", about), ("two", dict(reversed(about.items())))):
+        predictions.write(tmp_path / name, table(exclusive(3)), given)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
 # Files

@@ -93,8 +93,8 @@ def test_images_lie_there_in_their_order_however_many_go_at_once(monkeypatch, at
 @pytest.mark.parametrize("first", [0, 1, COUNT // 16])
 def test_an_epoch_is_resumed_at_any_batch(first):
     made = ResidentBatches(experiment(), exclusive(), 0, images(), CPU)
-    drawn: list[int] = []
+    drawn = []
     honest = made._draw
-    made._draw = lambda epoch, n: drawn.append(n) or honest(epoch, n)  # type: ignore[func-returns-value]
+    made._draw = lambda epoch, n: drawn.append(n) or honest(epoch, n)
     assert len(list(made.epoch(1, first))) == COUNT // 16 - first
     assert drawn == list(range(first, COUNT // 16)) or (first == COUNT // 16 and drawn == [first])

@@ -230,13 +230,15 @@ def test_a_result_without_test_predictions_says_why(kind, complaint):
 
 
 def test_fields_are_written_again_and_the_others_stay(at):
-    task = exclusive()
-    made = store(at, "again", task, rows_of(task, drawn_labels(task, 30)), parent="other", warning="read it")
-    path = made.folder / "scores.json"
-    write_json(path, read_json(path) | {"minutes": 1})
-    changed = made.rewritten(warning="read this", against=None, by_hand=3)
-    assert changed.record.warning == "read this" and find_result("again").record == changed.record
-    assert "against" not in read_json(path) and read_json(path)["parent"] == "other"
+    leave(at.runs, "again", parent="other", warning="read it", weights=(0.25, 0.75))
+    path = at.runs / "again" / "scores.json"
+    made = find_result("again")
+    write_json(path, read_json(path) | {"of_later": 1})
+    changed = made.rewritten(warning="read this", weights=None)
+    assert changed.record.warning == "read this" and changed.record.weights is None
+    written = read_json(path)
+    assert (written["warning"], written["parent"], written["of_later"]) == ("read this", "other", 1)
+    assert "weights" not in written
 
 
 def test_scored_again_it_has_the_same_scores_and_keeps_parts_that_ids_do_not_tell(at):

@@ -166,3 +166,17 @@ def test_a_font_of_a_collection_is_that_of_its_number():
     assert fonts._font(SimpleNamespace(name="n", fname="f")) == Font("n", "f", 0)
     with pytest.raises(OSError, match="invalid argument|cannot open|unknown"):
         Font("DejaVu Sans", fonts.default_font().path, 5).of_size(14)
+
+
+@pytest.mark.parametrize(
+    ("weights", "order"),
+    [
+        ({"a": 399, "b": 401}, "ab"),
+        ({"a": 401, "b": 399}, "ab"),
+        ({"a": "book", "b": 400}, "ab"),
+        ({"a": 402, "b": 399}, "ba"),
+    ],
+)
+def test_fonts_as_far_from_regular_are_in_the_order_of_their_names(weights, order):
+    entries = [FontEntry(name=name, style="normal", weight=weight) for name, weight in weights.items()]
+    assert [entry.name for entry in sorted(entries, key=fonts._fitness)] == list(order)

@@ -67,8 +67,11 @@ def test_each_fold_has_a_thin_line_and_their_mean_a_thick_one(tmp_path, drawn):
     assert [each[1:3] for each in training] == [([1, 2, 3], [8, 4, 2]), ([1, 2], [4, 2]), ([1, 2], [6, 3])]
     assert [each[1:3] for each in validation[:3]] == [([1, 2, 3], [4, 2, 1]), ([1, 2], [2, 1]), ([1, 2], [3, 1.5])]
     assert [each[2] for each in means[:2]] == [[6, 3], [3, 1.5]]
+    shown = [(line.get_linewidth(), line.get_alpha()) for line in axis.get_lines() if line.get_marker() != "o"]
+    assert shown[:3] == [(1, 0.35), (1, 0.35), (2.5, None)], "the folds are pale beside their mean"
     (dots,) = (line for line in axis.get_lines() if line.get_marker() == "o" and len(line.get_xdata()))
     assert dots.get_xydata().tolist() == [[2, 2], [1, 2], [2, 1]]
+    assert dots.get_markersize() == 7 and dots.get_zorder() > max(line.get_zorder() for line in axis.get_lines()[:3])
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["training", "validation", "kept"]
     assert axis.get_title() == "loss, by which epochs were kept" and axis.get_xlabel() == "epoch"
     assert other.get_title() == "accuracy" and curves(other) == []
@@ -184,6 +187,8 @@ def test_a_point_its_interval_and_the_source_s_figure_are_in_one_row(tmp_path, d
     assert [line.get_marker() for line in axis.get_lines()][1:] == ["o", "D"]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["first", "second", "third"]
     assert axis.get_ylim() == (2.5, -0.5), "from the top down"
+    assert {label.get_fontsize() for label in axis.get_yticklabels()} == {8}
+    assert axis.get_lines()[0].get_linewidth() == 2
     assert size(drawn[0].figure) == [6.4, 2.16]
     assert axis.get_xlabel() == "AUC, 95 % interval; diamond: the source, on its own data"
     figures.intervals(tmp_path / "b.png", "AUC", made[:1])

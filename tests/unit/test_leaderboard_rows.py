@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import make_project, record_of
+from conftest import enter, make_project, record_of
 
 from chestfold.core.config import Experiment
 from chestfold.core.errors import InputError
@@ -46,7 +46,7 @@ def comparison(folds: tuple[int, ...] = (0, 1, 2), **fields) -> Comparison:
 def empty(tmp_path, monkeypatch):
     """A project without runs."""
     made = make_project(tmp_path / "project")
-    monkeypatch.setenv("CHESTFOLD_PROJECT", str(made.root))
+    enter(monkeypatch, made)
     return made
 
 

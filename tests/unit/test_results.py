@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_project, record_of, tiny_experiment
+from conftest import enter, make_project, record_of, tiny_experiment
 from drawn_results import rows_of, store, with_probs
 from sklearn.metrics import roc_auc_score
 from tasks import drawn, drawn_labels, exclusive, graded, labelled
@@ -19,7 +19,7 @@ from chestfold.data.dataset import Dataset
 from chestfold.evaluate import metrics, predictions, results
 from chestfold.evaluate.bootstrap import Score
 from chestfold.evaluate.metrics import METRICS
-from chestfold.evaluate.results import FoldsOfResult, NotRun, Result, Scores, find_result
+from chestfold.evaluate.results import FoldsOfResult, NotRun, Result, ResultRecord, Scores, find_result
 
 HALF = Score(0.5, 0.4, 0.6)
 MORE = Score(0.7, 0.6, 0.8)
@@ -132,7 +132,7 @@ def at(tmp_path_factory):
     """A project that the tests of this file leave as it is."""
     made = make_project(tmp_path_factory.mktemp("results") / "project")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CHESTFOLD_PROJECT", str(made.root))
+        enter(patch, made)
         yield made
 
 
@@ -229,10 +229,10 @@ def test_a_result_without_test_predictions_says_why(kind, complaint):
         result(kind=kind).test()
 
 
-def test_fields_are_written_again_and_the_others_stay(at):
-    leave(at.runs, "again", parent="other", warning="read it", weights=(0.25, 0.75))
-    path = at.runs / "again" / "scores.json"
-    made = find_result("again")
+def test_fields_are_written_again_and_the_others_stay(tmp_path):
+    leave(tmp_path, "again", parent="other", warning="read it", weights=(0.25, 0.75))
+    path = tmp_path / "again" / "scores.json"
+    made = Result(path.parent, ResultRecord.from_json(path))
     write_json(path, read_json(path) | {"of_later": 1})
     changed = made.rewritten(warning="read this", weights=None)
     assert changed.record.warning == "read this" and changed.record.weights is None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_project, record_of
+from conftest import enter, make_project, record_of
 from drawn_results import rows_of, store
 from tasks import drawn_labels, exclusive, graded, labelled
 
@@ -16,7 +16,7 @@ from chestfold.evaluate.results import Result
 def empty(tmp_path, monkeypatch):
     """A project without runs."""
     made = make_project(tmp_path / "project")
-    monkeypatch.setenv("CHESTFOLD_PROJECT", str(made.root))
+    enter(monkeypatch, made)
     return made
 
 

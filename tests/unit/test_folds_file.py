@@ -1,22 +1,24 @@
 """Fold files: what is written beside a split, read back, repeated, and compared."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from fold_tables import images_of, texts_of, with_labels
+from fold_tables import images_of, index_of, texts_of, with_labels
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
-from chestfold.core.files import read_json, write_json
+from chestfold.core.files import read_json, sha256_file, write_json
 from chestfold.core.rng import generator
+from chestfold.core.run_folder import FULL
 from chestfold.core.task import create_task
 from chestfold.data import folds
 from chestfold.data.catalogue import find_dataset, open_index
 from chestfold.data.dataset import Index
-from chestfold.data.folds import splitting
-from chestfold.data.folds.file import LEAKY, describe
+from chestfold.data.folds import leaky, splitting
+from chestfold.data.folds.file import LEAKY, describe, store
 from chestfold.data.folds.leaky import split_by_image
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -24,12 +26,12 @@ LABELS = ("effusion", "mass", "nodule")
 KEYS = ["data", "scheme", "seed", "folds", "patient", "index_sha256", "sha256", "leaks", "images"]
 
 
-def split_here(leaky: bool) -> list[str]:
+def split_here(leaks: bool) -> list[str]:
     """The committed fold files that were split here, others were imported; those that leak on purpose, or the sound."""
     found = []
     for path in sorted((CHECKOUT / "folds").glob("*.json")):
         about = read_json(path)
-        if "seed" in about and (about["scheme"] == LEAKY) == leaky:
+        if "seed" in about and (about["scheme"] == LEAKY) == leaks:
             found.append(path.stem)
     return found
 
@@ -45,7 +47,7 @@ def findings(project):
 # What is written
 
 
-@pytest.mark.parametrize("name", split_here(leaky=False))
+@pytest.mark.parametrize("name", split_here(leaks=False))
 def test_a_committed_file_is_made_again_byte_for_byte(name):
     """Its own ids, labels and groups, in which duplicates are joined already, are all that a split depends on."""
     path = CHECKOUT / "folds" / f"{name}.csv"
@@ -59,7 +61,7 @@ def test_a_committed_file_is_made_again_byte_for_byte(name):
     assert stated == about and list(stated) == list(about) == KEYS
 
 
-@pytest.mark.parametrize("name", split_here(leaky=True))
+@pytest.mark.parametrize("name", split_here(leaks=True))
 def test_a_committed_file_that_leaks_is_made_again_byte_for_byte(name):
     path = CHECKOUT / "folds" / f"{name}.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="fold")
@@ -156,7 +158,124 @@ def test_a_json_with_a_wrong_field_is_one_sentence(project, change, sentence):
         folds.load("tiny", open_index("tiny"))
 
 
+NO_LEAKS = {"found": {}, "straddling": {}}
+
+
+def kept(project, index: Index, fold_of: list[int], name: str = "drawn") -> Path:
+    """The path of a fold file of an index without image files."""
+    table = index.train[["id", "group", "label"]].assign(fold=fold_of)
+    store(name, index, table, describe(index, table, NO_LEAKS, "by hand", max(fold_of) + 1))
+    return project.root / "folds" / f"{name}.csv"
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Another text, with the hash that belongs to it."""
+    path.write_text(text)
+    about = path.with_suffix(".json")
+    write_json(about, read_json(about) | {"sha256": sha256_file(path)})
+
+
+EIGHT = index_of("multiclass", "AB", "AABBAABB", "ppqqrrss")
+IN_TWO = [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("cell", ["", "-1", "0.0", "\u00b2", "one", "000001", "123456"])
+def test_a_fold_that_is_no_whole_number_is_refused(project, cell):
+    path = kept(project, EIGHT, IN_TWO)
+    rewrite(path, path.read_text().replace("t000004,r,A,1", f"t000004,r,A,{cell}"))
+    with pytest.raises(InputError, match=f"the fold of 't000004' is {cell!r}, not a whole number$"):
+        folds.load("drawn", EIGHT)
+
+
+def test_a_fold_of_five_digits_is_a_number_like_any_other(project):
+    path = kept(project, EIGHT, IN_TWO)
+    rewrite(path, path.read_text().replace("t000004,r,A,1", "t000004,r,A,00001"))
+    assert folds.load("drawn", EIGHT).sizes == [4, 4]
+
+
+@pytest.mark.parametrize("column", ["group", "label", "fold"])
+def test_a_file_that_lacks_a_column_is_refused(project, column):
+    path = kept(project, EIGHT, IN_TWO)
+    rewrite(path, pd.read_csv(path).drop(columns=column).to_csv(index=False))
+    with pytest.raises(InputError, match=f"has no column '{column}'; restore it or make a new one"):
+        folds.load("drawn", EIGHT)
+
+
+def test_a_file_of_other_data_other_patients_or_another_content_is_refused(project):
+    path = kept(project, EIGHT, IN_TWO)
+    renamed = replace(EIGHT, dataset=EIGHT.dataset.model_copy(update={"name": "other"}))
+    with pytest.raises(InputError, match="belongs to the data set 'drawn', not to 'other'"):
+        folds.load("drawn", renamed)
+    with pytest.raises(InputError, match="labels or patients of drawn changed since it was made"):
+        folds.load("drawn", index_of("multiclass", "AB", "AABBAABB", "ppqqrrst"))
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(InputError, match="was changed after it was made"):
+        folds.load("drawn", EIGHT)
+    path.unlink()
+    with pytest.raises(InputError, match="does not exist; make it: chestfold folds make drawn --name drawn"):
+        folds.load("drawn", EIGHT)
+
+
+def test_a_file_whose_json_is_lost_gets_it_again_and_no_other_split_its_name(project):
+    path = kept(project, EIGHT, IN_TWO)
+    about = path.with_suffix(".json").read_bytes()
+    path.with_suffix(".json").unlink()
+    kept(project, EIGHT, IN_TWO)
+    assert path.with_suffix(".json").read_bytes() == about
+    with pytest.raises(InputError, match="exists and differs; fold files are never edited"):
+        kept(project, EIGHT, IN_TWO[::-1])
+
+
+def test_rates_are_written_with_six_digits_and_percentage_points_with_four():
+    """A is in 4 of 6 images, in 2 of 2 and 2 of 4; B in 2 of 6, in 0 of 2 and 2 of 4."""
+    index = index_of("multilabel", "AB", ["A", "A", "A", "A|B", "B", "-"], "pqrstu")
+    table = index.train[["id", "group", "label"]].assign(fold=[0, 0, 1, 1, 1, 1])
+    record = describe(index, table, NO_LEAKS, "by hand", 2)
+    assert record.deviations is not None and record.sizes == (2, 4)
+    assert record.images == {"0": {"A": 2, "B": 0}, "1": {"A": 2, "B": 2}}
+    a, b = (record.deviations[name].to_dict() for name in "AB")
+    assert a == {"rate": 0.666667, "percentage_points": 33.3333, "relative": 0.5}
+    assert b == {"rate": 0.333333, "percentage_points": 33.3333, "relative": 1.0}
+    third = table.assign(fold=[0, 1, 1, 0, 1, 1])
+    b = describe(index, third, NO_LEAKS, "by hand", 2).deviations["B"].to_dict()
+    assert b == {"rate": 0.333333, "percentage_points": 16.6667, "relative": 0.5}
+    a = describe(index, third.assign(fold=[0, 0, 0, 1, 1, 1]), NO_LEAKS, "by hand", 2).deviations["A"].to_dict()
+    assert a == {"rate": 0.666667, "percentage_points": 33.3333, "relative": 0.5}
+
+
+def test_the_folds_of_all_images_and_none(project):
+    kept(project, EIGHT, IN_TWO)
+    made = folds.load("drawn", EIGHT)
+    ids = EIGHT.train["id"].tolist()
+    assert (made.ids(FULL), made.other_ids(FULL)) == ([], ids)
+    assert (made.ids(1), made.other_ids(1)) == (ids[4:], ids[:4])
+    for fold in (-2, 2):
+        with pytest.raises(InputError, match=f"^fold {fold} does not exist: folds/drawn.csv has folds 0 to 1$"):
+            made.ids(fold)
+        with pytest.raises(InputError, match=f"^fold {fold} does not exist"):
+            made.other_ids(fold)
+
+
+def test_where_nothing_can_leak_there_is_no_leaky_split(project, monkeypatch):
+    monkeypatch.setattr(leaky, "linked_images", images_of)
+    index = index_of("multiclass", "AB", "AABBAABB", "abcdefgh")
+    with pytest.raises(InputError, match="^drawn: no patient and no duplicate has two images, so that nothing can"):
+        leaky.make_leaky(index, "leaky", 2, 0)
+    made, new = leaky.make_leaky(EIGHT, "leaky", 2, 0)
+    assert new and made.record.leaky and made.record.seed == 0
+    assert made.table["group"].tolist() == made.table["id"].tolist()
+    assert made.record.leaks["found"]["groups"] == 4 and made.record.leaks["straddling"]["groups"] > 0
+
+
 # A sample of each fold
+
+
+@pytest.mark.parametrize(("images", "each"), [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (100, 2)])
+def test_a_small_sample_has_one_image_of_each_stratum(project, images, each):
+    kept(project, EIGHT, IN_TWO)
+    sample = folds.load("drawn", EIGHT).sample(images).table
+    assert sample.groupby(["fold", "label"]).size().tolist() == [each] * 4
+    assert sample["id"].is_monotonic_increasing and sample.index.tolist() == list(range(4 * each))
 
 
 def test_a_sample_of_several_labels_has_each_of_them_in_every_fold(findings):

@@ -2,16 +2,20 @@
 
 import shutil
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import DECLARATION
+from fold_tables import index_of
 
 from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.core.files import read_json, sha256_file
 from chestfold.data import folds
 from chestfold.data.catalogue import open_index
+from chestfold.data.dataset import Index
+from chestfold.data.folds.imported import read_given_folds
 
 
 @pytest.fixture
@@ -172,6 +176,39 @@ def test_a_row_that_is_wrong_is_refused_with_its_line(project, given, rows, sent
     path = write(project, changed(given, **rows))
     comma = "," if sentence.startswith("line") else ""
     assert refused(path) == f"{path}{comma} {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "shown"),
+    [
+        ([0, 1, 2, 3, 4, 5, 6, 8], "0, 1, 2, 3, 4, 5, 6, 8"),
+        ([0, 1, 2, 3, 4, 5, 6, 7, 9], "0, 1, 2, 3, 4, 5, 6, 7, ..."),
+        ([2, 3], "2, 3"),
+    ],
+)
+def test_of_many_folds_with_a_gap_eight_are_named(project, given, numbers, shown):
+    path = write(project, [(image, str(numbers[n % len(numbers)])) for n, image in enumerate(given)])
+    assert refused(path) == f"{path} has the folds {shown}; number them from 0 (or 1) on without a gap"
+
+
+def drawn_index(*places: tuple[str, str]) -> Index:
+    """Images by id and path, without their files."""
+    index = index_of("multiclass", "AB", ["A", "B"], "pq")
+    table = index.table.assign(id=[image for image, _ in places], path=[place for _, place in places])
+    return replace(index, table=table)
+
+
+def test_a_name_that_fits_two_images_is_none_but_for_an_id(tmp_path):
+    index = drawn_index(("p", "images/a.png"), ("q", "images/a.jpg"))
+    path = tmp_path / "given.csv"
+    path.write_text("id,fold\nimages/a.png,0\nimages/a.jpg,1\n")
+    assert read_given_folds(index, path, "fold", "id").fold_of.tolist() == [0, 1]
+    path.write_text("id,fold\nimages/a,0\nq,1\n")
+    with pytest.raises(InputError, match="line 2: 'images/a' is no training image of drawn"):
+        read_given_folds(index, path, "fold", "id")
+    path.write_text("id,fold\np,0\na,1\n")
+    named = drawn_index(("p", "a.png"), ("a", "b.png"))
+    assert read_given_folds(named, path, "fold", "id").fold_of.tolist() == [0, 1]
 
 
 def test_a_single_fold_is_refused(project, given):

@@ -146,6 +146,37 @@ def test_a_fold_outside_the_count_is_refused(fold):
         folds.assert_sound(index.train.assign(fold=[0, 0, 1, 1, fold]), index, 2)
 
 
+def test_an_id_a_label_or_a_row_that_is_not_the_data_sets_is_refused():
+    index = index_of("multiclass", "AB", "ABAB", "pqrs")
+    table = index.train.assign(fold=[0, 0, 1, 1])
+    folds.assert_sound(table, index, 2)
+    with pytest.raises(InputError, match="^id 't000001' occurs twice in the fold file$"):
+        folds.assert_sound(pd.concat([table, table.iloc[[1]]]), index, 2)
+    with pytest.raises(InputError, match="differ in 1 ids, the first is 't000003'$"):
+        folds.assert_sound(table.iloc[:3], index, 2)
+    with pytest.raises(InputError, match="differ in 2 ids, the first is 't000002'$"):
+        folds.assert_sound(table.assign(id=["t000000", "t000001", "x", "t000003"]), index, 2)
+    with pytest.raises(InputError, match="^the label of 't000002' in the fold file is not that of the data set$"):
+        folds.assert_sound(table.assign(label=["A", "B", "B", "A"]), index, 2)
+    folds.assert_sound(table.iloc[::-1], index, 2)
+
+
+def test_links_are_counted_and_those_across_folds():
+    table = pd.DataFrame({"group": ["p", "p", "q", "r", "r", "s"], "fold": [0, 0, 0, 0, 1, 1]})
+    report = folds.leak_report(table, [[0, 1], [1, 2, 3], [2, 3, 4]], [(0, 4), (3, 5), (4, 5), (0, 1)])
+    assert report == {
+        "found": {"exact duplicates": 3, "near duplicates": 4, "groups": 4},
+        "straddling": {"exact duplicates": 1, "near duplicates": 2, "groups": 1},
+    }
+
+
+def test_a_split_that_leaks_is_never_handed_out(monkeypatch):
+    images = replace(images_of(index_of("multiclass", "AB", "ABAB", "pqrs")), exact=[[0, 2]])
+    monkeypatch.setattr(splitting, "stratified", lambda *_: np.array([0, 0, 1, 1]))
+    with pytest.raises(AssertionError, match="the split leaks"):
+        splitting.split_images(images, 2, 0)
+
+
 # A class with hardly more patients than folds
 
 SIX = (["c1", "c1", "c0", "c0", "c2", "c2"], "abbccd")
@@ -168,6 +199,15 @@ def test_the_seed_that_gave_the_split_gives_it_again():
     for each in others:
         again = splitting.split_images(images, 2, each.seed)
         assert again.seed == each.seed and again.table.equals(each.table)
+
+
+def test_which_further_seeds_are_tried_stays_as_it_is():
+    """Or fold files would not be made again from the seed that was asked for."""
+    images = images_of(index_of("multiclass", ["c0", "c1", "c2"], *SIX))
+    assert [splitting.split_images(images, 2, seed).seed for seed in range(12)] == [
+        *(0, 156933715, 2, 4223613843, 1063199048, 5),
+        *(6, 7, 8, 3156277364, 3410136855, 3453209864),
+    ]
 
 
 def test_where_no_seed_works_the_rare_classes_are_placed_first(monkeypatch):
@@ -288,6 +328,27 @@ def test_a_group_that_is_fixed_in_fold_0_stays_there_even_where_that_is_uneven()
     assert fold_of.tolist() == [0, 0, 1, 1]
 
 
+def test_a_second_pass_finds_what_the_first_has_missed():
+    """5 with 1 and 3 with 4 is the evenest of all sixteen ways, and whoever places 5, 1, 3 and 4 in turn misses it."""
+    assert balanced(np.array([[5], [1], [3], [4]]), 2, np.arange(4)).tolist() == [0, 0, 1, 1]
+
+
+def test_of_all_coverings_the_one_with_the_smallest_largest_fold_is_taken():
+    """Groups 0 and 1 have to be apart, and so have 2 and 3: 10 + 2 and 1 + 7, or 10 + 7 and 1 + 2."""
+    held = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], bool)
+    fixed = covering(held, np.array([10, 1, 7, 2]), 2, np.arange(4))
+    assert fixed is not None and fixed.min() == 0
+    assert fixed[0] == fixed[3] != fixed[1] == fixed[2]
+
+
+def test_large_groups_are_placed_first_and_those_of_about_one_size_in_any_order():
+    counts = np.array([[1], [64], [1], [8], [1], [9]])
+    orders = [seeded_order(counts, list("abcdef"), seed).tolist() for seed in range(20)]
+    for order in orders:
+        assert order[0] == 1 and set(order[1:3]) == {3, 5} and set(order[3:]) == {0, 2, 4}
+    assert len({tuple(order) for order in orders}) > 3
+
+
 # Groups that are larger than a fold
 
 
@@ -308,6 +369,17 @@ def test_unknown_group_is_advised_where_it_can_be_declared():
     index = many_of_one("p", 70)
     of_names = replace(index, dataset=index.dataset.model_copy(update={"patient_pattern": "^(p)"}))
     assert folds.large_groups(of_names, 5)[0].endswith("a fold's part is 20: look whether that is one patient")
+
+
+def test_of_folders_no_cell_can_be_declared_unknown():
+    index = many_of_one("p", 70)
+    in_folders = replace(index, dataset=index.dataset.model_copy(update={"reader": "folders"}))
+    assert folds.large_groups(in_folders, 5)[0].endswith("a fold's part is 20: look whether that is one patient")
+
+
+def test_a_large_patient_alone_is_said_once():
+    index = many_of_one("p", 70)
+    assert len(folds.large_groups(index, 5, index.train)) == 1
 
 
 @pytest.mark.parametrize(("many", "count", "said"), [(20, 5, 0), (22, 5, 1), (48, 2, 0), (52, 2, 1), (34, 3, 1)])

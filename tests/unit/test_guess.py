@@ -1,9 +1,11 @@
 """`chestfold data init`: what is guessed from a folder is read again, or fails with the line to confirm."""
 
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from layouts import put, table
 
@@ -11,9 +13,12 @@ from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.data.declaration import read_declaration
 from chestfold.data.guess import guess_declaration, write_declaration
+from chestfold.data.guess.columns import Column, label_lines, ordered, patient_column, positive_line
 from chestfold.data.guess.lines import with_counts
 from chestfold.data.guess.patients import file_name_pattern
+from chestfold.data.guess.templates import Match, Names
 from chestfold.data.readers import read_index
+from chestfold.data.tables import Table
 
 NAMES = [f"t{n}" for n in range(8)]
 
@@ -210,6 +215,10 @@ def test_what_cannot_be_guessed_fails_at_the_line_to_confirm(tmp_path, places, c
         (["p1_1", "p1_2", "p2_1", "p3_1"], r"^(.+?)[_ -]"),
         (["a1", "a2"], r"^([^_]+)_"),
         (["x_1", "x_2", "x_3"], r"^([^_]+)_"),
+        (["p1_1", "p1-2", "p2_1", "p3 1"], r"^(.+?)[_ -]"),
+        (["p1_1", "p1_2", "p2_1", "p2_2"], r"^([^_]+)_"),
+        (["p1_1", "p2_1", "p3_1", "p4_1"], r"^([^_]+)_"),
+        (["p1_1", "p1_2", "p2_1", "p3"], r"^([^_]+)_"),
     ],
 )
 def test_a_patient_at_the_beginning_of_names(names, pattern):
@@ -220,6 +229,210 @@ def test_a_patient_at_the_beginning_of_names(names, pattern):
 def test_many_texts_are_counted_and_the_first_are_named(kinds, end):
     counts = dict.fromkeys("abcdefghi"[:kinds], 1)
     assert with_counts(counts) == ", ".join(f"'{name}' (1)" for name in "abcdefg") + ", " + end
+
+
+def test_of_more_texts_so_many_are_named_as_are_asked_for():
+    assert with_counts({"a": 3, "b": 2}, 1) == "'a' (3), and 1 more" and with_counts({"a": 3, "b": 2}, 2) == (
+        "'a' (3), 'b' (2)"
+    )
+
+
+# The lines
+
+
+def said(cells: dict[str, list[str]], *answered: str, patient: str = "") -> dict[str, object]:
+    """Field -> value that is guessed of the labels of a table; ideas have a `#` before their field."""
+    found = Table(Path("train.csv"), pd.DataFrame(cells, dtype="str"), list(range(2, 2 + len(cells["id"]))))
+    lines = label_lines(found, "id", patient, list(answered))
+    return {("# " if line.idea else "") + line.key: line.value for line in lines}
+
+
+IDS = list("abcdefgh")
+
+
+@pytest.mark.parametrize(
+    ("cells", "unknown", "is_binary"),
+    [
+        ("0 1 0", [], True),
+        ("0.0 1.0", [], True),
+        ("no yes", [], True),
+        ("FALSE TRUE", [], True),
+        ("1 1", [], True),
+        ("0 0", [], False),
+        ("0 1 2", [], False),
+        ("0 1 -1", ["-1"], True),
+        ("0 1 -1.0 ?", ["-1.0", "?"], True),
+        ("0 1 NaN N/A NA Unknown", ["NaN", "N/A", "NA", "Unknown"], True),
+        ("-1 -1", ["-1"], False),
+    ],
+)
+def test_what_a_column_holds(cells, unknown, is_binary):
+    column = Column("x", dict(Counter(cells.split())))
+    assert column.unknown == unknown and column.is_binary == is_binary
+    assert set(column.known) == set(cells.split()) - set(unknown)
+
+
+@pytest.mark.parametrize(
+    ("classes", "order"),
+    [
+        (["10", "9", "1"], ["1", "9", "10"]),
+        (["10", "9", "x"], ["10", "9", "x"]),
+        (["b", "Normal", "a"], ["Normal", "a", "b"]),
+        (["b", "abnormal", "healthy"], ["healthy", "abnormal", "b"]),
+        (["tumour", "no tumour"], ["no tumour", "tumour"]),
+        (["unhealthy", "benign"], ["benign", "unhealthy"]),
+    ],
+)
+def test_the_order_of_classes(classes, order):
+    assert ordered(classes) == order
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive"),
+    [(["a", "b"], "b"), (["a", "normal"], "a"), (["normal", "none"], "none"), (["normal", "a", "b"], "b")],
+)
+def test_the_positive_class_is_the_last_that_is_not_normal(classes, positive):
+    assert positive_line(classes).value == positive
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["case", "PatientID"], "PatientID"),
+        (["study_uid", "case"], "case"),
+        (["scan", "group"], "scan"),
+        (["patient_id", "subject"], "subject"),
+        (["age"], ""),
+        (["patient alone"], ""),
+    ],
+)
+def test_the_surest_name_of_a_column_of_patients(names, found):
+    counts = {name: {"p1": 2, "p2": 2} if "alone" not in name else {"p1": 4} for name in names}
+    columns = {name: Column(name, counts[name]) for name in names}
+    assert patient_column(columns, "patient_id") == found
+
+
+def test_a_column_with_the_name_of_labels_goes_before_two_of_0_and_1():
+    cells = {"id": IDS, "label": list("xyxyxyxy"), "m": BINARY, "n": BINARY[::-1]}
+    assert said(cells)["label"] == "label"
+    assert said(cells | {"o": BINARY})["labels"] == ["m", "n", "o"]
+    assert said(cells, "m", "n")["labels"] == ["m", "n"]
+    assert said({"id": IDS, "m": BINARY, "n": BINARY[::-1]})["labels"] == ["m", "n"]
+
+
+def test_columns_that_are_no_labels_are_left_out():
+    cells = {"id": IDS, "sex": list("FMFMFMFM"), "who": WHO, "remark": list("aabbccdd")}
+    assert said(cells, patient="who")["label"] == "remark"
+    assert said(cells) == {"# label": "", "classes": []}, "who and remark may both be labels"
+
+
+@pytest.mark.parametrize(("texts", "is_label"), [(1, False), (2, True), (50, True), (51, False)])
+def test_from_two_to_fifty_texts_may_be_classes(texts, is_label):
+    cells = {"id": [f"i{n}" for n in range(60)], "x": [f"c{n % texts:02d}" for n in range(60)]}
+    assert ("label" in said(cells)) == is_label
+
+
+@pytest.mark.parametrize(("values", "task"), [("01010101", "multiclass"), ("00010101", "multilabel")])
+def test_columns_of_0_and_1_exclude_each_other_where_each_image_has_one(values, task):
+    other = ["1" if value == "0" else "0" for value in BINARY]
+    found = said({"id": IDS, "m": list(values), "n": other})
+    assert found["task"] == task and ("positive" in found) == (task == "multiclass")
+
+
+def test_columns_with_unknown_cells_do_not_exclude_each_other():
+    found = said({"id": IDS, "m": ["-1", *BINARY[1:]], "n": ["1", *BINARY[::-1][1:]]})
+    assert found["task"] == "multilabel" and found["unknown"] == ["-1"] and "positive" not in found
+
+
+@pytest.mark.parametrize(
+    ("grades", "is_idea"), [("01230123", True), ("01201201", False), ("0123012x", False), ("0123-123", False)]
+)
+def test_four_numbers_may_be_grades(grades, is_idea):
+    found = said({"id": IDS, "grade": list(grades)})
+    assert found["task"] == "multiclass" and found.get("# task") == ("ordinal" if is_idea else None)
+
+
+def test_what_is_unknown_is_no_class():
+    found = said({"id": IDS, "label": ["a", "b", "?", "a", "b", "", "a", "b"]})
+    assert found["classes"] == ["a", "b"] and found["unknown"] == ["?", ""] and "no_finding" not in found
+
+
+@pytest.mark.parametrize(
+    ("texts", "separator"),
+    [
+        (["a", "b", "a|b"], "|"),
+        (["a", "b", "a;b"], ";"),
+        (["a", "b", "a/b"], "/"),
+        (["a|b", "b|a"], ""),
+        (["a|b", "b|a", "a|c", "c|a"], "|"),
+        (["a|b", "c|d"], ""),
+        (["|a", "b"], ""),
+        (["a", "b"], ""),
+    ],
+)
+def test_what_stands_between_labels(texts, separator):
+    column = {"id": IDS[: len(texts)], "finding": texts}
+    assert said(column).get("separator", "") == separator
+
+
+def test_more_than_fifty_parts_are_no_labels():
+    few, many = ([f"c{n}" for n in range(count)] for count in (50, 51))
+    for texts, separator in ((few, "|"), (many, "")):
+        cells = {"id": [f"i{n}" for n in range(len(texts) + 1)], "finding": [*texts, "c0|c1"]}
+        assert said(cells).get("separator", "") == separator
+
+
+def test_a_part_counts_in_every_cell_that_holds_it():
+    found = Table(Path("t.csv"), pd.DataFrame({"id": list("abcd"), "finding": ["x", "x|y", "x|y|", "y"]}), [2, 3, 4, 5])
+    (line,) = [line for line in label_lines(found, "id", "", []) if line.key == "label"]
+    assert line.why == "2 different texts: 'x' (3), 'y' (3)"
+
+
+# Places
+
+
+def matched(root: Path, places: list[str], cells: list[str]) -> Match:
+    return Names(root, [root / place for place in places]).match(cells)
+
+
+@pytest.mark.parametrize(
+    ("places", "cells", "template"),
+    [
+        (["a/x.png", "a/y.png"], ["x", "y"], "a/{id}.png"),
+        (["a/x.png", "a/y.PNG"], ["x", "y"], "a/{id}.png"),
+        (["a/x.png", "a/y.jpg"], ["x", "y"], "a/{id}"),
+        (["a/x.png", "a/y.png"], ["x.png", "y.png"], "a/{id}"),
+        (["a1/x.png", "a2/y.png"], ["x", "y"], "a*/{id}.png"),
+        (["a1/x.png", "a2/y.png", "a3/z.png"], ["x", "y", "z"], "a*/{id}.png"),
+        (["a/x.png", "b/c/y.png"], ["x", "y"], "a/{id}.png"),
+        (["x/x.png", "y/y.png"], ["x", "y"], "{id}/{id}.png"),
+        (["a/p/x.png", "a/q/y.png"], ["p/x", "q/y"], "a/{id}.png"),
+        (["x.png", "y.png"], ["x", "y"], "{id}.png"),
+        (["{a}/x.png"], ["x"], "*a*/{id}.png"),
+    ],
+)
+def test_the_template_of_what_cells_name(tmp_path, places, cells, template):
+    assert matched(tmp_path, places, cells).template == template
+
+
+@pytest.mark.parametrize(
+    ("cells", "found", "share"),
+    [(["x", "y"], 2, 1.0), (["x", "z"], 1, 0.5), (["x", "x", "z"], 1, 0.5), (["z"], 0, 0.0), ([], 0, 0.0)],
+)
+def test_the_share_of_the_cells_that_name_an_image(tmp_path, cells, found, share):
+    match = matched(tmp_path, ["a/x.png", "a/y.png"], cells)
+    assert (match.found, match.cells, match.share) == (found, len(set(cells)), share)
+    assert bool(match.template) == bool(found)
+
+
+@pytest.mark.parametrize("cell", ["../a/x", "/x", "", "a/../x", "other/x"])
+def test_a_cell_that_leads_elsewhere_names_nothing(tmp_path, cell):
+    assert matched(tmp_path, ["a/x.png"], [cell]).found == 0
+
+
+@pytest.mark.parametrize(("cells", "looked_at"), [(1999, 1999), (2000, 1000), (4100, 1367)])
+def test_of_many_cells_some_from_all_over_the_column_are_looked_at(tmp_path, cells, looked_at):
+    assert matched(tmp_path, ["a/x.png"], [f"i{n}" for n in range(cells)]).cells == looked_at
 
 
 def test_without_a_column_of_patients_a_pattern_is_proposed_and_not_set(tmp_path):

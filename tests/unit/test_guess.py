@@ -456,6 +456,139 @@ def test_folders_that_are_called_like_a_template(tmp_path, folder):
     assert "*" in guessed(tmp_path)["images"]
 
 
+# The tables
+
+
+def texts(root: Path, name: str = "mine") -> dict[str, str]:
+    """Field -> the line that is guessed, of those that are no ideas."""
+    found = guess_declaration(root, name).splitlines()
+    return {line.partition(" = ")[0]: line for line in found if not line.startswith("#")}
+
+
+@pytest.mark.parametrize(("there", "reader"), [(4, "csv"), (3, "folders")])
+def test_a_table_is_taken_where_half_of_its_cells_name_images(tmp_path, there, reader):
+    put(tmp_path, *[f"{'ab'[n % 2]}/{name}.png" for n, name in enumerate(NAMES[:there])])
+    table(tmp_path, "train.csv", *lines("id,label", BINARY))
+    assert texts(tmp_path)["reader"].startswith(f'reader = "{reader}"')
+
+
+def test_the_column_that_names_most_images_is_that_of_the_ids(tmp_path):
+    images(tmp_path, "train/{}.png")
+    other = [*NAMES[:5], "u", "v", "w"]
+    cells = [f"{first},{name},{n % 2}" for n, (first, name) in enumerate(zip(other, NAMES, strict=True))]
+    table(tmp_path, "train.csv", "first,second,label", *cells)
+    found = texts(tmp_path)
+    assert found["id"].startswith('id = "second"') and "8 different ids" in found["id"]
+    assert "train.csv names 8 images of 8 looked for" in found["reader"] and "8 rows" in found["table"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "chosen"),
+    [
+        (("a.csv", 8), ("train.csv", 6), "train.csv"),
+        (("a.csv", 8), ("b.csv", 6), "a.csv"),
+        (("a.csv", 6), ("b.csv", 8), "b.csv"),
+        (("train_a.csv", 6), ("train_b.csv", 8), "train_b.csv"),
+        (("Test_of_Train.csv", 6), ("test.csv", 8), "Test_of_Train.csv"),
+        (("latest.csv", 8), ("z.csv", 6), "z.csv"),
+    ],
+)
+def test_of_several_tables_that_of_training_is_taken(tmp_path, first, second, chosen):
+    images(tmp_path, "train/{}.png")
+    for name, rows in (first, second):
+        table(tmp_path, name, *lines("id,label", BINARY)[: rows + 1])
+    assert texts(tmp_path)["table"].startswith(f'table = "{chosen}"')
+
+
+@pytest.mark.parametrize(("name", "is_said"), [("test.csv", False), ("test_labels.csv", True)])
+def test_a_table_of_test_images_is_named_where_it_is_not_called_as_expected(tmp_path, name, is_said):
+    images(tmp_path, "train/{}.png")
+    images(tmp_path, "other/{}.png", ["x0", "x1"])
+    table(tmp_path, "train.csv", *lines("id,label", BINARY))
+    table(tmp_path, name, "id", "x0", "x1", "x0")
+    found = texts(tmp_path)
+    assert found["test_images"].startswith('test_images = "other/{id}.png"')
+    assert ("test_table" in found) == is_said
+    if is_said:
+        assert found["test_table"].startswith(f'test_table = "{name}"') and found["test_table"].endswith("3 rows")
+
+
+def test_a_table_of_test_images_goes_before_the_sample_and_one_place_is_said_once(tmp_path):
+    images(tmp_path, "train/{}.png")
+    images(tmp_path, "train/{}.png", ["x0"])
+    images(tmp_path, "sample/{}.png", ["y0"])
+    table(tmp_path, "train.csv", *lines("id,label", BINARY))
+    table(tmp_path, "test.csv", "id", "x0")
+    table(tmp_path, "sample_submission.csv", "id,label", "y0,0")
+    assert "test_images" not in texts(tmp_path)
+    (tmp_path / "test.csv").unlink()
+    assert texts(tmp_path)["test_images"].startswith('test_images = "sample/{id}.png"')
+    table(tmp_path, "sample_submission.csv", "id,label", "gone,0")
+    assert "test_images" not in texts(tmp_path)
+
+
+def test_a_sample_that_is_called_as_expected_is_not_said(tmp_path):
+    images(tmp_path, "train/{}.png")
+    table(tmp_path, "train.csv", *lines("id,label", BINARY))
+    table(tmp_path, "sample_submission.csv", "id,label", "x0,0")
+    assert not {"submission.file", "submission.id"} & set(texts(tmp_path))
+    table(tmp_path, "sample_submission.csv", "image,label", "x0,0")
+    assert "submission.file" not in texts(tmp_path) and "submission.id" in texts(tmp_path)
+
+
+@pytest.mark.parametrize("word", ["-1", "NaN", "unknown", "不明", "None"])
+def test_words_for_a_patient_that_is_not_known_are_said(tmp_path, word):
+    images(tmp_path, "train/{}.png")
+    table(tmp_path, "train.csv", *lines("id,label,patient", BINARY, [word, word, *WHO[2:]]))
+    found = texts(tmp_path)
+    assert found["unknown_group"].startswith(f'unknown_group = ["{word}"]') and "4 different texts" in found["group"]
+    table(tmp_path, "train.csv", *lines("id,label,patient", BINARY, WHO))
+    assert "unknown_group" not in texts(tmp_path)
+
+
+# Folders and arrays
+
+
+def test_of_class_folders_images_are_counted_and_those_below_them(tmp_path):
+    put(tmp_path, "train/a/1.png", "train/a/p/2.png", "val/b/p/3.png", "val/b/q/4.png", "test/5.png")
+    put(tmp_path, "train/b/6.png")
+    (tmp_path / "train/empty").mkdir()
+    found = texts(tmp_path)
+    assert found["reader"].endswith("a folder for each class; train, val, test")
+    assert found["classes"].startswith('classes = ["a", "b"]') and "'a' (2), 'b' (3)" in found["classes"]
+    assert "3 images in folders below the class folders" in found["group"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_two_class_folders_are_enough(tmp_path, count):
+    put(tmp_path, *[f"c{n}/{k}.png" for n in range(count) for k in range(3)])
+    found = texts(tmp_path)
+    assert "no train, val or test folders" in found["reader"]
+    assert ("positive" in found) == (count == 2) == ("CONFIRM: two or more" not in found["classes"])
+
+
+def test_a_pattern_of_file_names_is_proposed(tmp_path):
+    put(tmp_path, *[f"{'ab'[n % 2]}/p{n // 2}_{n}.png" for n in range(8)])
+    assert '# patient_pattern = "^(.+?)[_ -]"' in guess_declaration(tmp_path, "mine")
+
+
+@pytest.mark.parametrize("names", [["val_images", "val_labels"], ["train_images"], ["train_labels"], ["x"]])
+def test_an_npz_without_images_and_labels_is_refused(tmp_path, names):
+    arrays = {name: np.zeros((2, 4, 4) if name.endswith("images") else 2, np.uint8) for name in names}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    with pytest.raises(InputError, match=rf"has no train_images and train_labels \(it has {', '.join(names)}\)"):
+        guess_declaration(tmp_path, "mine")
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_an_npz_of_several_labels_has_a_class_for_each_column(tmp_path, width):
+    labels = np.array([[1, 0], [0, 1], [2, 0]])[:, :width]
+    np.savez(tmp_path / "mine.npz", train_images=np.zeros((3, 4, 4), np.uint8), train_labels=labels)
+    found = texts(tmp_path)
+    assert ("2 labels an image" in found["task"]) == (width == 2) == ('["label0", "label1"]' in found["classes"])
+    assert ("positive" in found) == (width == 1) == ("'1' (1), '0' (1), '2' (1)" in found["classes"])
+
+
 def test_an_empty_folder_and_none(tmp_path):
     with pytest.raises(InputError, match="holds neither images nor an .npz"):
         guess_declaration(tmp_path, "mine")

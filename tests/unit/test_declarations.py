@@ -1,11 +1,14 @@
 """A dataset.toml: what it may say, and the line of what is wrong with it."""
 
+from pathlib import Path
+
 import pytest
 
 from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset
-from chestfold.data.dataset import Dataset, Submission
-from chestfold.data.declaration import declaration_text, key_lines, read_declaration
+from chestfold.data.dataset import Dataset, Index, Submission, comparable, id_column_of, make_index, stays_inside
+from chestfold.data.declaration import declaration_text, key_lines, read_declaration, refusal
+from chestfold.data.readers import read_index
 
 TWO = 'classes = ["a", "b"]\n'
 CSV = TWO + 'reader = "csv"\n'
@@ -76,6 +79,22 @@ def refused(read, tmp_path):
         ("tabular = ['label']", "tabular: a column of the index is called 'label' too"),
         ("label = 'y'\ntabular = ['y']", "tabular: 'y' holds the labels"),
         ("value_range = [0, 1]\nct_window = 'lung'", "value_range and ct_window both say"),
+        ("patient_pattern = '('", "patient_pattern is a regular expression, not '('"),
+        ("class_patterns = { b = ')' }", "class_patterns is a table of regular expressions, not"),
+        ("pixel_mm = 0", "pixel_mm is a number above 0, not 0"),
+        ("value_range = [3, 3]", "value_range is two different whole numbers, not [3, 3]"),
+        ("hu_window = [3, 3]", "hu_window is two whole numbers, black below white, not [3, 3]"),
+        ("hu_window = [3, 2]", "hu_window is two whole numbers, black below white, not [3, 2]"),
+        ("windows = ['lung', 'bone']", "windows is a list of three: names of CT windows"),
+        ("windows = ['lung', 'bone', 'brain']", "windows is a list of three: names of CT windows"),
+        ("windows = ['lung', 'bone', [7, 7]]", "windows is a list of three: names of CT windows"),
+        ("slice_pattern = '(a)'", "slice_pattern is a regular expression with two groups"),
+        ("slice_pattern = '(a)(b)(c)'", "slice_pattern is a regular expression with two groups"),
+        ("slice_pattern = '(a)('", "slice_pattern is a regular expression with two groups"),
+        ("three_channels = 'windows'", "three_channels"),
+        ("classes = ['*', 'b']", "a class cannot be called '*'; rename it"),
+        ("kaggle = 'a/b'", "unknown field 'kaggle'"),
+        ("name = 'x'", "unknown field 'name'"),
         ("[submission]\nanswer = 'yes'", "submission.answer is probability or class, not 'yes'"),
         ("[submission]\nfile = '../x.csv'", "submission.file is a path in the data folder, not '../x.csv'"),
         ("[submission]\nclumns = {}", "unknown field 'clumns' of submission; did you mean columns?"),
@@ -92,7 +111,8 @@ def refused(read, tmp_path):
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(refused, line, complaint):
-    sentence = refused(BASE + "# a comment\n\nabout = '''two\nlines'''\n" + line + "\n")
+    base = BASE if not line.startswith("classes") else BASE.replace(TWO, "# another line\n")
+    sentence = refused(base + "# a comment\n\nabout = '''two\nlines'''\n" + line + "\n")
     where, _, text = sentence.partition(": ")
     assert text.startswith(complaint)
     assert where in (", line 8", ", line 9")  # of two fields that contradict each other, either
@@ -149,6 +169,210 @@ def test_cp932_and_a_byte_order_mark(read, refused):
     assert read(b"\xef\xbb\xbf" + text.encode()).classes == ("正常", "肺炎")
     assert read(text.replace("\n", "\r\n")).positive == "肺炎"
     assert "is not in UTF-8; save it as UTF-8" in refused(text.encode("cp932"))
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value"),
+    [
+        ("pixel_mm = 0.5", "pixel_mm", 0.5),
+        ("value_range = [3, 2]", "value_range", (3, 2)),
+        ("hu_window = [2, 3]", "hu_window", (2, 3)),
+        ("windows = ['lung', [7, 6], 'bone']", "windows", ("lung", (7, 6), "bone")),
+        ("slice_pattern = '(a)(b)'", "slice_pattern", "(a)(b)"),
+        ("patient_pattern = 'p'", "patient_pattern", "p"),
+        ("class_patterns = { b = 'p' }", "class_patterns", {"b": "p"}),
+        ("test_table = ''", "test_table", ""),
+        ("test_images = ''", "test_images", ""),
+        ("metric_weights = { a = 0, b = 1 }", "metric_weights", {"a": 0, "b": 1}),
+        ("metric_weights = { a = 0 }", "metric_weights", {"a": 0}),
+        ("labels = { 0 = 'a', '*' = 'b' }", "labels", {"0": "a", "*": "b"}),
+        ("labels = ['x', 'y']", "labels", ("x", "y")),
+        ("unknown_group = ['?']\ngroup = 'g'", "group", "g"),
+        ("tabular = ['age', 'sex']", "tabular", ("age", "sex")),
+        ("subgroups = { sex = { column = 'Sex' } }", "carried", ("Sex",)),
+        ("ct_window = 'lung'", "levels", (None, "lung")),
+        ("value_range = [1, 2]\nwindows = ['lung', 'bone', [7, 6]]", "levels", ((1, 2), "")),
+        ("windows = ['lung', 'bone', [7, 6]]", "levels", (None, "lung")),
+        ("windows = [[7, 6], 'lung', 'bone']", "levels", ((7, 6), "")),
+        ("about = 'x'", "levels", (None, "")),
+        ("folder = 'elsewhere'", "input_folder", "elsewhere"),
+    ],
+)
+def test_what_is_right_stays_as_it_is_written(read, line, field, value):
+    assert getattr(read(BASE + line + "\n"), field) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (TWO + 'task = "multilabel"\nreader = "npz"\nno_finding = ["-"]\nseparator = "|"\n', "separator is for reader"),
+        (TWO + 'positive = "b"\nreader = "folders"\ntest_table = "t.csv"\n', "test_table is for reader"),
+        (TWO + 'positive = "b"\nreader = "npz"\ntabular = ["x"]\n', "tabular is for reader"),
+        (TWO + 'positive = "b"\nreader = "npz"\nsubgroups = { s = { column = "S" } }\n', "subgroups.s: column is for"),
+        (TWO + 'positive = "b"\nreader = "folders"\nno_finding = [""]\n', "no_finding is about cells, and class"),
+        (TWO + 'positive = "b"\nreader = "folders"\ngroup = "folder"\npatient_pattern = "p"\n', "group and patient_p"),
+        ('classes = "ab"\nreader = "csv"\ntask = "ordinal"\n', "classes is a list of different texts, not 'ab'"),
+        ('labels = ["x", "x"]\nreader = "csv"\ntask = "multilabel"\n', "labels is a list of different texts, not ["),
+        (
+            'classes = ["a", 1]\nreader = "csv"\ntask = "ordinal"\n',
+            "classes is a list of different texts, not ['a', 1]",
+        ),
+        (TWO + 'positive = "b"\nreader = 3\n', "reader is a text, not 3"),
+        (CSV + 'positive = "b"\ngroup_column = 3\n', "group_column is a text, not 3"),
+    ],
+)
+def test_fields_that_do_not_belong_together_and_wrong_ones_that_others_are_filled_in_from(refused, text, complaint):
+    assert refused(text).partition(": ")[2].startswith(complaint)
+
+
+@pytest.mark.parametrize("reader", ["folders", "npz"])
+def test_a_pattern_on_the_id_divides_the_images_of_every_reader(read, reader):
+    text = f'{TWO}positive = "b"\nreader = "{reader}"\nsubgroups = {{ s = {{ pattern = "(x)" }} }}\n'
+    assert read(text).subgroups["s"].value_in("axb") == "x" and read(text).carried == ()
+
+
+def test_what_is_found_later_is_said_with_the_line_where_a_person_declared_it(project):
+    path = project.input / "mine" / "dataset.toml"
+    dataset = Dataset(name="mine", reader="csv")
+    assert str(refusal(dataset, "metric", "metric is wrong")) == "mine: metric is wrong"
+    path.parent.mkdir()
+    path.write_text(BASE + 'metric = "x"\n')
+    assert str(refusal(dataset, "metric", "metric is wrong")) == f"{path}, line 4: metric is wrong"
+    assert str(refusal(dataset, "about", "about is wrong")) == f"{path}: about is wrong"
+
+
+# Texts as they are compared
+
+
+@pytest.mark.parametrize(
+    ("cell", "same"),
+    [
+        ("1", "1"),
+        ("1.0", "1"),
+        ("1.", "1"),
+        ("+01.00", "1"),
+        ("-1.0", "-1"),
+        ("-0", "0"),
+        ("-0.0", "0"),
+        ("-00", "0"),
+        ("000", "0"),
+        ("100", "100"),
+        ("1.50", "1.50"),
+        (" x ", "x"),
+        ("1e3", "1e3"),
+        ("--1", "--1"),
+        ("e\u0301", "\u00e9"),
+    ],
+)
+def test_whole_numbers_are_compared_by_value(cell, same):
+    assert comparable(cell) == same
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [
+        ("a", True),
+        ("a/b.png", True),
+        ("./a", True),
+        ("a..b", True),
+        ("", False),
+        (".", False),
+        ("/a", False),
+        ("..", False),
+        ("a/../b", False),
+        ("a\0b", False),
+    ],
+)
+def test_a_path_that_stays_in_the_folder(path, inside):
+    assert stays_inside(path) == inside
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "patient"),
+    [
+        ("^(p[0-9]+)_(l|r)?", "p1_l", "p1_l"),
+        ("^(p[0-9]+)_(l|r)?", "p1_x", "p1"),
+        ("^p[0-9]+", "p1_x", "p1"),
+        ("^p[0-9]+", "x", ""),
+        ("^(q)?p", "p1", "p"),
+    ],
+)
+def test_a_patient_in_a_name(pattern, name, patient):
+    dataset = Dataset(name="mine", reader="csv", patient_pattern=pattern)
+    assert dataset.patient_in(name) == patient
+    if patient:
+        assert dataset.patient_of(name, "here") == patient
+    else:
+        with pytest.raises(InputError, match="^here: no patient can be read from this name"):
+            dataset.patient_of(name, "here")
+
+
+@pytest.mark.parametrize(
+    ("header", "declared", "column"),
+    [
+        (["x", "id"], "", "id"),
+        (["x", "y"], "", "x"),
+        (["x", "id"], "x", "x"),
+    ],
+)
+def test_the_column_of_ids_of_a_sample_submission(header, declared, column):
+    dataset = Dataset(name="mine", reader="csv", submission=Submission(id=declared))
+    assert id_column_of(header, "sample.csv", dataset) == column
+    other = Dataset(name="mine", reader="csv", submission=Submission(id="z"))
+    with pytest.raises(InputError, match=r"^\[submission\] id = 'z': sample.csv has no such column \(it has x, "):
+        id_column_of(header, "sample.csv", other)
+
+
+# The index
+
+
+def indexed(dataset: Dataset, *ids: str) -> Index:
+    rows = [
+        {"id": image, "path": f"{image}.png", "label": "ab"[n % 2], "group": image, "split": "train"}
+        for n, image in enumerate(ids)
+    ]
+    return make_index(dataset, Path("root"), rows, ["a note"])
+
+
+AB = dict(name="mine", reader="csv", classes=("a", "b"), positive="b")
+
+
+def test_an_index_is_of_at_least_one_image_of_each_class():
+    dataset = Dataset.model_validate(AB)
+    with pytest.raises(InputError, match="^root holds no images for mine; its README in input/ says how to get them$"):
+        indexed(dataset)
+    with pytest.raises(InputError, match="^root: class 'b' has no training image"):
+        indexed(dataset, "x")
+    with pytest.raises(InputError, match=r"^root: id 'y' occurs twice \(y.png and y.png\); ids must be unique$"):
+        indexed(dataset, "x", "y", "z", "y")
+    index = indexed(dataset, "y", "x")
+    assert index.train["id"].tolist() == ["x", "y"] and index.notes == ("a note",) and len(index.test) == 0
+
+
+@pytest.mark.parametrize("parts", [12, 13])
+def test_a_division_has_at_most_twelve_parts(parts):
+    dataset = Dataset.model_validate(AB | {"subgroups": {"s": {"pattern": "s([0-9]+)"}}})
+    ids = [*(f"s{n:02d}" for n in range(parts)), "none"]
+    if parts == 12:
+        assert indexed(dataset, *ids).notes == ("a note",)
+    else:
+        with pytest.raises(
+            InputError, match="subgroups.s divides the images into 13 parts, as '00' and '01'; a division"
+        ):
+            indexed(dataset, *ids)
+    assert indexed(dataset, "x", "y").notes[1].startswith("subgroups.s: no image is of any")
+
+
+@pytest.mark.parametrize(
+    ("reader", "error", "sentence"),
+    [
+        ("joined", ValueError, "mine is read by its parts"),
+        ("xls", InputError, "mine: no reader 'xls' .folders, csv, npz"),
+    ],
+)
+def test_a_reader_that_is_none(tmp_path, reader, error, sentence):
+    with pytest.raises(error, match=f"^{sentence}"):
+        read_index(Dataset(name="mine", reader=reader), tmp_path)
 
 
 def test_lines_of_keys():

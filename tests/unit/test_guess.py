@@ -326,6 +326,32 @@ def test_columns_that_are_no_labels_are_left_out():
     assert said(cells) == {"# label": "", "classes": []}, "who and remark may both be labels"
 
 
+@pytest.mark.parametrize(
+    ("columns", "ideas"), [({"who": WHO, "remark": list("aabbccdd")}, "who, remark"), ({}, "none fits")]
+)
+def test_where_no_column_is_surely_that_of_the_labels_those_that_may_be_are_said(columns, ideas):
+    found = Table(Path("train.csv"), pd.DataFrame({"id": IDS} | columns, dtype="str"), list(range(2, 10)))
+    idea, classes = label_lines(found, "id", "", [])
+    assert idea.why == f"no column is surely that of the labels ({ideas})"
+    assert idea.text.startswith('# label = ""') and classes.text.startswith("classes = []")
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        ({"id": list("abc"), "finding": ["x", "y", "x|y"]}, "some cells hold several labels, with '|' between them"),
+        ({"id": list("aab"), "finding": ["x", "y", "x"]}, "some images have rows with different labels"),
+        ({"id": list("abb"), "finding": ["x", "y", "y"]}, "each image has one label"),
+        ({"id": list("ab"), "m": ["0", "1"], "n": ["1", "0"]}, "each image has exactly one of them"),
+        ({"id": list("abc"), "m": ["1", "1", "0"], "n": ["1", "0", "1"]}, "an image may have several of them, or none"),
+    ],
+)
+def test_why_a_task_is_guessed(cells, why):
+    found = Table(Path("train.csv"), pd.DataFrame(cells, dtype="str"), [2, 3, 4])
+    (task,) = [line for line in label_lines(found, "id", "", []) if line.key == "task"]
+    assert task.why == why
+
+
 @pytest.mark.parametrize(("texts", "is_label"), [(1, False), (2, True), (50, True), (51, False)])
 def test_from_two_to_fifty_texts_may_be_classes(texts, is_label):
     cells = {"id": [f"i{n}" for n in range(60)], "x": [f"c{n % texts:02d}" for n in range(60)]}
@@ -405,6 +431,7 @@ def matched(root: Path, places: list[str], cells: list[str]) -> Match:
         (["a1/x.png", "a2/y.png"], ["x", "y"], "a*/{id}.png"),
         (["a1/x.png", "a2/y.png", "a3/z.png"], ["x", "y", "z"], "a*/{id}.png"),
         (["a/x.png", "b/c/y.png"], ["x", "y"], "a/{id}.png"),
+        (["a/b/x.png", "c/y.png"], ["x", "y"], "a/b/{id}.png"),
         (["x/x.png", "y/y.png"], ["x", "y"], "{id}/{id}.png"),
         (["a/p/x.png", "a/q/y.png"], ["p/x", "q/y"], "a/{id}.png"),
         (["x.png", "y.png"], ["x", "y"], "{id}.png"),

@@ -1,17 +1,20 @@
 """Class folders with folders below them, links, and names in any letters."""
 
 import unicodedata
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from layouts import declared, put, rows
 
 from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset, open_index
-from chestfold.data.check import check, summary
+from chestfold.data.check import Report, check, summary
 from chestfold.data.dataset import Index
 from chestfold.data.readers import read_index
+from chestfold.data.readers.files import list_images, short_names, split_suffix
 
 PLAIN = ("train/healthy/a.png", "train/ill/b.png")
 
@@ -98,6 +101,167 @@ def test_the_declaration_is_not_said_to_be_ignored(tmp_path):
     put(tmp_path, "healthy/a.png", "ill/b.png")
     (tmp_path / "dataset.toml").touch()
     assert read_index(declared(), tmp_path).notes == ()
+
+
+def test_a_split_without_class_folders_and_a_class_folder_without_images_are_refused(tmp_path):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(InputError, match=r"train has no class folders; expected healthy, ill$"):
+        read(tmp_path)
+    put(tmp_path, "train/healthy/a.png")
+    (tmp_path / "train/ill").mkdir()
+    with pytest.raises(InputError, match=r"train/ill holds no images; add some or remove the folder$"):
+        read(tmp_path)
+
+
+def test_where_train_lies_beside_a_folder_with_another_the_outer_one_is_read(tmp_path):
+    index = read(tmp_path, *PLAIN, "again/train/ill/c.png")
+    assert ids(index) == ["train/healthy/a", "train/ill/b"]
+    assert index.notes == ("ignored: again/ with 1 image(s)",)
+
+
+def test_the_splits_are_read_in_one_order_and_left_out_what_is_none(tmp_path):
+    places = ["test/x.png", "val/ill/c.png", "Valid/ill/d.png", *PLAIN]
+    index = read(tmp_path, *places, ".hidden/e.png", "__MACOSX/f.png")
+    assert ids(index) == ["Valid/ill/d", "train/healthy/a", "train/ill/b", "val/ill/c", "x"]
+    assert index.notes == ("ignored: .hidden/", "ignored: __MACOSX/", "Valid/ is read as a part of train")
+
+
+def test_a_class_that_is_called_like_another_name_of_a_split_keeps_its_folder(tmp_path):
+    index = read(tmp_path, "Testing/a.png", "ill/b.png", classes=("Testing", "ill"), positive="ill")
+    assert index.train["label"].tolist() == ["Testing", "ill"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_said"), [({}, True), ({"group": "folder"}, False), ({"patient_pattern": "^[a-z]"}, False)]
+)
+def test_folders_below_the_class_folders_are_said_where_nothing_tells_patients(tmp_path, changes, is_said):
+    notes = read(tmp_path, *PLAIN, "train/ill/p/c.png", **changes).notes
+    assert notes == (
+        (
+            "1 image(s) lie in folders below their class folder, and each is its own patient; if such a folder is a "
+            'patient, declare group = "folder"',
+        )
+        if is_said
+        else ()
+    )
+
+
+def test_patterns_label_a_test_folder_whatever_its_folders_are_called(tmp_path):
+    changes: dict = {"class_patterns": {"healthy": "h[0-9]", "ill": "i[0-9]"}}
+    places = ["train/x/h1.png", "train/x/i1.png"]
+    labelled = read(tmp_path / "a", *places, "test/y/i2.png", **changes)
+    assert labelled.test["label"].tolist() == ["ill"]
+    flat = read(tmp_path / "b", *places, "test/i2.png", **changes)
+    assert flat.test["label"].tolist() == [""]
+    mixed = read(tmp_path / "c", *places, "test/y/i2.png", "test/i3.png", **changes)
+    assert mixed.test["label"].tolist() == ["", ""]
+    for number, name in ((0, "j1"), (2, "h1i1")):
+        with pytest.raises(
+            InputError, match=rf"{name}.png: its name fits {number} of the classes healthy, ill, not one"
+        ):
+            read(tmp_path / name, *places, f"train/x/{name}.png", **changes)
+
+
+# Listings
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path):
+    with pytest.raises(InputError, match=r"gone cannot be read \(No such file or directory\)"):
+        list_images(tmp_path / "gone")
+
+
+def test_images_are_listed_in_the_order_of_their_names_with_or_without_those_below(tmp_path):
+    put(tmp_path, "b.png", "a.PNG", "c/d.png", "c/.e.png", ".f/g.png", "h.txt", "i.csv", "dataset.toml", "j/k.txt")
+    deep, flat = list_images(tmp_path), list_images(tmp_path, deep=False)
+    assert [path.relative_to(tmp_path).as_posix() for path in deep.images] == ["a.PNG", "b.png", "c/d.png"]
+    assert [path.name for path in flat.images] == ["a.PNG", "b.png"]
+    assert deep.others == {"file(s) .png": 1, "file(s) .txt": 2, "folder(s) .f": 1}
+    assert flat.others == {"file(s) .txt": 1, "folder(s) .f": 1}
+    assert flat.notes() == [f"ignored: 1 {kind} in {tmp_path.name}/" for kind in ("file(s) .txt", "folder(s) .f")]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("a.png", ("a", ".png")),
+        ("a.b.JPG", ("a.b", ".JPG")),
+        ("a.txt", ("a.txt", "")),
+        ("a", ("a", "")),
+        (".png", (".png", "")),
+        ("p/.png", ("p/.png", "")),
+        ("p/a.dcm", ("p/a", ".dcm")),
+        ("1.2.840", ("1.2.840", "")),
+        ("a.", ("a.", "")),
+    ],
+)
+def test_the_suffix_of_an_image(name, parts):
+    assert split_suffix(name) == parts
+
+
+def test_short_names_are_those_that_one_image_has():
+    found = short_names(["p/s/a.png", "q/s/a", "q/s/b", "c", "q/t/e\u0301.png"])
+    assert found == {"s/b": "q/s/b", "b": "q/s/b", "t/\u00e9": "q/t/e\u0301.png", "\u00e9": "q/t/e\u0301.png"}
+
+
+# What is checked
+
+
+def test_copies_in_other_folders_are_found_and_what_they_contradict(project):
+    root = project.input / "wards"
+    images = [(project.input / f"tiny/images/t{n:03d}.png").read_bytes() for n in range(4)]
+    layout = {"train/healthy/p1/a": 0, "train/healthy/p2/b": 1, "train/ill/p3/c": 2, "train/ill/p4/d": 0}
+    layout |= {"train/ill/p4/e": 3, "test/p4/x": 0, "test/p5/y": 3}
+    for name, number in layout.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{name}.png").write_bytes(images[number])
+    (root / "dataset.toml").write_text(
+        'classes = ["healthy", "ill"]\npositive = "ill"\nreader = "folders"\ngroup = "folder"\n'
+    )
+    report = check(open_index("wards"))
+    assert report.unreadable == [] and report.formats == {"PNG L 32x32": 7}
+    assert sorted(map(sorted, report.exact)) == [
+        ["p4/x", "train/healthy/p1/a", "train/ill/p4/d"],
+        ["p5/y", "train/ill/p4/e"],
+    ]
+    assert report.conflicts == [("train/healthy/p1/a", "train/ill/p4/d")]
+    assert report.both_splits == ["p4"] and report.repeated_across_splits == 5
+    lines = summary(open_index("wards"), report)
+    assert "exact duplicates: 2 groups of 5 files" in lines
+    assert lines[1] == "train: 5 images (ill 3, healthy 2), 4 groups, 1 of them with more than one image (at most 2)"
+    assert lines[2] == "test: 2 images (unlabelled 2), 2 groups, 0 of them with more than one image (at most 1)"
+
+
+@pytest.mark.parametrize(("kinds", "end"), [(5, "k4 (1)"), (6, "k4 (1), and 1 more"), (8, "k4 (1), and 3 more")])
+def test_of_many_formats_five_are_named_and_of_many_pairs_twenty(tmp_path, kinds, end):
+    index = read(tmp_path, *PLAIN)
+    report = Report(
+        unreadable=["x is damaged"],
+        formats=Counter([f"k{n}" for n in range(kinds)]),
+        exact=[["a", "b"], ["c", "d", "e"]],
+        near=[("a", "b")],
+        conflicts=[(f"a{n:02d}", f"b{n:02d}") for n in range(21)],
+        both_splits=[f"p{n:02d}" for n in range(21)],
+        repeated_across_splits=3,
+    )
+    lines = summary(index, report)
+    assert lines[0] == f"mine: {tmp_path}" and lines[1].startswith("train: 2 images (healthy 1, ill 1), 2 groups, 0 of")
+    assert lines[2] == "test: 0 images (), 0 groups, 0 of them with more than one image (at most 0)"
+    assert lines[3:8] == [
+        f"formats: k0 (1), k1 (1), k2 (1), k3 (1), {end}",
+        "unreadable: 1",
+        "  x is damaged",
+        "exact duplicates: 2 groups of 5 files",
+        "near duplicates: 1 pairs (the exact ones among them)",
+    ]
+    assert lines[8:10] == ["the same image under two labels: 21", "  a00 and b00"] and lines[28] == "  a19 and b19"
+    assert lines[29:32] == ["the same image in train and in test: 3", "patients in train and in test: 21", "  p00"]
+    assert lines[-1] == "  p19" and len(lines) == 51
+
+
+def test_the_format_of_an_array_is_that(tmp_path):
+    arrays = {"train_images": np.zeros((2, 4, 4), np.uint8), "train_labels": np.array(["healthy", "ill"])}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    assert check(read_index(declared(reader="npz"), tmp_path)).formats == {"array": 2}
 
 
 # Links

@@ -89,6 +89,7 @@ def test_lines_are_those_of_an_editor(tmp_path):
             "line 3 has 2 cells, its header 1; its first line, 'My patients', has to name",
         ),
         ('id,label\na,x\nb,"y\n', "the row that begins in line 3"),
+        ('id,"label\na,x\n', "the row that begins in line 1: "),
         ('id,label\na,"x"y\n', "the row that begins in line 2"),
     ],
 )
@@ -112,6 +113,57 @@ def test_short_rows_and_nameless_columns(tmp_path):
 def test_a_cell_may_be_longer_than_csv_allows(tmp_path):
     mask = "1 2 " * 131_072
     assert open_table(written(tmp_path, f"id,mask\na,{mask}\n")).cells("mask") == [mask]
+
+
+def test_the_way_on_where_a_column_is_missing_is_said_where_there_is_one(tmp_path):
+    table = open_table(written(tmp_path, "a,b\n1,2\n"))
+    table.require("a", "b")
+    with pytest.raises(InputError, match="has no column 'c'"):
+        table.cells("c")
+    with pytest.raises(InputError, match=r"has no column 'c' \(it has a, b\)$"):
+        table.require("a", "c")
+    with pytest.raises(InputError, match=r"has no column 'c' \(it has a, b\); name the right one in dataset.toml$"):
+        table.require("c", declared_in="dataset.toml")
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("a,b,,", ["a", "b"]),
+        (",a", ["Unnamed: 0", "a"]),
+        ("a,,b,", ["a", "Unnamed: 1", "b"]),
+        ("a,b;c", ["a", "b;c"]),
+    ],
+)
+def test_names_of_columns(tmp_path, header, columns):
+    assert open_table(written(tmp_path, f"{header}\n1\n")).columns == columns
+
+
+@pytest.mark.parametrize(("row", "cells"), [("1", ["1", ""]), ("1,2", ["1", "2"]), ("1,2,,", ["1", "2"])])
+def test_a_row_has_as_many_cells_as_there_are_columns(tmp_path, row, cells):
+    assert open_table(written(tmp_path, f"a,b\n{row}\n")).frame.to_numpy().tolist() == [cells]
+
+
+def test_a_header_of_several_columns_is_not_said_to_be_a_title(tmp_path):
+    with pytest.raises(InputError, match="line 2 has 3 cells, its header 2$"):
+        open_table(written(tmp_path, "a,b\n1,2,3\n"))
+
+
+@pytest.mark.parametrize("start", ["", "\n", "\r\n\n"])
+def test_the_first_line_with_a_text_says_the_separator(tmp_path, start):
+    with pytest.raises(InputError, match="separated by semicolons"):
+        open_table(written(tmp_path, f"{start}a;b\n1;2,5\n"))
+
+
+def test_what_a_text_means_is_asked_once():
+    asked = []
+
+    def meaning(cell: str) -> int:
+        asked.append(cell)
+        return len(asked)
+
+    assert each_cell(["a", "b", "a", "c", "b"], meaning, str) == [1, 2, 1, 3, 2]
+    assert asked == ["a", "b", "c"]
 
 
 def test_the_column_of_ids_may_have_any_name(tmp_path):

@@ -17,7 +17,7 @@ from chestfold.core import checkpoint
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.data.dataset import Dataset
-from chestfold.data.tabular import Cells, Encoding, fit_encoding, read_cells
+from chestfold.data.tabular import Cells, Encoding, fit_encoding, is_number, read_cells
 from chestfold.data.transforms.mixup import create_mix
 from chestfold.integrations.kaggle.kernel import write_kernel
 from chestfold.integrations.kaggle.submission import write_submission
@@ -83,6 +83,46 @@ def test_columns_stand_side_by_side_in_the_order_of_the_experiment():
     assert encoding.names == ("sex", "age") and encoding.width == 3
     np.testing.assert_array_equal(encoding.encode(train.texts), np.array([[1, 0, -1], [0, 1, 1]], np.float32))
     assert encoding.encode(train.texts).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_one"), [("1", True), (" -1.5e3", True), ("nan", False), ("-inf", False), ("x", False)]
+)
+def test_a_number_is_finite(cell, is_one):
+    assert is_number(cell) == is_one
+
+
+def test_what_an_encoding_is_in_words():
+    encoding = fit_encoding(cells(age=["1", "3"], sex=["M", "F"]))
+    assert encoding.describe() == "age (mean 2, spread 1); sex (F, M)"
+
+
+def test_the_number_of_a_column_without_any_value_is_0_and_a_flag():
+    encoding = fit_encoding(Cells(("age", "sex"), frozenset({"age"}), np.array([["", "F"], ["nan", "F"]])))
+    age = encoding.columns[0]
+    assert (age.mean, age.spread, age.flagged) == (0, 1, True)
+    assert encoding.encode(np.array([["3", "F"], ["", "M"]])).tolist() == [[3, 0, 1], [0, 1, 0]]
+
+
+def test_only_columns_with_unknown_categories_are_said():
+    encoding = fit_encoding(cells(view=["PA", "AP"], sex=["F", "M"], age=["1", "2"]))
+    asked = Cells(("view", "sex", "age"), frozenset({"age"}), np.array([["PA", " X", "9"], ["nan", "Y ", ""]]))
+    assert encoding.unknown(asked) == {"sex": 2}
+
+
+@pytest.mark.parametrize(("values", "is_fine"), [(50, True), (51, False)])
+def test_so_many_texts_are_categories(values, is_fine):
+    columns = {"name": [f"n{n}" for n in range(values)] + ["", " n0 "]}
+    if is_fine:
+        assert fit_encoding(cells(**columns)).width == 50
+    else:
+        with pytest.raises(InputError, match="51 different values"):
+            cells(**columns)
+
+
+def test_any_number_of_numbers_is_fine():
+    found = cells(age=[str(n) for n in range(60)], sex=["F"] * 60)
+    assert found.numbers == {"age"} and found.take(np.array([3, 1])).texts.tolist() == [["3", "F"], ["1", "F"]]
 
 
 def test_an_encoding_survives_a_checkpoint():

@@ -7,7 +7,7 @@ import pytest
 from layouts import declared, put, rows, table
 
 from chestfold.core.errors import InputError
-from chestfold.data.dataset import Index, Submission
+from chestfold.data.dataset import Index, Subgroup, Submission
 from chestfold.data.readers import read_index
 
 NAMES = ("a", "b", "c", "d")
@@ -169,6 +169,17 @@ def test_tabular_columns_are_carried_on_as_texts(tmp_path):
         ("x0", "1", "F"),
     ]
     assert index.sha256() == read(tmp_path).sha256()
+
+
+def test_a_column_that_divides_images_is_needed_of_training_images_alone(tmp_path):
+    competition(tmp_path, "id,label,sex", "a,0,F", "b,1,M", "c,0,F", "d,1,M")
+    table(tmp_path, "test.csv", "id,age", "x0,1")
+    index = read(tmp_path, subgroups={"sex": Subgroup(column="sex")})
+    assert rows(index, "id", "sex")[3:] == [("d", "M"), ("x0", "")]
+    with pytest.raises(InputError, match=r"train_labels\.csv has no column 'age'"):
+        read(tmp_path, subgroups={"age": Subgroup(column="age")})
+    with pytest.raises(InputError, match=r"test\.csv has no column 'sex'"):
+        read(tmp_path, tabular=("sex",))
 
 
 # Test images

@@ -10,6 +10,7 @@ from chestfold.core.errors import InputError
 from chestfold.data.dataset import Index
 from chestfold.data.decode import decode, read_bytes, split_place
 from chestfold.data.readers import read_index
+from chestfold.data.readers.npz import plain_images
 
 GREY = np.arange(4 * 6 * 6, dtype=np.uint8).reshape(4, 6, 6)
 NUMBERS = np.array([[0], [1], [0], [1]])
@@ -40,6 +41,77 @@ def test_shapes_and_types_of_the_same_images(tmp_path, images):
     value_range = (0, 255) if images.dtype == np.uint16 else None
     for n, place in enumerate(index.table["path"]):
         assert np.array_equal(decode(tmp_path, place, 6, value_range), GREY[n])
+
+
+@pytest.mark.parametrize(
+    ("shape", "plain"),
+    [
+        ((2, 6, 7), (2, 6, 7)),
+        ((2, 6, 7, 1), (2, 6, 7)),
+        ((2, 1, 6, 7), (2, 6, 7)),
+        ((2, 6, 7, 3), (2, 6, 7, 3)),
+        ((2, 6, 7, 4), (2, 6, 7, 4)),
+        ((2, 3, 6, 7), (2, 6, 7, 3)),
+        ((2, 3, 6, 3), (2, 3, 6, 3)),
+        ((2, 1, 6, 4), (2, 1, 6, 4)),
+        ((2, 1, 6, 1), (2, 1, 6)),
+        ((2, 4, 6, 7), None),
+        ((2, 2, 6, 7), None),
+        ((2, 6, 7, 2), None),
+        ((2, 6), None),
+        ((2, 1, 1, 6, 7), None),
+        ((0, 6, 7), (0, 6, 7)),
+    ],
+)
+def test_the_axes_of_images(shape, plain):
+    if plain:
+        assert plain_images(np.zeros(shape, np.uint8), "x").shape == plain
+    else:
+        with pytest.raises(InputError, match=f"^x holds arrays of {' x '.join(map(str, shape[1:]))}, not images"):
+            plain_images(np.zeros(shape, np.uint8), "x")
+
+
+@pytest.mark.parametrize(
+    ("high", "given", "kept"),
+    [
+        (255, np.int64, np.uint8),
+        (256, np.int64, np.uint16),
+        (65535, np.int32, np.uint16),
+        (255, np.uint16, np.uint16),
+        (1, bool, bool),
+        (255, np.uint32, np.uint8),
+    ],
+)
+def test_whole_numbers_are_kept_in_as_few_bits_as_they_need(high, given, kept):
+    images = np.array([[[0, high]]]).astype(given)
+    plain = plain_images(images, "x")
+    assert plain.dtype == kept and plain.tolist() == images.tolist()
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 5), (0, 65536)])
+def test_numbers_that_no_image_has(low, high):
+    with pytest.raises(InputError, match=f"^x holds numbers from {low} to {high}; save"):
+        plain_images(np.array([[[low, high]]]), "x")
+    assert plain_images(np.zeros((0, 2, 2), np.int64), "x").shape == (0, 2, 2)
+
+
+def test_an_array_of_labels_alone_is_refused_but_of_test_images(tmp_path):
+    arrays = {"train_images": GREY, "train_labels": NUMBERS, "val_images": GREY[:2]}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    dataset = declared(reader="npz", labels={"0": "healthy", "1": "ill"})
+    with pytest.raises(InputError, match="val_labels does not hold one label for each of the 2 val_images"):
+        read_index(dataset, tmp_path)
+
+
+def test_unknown_labels_of_test_images_are_no_reason_to_leave_them_out(tmp_path):
+    arrays = {"train_images": GREY, "train_labels": np.array(["0", "1", "?", "?"])}
+    np.savez(tmp_path / "mine.npz", **arrays, test_images=GREY[:2], test_labels=np.array(["?", "1"]))
+    index = read_index(declared(reader="npz", labels={"0": "healthy", "1": "ill"}, unknown=("?",)), tmp_path)
+    assert rows(index, "id", "label")[2:] == [("test_000000", ""), ("test_000001", "ill")]
+    assert index.notes == (
+        "no patient is known: every image is its own group",
+        "left out: 2 train image(s) whose class is not known",
+    )
 
 
 def test_the_bytes_of_what_could_be_read_before_are_the_same(tmp_path):

@@ -285,6 +285,23 @@ def test_a_cell_that_is_none_of_the_declared_words(tmp_path, cell, complaint):
         read(tmp_path, labels={"no": "healthy", "yes": "ill"})
 
 
+def test_a_set_of_one_class_needs_no_column_of_labels_and_one_of_one_label_does(tmp_path):
+    competition(tmp_path, "id", "a", "b")
+    one = dict(labels={}, classes=("ill",), positive="ill")
+    assert rows(read(tmp_path, **one), "id", "label") == [
+        ("a", "ill"),
+        ("b", "ill"),
+        ("x0", ""),
+        ("x1", ""),
+        ("x2", ""),
+    ]
+    with pytest.raises(InputError, match="has no column 'label'"):
+        read(tmp_path, **(one | {"task": "multilabel", "positive": ""}))
+    table(tmp_path, "train_labels.csv", "id,label", "a,well", "b,ill")
+    table(tmp_path, "test.csv", "id,label", "x0,ill")
+    assert rows(read(tmp_path, **one), "id", "label") == [("a", "ill"), ("b", "ill"), ("x0", "ill")]
+
+
 def test_a_table_without_a_row(tmp_path):
     with pytest.raises(InputError, match=r"train_labels\.csv has no row below its header; add one for each training"):
         read(competition(tmp_path, "id,label"))

@@ -82,6 +82,8 @@ def refused(read, tmp_path):
         ("patient_pattern = '('", "patient_pattern is a regular expression, not '('"),
         ("class_patterns = { b = ')' }", "class_patterns is a table of regular expressions, not"),
         ("pixel_mm = 0", "pixel_mm is a number above 0, not 0"),
+        ("pixel_mm = '0.5'", "pixel_mm is a number above 0, not '0.5'"),
+        ("hu_window = [1.0, 2.0]", "hu_window is two whole numbers, black below white, not [1.0, 2.0]"),
         ("value_range = [3, 3]", "value_range is two different whole numbers, not [3, 3]"),
         ("hu_window = [3, 3]", "hu_window is two whole numbers, black below white, not [3, 3]"),
         ("hu_window = [3, 2]", "hu_window is two whole numbers, black below white, not [3, 2]"),
@@ -413,7 +415,7 @@ def test_what_is_not_said(read):
     assert read('task = "multilabel"\nreader = "csv"\nlabels = ["x"]\n').classes == ("x",)
 
 
-@pytest.mark.parametrize("name", ['x"y', "a\\b", "日本", "tab\there", "\x7f"])
+@pytest.mark.parametrize("name", ['x"y', "a\\b", "日本", "\U0001fac1", "tab\there", "\x7f"])
 def test_texts_that_are_written_are_read_again(read, name):
     values = {"classes": ["a", name], "reader": "csv", "positive": name, "labels": {name: "a"}}
     dataset = read(declaration_text(values))

@@ -158,7 +158,7 @@ def test_a_json_with_a_wrong_field_is_one_sentence(project, change, sentence):
         folds.load("tiny", open_index("tiny"))
 
 
-NO_LEAKS = {"found": {}, "straddling": {}}
+NO_LEAKS: dict[str, dict[str, int]] = {"found": {}, "straddling": {}}
 
 
 def kept(project, index: Index, fold_of: list[int], name: str = "drawn") -> Path:

@@ -333,6 +333,12 @@ def test_a_second_pass_finds_what_the_first_has_missed():
     assert balanced(np.array([[5], [1], [3], [4]]), 2, np.arange(4)).tolist() == [0, 0, 1, 1]
 
 
+def test_a_rare_label_counts_as_much_as_a_frequent_one():
+    """3 and 3 of the 6, 9 and 13 of the 22: in no other of the eight ways is the sum of the squared shares as small."""
+    counts = np.array([[2, 4], [2, 10], [1, 3], [1, 5]])
+    assert balanced(counts, 2, np.arange(4)).tolist() == [0, 1, 1, 0]
+
+
 def test_of_all_coverings_the_one_with_the_smallest_largest_fold_is_taken():
     """Groups 0 and 1 have to be apart, and so have 2 and 3: 10 + 2 and 1 + 7, or 10 + 7 and 1 + 2."""
     held = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], bool)

@@ -1,6 +1,7 @@
 """An image is found in a data set by its bytes, and by its pixels where those of the data set are decoded already."""
 
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,8 +24,10 @@ def images(project):
     return folder
 
 
-def grey(path) -> np.ndarray:
-    return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+def grey(path: Path) -> np.ndarray:
+    found = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert found is not None
+    return found
 
 
 def test_the_same_file_is_found_without_any_decoded_image(images):

@@ -3,10 +3,21 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from chestfold.core.errors import InputError
+from chestfold.core.records import Record
 from chestfold.data.catalogue import find_dataset
-from chestfold.data.dataset import Dataset, Index, Submission, comparable, id_column_of, make_index, stays_inside
+from chestfold.data.dataset import (
+    Dataset,
+    Index,
+    Submission,
+    comparable,
+    declared,
+    id_column_of,
+    make_index,
+    stays_inside,
+)
 from chestfold.data.declaration import declaration_text, key_lines, read_declaration, refusal
 from chestfold.data.readers import read_index
 
@@ -243,6 +254,15 @@ def test_what_is_found_later_is_said_with_the_line_where_a_person_declared_it(pr
     assert str(refusal(dataset, "about", "about is wrong")) == f"{path}: about is wrong"
 
 
+def test_a_field_has_its_default_its_limits_and_the_words_for_a_wrong_value():
+    class Small(Record):
+        number: int = declared(3, "a number above 2", gt=2)
+
+    assert Small().number == 3 and Small.model_fields["number"].description == "a number above 2"
+    with pytest.raises(ValidationError, match="greater than 2"):
+        Small(number=2)
+
+
 # Texts as they are compared
 
 
@@ -310,15 +330,15 @@ def test_a_patient_in_a_name(pattern, name, patient):
 
 
 @pytest.mark.parametrize(
-    ("header", "declared", "column"),
+    ("header", "named", "column"),
     [
         (["x", "id"], "", "id"),
         (["x", "y"], "", "x"),
         (["x", "id"], "x", "x"),
     ],
 )
-def test_the_column_of_ids_of_a_sample_submission(header, declared, column):
-    dataset = Dataset(name="mine", reader="csv", submission=Submission(id=declared))
+def test_the_column_of_ids_of_a_sample_submission(header, named, column):
+    dataset = Dataset(name="mine", reader="csv", submission=Submission(id=named))
     assert id_column_of(header, "sample.csv", dataset) == column
     other = Dataset(name="mine", reader="csv", submission=Submission(id="z"))
     with pytest.raises(InputError, match=r"^\[submission\] id = 'z': sample.csv has no such column \(it has x, "):

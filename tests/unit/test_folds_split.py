@@ -12,7 +12,7 @@ from fold_tables import images_of, index_of, texts_of
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.data import folds
-from chestfold.data.folds import splitting
+from chestfold.data.folds import assign, splitting
 from chestfold.data.folds.assign import balanced, covering, seeded_order
 from chestfold.data.folds.checks import first_lack, kinds_of, task_of
 
@@ -337,6 +337,13 @@ def test_a_rare_label_counts_as_much_as_a_frequent_one():
     """3 and 3 of the 6, 9 and 13 of the 22: in no other of the eight ways is the sum of the squared shares as small."""
     counts = np.array([[2, 4], [2, 10], [1, 3], [1, 5]])
     assert balanced(counts, 2, np.arange(4)).tolist() == [0, 1, 1, 0]
+
+
+def test_a_covering_is_searched_for_among_four_groups_a_fold_of_each_kind():
+    held = np.array([[True, n in (5, 3)] for n in range(20)])
+    order = np.arange(20)[::-1]
+    assert assign._some_of_each_kind(held, 2, order).tolist() == [19, 18, 17, 16, 15, 14, 13, 12, 5, 3]
+    assert assign._some_of_each_kind(held[:, :1], 3, order).tolist() == list(range(19, 7, -1))
 
 
 def test_of_all_coverings_the_one_with_the_smallest_largest_fold_is_taken():

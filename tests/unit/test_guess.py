@@ -12,9 +12,9 @@ from layouts import put, table
 from chestfold.cli import main
 from chestfold.core.errors import InputError
 from chestfold.data.declaration import read_declaration
-from chestfold.data.guess import guess_declaration, write_declaration
+from chestfold.data.guess import columns, guess_declaration, write_declaration
 from chestfold.data.guess.columns import Column, label_lines, ordered, patient_column, positive_line
-from chestfold.data.guess.lines import with_counts
+from chestfold.data.guess.lines import Line, with_counts
 from chestfold.data.guess.patients import file_name_pattern
 from chestfold.data.guess.templates import Match, Names
 from chestfold.data.readers import read_index
@@ -235,6 +235,23 @@ def test_of_more_texts_so_many_are_named_as_are_asked_for():
     assert with_counts({"a": 3, "b": 2}, 1) == "'a' (3), and 1 more" and with_counts({"a": 3, "b": 2}, 2) == (
         "'a' (3), 'b' (2)"
     )
+
+
+@pytest.mark.parametrize(("text", "is_one"), [("xAB", True), ("CD", True), ("acb", False), ("", False)])
+def test_a_name_with_one_of_some_words(text, is_one):
+    assert bool(columns._words("ab", "^c").search(text)) == is_one
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (Line("id", "x", "because"), 'id = "x"' + 26 * " " + "  # because"),
+        (Line("id", "x", "two\n lines", idea=True), '# id = "x"' + 24 * " " + "  # two lines"),
+        (Line("classes", ["a" * 20, "b" * 20], "why"), f'classes = ["{"a" * 20}", "{"b" * 20}"]  # why'),
+    ],
+)
+def test_a_line_and_its_reason(line, text):
+    assert line.text == text
 
 
 # The lines

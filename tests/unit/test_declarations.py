@@ -114,6 +114,7 @@ def refused(read, tmp_path):
         ("[submission]\ncolumns = { x = 'c' }", "submission.columns: 'c' is not one of the classes"),
         ("submission = 3", "submission is a table: file, id, columns, answer, not 3"),
         ("subgroups = 3", "subgroups is a table: title = { pattern = ... } or { column = ... }, not 3"),
+        ("[subgroups]\nsex = 3", "subgroups is a table: title = { pattern = ... } or { column = ... }, not {'sex': 3}"),
         ("[subgroups]\nsex = { colunm = 'Sex' }", "unknown field 'colunm' of subgroups.sex; did you mean column?"),
         ("[subgroups]\nsex = {}", "subgroups.sex has a pattern or a column, one of them"),
         ("[subgroups]\nsex = { column = 'Sex', pattern = '(a)' }", "subgroups.sex has a pattern or a column"),
@@ -225,6 +226,10 @@ def test_what_is_right_stays_as_it_is_written(read, line, field, value):
         (TWO + 'positive = "b"\nreader = "folders"\nno_finding = [""]\n', "no_finding is about cells, and class"),
         (TWO + 'positive = "b"\nreader = "folders"\ngroup = "folder"\npatient_pattern = "p"\n', "group and patient_p"),
         ('classes = "ab"\nreader = "csv"\ntask = "ordinal"\n', "classes is a list of different texts, not 'ab'"),
+        (
+            'labels = ["a", 1]\nreader = "csv"\ntask = "ordinal"\n',
+            "labels is a list of different texts, not ['a', 1]",
+        ),
         ('labels = ["x", "x"]\nreader = "csv"\ntask = "multilabel"\n', "labels is a list of different texts, not ["),
         (
             'classes = ["a", 1]\nreader = "csv"\ntask = "ordinal"\n',
@@ -423,6 +428,7 @@ def test_all_that_a_declaration_may_say(read):
     )
     assert dataset.classes == ("A", "B") and dataset.positive == ""
     assert dataset.submission == Submission(file="s.csv", id="i", columns={"x": "A"}, answer="class")
+    assert dataset.submission.file == "s.csv"
     assert dataset.metric_weights == {"A": 2, "B": 0.5} and dataset.group == "p"
 
 

@@ -156,9 +156,8 @@ def _first_complaint(error: ValidationError, values: dict[str, Any]) -> Complain
         about = Subgroup.model_fields[key[2]].description
         given = values[field][key[1]][key[2]]
         return key, f"{'.'.join(key)} is {about}, not {given!r:.200}"
-    if field not in values:  # it was filled in from another one
-        field = "classes" if field == "positive" and "classes" in values else "labels"
-        return (field,), f"{field} is {Dataset.model_fields['classes'].description}, not {values[field]!r:.200}"
+    if field not in values:  # these are the classes, which were filled in from the labels
+        return ("labels",), f"labels is {Dataset.model_fields['classes'].description}, not {values['labels']!r:.200}"
     meaning = Dataset.model_fields["group" if field in OLD_NAMES else field].description
     return key, f"{field} is {meaning}, not {values[field]!r:.200}"
 

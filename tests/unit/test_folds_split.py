@@ -346,6 +346,12 @@ def test_a_covering_is_searched_for_among_four_groups_a_fold_of_each_kind():
     assert assign._some_of_each_kind(held[:, :1], 3, order).tolist() == list(range(19, 7, -1))
 
 
+def test_one_group_a_fold_is_enough_where_all_are_alike():
+    for many in (3, 20):
+        fixed = covering(np.ones((many, 1), bool), np.ones(many), 2, np.arange(many))
+        assert fixed is not None and sorted(fixed) == [-1] * (many - 2) + [0, 1]
+
+
 def test_of_all_coverings_the_one_with_the_smallest_largest_fold_is_taken():
     """Groups 0 and 1 have to be apart, and so have 2 and 3: 10 + 2 and 1 + 7, or 10 + 7 and 1 + 2."""
     held = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], bool)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
@@ -17,6 +18,7 @@ from chestfold.data.dataset import (
     id_column_of,
     make_index,
     stays_inside,
+    subgroup_values,
 )
 from chestfold.data.declaration import declaration_text, key_lines, read_declaration, refusal
 from chestfold.data.readers import read_index
@@ -373,9 +375,39 @@ def test_an_index_is_of_at_least_one_image_of_each_class():
     with pytest.raises(InputError, match="^root: class 'b' has no training image"):
         indexed(dataset, "x")
     with pytest.raises(InputError, match=r"^root: id 'y' occurs twice \(y.png and y.png\); ids must be unique$"):
-        indexed(dataset, "x", "y", "z", "y")
+        indexed(dataset, "x", "y", "z", "y", "y")
     index = indexed(dataset, "y", "x")
     assert index.train["id"].tolist() == ["x", "y"] and index.notes == ("a note",) and len(index.test) == 0
+
+
+def test_the_parts_of_an_index_are_numbered_anew_and_have_its_columns():
+    rows = [
+        {"id": name, "path": f"{name}.png", "label": "ab"[n % 2], "group": name, "split": ("test", "train")[n // 2]}
+        for n, name in enumerate("wxyz")
+    ]
+    index = make_index(Dataset.model_validate(AB), Path("root"), rows, [])
+    for table, ids in ((index.table, list("yzwx")), (index.train, ["y", "z"]), (index.test, ["w", "x"])):
+        assert list(table.columns) == ["id", "path", "label", "group", "split"]
+        assert table["id"].tolist() == ids and table.index.tolist() == list(range(len(ids)))
+
+
+def test_an_image_of_its_own_is_no_reason_to_leave_other_spellings_apart():
+    groups = {"x": "x", "y": "p1", "z": "P1 ", "w": "p 1"}
+    rows = [
+        {"id": name, "path": f"{name}.png", "label": "ab"[n % 2], "group": group, "split": "train"}
+        for n, (name, group) in enumerate(groups.items())
+    ]
+    index = make_index(Dataset.model_validate(AB), Path("root"), rows, [])
+    assert dict(zip(index.train["id"], index.train["group"], strict=True)) == groups | {"z": "p1"}
+    assert index.notes == ("patients: 1 other spelling(s) of the same name were joined, as 'P1 ' and 'p1'",)
+
+
+def test_a_division_by_a_column_is_left_out_where_there_are_only_ids():
+    dataset = Dataset.model_validate(AB | {"subgroups": {"s": {"column": "sex"}, "t": {"pattern": "(x)|y"}}})
+    ids = pd.DataFrame({"id": ["x1", "y1", "z1"]})
+    assert {title: found.tolist() for title, found in subgroup_values(dataset, ids).items()} == {"t": ["x", "", ""]}
+    found = subgroup_values(dataset, ids.assign(sex=[" F", "", "M"]))
+    assert list(found) == ["s", "t"] and found["s"].tolist() == ["F", "", "M"]
 
 
 @pytest.mark.parametrize("parts", [12, 13])

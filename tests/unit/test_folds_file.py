@@ -275,6 +275,7 @@ def test_a_small_sample_has_one_image_of_each_stratum(project, images, each):
     kept(project, EIGHT, IN_TWO)
     sample = folds.load("drawn", EIGHT).sample(images).table
     assert sample.groupby(["fold", "label"]).size().tolist() == [each] * 4
+    assert list(sample.columns) == ["id", "group", "label", "fold"]
     assert sample["id"].is_monotonic_increasing and sample.index.tolist() == list(range(4 * each))
 
 

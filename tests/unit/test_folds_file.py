@@ -17,7 +17,7 @@ from chestfold.core.task import create_task
 from chestfold.data import folds
 from chestfold.data.catalogue import find_dataset, open_index
 from chestfold.data.dataset import Index
-from chestfold.data.folds import leaky, splitting
+from chestfold.data.folds import file, leaky, splitting
 from chestfold.data.folds.file import LEAKY, describe, store
 from chestfold.data.folds.leaky import split_by_image
 
@@ -243,11 +243,20 @@ def test_rates_are_written_with_six_digits_and_percentage_points_with_four():
     assert a == {"rate": 0.666667, "percentage_points": 33.3333, "relative": 0.5}
 
 
+@pytest.mark.parametrize(("asked", "used"), [(0, 7), (7, None)])
+def test_the_seed_that_gave_a_split_is_written_where_it_is_another(project, asked, used):
+    table = EIGHT.train[["id", "group", "label"]].assign(fold=IN_TWO)
+    found = splitting.Split(table, NO_LEAKS, "by hand", seed=7)
+    made, new = file._store_split("drawn", images_of(EIGHT), found, 2, asked)
+    assert new and (made.record.seed, made.record.seed_used, made.record.repeat) == (asked, used, None)
+
+
 def test_the_folds_of_all_images_and_none(project):
     kept(project, EIGHT, IN_TWO)
     made = folds.load("drawn", EIGHT)
     ids = EIGHT.train["id"].tolist()
     assert (made.ids(FULL), made.other_ids(FULL)) == ([], ids)
+    assert (made.ids(0), made.other_ids(0)) == (ids[:4], ids[4:])
     assert (made.ids(1), made.other_ids(1)) == (ids[4:], ids[:4])
     for fold in (-2, 2):
         with pytest.raises(InputError, match=f"^fold {fold} does not exist: folds/drawn.csv has folds 0 to 1$"):

@@ -50,6 +50,11 @@ def test_a_test_folder_with_folders_is_unlabelled(tmp_path):
     assert rows(index, "id", "label")[2:] == [("b/c/x2", ""), ("b/x1", ""), ("x0", "")]
 
 
+def test_what_is_no_image_in_an_unlabelled_test_folder_is_said(tmp_path):
+    index = read(tmp_path, *PLAIN, "test/x0.png", "test/a.txt", "test/b/x1.png", "test/b/c.txt", "test/b/d/e.txt")
+    assert index.notes == ("ignored: 1 file(s) .txt in test/", "ignored: 2 file(s) .txt in b/")
+
+
 def test_a_test_folder_that_is_labelled_in_part_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"test/x0\.png is outside a class folder"):
         read(tmp_path, *PLAIN, "test/x0.png", "test/ill/x1.png")
@@ -308,7 +313,7 @@ def test_a_link_to_nothing_is_an_unreadable_image(project):
     index = open_index("wards")
     report = check(index)
     assert len(index.table) == 7 and len(report.unreadable) == 3
-    assert f"{root / 'train/ill/gone0.png'} cannot be read (No such file or directory)" in report.unreadable[0]
+    assert report.unreadable[0].startswith(f"{root / 'train/ill/gone0.png'} cannot be read (No such file or directory)")
     assert "unreadable: 3" in summary(index, report)
     with pytest.raises(InputError, match=r"gone0\.png cannot be read"):
         folds.make(index, "wards", 2)

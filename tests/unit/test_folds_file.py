@@ -243,6 +243,15 @@ def test_rates_are_written_with_six_digits_and_percentage_points_with_four():
     assert a == {"rate": 0.666667, "percentage_points": 33.3333, "relative": 0.5}
 
 
+def test_the_largest_deviation_is_that_over_the_rate_too():
+    """3 of 7, in 1 of 3 and in 2 of 4: 3/7 - 1/3 = 2/21, which is 2/9 of the rate."""
+    index = index_of("multilabel", "AB", ["A", "-", "B", "A", "A", "B", "-"], "pqrstuv")
+    table = index.train[["id", "group", "label"]].assign(fold=[0, 0, 0, 1, 1, 1, 1])
+    deviations = describe(index, table, NO_LEAKS, "by hand", 2).deviations
+    assert deviations is not None
+    assert deviations["A"].to_dict() == {"rate": 0.428571, "percentage_points": 9.5238, "relative": 0.222222}
+
+
 @pytest.mark.parametrize(("asked", "used"), [(0, 7), (7, None)])
 def test_the_seed_that_gave_a_split_is_written_where_it_is_another(project, asked, used):
     table = EIGHT.train[["id", "group", "label"]].assign(fold=IN_TWO)

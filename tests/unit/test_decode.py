@@ -12,7 +12,9 @@ from conftest import read_grey
 from PIL import Image
 
 from chestfold.core.errors import InputError
-from chestfold.data.decode import decode, decode_fitted
+from chestfold.data import decode as module
+from chestfold.data.decode import decode, decode_fitted, decode_native, is_deep, read_bytes, resize, split_place
+from chestfold.data.levels import Reading
 
 SIZE = 32
 GREY = np.add.outer(np.arange(SIZE) * 4, np.arange(SIZE) * 3).astype(np.uint8)  # 0 to 217, no symmetry
@@ -435,3 +437,146 @@ def test_an_image_of_more_pixels_than_a_radiograph_has_is_refused_before_they_ar
 def test_so_many_pixels_as_are_allowed_are_read(tmp_path):
     name = saved(tmp_path, Image.new("L", (50_000, 1000), 7), "a.png")
     assert (decode(tmp_path, name, SIZE) == 7).all()
+
+
+@pytest.mark.parametrize(("smaller", "side"), [(0, 64), (1, 64), (2, 32), (3, 32), (4, 16), (7, 16), (8, 8), (99, 8)])
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_jpeg_is_scaled_down_by_8_4_2_or_not(tmp_path, smaller, side, colour):
+    place = saved(tmp_path, Image.fromarray(smooth(64, 64)), "a.jpg")
+    made = module._decode_jpeg((tmp_path / place).read_bytes(), tmp_path, smaller, colour)
+    assert made.shape == ((side, side, 3) if colour else (side, side)) and made.flags.c_contiguous
+
+
+def test_a_jpeg_is_never_smaller_than_the_wanted_size(tmp_path, monkeypatch):
+    """By the shorter side: 64 of 64 x 200 is two times 32, and 63 is not."""
+    factors = []
+    honest = module._decode_jpeg
+    monkeypatch.setattr(module, "_decode_jpeg", lambda *of: factors.append(of[2]) or honest(*of))
+    for shape in ((64, 200), (200, 64), (63, 200)):
+        decode(tmp_path, saved(tmp_path, Image.fromarray(smooth(*shape)), "a.jpg"), SIZE)
+    assert factors == [2, 2, 1]
+    whole = decode_native(tmp_path, "a.jpg")
+    assert whole.shape == (63, 200) and whole.dtype == np.uint8 and factors[3:] == [0]
+
+
+def test_a_jpeg_that_opencv_does_not_read_is_one_sentence():
+    with pytest.raises(InputError, match=r"^a\.jpg is damaged; replace or remove it"):
+        module._decode_jpeg(b"\xff\xd8\xff", Path("a.jpg"), 1, False)
+
+
+STRIPES = np.tile(np.array([0, 200], np.uint8), (32, 32))
+"""32 x 64: by area a grey of 100."""
+
+
+def test_by_area_where_it_shrinks_else_bilinear():
+    assert (resize(STRIPES, 32) == 100).all() and (resize(STRIPES.T, 32) == 100).all()
+    assert (resize(STRIPES[:31], 32) == cv2.resize(STRIPES[:31], (32, 32), interpolation=cv2.INTER_LINEAR)).all()
+    square = STRIPES[:, :32]
+    assert resize(square, 32) is square
+    deep = resize(np.dstack([STRIPES.astype(np.uint16) * 257] * 3), 32)
+    assert deep.dtype == np.uint16 and deep.shape == (32, 32, 3) and (deep == 25700).all()
+
+
+@pytest.mark.parametrize(
+    ("head", "deep"),
+    [
+        (b"II*\0", True),
+        (b"MM\0*" + bytes(30), True),
+        (b"II+\0" + bytes(30), False),
+        (b"\x89PNG" + bytes(20) + b"\x10\x02", True),
+        (b"\x89PNG" + bytes(20) + b"\x10\x06" + bytes(9), True),
+        (b"\x89PNG" + bytes(20) + b"\x10\x00", False),
+        (b"\x89PNG" + bytes(20) + b"\x08\x02", False),
+        (b"\x89PNG" + bytes(20) + b"\x10", False),
+        (b"\x89PNG", False),
+        (b"", False),
+        (b"\xff\xd8\xff\xe0" + bytes(20) + b"\x10\x02", False),
+    ],
+)
+def test_tiffs_and_colours_of_16_bits_have_another_transform(tmp_path, head, deep):
+    (tmp_path / "a").write_bytes(head)
+    assert is_deep(tmp_path / "a") is deep
+
+
+def test_a_file_that_is_too_large_or_none_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_FILE", 2_000_000)
+    (tmp_path / "a.png").write_bytes(bytes(2_000_000))
+    assert read_bytes(tmp_path, "a.png") == bytes(2_000_000)
+    (tmp_path / "a.png").write_bytes(bytes(2_000_001))
+    with pytest.raises(InputError, match=r"a\.png has 2 MB, which no image here has; remove it"):
+        read_bytes(tmp_path, "a.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InputError, match=r"folder\.png is no file; replace or remove it"):
+        decode(tmp_path, "folder.png", SIZE)
+    with pytest.raises(InputError, match=r"b\.png cannot be read \(No such file or directory\); replace or remove it"):
+        decode(tmp_path, "b.png", SIZE)
+
+
+def test_files_of_half_a_gigabyte_are_read():
+    assert module.LARGEST_FILE == 2**29
+
+
+def test_a_place_in_an_npz():
+    assert split_place("a/set.npz#train_images/12") == ("a/set.npz", "train_images/12")
+    assert split_place("set.npz#train_images/x") == ("set.npz#train_images/x", "")
+    assert split_place("a.png") == ("a.png", "")
+
+
+def test_transparency_is_no_second_image_and_a_page_is(tmp_path):
+    for kind, is_page in ((1, False), (4, False), (5, False), (0, True), (2, True)):
+        (tmp_path / "a.tif").write_bytes(pages(2, kind=kind))
+        if is_page:
+            with pytest.raises(InputError, match="holds 2 images"):
+                decode(tmp_path, "a.tif", SIZE, (500, 3050))
+        else:
+            assert far(decode(tmp_path, "a.tif", SIZE, (500, 3050)), GREY) == 0
+
+
+def test_a_photograph_with_its_preview_is_one_image(tmp_path):
+    photograph, preview = (Image.fromarray(pixels).convert("RGB") for pixels in (GREY, GREY[::2, ::2]))
+    photograph.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[preview], quality=100)
+    assert Image.open(tmp_path / "a.jpg").format == "MPO"
+    assert far(decode(tmp_path, "a.jpg", SIZE), GREY) <= 4
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.int32, np.uint32])
+def test_the_type_that_a_tiff_has_is_kept(tmp_path, dtype):
+    """A wrong sign would be noticed at the ends of the range alone."""
+    ends = np.array([np.iinfo(dtype).min, np.iinfo(dtype).max], dtype).reshape(1, 2)
+    (tmp_path / "a.tif").write_bytes(tiff(ends))
+    header = Image.open(tmp_path / "a.tif")
+    values = module._grey_values(header, header)
+    assert values.dtype == dtype
+    np.testing.assert_array_equal(values, ends)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind"), [(np.uint16, "16-bit"), (np.int32, "32-bit"), (np.float32, "floating-point")]
+)
+def test_values_without_a_range_are_refused_by_their_kind(dtype, kind):
+    with pytest.raises(InputError, match=f"a is a {kind} image"):
+        module._shown(np.zeros((2, 2), dtype), "a", Reading())
+
+
+def test_stored_values_are_shown_by_the_range():
+    values = np.array([[100, 200, 300, 50, 400]], np.uint16)
+    reading = Reading((100, 300))
+    assert module._shown(values, "a", reading).tolist() == [[0, 128, 255, 0, 255]]
+    assert module._shown(values, "a", reading, negative=True).tolist() == [[255, 128, 0, 255, 0]]
+    colours = np.dstack([values, values * 0 + 100, values * 0 + 9000])
+    clipped = [[29, 67, 105, 29, 105]]  # 0.114 of white, for blue is far beyond it, and of red 0, 0.299 / 2, 0.299
+    assert module._shown(colours, "a", reading).tolist() == clipped
+    assert module._shown(colours, "a", Reading((100, 300), colour=True))[0, 1].tolist() == [128, 0, 255]
+    assert module._shown(values, "a", Reading((100, 300), colour=True))[0, 1].tolist() == [128] * 3
+
+
+def test_what_lies_behind_its_end_does_not_make_a_jpeg_whole(tmp_path):
+    """The end that counts is behind the start of the last scan."""
+    data = (tmp_path / saved(tmp_path, Image.fromarray(GREY), "a.jpg")).read_bytes()
+    module.open_header(data, Path("a.jpg"))
+    module.open_header(data + b"more", Path("a.jpg"))
+    start = data.rfind(b"\xff\xda")
+    with pytest.raises(InputError, match=r"a\.jpg is truncated; replace or remove it"):
+        module.open_header(data[:start] + b"\xff\xd9" + data[start:-2], Path("a.jpg"))
+    with pytest.raises(InputError, match=r"a\.jpg is empty; replace or remove it"):
+        module.open_header(b"", Path("a.jpg"))

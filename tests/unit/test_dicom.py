@@ -11,11 +11,13 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from chestfold.core.errors import InputError
+from chestfold.data import dicom
 from chestfold.data.cache import open_cache
 from chestfold.data.catalogue import open_index
 from chestfold.data.check import check
 from chestfold.data.decode import decode
-from chestfold.data.dicom import describe, is_dicom, read_dicom
+from chestfold.data.dicom import describe, is_dicom, read_dicom, require_window
+from chestfold.data.levels import Reading
 
 
 def example(name: str) -> bytes:
@@ -481,3 +483,244 @@ def test_a_damaged_deflated_file_is_one_sentence(place):
     data = example("image_dfl.dcm")
     with pytest.raises(InputError, match=r"a\.dcm is a damaged DICOM file"):
         read_dicom(data[:place] + b"\xff\xff\xff" + data[place + 3 :], "a.dcm")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (bytes(128) + b"DICM", True),
+        (bytes(127) + b"DICM" + bytes(9), False),
+        (b"\x08\x00\x05\x00CS" + bytes(10), True),
+        (b"\x08\x00\x05\x00CS" + bytes(9), False),  # shorter than two elements
+        (b"\x02\x00\x00\x00UL" + bytes(10), True),
+        (b"\x03\x00\x00\x00UL" + bytes(10), False),
+        (b"\x08\x00\x00\x01LO" + bytes(10), True),  # element 0100
+        (b"\x08\x00\x01\x01LO" + bytes(10), False),
+        (b"\x08\x00\x05\x00" + (64).to_bytes(4, "little") + bytes(8), True),  # implicit: a length
+        (b"\x08\x00\x05\x00" + (65).to_bytes(4, "little") + bytes(8), False),
+        (b"\x08\x00\x05\x00\x01\x00\x01\x00" + bytes(8), False),
+    ],
+)
+def test_a_first_element_that_only_a_dicom_file_has(data, expected):
+    assert is_dicom(data) is expected
+
+
+def header(**elements) -> Dataset:
+    made = Dataset()
+    for name, value in ({"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 1} | elements).items():
+        setattr(made, name, value)
+    return made
+
+
+def test_an_element_of_16_bits_as_a_stored_value():
+    assert [dicom._as_stored(value, header()) for value in (5, 32767, 32768, 63536)] == [5, 32767, -32768, -2000]
+    assert dicom._as_stored(40000, header(PixelRepresentation=0)) == 40000
+    assert dicom._as_stored(0xFFF0, header(HighBit=15, PixelRepresentation=0)) == 0xFFF
+    assert dicom._as_stored(0xFFF0, header(HighBit=15)) == -1
+
+
+def test_where_there_is_no_padding_nothing_is_padded():
+    pixels = np.array([[0, 5, 7, 9]])
+    assert not dicom._is_padding(pixels, header()).any()
+    one = header()
+    one.add_new("PixelPaddingValue", "US", 5)
+    assert dicom._is_padding(pixels, one).tolist() == [[False, True, False, False]]
+    one.add_new("PixelPaddingRangeLimit", "US", 7)
+    assert dicom._is_padding(pixels, one).tolist() == [[False, True, True, False]]
+    one.PixelPaddingValue = None
+    assert not dicom._is_padding(pixels, one).any()
+
+
+def test_the_highest_bit_is_the_last_that_is_stored_where_it_is_missing():
+    one = header()
+    del one.HighBit
+    assert dicom._high_bit(one) == 11 and dicom._high_bit(header(HighBit=0)) == 0
+    data = of_values(RAMP.astype(np.uint16), 12, 11, HighBit=None)
+    np.testing.assert_array_equal(read_dicom(data, "a", (0, 4095)), shades(RAMP, 0, 4095))
+
+
+def layout(**elements) -> Dataset:
+    about = {"Rows": 2, "Columns": 3, "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
+    about |= {"BitsAllocated": 16, "PixelRepresentation": 0}
+    return header(**(about | elements))
+
+
+@pytest.mark.parametrize(
+    ("elements", "is_refused"),
+    [
+        ({}, False),
+        ({"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0}, False),
+        ({"BitsAllocated": 2, "BitsStored": 1, "HighBit": 0}, True),
+        ({"BitsAllocated": 12}, True),
+        ({"BitsAllocated": None}, True),
+        ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, False),
+        ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 8}, True),
+        ({"BitsAllocated": 8, "BitsStored": 9, "HighBit": 7}, True),
+        ({"BitsAllocated": 16, "BitsStored": 16, "HighBit": 14}, True),
+        ({"BitsStored": 1, "HighBit": 0}, False),
+        ({"BitsStored": 0, "HighBit": 0}, True),
+        ({"PixelRepresentation": 1}, False),
+        ({"PixelRepresentation": 2}, True),
+        ({"Rows": 0}, True),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "YBR_FULL"}, False),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "PALETTE COLOR"}, True),
+        ({"SamplesPerPixel": 1, "PhotometricInterpretation": "PALETTE COLOR"}, False),
+        ({"SamplesPerPixel": 1, "PhotometricInterpretation": "RGB"}, True),
+    ],
+    ids=str,
+)
+def test_how_pixels_are_stored(elements, is_refused):
+    if is_refused:
+        with pytest.raises(InputError, match="^a is a DICOM file .*; export it again$"):
+            dicom._require_layout(layout(**elements), "a")
+    else:
+        dicom._require_layout(layout(**elements), "a")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"PhotometricInterpretation": "HSV"}, "of an unknown photometric interpretation; export it again"),
+        ({"PhotometricInterpretation": None}, "without PhotometricInterpretation; export it again"),
+        ({"BitsStored": None}, "without BitsStored; export it again"),
+        ({"Rows": None}, "without Rows; export it again"),
+        ({"NumberOfFrames": 2}, "holds 2 frames; save the one that is meant"),
+    ],
+    ids=str,
+)
+def test_what_a_header_must_say(change, complaint):
+    with pytest.raises(InputError, match=complaint):
+        read_dicom(written("MR_small.dcm", **change), "a", (0, 1000))
+
+
+def test_one_frame_is_an_image():
+    one = written("MR_small.dcm", NumberOfFrames=1)
+    np.testing.assert_array_equal(read_dicom(one, "a"), read_dicom(example("MR_small.dcm"), "a"))
+
+
+def test_what_a_file_says_itself_goes_before_what_its_first_frame_says():
+    def frame(level: float) -> Dataset:
+        window, made = Dataset(), Dataset()
+        window.WindowCenter, window.WindowWidth = level, 300
+        made.FrameVOILUTSequence = Sequence([window])
+        return made
+
+    one = header(WindowCenter=7, PerFrameFunctionalGroupsSequence=Sequence([frame(40), frame(50)]))
+    one.SharedFunctionalGroupsSequence = Sequence([frame(60)])
+    dicom._lift_frame_values(one)
+    assert (one.WindowCenter, one.WindowWidth) == (7, 300)
+    other = header(PerFrameFunctionalGroupsSequence=Sequence([frame(40), frame(50)]))
+    dicom._lift_frame_values(other)
+    assert other.WindowCenter == 40 and "RescaleSlope" not in other
+
+
+def table(first: int, entries: list[int]) -> Dataset:
+    made = Dataset()
+    made.add_new(0x00283002, "US", [len(entries), first, 16])
+    made.add_new(0x00283006, "US", entries)
+    return made
+
+
+def test_values_through_a_table():
+    values = np.array([-5.0, 0, 1.4, 1.6, 9])
+    assert dicom._looked_up(values, table(0, [10, 20, 30])).tolist() == [10, 10, 20, 30, 30]
+    assert dicom._looked_up(values, table(1, [10, 20, 30])).tolist() == [10, 10, 10, 20, 30]
+    assert dicom._looked_up(values, table(65534, [10, 20, 30])).tolist() == [10, 30, 30, 30, 30], "begins at -2"
+    assert dicom._looked_up(np.array([-40000.0, -32767]), table(2**15, [10, 20, 30])).tolist() == [10, 20]
+    unsigned = np.array([39999.0, 40001, 50000])
+    assert dicom._looked_up(unsigned, table(40000, [10, 20, 30])).tolist() == [10, 20, 30]
+    assert dicom._looked_up(np.array([0.0, 40001]), table(40000, [10, 20, 30])).tolist() == [10, 20], "no value below 0"
+
+
+BYTES = {"BitsStored": 8, "PixelRepresentation": 0}
+
+
+@pytest.mark.parametrize(
+    ("values", "elements", "is_shown"),
+    [
+        ([0, 100.4, 255], BYTES, True),
+        ([0, 256], BYTES, False),
+        ([-1, 255], BYTES, False),
+        ([0, 255], BYTES | {"PixelRepresentation": 1}, False),
+        ([0, 255], {"BitsStored": 7, "PixelRepresentation": 0}, False),
+        ([0, 255], BYTES | {"WindowCenter": 40}, True),
+        ([0, 255], {"WindowCenter": 40}, False),
+        ([0, 255], {"WindowWidth": 40}, False),
+    ],
+)
+def test_values_of_8_bits_need_no_window(values, elements, is_shown):
+    if is_shown:
+        shares = dicom._shares(np.array(values), header(**elements), "a", Reading())
+        np.testing.assert_allclose(shares, np.rint(values) / 255)
+    else:
+        with pytest.raises(InputError, match="a does not say which of its values are black and white"):
+            dicom._shares(np.array(values), header(**elements), "a", Reading())
+
+
+@pytest.mark.parametrize(
+    ("function", "width", "expected"),
+    [
+        ("", 1, "LINEAR"),
+        ("LINEAR", 1, "LINEAR"),
+        ("linear_exact ", 0.5, "LINEAR_EXACT"),
+        ("SIGMOID", 0.01, "SIGMOID"),
+        ("LINEAR", 0.99, None),
+        ("LINEAR_EXACT", 0, None),
+        ("SIGMOID", -1, None),
+    ],
+)
+def test_the_narrowest_windows(function, width, expected):
+    one = header(WindowCenter=40, WindowWidth=width, VOILUTFunction=function)
+    if expected:
+        assert dicom._own_window(one, "a") == (40, width, expected)
+    else:
+        with pytest.raises(InputError, match="in which nothing is shown"):
+            dicom._own_window(one, "a")
+
+
+def test_a_number_is_the_first_of_several():
+    assert dicom._number(header(WindowCenter=[40, 50]), "WindowCenter", "a", "") == 40
+    assert dicom._number(header(WindowCenter=40), "WindowCenter", "a", "") == 40
+    assert dicom._number(header(WindowCenter=None), "WindowCenter", "a", "") is None
+    assert dicom._number(header(), "WindowCenter", "a", "") is None
+
+
+def test_values_are_rescaled_by_what_the_header_says():
+    values = np.array([1, 2])
+    assert dicom._rescaled(values, header(RescaleSlope=3, RescaleIntercept=-10), "a").tolist() == [-7, -4]
+    assert dicom._rescaled(values, header(RescaleSlope=3), "a").tolist() == [3, 6]
+    assert dicom._rescaled(values, header(RescaleIntercept=5), "a").tolist() == [6, 7]
+    assert dicom._rescaled(values, header(), "a").tolist() == [1, 2]
+
+
+def test_the_ends_of_the_windows_by_name():
+    """PS3.3, C.11.2.1.2.1: black up to level - 0.5 - (width - 1) / 2, white above level - 0.5 + (width - 1) / 2."""
+    for name, black, white in (("lung", -1350, 149), ("mediastinum", -160, 239), ("bone", -500, 1299)):
+        ends = np.array([black, black + 1, (black + white) / 2, white - 1, white], float)
+        one = header(Modality="CT")
+        expected = np.clip((ends - black) / (white - black), 0, 1)
+        np.testing.assert_allclose(dicom._shares(ends, one, "a", Reading(ct_window=name)), expected, atol=1e-9)
+
+
+def test_a_window_is_called_by_its_name():
+    for name in ("", "lung", "mediastinum", "bone"):
+        require_window(name)
+    with pytest.raises(
+        InputError, match=r"unknown CT window 'brain'; there are lung \(level -600, width 1500\), medias"
+    ):
+        require_window("brain")
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("little", [False, True])
+def test_the_transfer_syntax_of_a_file_without_one(implicit, little):
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    one = Dataset()
+    one.set_original_encoding(implicit, little)
+    dicom._complete_syntax(one)
+    explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    assert one.file_meta.TransferSyntaxUID == (ImplicitVRLittleEndian if implicit else explicit)
+    one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dicom._complete_syntax(one)
+    assert one.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from conftest import draw_image, tiny_experiment
 
+from chestfold.core import hooks
 from chestfold.core.errors import InputError
 from chestfold.core.rng import generator
 from chestfold.data.transforms.augment import AUGMENTATIONS, Augmenter, randaugment_ops
@@ -183,3 +184,76 @@ def test_an_unknown_augmentation_is_refused():
         InputError, match=r"augment = 'palin' is not one of none, plain, photometric, d4; did you mean plain\?"
     ):
         augmenter(augment="palin")
+
+
+def test_own_hooks_are_loaded_where_an_augmentation_is_missing(monkeypatch):
+    """As in a process that makes batches and was started without them."""
+    loaded = []
+
+    def load(name: str) -> None:
+        loaded.append(name)
+        monkeypatch.setitem(AUGMENTATIONS, "mine", lambda exp: [A.HorizontalFlip(p=1)])
+
+    monkeypatch.setattr(hooks, "load_own", load)
+    augmenter(augment="plain", hooks="exps/mine.py")
+    assert not loaded
+    made = augmenter(augment="mine", hooks="exps/mine.py", randaugment=None)(IMAGE, 0)
+    assert loaded == ["exps/mine.py"]
+    np.testing.assert_array_equal(made, IMAGE[:, ::-1])
+    with pytest.raises(InputError, match="augment = 'others' is not one of"):
+        augmenter(augment="others")
+    assert loaded == ["exps/mine.py"]
+
+
+RANGES = {
+    3: {"limit": (-15, 15)},
+    4: {"threshold_range": (0.65, 1)},
+    5: {"gamma_limit": (100 / 1.5, 150)},
+    6: {"num_bits": (6, 8)},
+    7: {"brightness_limit": (0, 0), "contrast_limit": (-0.45, 0.45)},
+    8: {"brightness_limit": (-0.25, 0.25), "contrast_limit": (0, 0)},
+    9: {"alpha": (0, 0.45), "lightness": (1, 1)},
+    10: {"shear": {"x": (-8.5, 8.5), "y": (0, 0)}},
+    11: {"shear": {"x": (0, 0), "y": (-8.5, 8.5)}},
+    12: {"translate_percent": {"x": (-0.15, 0.15), "y": (0, 0)}},
+    13: {"translate_percent": {"x": (0, 0), "y": (-0.15, 0.15)}},
+}
+
+
+@pytest.mark.parametrize("n", range(14), ids=OPS)
+def test_the_range_of_every_operation_is_half_of_the_largest_at_strength_5(n):
+    operation = randaugment_ops(5)[n]
+    assert operation.p == 1
+    for name, expected in RANGES.get(n, {}).items():
+        found = getattr(operation, name)
+        pairs = (
+            [(found[axis], expected[axis]) for axis in expected] if isinstance(expected, dict) else [(found, expected)]
+        )
+        for one, other in pairs:
+            assert one == pytest.approx(other), name
+
+
+STEPS = {
+    "plain": [("brightness_limit", (-0.3, 0.3)), ("contrast_limit", (-0.3, 0.3)), ("p", 0.7)],
+    "photometric": [("brightness_limit", (-0.2, 0.2)), ("contrast_limit", (-0.4, 0.4)), ("p", 0.8)],
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_steps_that_both_have_and_their_greys(name):
+    crop, flip, affine, greys, *others = AUGMENTATIONS[name](tiny_experiment(crop_scale=0.4, image_size=56))
+    assert (tuple(crop.size), tuple(crop.scale), tuple(crop.ratio), crop.p) == ((56, 56), (0.4, 1), (0.8, 1.25), 1)
+    assert flip.p == 0.5 and affine.p == 0.7 and tuple(affine.rotate) == (-10, 10)
+    for axis in "xy":
+        assert (tuple(affine.scale[axis]), tuple(affine.translate_percent[axis])) == ((0.9, 1.1), (-0.06, 0.06))
+    for attribute, expected in STEPS[name]:
+        assert getattr(greys, attribute) == pytest.approx(expected)
+    assert [(type(step).__name__, step.p) for step in others] == {
+        "plain": [],
+        "photometric": [("RandomGamma", 0.5), ("RandomToneCurve", 0.5), ("Sharpen", 0.3), ("GaussNoise", 0.3)],
+    }[name]
+    if others:
+        gamma, tone, sharpen, noise = others
+        assert (tuple(gamma.gamma_limit), tone.scale) == ((50, 200), 0.3)
+        assert (tuple(sharpen.alpha), tuple(sharpen.lightness)) == ((0.1, 0.6), (1, 1))
+        assert tuple(noise.std_range) == (0.01, 0.05)

@@ -123,3 +123,25 @@ def test_three_channels_and_16_bits_are_corrupted_alike(name):
     np.testing.assert_array_equal(corrupt(name, colours, IDS), np.stack([expected] * 3, axis=-1))
     deep = corrupt(name, PIXELS.astype(np.uint16) * np.uint16(257), IDS)
     assert deep.dtype == np.uint16 and np.abs(deep / 257 - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_greys_end_at_black_and_at_white(dtype, white):
+    image = np.array([[0, 0.1, 0.5, 0.9, 1]]) * white
+    image = np.rint(image).astype(dtype)
+    brighter, darker = (CORRUPTIONS["brightness 0.2"](image, sign) for sign in (1, -1))
+    np.testing.assert_allclose(brighter[0] / white, [0.2, 0.3, 0.7, 1, 1], atol=0.005)
+    np.testing.assert_allclose(darker[0] / white, [0, 0, 0.3, 0.7, 0.8], atol=0.005)
+    harder = CORRUPTIONS["contrast 1.6"](image, 1)
+    np.testing.assert_allclose(harder[0] / white, [0, 0, 0.5, 1, 1], atol=0.005)
+    assert [made.min() for made in (darker, harder)] == [0, 0]
+    assert [made.max() for made in (brighter, harder)] == [white, white]
+
+
+def test_an_image_that_is_not_square_keeps_its_centre():
+    image = np.zeros((40, 80), np.uint8)
+    image[10:30, 30:50] = 200
+    zoomed = np.argwhere(CORRUPTIONS["zoom 1.25"](image, 1) > 100)
+    assert zoomed.mean(axis=0) == pytest.approx([19.5, 39.5], abs=0.1)
+    assert np.ptp(zoomed, axis=0).tolist() == [24, 24]
+    assert CORRUPTIONS["zoom 1.25"](image, -1).shape == (40, 80)

@@ -29,6 +29,15 @@ def test_an_image_of_one_value_is_0(value):
     assert standardised(torch.full((1, 1, 16, 16), value)).abs().max() < 1e-3
 
 
+def test_the_deviation_is_taken_for_a_255th_over_the_root_of_the_number_at_least():
+    """Of 256 values one is a millionth: its deviation is far below 1 / 255 / 16."""
+    image = torch.zeros(1, 1, 16, 16)
+    image[0, 0, 3, 4] = 1e-6
+    made = standardised(image)
+    assert made[0, 0, 3, 4].item() == pytest.approx(1e-6 * 255 / 256 * 255 * 16, rel=1e-3)
+    assert made[0, 0, 0, 0].item() == pytest.approx(-1e-6 / 256 * 255 * 16, rel=1e-3)
+
+
 def test_a_dark_image_and_a_bright_one_are_the_same_to_the_network():
     runner = make_runner(create(tiny_experiment(), 2), tiny_experiment(normalise="image"), exclusive())
     dark = torch.randint(20, 80, (1, 1, 32, 32), dtype=torch.uint8)

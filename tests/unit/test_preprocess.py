@@ -13,8 +13,9 @@ from chestfold.core.errors import InputError
 from chestfold.data.catalogue import find_dataset
 from chestfold.data.loader import Images, TrainBatches, images_of, plain_batches
 from chestfold.data.phantom import draw_slice
+from chestfold.data.transforms import preprocess as module
 from chestfold.data.transforms.corruptions import CORRUPTIONS, corrupt
-from chestfold.data.transforms.lungs import segment_lungs
+from chestfold.data.transforms.lungs import METHOD, segment_lungs
 from chestfold.data.transforms.preprocess import Preprocess, apply_frame, require_lungs, seen_part, undo_frame
 from chestfold.explain import fold as explain_fold
 from chestfold.models.runner import predict
@@ -296,3 +297,50 @@ def test_lungs_in_16_bits_are_those_in_8_bits(lung_mask):
     eight, sixteen = predicted_on(preprocess), predicted_on(preprocess, SLICES.astype(np.uint16) * np.uint16(257))
     assert sixteen.dtype == np.uint16
     np.testing.assert_array_equal(sixteen, eight * np.uint16(257))
+
+
+def test_the_settings_that_decide_what_is_seen():
+    assert module.preprocess_of(tiny_experiment(frame="border")) == Preprocess("none", "border")
+    assert module.preprocess_of(tiny_experiment(lung_mask="zero")) == Preprocess("zero", "none")
+    assert module.lung_method(tiny_experiment()) == {}
+    assert module.lung_method(tiny_experiment(lung_mask="channel")) == {"lungs": METHOD}
+
+
+def test_lungs_that_were_not_found_are_counted_by_reason():
+    lungs = module.Lungs(np.ones((4, 2, 2), np.uint8), ["", "no body", "a blank image", "no body"])
+    assert lungs.not_found(np.arange(4)) == {"no body": 2, "a blank image": 1}
+    assert lungs.not_found(np.array([0, 3])) == {"no body": 1} and lungs.not_found(np.array([0])) == {}
+
+
+def test_from_48_pixels_on_lungs_are_looked_for(project):
+    require_lungs(tiny_experiment(lung_mask="zero", image_size=48), find_dataset("phantom"))
+    require_lungs(tiny_experiment(image_size=8), find_dataset("tiny"))
+    assert module.find_lungs(Preprocess(), SLICES) is None
+    found = module.find_lungs(Preprocess(lung_mask="zero"), np.stack([SLICES[0], SLICES[0] * 0]))
+    assert found is not None and found.reasons == ["", "a blank image"]
+    assert 0 < found.masks[0].mean() < 0.5 and (found.masks[1] == 1).all() and found.masks.dtype == np.uint8
+
+
+@pytest.mark.parametrize(("size", "first", "band"), [(10, 1, 1), (32, 3, 3), (100, 10, 8), (224, 22, 18)])
+def test_how_much_each_frame_leaves(size, first, band):
+    """A tenth of a side at either end is left out by `centre`, 8 % by `border`, rounded."""
+    white = np.full((1, size, size), 255, np.uint8)
+    assert module._centre(size) == slice(first, size - first)
+    for frame, margin, inner in (("border", band, 255), ("lungs_black", first, 0)):
+        expected = np.full((size, size), 255 - inner)
+        expected[margin : size - margin, margin : size - margin] = inner
+        np.testing.assert_array_equal(apply_frame(frame, white)[0], expected)
+    assert (white == 255).all()
+
+
+def test_what_a_network_is_given_of_pixels_and_masks():
+    pixels = np.array([[[10, 20], [30, 40]]], np.uint8)
+    lungs = np.array([[[1, 0], [0, 1]]], np.uint8)
+    zero, channel = Preprocess("zero"), Preprocess("channel")
+    assert module.post_augment(zero, pixels, lungs).tolist() == [[[[10, 0], [0, 40]]]]
+    assert module.post_augment(channel, pixels, lungs).tolist() == [[[[10, 20], [30, 40]], [[255, 0], [0, 255]]]]
+    assert module.post_augment(channel, pixels.astype(np.uint16), lungs)[0, 1].tolist() == [[65535, 0], [0, 65535]]
+    assert module.post_augment(zero, pixels, None).tolist() == [[[[10, 20], [30, 40]]]]
+    assert module.pre_augment(zero, pixels, lungs).tolist() == [[[10, 0], [0, 40]]]
+    assert module.pre_augment(zero, pixels, None) is pixels
+    assert module.pre_augment(channel, pixels, lungs) is pixels

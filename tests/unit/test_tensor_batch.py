@@ -10,7 +10,7 @@ from chestfold.core.rng import generator
 from chestfold.data.transforms import batch_augment
 from chestfold.data.transforms.array_batch import ArrayBatch
 from chestfold.data.transforms.batch_augment import BatchAugmenter
-from chestfold.data.transforms.tensor_batch import TensorBatch, _normal
+from chestfold.data.transforms.tensor_batch import TensorBatch, _extent, _normal, _uniform
 
 SIZE, COUNT = 40, 60
 NAMES = [(0, 1, "augment", 2, f"i{n}") for n in range(COUNT)]
@@ -93,3 +93,118 @@ def test_the_numbers_of_noise_are_normal():
     np.testing.assert_allclose(drawn.std(axis=1), 1, atol=0.03)
     assert np.abs(np.corrcoef(drawn) - np.eye(3)).max() < 0.03
     np.testing.assert_allclose(np.quantile(drawn, [0.025, 0.5, 0.975]), [-1.96, 0, 1.96], atol=0.03)
+
+
+SPLITMIX = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
+"""The first numbers of SplitMix64 from 1234567 on, as its authors' program prints them."""
+
+
+def test_uniform_numbers_are_those_of_splitmix():
+    """The upper 24 bits: above 0, at most 1; the second stream goes on where the first one ends."""
+    expected = [((number >> 40) + 1) / 2**24 for number in SPLITMIX]
+    keys = torch.tensor([1234567])
+    assert _uniform(keys, 5, 0).tolist() == [expected]
+    assert _uniform(keys, 2, 0).tolist() == [expected[:2]] and _uniform(keys, 2, 1).tolist() == [expected[2:4]]
+    first, second = np.array(expected[:2]), np.array(expected[2:4])
+    box_muller = np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)
+    np.testing.assert_allclose(_normal(keys, 2).numpy(), [box_muller], atol=1e-5)
+
+
+def test_the_lowest_and_the_highest_grey_that_occur():
+    counts = torch.zeros(1, 4, 256, dtype=torch.long)
+    for channel, greys in enumerate(([0, 255], [7], [3, 4, 200], [255])):
+        counts[0, channel, greys] = 1
+    low, high, several = (each.flatten().tolist() for each in _extent(counts))
+    assert (low, high) == ([0, 7, 3, 255], [255, 7, 200, 255]) and several == [True, False, True, False]
+
+
+def kinds(greys: np.ndarray, kind: str) -> TensorBatch | ArrayBatch:
+    """A batch of a kind, of grey images, uint8 (B, S, S)."""
+    if kind == "array":
+        return ArrayBatch(greys.copy(), None, NAMES[: len(greys)])
+    return TensorBatch(on_device(greys).clone(), NAMES[: len(greys)])
+
+
+def pixels(batch: TensorBatch | ArrayBatch) -> np.ndarray:
+    return batch.pixels if isinstance(batch, ArrayBatch) else batch.pixels[:, 0].numpy()
+
+
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+def test_automatic_contrast_by_hand(kind):
+    """By how many pixels are above the lowest grey and up to this one: below white, 2 of 4, 3 of 4 and 4 of 4."""
+    greys = np.array([[[10, 10, 10], [20, 20, 30], [40, 255, 255]], [[9, 9, 9], [9, 9, 9], [9, 9, 255]]], np.uint8)
+    batch = kinds(np.concatenate([greys, greys]), kind)
+    batch.auto_contrast(np.array([0, 1]))
+    expected = [[[0, 0, 0], [128, 128, 191], [255, 255, 255]], greys[1].tolist()]
+    assert pixels(batch)[:2].tolist() == expected, "of one grey below white nothing is made"
+    np.testing.assert_array_equal(pixels(batch)[2:], greys)
+    batch.auto_contrast(np.array([], int))
+    assert pixels(batch)[:2].tolist() == expected
+
+
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+def test_equalizing_by_hand(kind):
+    """White counts here: 2, 3 and 6 of the 6 pixels above the lowest grey."""
+    greys = np.array([[[10, 10, 10], [20, 20, 30], [255, 255, 255]], [[9] * 3] * 3, [[200, 200, 200]] * 3], np.uint8)
+    batch = kinds(greys, kind)
+    batch.equalize(np.array([0, 1]))
+    expected = [[0, 0, 0], [85, 85, 128], [255, 255, 255]]
+    assert np.abs(pixels(batch)[0].astype(int) - expected).max() <= 1
+    np.testing.assert_array_equal(pixels(batch)[1:], greys[1:])
+
+
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+def test_sharpening_by_hand(kind):
+    """A dot of 90 on 100 loses 8 x 0.5 x 10, and its neighbours gain 0.5 x 10."""
+    greys = np.full((3, 5, 5), 100, np.uint8)
+    greys[:, 2, 2], greys[:, 0, 0] = 90, 110
+    batch = kinds(greys, kind)
+    batch.sharpen(np.array([0, 2]), np.array([0.5, 0.25]))
+    made = pixels(batch).astype(int)
+    assert [made[n, 2, 2] for n in range(3)] == [50, 90, 70] and [made[n, 2, 3] for n in range(3)] == [105, 100, 102]
+    assert [made[n, 0, 0] for n in range(3)] == [150, 110, 130], "reflected beyond the edge"
+    assert [made[n, 4, 4] for n in range(3)] == [100, 100, 100] and [made[n, 1, 4] for n in range(3)] == [100] * 3
+
+
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+def test_tables_and_turns_by_hand(kind):
+    greys = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
+    batch = kinds(greys, kind)
+    batch.look_up(np.array([2]), (255 - np.arange(256, dtype=np.uint8))[None])
+    np.testing.assert_array_equal(pixels(batch), [greys[0], greys[1], 255 - greys[2]])
+    batch.change(lambda shares: shares / 2 + np.array([[0.0], [0.1], [0.5]]))
+    expected = [greys[0] / 2, greys[1] / 2 + 25.5, 255 - greys[2] / 2]
+    assert np.abs(pixels(batch) - np.array(expected)).max() <= 0.5 + 1e-9
+    for number in range(8):
+        turned = kinds(greys, kind)
+        turned.turn(np.array([number, 0, 0]))
+        quarter = np.rot90(greys[0], number // 2)
+        np.testing.assert_array_equal(pixels(turned)[0], quarter[:, ::-1] if number % 2 else quarter)
+        np.testing.assert_array_equal(pixels(turned)[1:], greys[1:])
+
+
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_part_of_an_image_is_moved_by_hand(kind, is_moved):
+    """Two columns and rows from (1, 2) on go one to the right: what is left of them is black, or as their edge is."""
+    greys = np.arange(32, dtype=np.uint8).reshape(2, 4, 4) * 8
+    batch, matrix = kinds(greys, kind), np.eye(3)
+    matrix[0, 2] = 1
+    batch.warp(np.array([1]), np.array([[1, 2, 2, 2]]), matrix[None], np.array([is_moved]))
+    np.testing.assert_array_equal(pixels(batch)[0], greys[0])
+    (a, b), (c, d) = greys[1, 2:4, 1:3].tolist()
+    edges = [[a, a, b, b], [c, c, d, d], [c, c, d, d], [c, c, d, d]]
+    black = [[0, a, b, 0], [0, c, d, 0], [0] * 4, [0] * 4]
+    assert pixels(batch)[1].tolist() == (black if is_moved else edges)
+    assert len(batch) == 2 and batch.size == 4
+
+
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+def test_between_pixels_it_is_interpolated(kind):
+    greys = np.zeros((1, 4, 4), np.uint8)
+    greys[0, 1, 1:3] = 100, 200
+    batch, matrix = kinds(greys, kind), np.eye(3)
+    matrix[:2, 2] = 0.25, 0.5
+    batch.warp(np.array([0]), np.array([[0, 0, 4, 4]]), matrix[None], np.array([True]))
+    row = [0, 37.5, 87.5, 25]  # half of 75, 175 and 50
+    assert np.abs(pixels(batch)[0] - np.array([[0] * 4, row, row, [0] * 4])).max() <= 0.5

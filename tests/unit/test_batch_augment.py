@@ -283,6 +283,14 @@ def test_each_move_of_randaugment_in_its_extremes(name):
     np.testing.assert_allclose(move(0.75, 1.0, 41), move(1.0, 0.5, 41), atol=0.02)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_shears_and_shifts_are_along_an_axis(axis):
+    for made, by in ((batch_augment._sheared(axis), SHEAR), (batch_augment._shifted(axis), SHIFT)):
+        expected = [30.0, 30.0]
+        expected[axis] += by
+        assert moved(made(1.0, 1.0, 41), 30, 30) == pytest.approx(expected)
+
+
 GREYS = np.arange(256)
 TABLES = [
     ("solarize", 0.0, 1.0, np.where(GREYS == 255, 0, GREYS)),

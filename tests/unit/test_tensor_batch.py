@@ -208,3 +208,21 @@ def test_between_pixels_it_is_interpolated(kind):
     batch.warp(np.array([0]), np.array([[0, 0, 4, 4]]), matrix[None], np.array([True]))
     row = [0, 37.5, 87.5, 25]  # half of 75, 175 and 50
     assert np.abs(pixels(batch)[0] - np.array([[0] * 4, row, row, [0] * 4])).max() <= 0.5
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_noise_in_memory_is_of_its_name_alone(dtype, white):
+    """As strong as a share of white, about what was there."""
+    grey = np.full((12, SIZE, SIZE), white // 2, dtype)
+    names = [*NAMES[:11], NAMES[0]]
+    batch = ArrayBatch(grey.copy(), None, names)
+    batch.add_noise(np.arange(1, 12), np.linspace(0.02, 0.07, 11))
+    spread = (batch.pixels / white).std(axis=(1, 2))
+    np.testing.assert_allclose(spread[1:], np.linspace(0.02, 0.07, 11), rtol=0.1)
+    np.testing.assert_allclose((batch.pixels / white).mean(axis=(1, 2)), 0.5, atol=0.01)
+    assert (batch.pixels[0] == grey[0]).all() and batch.pixels.dtype == dtype
+    alike = np.corrcoef(batch.pixels[1:].reshape(11, -1)) - np.eye(11)
+    assert np.abs(alike).max() < 0.15, "each has a noise of its own"
+    again = ArrayBatch(grey.copy(), None, names)
+    again.add_noise(np.array([0, 11]), np.array([0.05, 0.05]))
+    np.testing.assert_array_equal(again.pixels[0], again.pixels[11])

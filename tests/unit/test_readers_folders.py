@@ -229,7 +229,7 @@ def test_copies_in_other_folders_are_found_and_what_they_contradict(project):
         ["p5/y", "train/ill/p4/e"],
     ]
     assert report.conflicts == [("train/healthy/p1/a", "train/ill/p4/d")]
-    assert report.both_splits == ["p4"] and report.repeated_across_splits == 5
+    assert report.both_splits == ["p4"] and report.test_images_in_train == 2
     lines = summary(open_index("wards"), report)
     assert "exact duplicates: 2 groups of 5 files" in lines
     assert lines[1] == "train: 5 images (ill 3, healthy 2), 4 groups, 1 of them with more than one image (at most 2)"
@@ -246,7 +246,7 @@ def test_of_many_formats_five_are_named_and_of_many_pairs_twenty(tmp_path, kinds
         near=[("a", "b")],
         conflicts=[(f"a{n:02d}", f"b{n:02d}") for n in range(21)],
         both_splits=[f"p{n:02d}" for n in range(21)],
-        repeated_across_splits=3,
+        test_images_in_train=3,
     )
     lines = summary(index, report)
     assert lines[0] == f"mine: {tmp_path}" and lines[1].startswith("train: 2 images (healthy 1, ill 1), 2 groups, 0 of")
@@ -259,7 +259,7 @@ def test_of_many_formats_five_are_named_and_of_many_pairs_twenty(tmp_path, kinds
         "near duplicates: 1 pairs (the exact ones among them)",
     ]
     assert lines[8:10] == ["the same image under two labels: 21", "  a00 and b00"] and lines[28] == "  a19 and b19"
-    assert lines[29:32] == ["the same image in train and in test: 3", "patients in train and in test: 21", "  p00"]
+    assert lines[29:32] == ["test images that are in train too: 3", "patients in train and in test: 21", "  p00"]
     assert lines[-1] == "  p19" and len(lines) == 51
 
 

@@ -69,7 +69,7 @@ class ImageFlow:
         if report is None:
             return None
         counts = {"exact": len(report.exact), "near": len(report.near), "conflicts": len(report.conflicts)}
-        return counts | {"both": report.repeated_across_splits}
+        return counts | {"both": report.test_images_in_train}
 
     def in_folds(self, numbers: Sequence[int]) -> int | None:
         """Images of some folds."""

@@ -51,7 +51,7 @@ class Process:
 
     def __init__(self, *messages: Any, code: int | None = None, rest: bytes = b"") -> None:
         self.read = io.BytesIO()
-        self.stdin = io.BufferedWriter(self.read)  # type: ignore[type-var]
+        self.stdin: Any = io.BufferedWriter(self.read)
         self.stdout = io.BytesIO(b"".join(map(pickle.dumps, messages)) + rest)
         self.returncode: int | None = None
         self.code = code
@@ -128,7 +128,7 @@ def test_an_order_to_a_server_that_has_just_died_is_no_error(started):
     def broken(_: bytes) -> int:
         raise BrokenPipeError
 
-    process.stdin = SimpleNamespace(write=broken, flush=lambda: None)  # type: ignore[assignment]
+    process.stdin = SimpleNamespace(write=broken, flush=lambda: None)
     server, _, _ = started(process)
     assert first(server.run(order_of(), {})) == [("ended", "SIGKILL")]
 
@@ -196,17 +196,27 @@ def test_a_cell_that_was_lent_no_gpu_takes_none(servers, monkeypatch, on_gpu, de
 
 def serve(monkeypatch: pytest.MonkeyPatch, *orders: Any) -> tuple[list[Any], list[Any]]:
     """What the server writes, each message as soon as it is said, and what it does besides."""
-    written, done = io.BytesIO(), []
-    answers = io.BufferedWriter(written)  # type: ignore[type-var]
+    written = io.BytesIO()
+    done: list[Any] = []
+    answers = io.BufferedWriter(written)
     answers.close = lambda: None  # type: ignore[method-assign]
     monkeypatch.setattr(sys, "argv", ["cell_server", "77"])
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"".join(map(pickle.dumps, orders)))))
     monkeypatch.setattr(cell_server, "end_with_parent", lambda parent: done.append(("end with", parent)))
     monkeypatch.setitem(sys.modules, "chestfold.train.preload", ModuleType("preload"))
+
+    def dup(number: int) -> int:
+        done.append(("dup", number))
+        return 9
+
+    def fdopen(number: int, mode: str) -> Any:
+        done.append(("fdopen", number, mode))
+        return answers
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "dup", lambda number: done.append(("dup", number)) or 9)
+        patch.setattr(os, "dup", dup)
         patch.setattr(os, "dup2", lambda number, other: done.append(("dup2", number, other)))
-        patch.setattr(os, "fdopen", lambda number, mode: done.append(("fdopen", number, mode)) or answers)
+        patch.setattr(os, "fdopen", fdopen)
         cell_server.main()
     said = written.getvalue()
     stream, messages = io.BytesIO(said), []
@@ -246,11 +256,12 @@ class Child:
     pid = 4321
     exitcode = 0
     given: tuple
+    last: "Child"
 
     def __init__(self, target: Callable[..., Any], args: tuple) -> None:
         self.target, self.given = target, args
         self.did: list[Any] = []
-        Child.last = self  # type: ignore[attr-defined]
+        Child.last = self
 
     def start(self) -> None:
         self.target(*self.given)
@@ -280,7 +291,7 @@ def test_all_that_a_child_said_is_heard_and_its_group_is_ended(monkeypatch, kind
         pipe.send(("finished",))
 
     def killpg(group: int, number: int) -> None:
-        Child.last.did.append((group, number))  # type: ignore[attr-defined]
+        Child.last.did.append((group, number))
         if not is_left:
             raise ProcessLookupError
 
@@ -290,7 +301,7 @@ def test_all_that_a_child_said_is_heard_and_its_group_is_ended(monkeypatch, kind
     monkeypatch.setattr(os, "killpg", killpg)
     heard = list(in_a_child(order_of(), {"A": "b"}))
     assert heard == [("say", order_of(), {"A": "b"}, os.getpid()), ("finished",), *last]
-    child = Child.last  # type: ignore[attr-defined]
+    child = Child.last
     assert child.did == ["join", (child.pid, signal.SIGKILL)]
     assert child.given[0].closed, "or the end of the child would not be seen"
 

@@ -239,12 +239,16 @@ def measure_large(models: int, rows: int) -> dict[str, Any]:
 
 
 def find_hillclimbers(folder: str) -> Any:
-    """The package; None where there is none."""
+    """The package; None where there is none and no folder was named."""
     if folder:
         sys.path.append(folder)
     try:
         return importlib.import_module("hillclimbers")
-    except ImportError:
+    except ImportError as error:
+        if folder:
+            raise SystemExit(
+                f"--hillclimbers {folder}: {error}; install the package and what it needs there"
+            ) from error
         return None
 
 

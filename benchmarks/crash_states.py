@@ -23,6 +23,8 @@ from power_loss_scenarios import SCENARIOS, Found, check
 from chestfold.core.console import say
 
 QUICK = ("folds", "weights")
+KINDS = ("leftovers", "wrong", "tracebacks", "lost")
+"""Of what is told; those after the first must not be."""
 
 
 def main() -> None:
@@ -46,9 +48,9 @@ def main() -> None:
 
 
 def tell(found: Found, seconds: float) -> None:
-    """A line for a scenario, and one for each thing that is wrong."""
+    """A line for a scenario, and one for each thing that is wrong or was left."""
     say(f"{seconds:5.0f} s  {found.name}: {found.states} of {found.possible} states ({found.events} events)")
-    for kind in ("wrong", "tracebacks", "lost"):
+    for kind in KINDS:
         for line in getattr(found, kind):
             say(f"  {kind}: {line}")
 
@@ -56,9 +58,9 @@ def tell(found: Found, seconds: float) -> None:
 def summary(found: list[Found]) -> dict[str, Any]:
     """The figures of all scenarios."""
     counts: dict[str, Any] = {"scenarios": len(found)}
-    for kind in ("events", "possible", "states", "leftovers"):
+    for kind in ("events", "possible", "states"):
         counts[kind] = sum(getattr(each, kind) for each in found)
-    for kind in ("wrong", "tracebacks", "lost"):
+    for kind in KINDS:
         counts[kind] = sum(len(getattr(each, kind)) for each in found)
     return counts
 

@@ -62,7 +62,7 @@ class Scenario:
 class Found:
     """What came of a scenario. `wrong`: other final bytes, or another state that was read than one that ever was;
     `tracebacks`: errors that are not one sentence; `lost`: files that a power cut takes after they were said to be
-    saved; `leftovers`: states after which temporary files stay for ever."""
+    saved; `leftovers`: temporary files that stay when the command has ended."""
 
     name: str
     events: int = 0
@@ -71,7 +71,7 @@ class Found:
     wrong: list[str] = field(default_factory=list)
     tracebacks: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    leftovers: int = 0
+    leftovers: list[str] = field(default_factory=list)
 
     @property
     def is_sound(self) -> bool:
@@ -456,7 +456,10 @@ def _begin_again(
         different = sorted(place for place in now.keys() | expected.keys() if now.get(place) != expected.get(place))
         if different:
             found.wrong.append(f"{where}: {', '.join(different[:5])} ({said})")
-        found.leftovers += any(TEMPORARY.fullmatch(path.name) for path in project.root.rglob("*"))
+        paths = [path for path in project.root.rglob("*") if TEMPORARY.fullmatch(path.name)]
+        left = [str(path.relative_to(project.root)) for path in paths]
+        if left:
+            found.leftovers.append(f"{where}: {', '.join(left)}")
         progress(f"{scenario.name}: {number} of {len(chosen)}")
 
 

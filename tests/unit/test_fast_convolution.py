@@ -74,10 +74,24 @@ def test_grey_images_in_blocks_give_the_values_and_gradients_of_the_convolution(
 
 
 @pytest.mark.parametrize(
-    "channels, stride, precision", [(1, 2, "bf16"), (1, 2, "fp32"), (3, 2, "bf16"), (1, 1, "bf16")]
+    "channels, stride, precision, kernel, trained, in_blocks",
+    [
+        (1, 2, "bf16", (7, 7), True, True),
+        (1, 2, "bf16", (7, 7), False, False),
+        (1, 2, "bf16", (7, 3), True, False),
+        (1, 2, "fp32", (7, 7), True, False),
+        (3, 2, "bf16", (7, 7), True, False),
+        (1, 1, "bf16", (7, 7), True, False),
+    ],
 )
-def test_blocks_are_for_grey_images_of_stride_2_in_bf16(
-    channels: int, stride: int, precision: str, monkeypatch: pytest.MonkeyPatch
+def test_blocks_are_for_training_with_grey_images_stride_2_and_a_large_kernel_in_bf16(
+    channels: int,
+    stride: int,
+    precision: str,
+    kernel: Pair,
+    trained: bool,
+    in_blocks: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
     of_blocks = fast_convolution._of_blocks
@@ -87,18 +101,20 @@ def test_blocks_are_for_grey_images_of_stride_2_in_bf16(
         return of_blocks(x, weight, padding)
 
     monkeypatch.setattr(fast_convolution, "_of_blocks", note)
-    plain = nn.Conv2d(channels, 8, 7, stride, 3)
+    plain = nn.Conv2d(channels, 8, kernel, stride, 3)
     x = torch.randn(2, channels, 32, 32)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"), torch.set_grad_enabled(trained):
         expected = plain(x)
         found = fast(plain)(x)
-    assert bool(asked) == ((channels, stride, precision) == (1, 2, "bf16"))
+    assert bool(asked) == in_blocks
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.005)
 
 
-def test_an_image_that_is_smaller_than_the_kernel_is_refused_as_by_torch() -> None:
-    with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
-        fast(layer(padding=0))(torch.randn(1, 96, 2, 3))
+def test_frozen_weights_are_not_put_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(fast_convolution, "_of_blocks")
+    frozen = fast(nn.Conv2d(1, 8, 7, 2, 3)).requires_grad_(False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert frozen(torch.randn(4, 1, 32, 32)).shape == (4, 8, 16, 16)
 
 
 def layer(**how: Any) -> nn.Conv2d:
@@ -143,16 +159,24 @@ def test_a_layer_keeps_its_parameters_and_gives_what_it_gave(bias: bool, product
     assert products == [True, True]
 
 
+@pytest.mark.parametrize("images", [1, 3, 4])
+def test_products_are_for_four_images_at_least(images: int, products: list[bool]) -> None:
+    plain = layer()
+    x = torch.randn(images, 96, 2, 2)
+    torch.testing.assert_close(fast(plain)(x), plain(x))
+    assert products == ([True] if images == 4 else [])
+
+
 def test_where_pixels_are_many_nothing_changes(products: list[bool]) -> None:
     plain = layer()
-    x = torch.randn(2, 96, 8, 8)
+    x = torch.randn(4, 96, 8, 8)
     assert torch.equal(fast(plain)(x), plain(x))
     assert products == []
 
 
 def test_in_bf16_the_gradient_of_the_weights_is_a_product_earlier(products: list[bool]) -> None:
     plain = layer()
-    x = torch.randn(2, 96, 4, 4)
+    x = torch.randn(4, 96, 4, 4)
     gradients = []
     for module in (plain, fast(plain)):
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -167,7 +191,7 @@ def test_in_bf16_the_gradient_of_the_weights_is_a_product_earlier(products: list
 
 def test_only_the_gradients_that_are_wanted_are_computed(products: list[bool]) -> None:
     frozen = fast(layer()).requires_grad_(False)
-    x = torch.randn(2, 96, 2, 2, requires_grad=True)
+    x = torch.randn(4, 96, 2, 2, requires_grad=True)
     frozen(x).sum().backward()
     assert frozen.weight.grad is None
     free = fast(layer())

@@ -2,8 +2,8 @@
 
 - Over few pixels, deep in a network, as products of matrices, one for each place of the kernel: oneDNN's convolutions,
   and most of all their gradients of the weights in bf16, take up to twenty times as long there.
-- Of one channel with stride 2 in bf16, as grey images enter a network: blocks of 2 x 2 pixels become four channels,
-  for which oneDNN takes less time.
+- In training, of one channel with a large kernel and stride 2 in bf16, as grey images enter a network: blocks of 2 x 2
+  pixels become four channels, for which oneDNN's gradient takes less time.
 
 `benchmarks/convolution.py` measures both, layer by layer.
 """
@@ -22,6 +22,10 @@ ALL_PASSES = {torch.float32: 30_000, torch.bfloat16: 100_000}
 """Weights of a layer for each pixel of its output, from which on all its passes are products, by precision."""
 GRADIENT = {torch.float32: 30_000, torch.bfloat16: 15_000}
 """The same for the gradient of the weights alone."""
+FEWEST_IMAGES = 4
+"""Of a batch that products are made for: of one image they take longer than torch's own convolution."""
+LARGE_KERNEL = 7
+"""A side of kernels, from which on blocks take less time; with 3 they take more."""
 Pair = tuple[int, int]
 """Of the height and of the width."""
 
@@ -57,13 +61,20 @@ def _by_another_way(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> T
     height, width = _size(x, weight, stride, padding)
     if min(height, width) < 1:
         return None  # it says what is wrong
-    if x.shape[1] == 1 and stride == (2, 2) and x.dtype == torch.bfloat16:
+    if _gains_by_blocks(x, weight, stride):
         return _of_blocks(x, weight, padding)
     share = weight.numel() / (height * width)
-    if share < GRADIENT.get(x.dtype, math.inf):
+    if share < GRADIENT.get(x.dtype, math.inf) or len(x) < FEWEST_IMAGES:
         return None
     out: Tensor = _Convolution.apply(x, weight, stride, padding, share >= ALL_PASSES[x.dtype])
     return out
+
+
+def _gains_by_blocks(x: Tensor, weight: Tensor, stride: Pair) -> bool:
+    """Whether blocks of 2 x 2 pixels take less time: their gradient does, and a prediction has none."""
+    trained = torch.is_grad_enabled() and weight.requires_grad
+    of_grey = x.shape[1] == 1 and x.dtype == torch.bfloat16
+    return trained and of_grey and stride == (2, 2) and min(weight.shape[2:]) >= LARGE_KERNEL
 
 
 def _of_blocks(x: Tensor, weight: Tensor, padding: Pair) -> Tensor:

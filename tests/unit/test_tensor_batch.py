@@ -84,6 +84,9 @@ def test_noise_is_as_strong_as_opencv_makes_it():
     assert (batch.pixels[1::2] == 128).all() and batch.pixels[::2].float().mean().item() == pytest.approx(128, abs=0.2)
     assert batch.pixels[::2].float().std().item() == pytest.approx(array.pixels[::2].std(), rel=0.02)
     assert not batch.pixels[0].equal(batch.pixels[2])
+    alone = TensorBatch(on_device(grey).clone(), NAMES)
+    alone.add_noise(rows[:1], deviations[:1])
+    assert alone.pixels[0].equal(batch.pixels[0]) and (alone.pixels[1:] == 128).all()
 
 
 def test_the_numbers_of_noise_are_normal():

@@ -32,11 +32,12 @@ demo: setup ## folds, two experiments, an ensemble, a checked submission, the bo
 	@echo "Files: folds/phantom.csv runs/exp000/ runs/exp001/ runs/demo/ submissions/"
 	@echo "Next:  $(BIN)/chestfold report, $(BIN)/python exps/exp000.py --help, README.md"
 
-test: setup ## every test that needs neither a GPU nor a network (7 minutes)
-	$(BIN)/python -m pytest -n 2
+# three processes on two cores: some tests wait for servers and for other processes
+test: setup ## every test that needs neither a GPU nor a network (10 minutes on two cores)
+	$(BIN)/python -m pytest -n 3
 
 fast: setup ## the tests without the slow ones (2 minutes)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 3 -m "not slow"
 
 lint: setup ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

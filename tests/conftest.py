@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 os.environ["WANDB_MODE"] = "disabled"  # its own tests switch it on
-os.environ["OMP_NUM_THREADS"] = "1"  # two test processes share two cores
+os.environ["OMP_NUM_THREADS"] = "1"  # several test processes share two cores
 os.environ["OMP_WAIT_POLICY"] = "passive"  # and a thread that waits leaves its core to the other one
 os.environ.pop("COLUMNS", None)  # pytest-xdist gives its processes a terminal of 80, and tests read what a pipe gets
 

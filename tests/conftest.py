@@ -174,6 +174,16 @@ def answers_of(*classes: str) -> Any:
 
 
 @pytest.fixture(autouse=True)
+def _variables_are_put_back() -> Iterator[None]:
+    """What a command chooses stands in the environment, as its device does: no later test sees it."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("CHESTFOLD_")}
+    yield
+    for name in [name for name in os.environ if name.startswith("CHESTFOLD_")]:
+        del os.environ[name]
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
 def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's pictures take as long as its training; tests that look at them are marked `figures`."""
     if not request.node.get_closest_marker("figures"):

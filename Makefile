@@ -36,7 +36,7 @@ demo: setup ## folds, two experiments, an ensemble, a checked submission, the bo
 test: setup ## every test that needs neither a GPU nor a network (10 minutes on two cores)
 	$(BIN)/python -m pytest -n 3
 
-fast: setup ## the tests without the slow ones (2 minutes)
+fast: setup ## the tests without the slow ones (4 minutes)
 	$(BIN)/python -m pytest -n 3 -m "not slow"
 
 lint: setup ## ruff, mypy, import-linter
